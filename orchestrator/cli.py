@@ -1,0 +1,163 @@
+"""The command line. Results go to stdout, progress and errors to stderr.
+
+Exit codes: 0 done, 1 some tasks failed, 2 bad input.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from infra.errors import InvalidInputs, SpeechPromptError
+from orchestrator.commands.backbone import backbone
+from orchestrator.commands.bundle import bundle
+
+TASKS_FAILED, BAD_INPUT = 1, 2
+
+JOB_FILE = click.argument("job_file", metavar="JOB.yaml")
+OVERRIDES = click.option(
+    "--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Set a field of the file, such as tracking=URI."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="speechprompt")
+def cli() -> None:
+    """Tune prompts of one frozen spoken language model for many speech classification tasks at once."""
+
+
+@cli.command()
+@JOB_FILE
+@OVERRIDES
+def plan(job_file: str, overrides: tuple[str, ...]) -> None:
+    """Check everything a job names, list all errors at once, and show what would run. Starts nothing."""
+    from orchestrator.plan import make_plan
+    from orchestrator.plan_view import show_plan
+
+    show_plan(make_plan(job_file, overrides), Console())
+
+
+@cli.command()
+@JOB_FILE
+@OVERRIDES
+@click.option("--retry-failed", is_flag=True, help="Take up again what failed in an earlier run.")
+def run(job_file: str, overrides: tuple[str, ...], retry_failed: bool) -> None:
+    """Run a job here, or on the Ray cluster that RAY_ADDRESS names.
+
+    Submitting a job again goes on where it stopped: published tasks are kept, unfinished ones continue.
+    """
+    from orchestrator.cluster import ray_session
+    from orchestrator.plan import make_plan
+    from orchestrator.progress import ProgressView
+    from orchestrator.report import report_table
+
+    planned = make_plan(job_file, overrides)
+    with ProgressView() as view, ray_session():
+        from orchestrator.driver import JobRun
+
+        report = JobRun(planned, retry_failed=retry_failed, view=view).run()
+    _print_table(report_table(report))
+    if not report.complete:
+        sys.exit(TASKS_FAILED)
+
+
+@cli.command()
+@JOB_FILE
+@OVERRIDES
+@click.option("--address", help="Address of the Ray dashboard; default: RAY_API_SERVER_ADDRESS or RAY_ADDRESS.")
+@click.option("--retry-failed", is_flag=True, help="Take up again what failed in an earlier run.")
+@click.option("--no-wait", is_flag=True, help="Return as soon as the job is submitted.")
+def submit(job_file: str, overrides: tuple[str, ...], address: str | None, retry_failed: bool, no_wait: bool) -> None:
+    """Run a job on a cluster through Ray Jobs; its exit code is passed through."""
+    from orchestrator.submit import submit_job
+
+    sys.exit(submit_job(job_file, overrides, address=address, retry_failed=retry_failed, wait=not no_wait))
+
+
+@cli.command()
+@JOB_FILE
+@OVERRIDES
+@click.option("--json", "as_json", is_flag=True, help="Print the table for programs.")
+def results(job_file: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """The table of a job's last run: task, metric, mean and spread over seeds, bundle."""
+    from orchestrator.job import load_job
+    from orchestrator.report import read_report, report_json, report_table
+
+    report = read_report(load_job(job_file, overrides))
+    if as_json:
+        click.echo(report_json(report))
+    else:
+        _print_table(report_table(report))
+
+
+@cli.command()
+@JOB_FILE
+@OVERRIDES
+def tokenize(job_file: str, overrides: tuple[str, ...]) -> None:
+    """Tokenize the audio of all tasks of a job into its unit cache, and nothing else."""
+    from orchestrator.cluster import ray_session
+    from orchestrator.plan import make_plan
+    from orchestrator.progress import ProgressView
+
+    planned = make_plan(job_file, overrides)
+    with ProgressView() as view, ray_session():
+        from orchestrator.clips import tokenize_tasks
+
+        report = tokenize_tasks(planned, view)
+    click.echo(
+        f"{len(report.units)} clips have units in {planned.job.units}: {report.computed} computed, "
+        f"{report.cached} from the cache; {len(report.quarantined)} quarantined"
+    )
+
+
+@cli.command()
+@click.option("--bundle", "bundles", multiple=True, required=True, metavar="URI", help="A bundle, or a task's folder.")
+@click.option("--backbone", metavar="URI", help="Its backbone; default: where the bundle was made.")
+@click.option("--top", default=1, show_default=True, help="Labels to show per slot, most probable first.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON line per recording.")
+@click.argument("audio", nargs=-1, required=True)
+def classify(bundles: tuple[str, ...], backbone: str | None, top: int, as_json: bool, audio: tuple[str, ...]) -> None:
+    """Label recordings with published prompts. Needs neither Ray nor MLflow."""
+    from orchestrator.commands.classify import classify_files
+
+    classify_files(bundles, audio, backbone=backbone, top=top, as_json=as_json)
+
+
+@cli.command()
+@click.argument("directory", default="demo", type=click.Path(path_type=Path))
+@click.option("--scale", default=1.0, show_default=True, help="Size of the corpus; less is faster and worse.")
+def demo(directory: Path, scale: float) -> None:
+    """The whole story on this machine, with synthesized speech and no server, in minutes."""
+    from orchestrator.demo.story import tell_story
+
+    if not tell_story(directory, scale=scale):
+        sys.exit(TASKS_FAILED)
+
+
+cli.add_command(backbone)
+cli.add_command(bundle)
+
+
+def main() -> None:
+    """Entry point: errors of the user's become sentences and exit codes, without a traceback."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        cli()
+    except InvalidInputs as error:
+        for problem in error.problems:
+            console.print(str(problem), markup=False)
+        count = len(error.problems)
+        console.print(f"{count} problem{'s' if count > 1 else ''}; nothing was started", markup=False, style="red")
+        sys.exit(BAD_INPUT)
+    except SpeechPromptError as error:
+        console.print(f"error: {error}", markup=False, style="red")
+        sys.exit(BAD_INPUT)
+
+
+def _print_table(table: object) -> None:
+    console = Console()
+    # A table in a file or a pipe must not be cut to eighty columns.
+    Console(width=None if console.is_terminal else 220).print(table)

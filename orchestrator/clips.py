@@ -1,0 +1,44 @@
+"""The clips of a plan's tasks, tokenized."""
+
+from __future__ import annotations
+
+from orchestrator.plan import Plan
+from orchestrator.progress import ProgressView
+from orchestrator.tokenizing import TokenizingReport, tokenize
+from workers.backbone.directory import read_tokenizer
+
+QUARANTINED_SHOWN = 10
+
+
+def tokenize_tasks(plan: Plan, view: ProgressView) -> TokenizingReport:
+    """Tokenize what the unit cache does not hold, and say what cannot be used.
+
+    Raises:
+        InvalidInputs, AudioError, StorageError: as ``tokenize``.
+    """
+    requests = [
+        (example.clip, task.spec.audio)
+        for task in plan.tasks
+        for example in task.dataset.examples
+        if example.clip is not None
+    ]
+    if not requests:
+        return TokenizingReport()
+    with view.stage("tokenizing") as stage:
+        report = tokenize(
+            requests,
+            tokenizer=read_tokenizer(plan.job.backbone, plan.backbone),
+            fingerprint=plan.backbone.fingerprints.tokenizer,
+            cache_root=plan.job.units,
+            progress=stage.update,
+        )
+    view.line(
+        f"units of {len(report.units):,} clips: {report.computed:,} computed, {report.cached:,} from the cache, "
+        f"{len(report.quarantined):,} quarantined"
+    )
+    shown = list(report.quarantined.items())[:QUARANTINED_SHOWN]
+    for request, reason in shown:
+        view.line(f"  quarantined {request.clip.uri}: {reason}")
+    if len(report.quarantined) > len(shown):
+        view.line(f"  and {len(report.quarantined) - len(shown)} more")
+    return report

@@ -1,0 +1,83 @@
+"""The Ray that a command works on: the cluster that RAY_ADDRESS names, or one of its own on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from infra.errors import JobError, MissingExtra
+from orchestrator.job import Resources
+
+
+@dataclass(frozen=True)
+class ActorSize:
+    """What one actor takes, and how many there are at most."""
+
+    cpus: float
+    gpus: float
+    workers: int
+
+
+@contextmanager
+def ray_session() -> Iterator[None]:
+    """Connect to Ray for the time of the block; one that was running before keeps running.
+
+    Raises:
+        MissingExtra: Ray is not installed.
+        JobError: the cluster of RAY_ADDRESS does not answer.
+    """
+    # Tune's own loggers and console output repeat what MLflow and our progress say.
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    # Ray 2.60 announces a coming change of default for tasks without accelerators; we ask for none.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtra("ray", "train") from error
+    if ray.is_initialized():
+        yield
+        return
+    address = os.environ.get("RAY_ADDRESS")
+    try:
+        if address:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+        else:
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        if not address:
+            raise
+        raise JobError(
+            f"RAY_ADDRESS: no Ray cluster answers at {address}; start it, or unset RAY_ADDRESS to run here"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def actor_size(resources: Resources) -> ActorSize:
+    """What the job asks for, filled up with what the connected cluster has.
+
+    Raises:
+        JobError: no actor of that size fits.
+    """
+    import ray
+
+    there = ray.cluster_resources()
+    cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
+    actor_gpus = resources.gpus if resources.gpus is not None else min(1.0, gpus)
+    if resources.cpus is not None:
+        actor_cpus = resources.cpus
+    else:
+        actor_cpus = max(1.0, cpus // max(1.0, gpus / actor_gpus)) if actor_gpus else 1.0
+    fitting = int(min(cpus // actor_cpus, gpus // actor_gpus if actor_gpus else float("inf")))
+    if fitting < 1:
+        raise JobError(
+            f"resources: an actor of {actor_cpus:g} CPUs and {actor_gpus:g} GPUs does not fit the cluster's "
+            f"{cpus:g} CPUs and {gpus:g} GPUs; ask for less"
+        )
+    return ActorSize(cpus=actor_cpus, gpus=actor_gpus, workers=min(fitting, resources.workers or fitting))

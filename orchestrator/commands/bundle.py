@@ -1,0 +1,198 @@
+"""``speechprompt bundle``: look at published bundles, check them, and fetch them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from infra import object_storage
+from task_specs.example import SPLITS, Split
+from workers.bundle.manifest import BundleManifest
+from workers.bundle.pull import pull
+from workers.bundle.read import BundleRow, find, list_bundles, verify
+
+__all__ = ["bundle"]
+
+_LABELS_SHOWN = 20
+_PIPE_WIDTH = 200
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+@click.group()
+def bundle() -> None:
+    """List, inspect, verify and fetch prompt bundles.
+
+    A bundle is named by its directory, local or s3://: <bundles>/<task> for the latest version of a task,
+    or <bundles>/<task>/<version>.
+    """
+
+
+@bundle.command("list")
+@click.argument("root")
+@_json_option
+@click.pass_context
+def list_(context: click.Context, root: str, as_json: bool) -> None:
+    """List all bundles below ROOT, by task, oldest first.
+
+    Ends with 1 if one of them cannot be read.
+    """
+    rows = list_bundles(_absolute(root))
+    if as_json:
+        _print_json([_row_json(row) for row in rows])
+    elif rows:
+        _console().print(_table(rows))
+    else:
+        click.echo(f"No bundles below {root}.")
+    for row in rows:
+        if row.problem and not as_json:
+            click.echo(row.problem, err=True)
+    if any(row.problem for row in rows):
+        context.exit(1)
+
+
+@bundle.command()
+@click.argument("uri")
+@_json_option
+def inspect(uri: str, as_json: bool) -> None:
+    """Show what the bundle at URI says about itself."""
+    found = find(_absolute(uri))
+    if as_json:
+        _print_json({"uri": found.uri, "version": found.version, **found.manifest.model_dump(mode="json")})
+    else:
+        _print_manifest(found.uri, found.manifest)
+
+
+@bundle.command("verify")
+@click.argument("uri")
+@_json_option
+def verify_(uri: str, as_json: bool) -> None:
+    """Read every file of the bundle at URI and compare digests, sizes, shapes and numbers."""
+    found = verify(_absolute(uri))
+    if as_json:
+        _print_json({"uri": found.uri, "task": found.manifest.task.name, "version": found.version})
+    else:
+        click.echo(f"{found.uri} is intact: {found.manifest.parameters:,} numbers.")
+
+
+@bundle.command("pull")
+@click.argument("uri")
+@click.argument("directory")
+@_json_option
+def pull_(uri: str, directory: str, as_json: bool) -> None:
+    """Copy the bundle at URI to DIRECTORY/<task>/<version>, checking every byte."""
+    pulled = pull(_absolute(uri), _absolute(directory))
+    if as_json:
+        _print_json({"uri": pulled.uri, "version": pulled.version, "created": pulled.created})
+    else:
+        click.echo(f"{pulled.uri}{'' if pulled.created else ' was there already, and is intact'}")
+
+
+def _absolute(path: str) -> str:
+    return object_storage.resolve(path, os.getcwd())  # noqa: PTH109  paths are plain strings throughout
+
+
+def _console() -> Console:
+    # A pipe has no width: there nothing is cut or folded to that of a screen.
+    return Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)
+
+
+def _print_json(value: Any) -> None:
+    # Escaped, because free text of a bundle must not steer a terminal.
+    click.echo(json.dumps(value, indent=2))
+
+
+def _row_json(row: BundleRow) -> dict[str, Any]:
+    manifest = row.manifest.model_dump(mode="json") if row.manifest else {}
+    return {
+        "uri": row.uri,
+        "task": row.task,
+        "version": row.version,
+        "latest": row.latest,
+        "metric": manifest["metric"]["name"] if manifest else None,
+        "results": manifest.get("results"),
+        "created": manifest["provenance"]["created"] if manifest else None,
+        "problem": row.problem,
+    }
+
+
+def _table(rows: list[BundleRow]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("task", overflow="fold")
+    table.add_column("version", no_wrap=True)
+    table.add_column("latest")
+    table.add_column("metric", overflow="fold")
+    table.add_column("valid", justify="right")
+    table.add_column("test", justify="right")
+    table.add_column("created", no_wrap=True)
+    for row in rows:
+        latest = "yes" if row.latest else ""
+        if row.manifest is None:
+            table.add_row(row.task, row.version, latest, Text("cannot be read", style="red"))
+            continue
+        created = row.manifest.provenance.created.strftime("%Y-%m-%d %H:%M")
+        figures = (_figure(row.manifest, "valid"), _figure(row.manifest, "test"))
+        table.add_row(row.task, row.version, latest, row.manifest.metric.name, *figures, created)
+    return table
+
+
+def _figure(manifest: BundleManifest, split: Split) -> str:
+    spread = manifest.results.get(split, {}).get(manifest.metric.name)
+    return "-" if spread is None else f"{spread.value:.4f}"
+
+
+def _print_manifest(uri: str, manifest: BundleManifest) -> None:
+    prompt, data, provenance = manifest.prompt, manifest.data, manifest.provenance
+    fields = {
+        "bundle": uri,
+        "task": ", ".join(filter(None, (manifest.task.name, manifest.task.family, manifest.task.language))),
+        **{f"labels of {slot.name}": _labels(slot.labels) for slot in manifest.slots},
+        "prompt": f"length {prompt.length}, {prompt.layers} layers of {prompt.dim}, "
+        f"{manifest.parameters:,} trained numbers",
+        "verbalizer": prompt.verbalizer,
+        "recipe": f"{json.dumps(manifest.recipe.get('name'))}, seed {manifest.seed}",
+        "backbone": manifest.backbone.name,
+        "unit LM": manifest.backbone.unit_lm,
+        "tokenizer": manifest.backbone.tokenizer,
+        "data": ", ".join(f"{data.examples[split]:,} {split}" for split in SPLITS if split in data.examples),
+        "quarantined": f"{data.quarantined:,}",
+        "data digest": data.digest,
+        "created": provenance.created.isoformat(),
+        "code": provenance.code_version,
+        "MLflow run": provenance.run_id,
+    }
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in fields.items():
+        if value:
+            # Text, because a label such as "[red]" is no markup.
+            table.add_row(Text(name), Text(value))
+    console = _console()
+    console.print(table)
+    console.print()
+    console.print(_results(manifest))
+
+
+def _labels(labels: tuple[str, ...]) -> str:
+    rest = len(labels) - _LABELS_SHOWN
+    return ", ".join(labels[:_LABELS_SHOWN]) + (f", and {rest} more" if rest > 0 else "")
+
+
+def _results(manifest: BundleManifest) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("split")
+    table.add_column("metric", overflow="fold")
+    for name in ("this prompt", "mean", "std", "seeds"):
+        table.add_column(name, justify="right")
+    for split in SPLITS:
+        for metric, spread in sorted(manifest.results.get(split, {}).items()):
+            numbers = (f"{number:.4f}" for number in (spread.value, spread.mean, spread.std))
+            table.add_row(split, metric, *numbers, str(spread.seeds))
+    return table

@@ -1,0 +1,52 @@
+"""``speechprompt classify``: labels of recordings, for people or as JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from infra import object_storage
+from workers.inference.classifier import Classifier
+
+
+def classify_files(
+    bundles: Sequence[str], audio: Sequence[str], *, backbone: str | None, top: int, as_json: bool
+) -> None:
+    """Print what each bundle makes of each recording.
+
+    Raises:
+        AudioError, BundleError, BackboneError, StorageError: as ``Classifier``.
+    """
+    here = str(Path.cwd())
+    classifier = Classifier.from_uris(
+        [object_storage.resolve(uri, here) for uri in bundles],
+        backbone and object_storage.resolve(backbone, here),
+    )
+    recordings = [object_storage.resolve(uri, here) for uri in audio]
+    answers = {task: classifier.classify_audio(recordings, task) for task in classifier.tasks}
+    if as_json:
+        for number, given in enumerate(audio):
+            labels = {
+                task: {
+                    answer.slot: [
+                        {"label": label, "probability": round(probability, 6)}
+                        for label, probability in list(zip(answer.labels, answer.probabilities, strict=True))[:top]
+                    ]
+                    for answer in found[number]
+                }
+                for task, found in answers.items()
+            }
+            click.echo(json.dumps({"audio": given, "labels": labels}, ensure_ascii=False))
+        return
+    table = Table("recording", "task", "slot", "label", "probability")
+    for number, given in enumerate(audio):
+        for task, found in answers.items():
+            for answer in found[number]:
+                for label, probability in list(zip(answer.labels, answer.probabilities, strict=True))[:top]:
+                    table.add_row(given, task, answer.slot, label, f"{probability:.3f}")
+    Console().print(table)

@@ -1,0 +1,127 @@
+"""``speechprompt demo``: the whole story on one machine, told with the same files and calls that a user has."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator.cluster import ray_session
+from orchestrator.demo.corpus import write_corpus
+from orchestrator.demo.recording import record
+from orchestrator.demo.tasks import demo_tasks
+from orchestrator.demo.voices import draw_voices
+from orchestrator.plan import make_plan
+from orchestrator.pretrain_file import load_pretrain_file
+from orchestrator.progress import ProgressView
+from orchestrator.report import JobReport, report_table
+from workers.inference.classifier import Classifier
+
+SEED = 0
+HELD_OUT_PER_TASK = 3
+
+BACKBONE_YAML = """\
+# speechprompt backbone pretrain backbone.yaml
+name: demo-gslm                      # a tokenizer and a small unit LM, made from the tasks' training recordings
+out: backbone
+tasks: tasks/*.yaml                  # their recordings are used, not their labels
+tokenizer: {kind: mfcc, units: 100}  # MFCC features and k-means; needs no download
+unit_lm: {layers: 4, dim: 128, heads: 4, ffn_dim: 512}
+training: {steps: 1200, batch_tokens: 2048, learning_rate: 2.0e-3, evaluate_every: 200}
+"""
+
+JOB_YAML = """\
+# speechprompt run job.yaml
+name: demo
+backbone: backbone
+tasks: tasks/*.yaml
+# bundles, storage, tracking and units default to directories and an SQLite file beside this job
+"""
+
+
+def tell_story(directory: Path, *, scale: float) -> bool:
+    """Synthesize, pretrain, tune, publish, fetch, classify.
+
+    Args:
+        directory: where everything is written; what is there from an earlier run is used again.
+        scale: size of the corpus, 1 for the full one.
+
+    Returns:
+        Whether every task was published.
+    """
+    directory = directory.absolute()
+    console = Console()
+    with ProgressView() as view, ray_session():
+        with view.stage("synthesizing speech") as stage:
+            write_corpus(directory, seed=SEED, scale=scale, progress=stage.update)
+        (directory / "backbone.yaml").write_text(BACKBONE_YAML)
+        (directory / "job.yaml").write_text(JOB_YAML)
+        _pretrain(directory, view)
+        report = _tune(directory, view)
+    console.print(report_table(report))
+    _classify(directory, report, console)
+    _say_what_next(directory, console)
+    return report.complete
+
+
+def _pretrain(directory: Path, view: ProgressView) -> None:
+    from orchestrator.pretraining import pretrain_backbone
+
+    if (directory / "backbone" / "backbone.json").exists():
+        view.line(f"pretraining: {directory / 'backbone'} is there already")
+        return
+    made = pretrain_backbone(load_pretrain_file(str(directory / "backbone.yaml")), view)
+    view.line(f"backbone: perplexity {made.perplexity:.2f} per unit on held-out voices")
+
+
+def _tune(directory: Path, view: ProgressView) -> JobReport:
+    from orchestrator.driver import JobRun
+
+    plan = make_plan(str(directory / "job.yaml"))
+    return JobRun(plan, retry_failed=False, view=view).run()
+
+
+def _classify(directory: Path, report: JobReport, console: Console) -> None:
+    """Fetch each bundle again and label recordings that no split holds, by voices that nothing was tuned on."""
+    voices = draw_voices(seed=SEED)["test"]
+    rng = np.random.default_rng(SEED + 1)
+    table = Table(title="new recordings, read with the published bundles", title_justify="left")
+    for heading in ("recording", "said", "read as", "probability"):
+        table.add_column(heading)
+    (directory / "held_out").mkdir(exist_ok=True)
+    published = {row.task: row.bundle for row in report.tasks if row.bundle}
+    for task in demo_tasks():
+        if task.name not in published:
+            continue
+        classifier = Classifier.from_uris([str(published[task.name])])
+        classes = task.classes["test"]
+        for number in range(HELD_OUT_PER_TASK):
+            said = classes[int(rng.integers(len(classes)))]
+            utterance = said[int(rng.integers(len(said)))]
+            able = [voice for voice in voices if utterance.gender in (None, voice.gender)]
+            wave, rate = record(utterance, able[number % len(able)], rng=rng)
+            path = directory / "held_out" / f"{task.name}-{number}.wav"
+            soundfile.write(path, wave, rate, subtype="PCM_16")
+            [answers] = classifier.classify_audio([str(path)])
+            table.add_row(
+                str(path.relative_to(directory)),
+                " ".join(utterance.labels),
+                " ".join(answer.labels[0] for answer in answers),
+                " ".join(f"{answer.probabilities[0]:.2f}" for answer in answers),
+            )
+    console.print(table)
+
+
+def _say_what_next(directory: Path, console: Console) -> None:
+    database = f"sqlite:///{directory / 'mlflow.db'}"
+    console.print(f"bundles   {directory / 'bundles'}", markup=False, soft_wrap=True, highlight=False)
+    console.print(
+        f"runs      mlflow ui --backend-store-uri {shlex.quote(database)}",
+        markup=False,
+        soft_wrap=True,
+        highlight=False,
+    )

@@ -1,0 +1,234 @@
+"""The job file: what to tune, on what, and where things live."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from infra import object_storage
+from infra.errors import InvalidInputs, Problem
+from task_specs.environment import expand
+from task_specs.fault import fault
+from task_specs.location import Location, located
+from task_specs.problems import shown
+from task_specs.slug import Slug
+from task_specs.validation import Models, described, dotted, problems_of
+from task_specs.yaml_file import Place, YamlFile, parse_value, read_yaml
+
+MAX_GANG = 1024
+COMMAND_LINE = "command line"
+
+
+class Resources(BaseModel):
+    """What one actor takes, and how many actors there are at most; ``None`` where the machine decides."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    gpus: float | None = Field(None, ge=0, le=64, allow_inf_nan=False)
+    """GPUs of one actor; a fraction shares one."""
+    cpus: float | None = Field(None, gt=0, le=1024, allow_inf_nan=False)
+    """CPUs of one actor."""
+    workers: int | None = Field(None, ge=1, le=10_000)
+    """Actors at most."""
+
+    @field_validator("gpus")
+    @classmethod
+    def _whole(cls, gpus: float | None) -> float | None:
+        # Ray's own rule.
+        if gpus is not None and gpus > 1 and gpus != int(gpus):
+            raise fault(f"{gpus:g} GPUs cannot be given to one actor", "above 1, write a whole number")
+        return gpus
+
+
+def task_patterns(value: Any) -> Any:
+    """One pattern may stand without a list."""
+    return [value] if isinstance(value, str) else value
+
+
+def tracking_address(value: Any, info: ValidationInfo) -> str:
+    """An MLflow tracking URI; the file of ``sqlite:///relative.db`` is made absolute."""
+    if not isinstance(value, str):
+        raise fault(f"must be an address, not {described(value)}", "write http://... or sqlite:///mlflow.db")
+    address = expand(value)
+    database = re.match(r"sqlite:///(.+)", address)
+    if database:
+        path = located(database[1], info.context.get("base") if info.context else None)
+        if object_storage.is_s3(path):
+            raise fault("SQLite cannot keep its file in S3", "name an MLflow server, or a local file")
+        return f"sqlite:///{path}"
+    # What follows the scheme may hold a password, so it is not repeated.
+    if not re.match(r"(https?|postgresql|mysql|mssql)(\+[a-z0-9]+)?://.|databricks", address):
+        raise fault("is not an address that MLflow can track to", "write http://host:port or sqlite:///mlflow.db")
+    return address
+
+
+def _gang(value: Any) -> int | Literal["auto"]:
+    if value == "auto":
+        return "auto"
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_GANG:
+        return value
+    raise fault(f"must be 'auto' or a number of lanes, not {described(value)}", f"write auto, or 1 to {MAX_GANG}")
+
+
+class Job(BaseModel):
+    """A job. Only ``backbone`` and ``tasks`` are required in its file; every path in it is absolute."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Slug
+    """With ``storage`` it identifies the job, and it names the experiment; default: the file's name."""
+    backbone: Location
+    """Backbone directory."""
+    tasks: Annotated[tuple[Location, ...], Field(min_length=1), BeforeValidator(task_patterns)]
+    """Paths and globs of task specs."""
+    bundles: Location
+    """Where prompts are published; default: ``./bundles``."""
+    storage: Location
+    """Ray Tune's checkpoints; default: ``./runs``."""
+    tracking: Annotated[str, PlainValidator(tracking_address)]
+    """MLflow tracking URI; default: ``sqlite:///mlflow.db`` beside the job file."""
+    units: Location
+    """Unit cache; default: ``./units``."""
+    resources: Resources = Field(default_factory=Resources)
+    gang: Annotated[int | Literal["auto"], PlainValidator(_gang)] = "auto"
+    """Lanes that share one forward pass."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Of the LM's matrix products; ``auto`` is bf16 where the hardware multiplies it."""
+
+    _source: str = PrivateAttr("")
+
+    def model_post_init(self, context: Any, /) -> None:
+        self._source = (context or {}).get("source", "")
+
+    @property
+    def source(self) -> str:
+        """URI of the job file; empty for a job made in code."""
+        return self._source
+
+    def canonical(self) -> dict[str, Any]:
+        """The job as JSON values with every default spelled out, for digests."""
+        return self.model_dump(mode="json")
+
+
+def load_job(path: str, overrides: Sequence[str] = ()) -> Job:
+    """Reads a job file.
+
+    Args:
+        path: the file, local or ``s3://``; a relative one starts from the working directory.
+        overrides: fields to set, ``a.b=VALUE``, with the value in YAML; a path is resolved as in the file.
+
+    Raises:
+        InvalidInputs: everything that is wrong with the file and the overrides.
+        StorageError: ``path`` is not a path.
+    """
+    uri = object_storage.resolve(path, str(Path.cwd()))
+    file, problems = read_yaml(uri)
+    if file is None:
+        raise InvalidInputs(problems)
+    values, overridden, wrong = overridden_values(file.data, overrides)
+    problems += wrong + _set_defaults(values, uri)
+    context = {"base": object_storage.parent(uri), "source": uri}
+    try:
+        job = Job.model_validate(values, context=context)
+    except ValidationError as error:
+        where = sources_of_fields(file, overridden)
+        models: Models = {(): Job, ("resources",): Resources}
+        problems += problems_of(error, where=where, models=models)
+        raise InvalidInputs(problems) from error
+    if problems:
+        raise InvalidInputs(problems)
+    return job
+
+
+@dataclass(frozen=True)
+class FieldSource:
+    """Names the line of the job file, or the command line."""
+
+    file: YamlFile
+    overridden: frozenset[Place]
+
+    def __call__(self, place: Place) -> str:
+        heads = {place[:length] for length in range(1, len(place) + 1)}
+        return COMMAND_LINE if heads & self.overridden else self.file.where(place)
+
+
+def sources_of_fields(file: YamlFile, overridden: Sequence[Place]) -> FieldSource:
+    """Where each field of a file with overrides came from."""
+    return FieldSource(file, frozenset(overridden))
+
+
+def _set_defaults(values: dict[str, Any], uri: str) -> list[Problem]:
+    """Fills in what may be left out. Beside a file in S3 there is no place for a job's own files."""
+    if "name" not in values:
+        values["name"] = object_storage.basename(uri).rpartition(".")[0] or object_storage.basename(uri)
+    problems = []
+    for field, default in _DEFAULTS.items():
+        if field in values:
+            continue
+        values[field] = default
+        if object_storage.is_s3(uri):
+            # Valid for now, so that the other fields are still checked.
+            values[field] = "http://unset" if field == "tracking" else uri
+            message = "has no default for a job file in S3"
+            problems.append(Problem(shown(uri), field, message, f"add '{field}:'"))
+    return problems
+
+
+_DEFAULTS = {
+    "bundles": "bundles",
+    "storage": "runs",
+    "tracking": "sqlite:///mlflow.db",
+    "units": "units",
+}
+
+
+def overridden_values(
+    data: dict[str, Any], overrides: Sequence[str]
+) -> tuple[dict[str, Any], list[Place], list[Problem]]:
+    """``data`` with the overrides applied, the places they set, and what is wrong with them."""
+    values = dict(data)
+    places: list[Place] = []
+    problems: list[Problem] = []
+    for override in overrides:
+        name, equals, text = override.partition("=")
+        keys: tuple[str, ...] = tuple(name.strip().split("."))
+        if not equals or not all(keys):
+            message = f"{override!r} is not an assignment"
+            problems.append(Problem(COMMAND_LINE, "", message, "write field=VALUE, such as resources.gpus=0.5"))
+            continue
+        try:
+            value = parse_value(text)
+        except yaml.YAMLError:
+            message = f"{described(text)} is not a YAML value"
+            problems.append(Problem(COMMAND_LINE, dotted(keys), message, "put it in quotes"))
+            continue
+        section = values
+        for depth, key in enumerate(keys[:-1], start=1):
+            inner = section.get(key)
+            if key in section and inner is not None and not isinstance(inner, dict):
+                message = f"{dotted(keys[:depth])!r} has no fields"
+                problems.append(Problem(COMMAND_LINE, dotted(keys), message, "name a field that exists"))
+                break
+            # A copy: the same mapping may stand elsewhere in the file through a YAML alias.
+            section[key] = dict(inner or {})
+            section = section[key]
+        else:
+            section[keys[-1]] = value
+            places.append(keys)
+    return values, places, problems

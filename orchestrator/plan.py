@@ -1,0 +1,131 @@
+"""What a job would do, found out without starting anything; and everything that is wrong with it, at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from infra import object_storage
+from infra.errors import InvalidInputs, Problem, SpeechPromptError
+from infra.tracking import check
+from orchestrator.job import Job, load_job
+from task_specs.dataset import Dataset, read_dataset
+from task_specs.schema import TaskSpec, load_task_specs
+from workers.backbone.directory import BackboneDescription, read_description
+from workers.prompting.prompt import PromptShape
+
+BYTES_PER_NUMBER = 4
+
+
+@dataclass(frozen=True)
+class PlannedTask:
+    """A task spec and its examples."""
+
+    spec: TaskSpec
+    dataset: Dataset
+
+    def prompt_shape(self, backbone: BackboneDescription) -> PromptShape:
+        """Sizes of its prompt on a backbone."""
+        return PromptShape(
+            layers=backbone.unit_lm.layers,
+            length=self.spec.recipe.prompt_length,
+            dim=backbone.unit_lm.dim,
+            vocabulary=backbone.unit_lm.vocabulary,
+            classes=tuple(len(labels) for labels in self.dataset.labels),
+            linear=self.spec.recipe.verbalizer == "linear",
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A job that can run.
+
+    Attributes:
+        job: the job.
+        backbone: what the backbone says of itself.
+        tasks: in the order of the job's patterns.
+    """
+
+    job: Job
+    backbone: BackboneDescription
+    tasks: tuple[PlannedTask, ...]
+
+    @property
+    def lm_bytes(self) -> int:
+        """Bytes of the frozen LM."""
+        lm = self.backbone.unit_lm
+        layer = 4 * (lm.dim**2 + lm.dim) + 2 * lm.dim * lm.ffn_dim + lm.ffn_dim + lm.dim + 4 * lm.dim
+        return BYTES_PER_NUMBER * (lm.layers * layer + lm.vocabulary * lm.dim + 2 * lm.dim)
+
+
+def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
+    """Read a job with everything it names.
+
+    Raises:
+        InvalidInputs: every problem of the job file, the backbone, the task specs and their manifests.
+    """
+    job = load_job(path, overrides)
+    specs, problems = load_task_specs(job.tasks, object_storage.parent(job.source), named_in=job.source)
+    backbone: BackboneDescription | None = None
+    try:
+        backbone = read_description(job.backbone)
+    except SpeechPromptError as error:
+        problems.append(_job_problem(job, "backbone", error))
+    try:
+        check(job.tracking)
+    except SpeechPromptError as error:
+        problems.append(_job_problem(job, "tracking", error))
+    tasks = []
+    for spec in specs:
+        try:
+            task = PlannedTask(spec, read_dataset(spec))
+        except InvalidInputs as error:
+            problems += error.problems
+            continue
+        if backbone is not None:
+            problems += _misfits(task, backbone)
+        tasks.append(task)
+    if problems or backbone is None:
+        raise InvalidInputs(problems)
+    return Plan(job, backbone, tuple(tasks))
+
+
+def _job_problem(job: Job, field: str, error: SpeechPromptError) -> Problem:
+    message, _, remedy = str(error).rpartition("; ")
+    return Problem(job.source, field, message or str(error), remedy or "correct it")
+
+
+def _misfits(task: PlannedTask, backbone: BackboneDescription) -> list[Problem]:
+    """What keeps a task from this backbone."""
+    spec, dataset = task.spec, task.dataset
+    units = len(backbone.unit_tokens)
+    problems = []
+    if dataset.audio and backbone.tokenizer.get("kind") == "external":
+        problems.append(
+            Problem(
+                spec.source,
+                "data",
+                f"has audio, but the tokenizer of backbone {backbone.name!r} is not at hand",
+                "give units instead, or use a backbone with a tokenizer",
+            )
+        )
+    if dataset.highest_unit is not None and dataset.highest_unit >= units:
+        problems.append(
+            Problem(
+                spec.source,
+                "data",
+                f"holds unit {dataset.highest_unit}, but the backbone has units 0 to {units - 1}",
+                "use units of the backbone's own tokenizer",
+            )
+        )
+    most = max(len(labels) for labels in dataset.labels)
+    if most > units and (spec.recipe.verbalizer != "linear" or spec.recipe.loss == "paper"):
+        problems.append(
+            Problem(
+                spec.source,
+                "recipe",
+                f"gives every class a unit of its own, but there are {most} classes and {units} units",
+                "use recipe 'default' with verbalizer 'linear'",
+            )
+        )
+    return problems

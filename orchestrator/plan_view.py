@@ -1,0 +1,49 @@
+"""A plan as people see it."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator.gangs import AUTOMATIC_LANES
+from orchestrator.plan import Plan
+
+MIB = 1 << 20
+
+
+def show_plan(plan: Plan, console: Console) -> None:
+    """Print what a job would run: tasks, lanes, gangs, trained numbers, where things go."""
+    job, lm = plan.job, plan.backbone.unit_lm
+    table = Table(title=f"job {job.name}: {len(plan.tasks)} tasks", title_justify="left")
+    for heading in ("task", "family", "lang", "classes"):
+        table.add_column(heading)
+    for heading in ("train", "valid", "test", "lanes", "steps", "trained"):
+        table.add_column(heading, justify="right")
+    table.add_column("recipe")
+    for task in plan.tasks:
+        spec, counts = task.spec, task.dataset.counts
+        table.add_row(
+            spec.name,
+            spec.family,
+            spec.language,
+            "x".join(str(len(labels)) for labels in task.dataset.labels),
+            *(f"{counts[split]:,}" for split in ("train", "valid", "test")),
+            str(len(spec.seeds)),
+            f"≤ {spec.recipe.steps:,}",
+            f"{task.prompt_shape(plan.backbone).size:,}",
+            f"{spec.recipe.name}, length {spec.recipe.prompt_length}, {spec.recipe.verbalizer}",
+        )
+    console.print(table)
+    lanes = [len(task.spec.seeds) for task in plan.tasks]
+    together = AUTOMATIC_LANES if job.gang == "auto" else job.gang
+    gangs = sum(-(-count // together) for count in lanes) if job.gang == "auto" else -(-sum(lanes) // together)
+    resources = ", ".join(f"{name} {value}" for name, value in job.resources if value is not None) or "by the machine"
+    for name, value in (
+        ("backbone", f"{plan.backbone.name}: gslm {lm.layers} x {lm.dim}, {plan.lm_bytes / MIB:.0f} MiB shared"),
+        ("gangs", f"{sum(lanes)} lanes in {gangs} gangs of at most {together} lanes"),
+        ("actors", resources),
+        ("bundles", job.bundles),
+        ("storage", job.storage),
+        ("units", job.units),
+    ):
+        console.print(f"{name:>9}  {value}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,243 @@
+"""A backbone from unlabelled speech: fit the tokenizer, tokenize, train the unit LM on Ray Train, store the directory."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+from numpy.typing import NDArray
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+from ray.util.queue import Empty, Queue
+from safetensors.numpy import load_file
+
+from infra import object_storage
+from infra.errors import BackboneError, InvalidInputs, Problem, TuningError
+from infra.tracking import check
+from orchestrator.cluster import actor_size
+from orchestrator.feature_sampling import sample_features
+from orchestrator.pretrain_file import PretrainFile
+from orchestrator.progress import ProgressView, Stage
+from orchestrator.tokenizing import ClipRequest, tokenize
+from task_specs.dataset import Dataset, read_dataset
+from task_specs.example import Split
+from task_specs.schema import TaskSpec, load_task_specs
+from workers.backbone.directory import BACKBONE_FILE, Backbone, write_backbone
+from workers.backbone.fingerprint import canonical_json, fingerprint
+from workers.backbone.pretrain_loop import LM_FILE, PretrainOrder, pretrain_rank, write_sequences
+from workers.backbone.unit_lm import UnitLMConfig
+from workers.sequences import UnitSequences
+from workers.speech.mfcc import MfccTokenizer, fit_from_features
+from workers.speech.mfcc_features import MfccConfig, mfcc_config
+from workers.speech.tokenizer import Tokenizer, build_tokenizer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SPECIAL_TOKENS = 4
+"""``<s> <pad> </s> <unk>`` come before the units, as in fairseq's dictionaries."""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What came of it: where the backbone is, and how well it predicts held-out units."""
+
+    uri: str
+    perplexity: float
+    steps: int
+
+
+def pretrain_backbone(described: PretrainFile, view: ProgressView) -> Pretrained:
+    """Make the backbone that a file describes; an interrupted training goes on from its last checkpoint.
+
+    Raises:
+        InvalidInputs: everything that is wrong with the task specs and their manifests.
+        BackboneError: a backbone is stored at ``out`` already, or tokenizer settings are wrong.
+        TuningError: training failed.
+    """
+    if object_storage.exists(object_storage.join(described.out, BACKBONE_FILE)):
+        raise BackboneError(f"{described.source}: out: a backbone is stored in {described.out}; choose another place")
+    check(described.tracking)
+    tasks = _read_tasks(described)
+    tokenizer = _make_tokenizer(described, tasks, view)
+    sequences = _unit_sequences(described, tasks, tokenizer, view)
+    order, name = _order(described, tokenizer, sequences)
+    tensors, figures = _train(described, order, name, view)
+    backbone = Backbone(
+        name=described.name,
+        config=order.config,
+        lm_tensors=tensors,
+        unit_tokens=order.unit_tokens,
+        tokenizer=tokenizer,
+        licence=described.licence,
+    )
+    write_backbone(backbone, described.out)
+    return Pretrained(described.out, float(figures["perplexity"]), int(figures["step"]))
+
+
+def _read_tasks(described: PretrainFile) -> list[tuple[TaskSpec, Dataset]]:
+    base = object_storage.parent(described.source)
+    specs, problems = load_task_specs(described.tasks, base, named_in=described.source)
+    tasks: list[tuple[TaskSpec, Dataset]] = []
+    for spec in specs:
+        try:
+            tasks.append((spec, read_dataset(spec)))
+        except InvalidInputs as error:
+            problems += error.problems
+    audio = [spec for spec, dataset in tasks if dataset.audio]
+    if described.tokenizer.kind == "mfcc" and not audio and not problems:
+        message = "is 'mfcc', but no task has audio to fit it on"
+        remedy = "write kind: external and the name of the tokenizer that made the units"
+        problems.append(Problem(described.source, "tokenizer.kind", message, remedy))
+    if described.tokenizer.kind == "external" and audio:
+        message = f"is 'external', but task {audio[0].name!r} has audio"
+        problems.append(Problem(described.source, "tokenizer.kind", message, "write kind: mfcc"))
+    if problems:
+        raise InvalidInputs(problems)
+    return tasks
+
+
+def _make_tokenizer(
+    described: PretrainFile, tasks: Sequence[tuple[TaskSpec, Dataset]], view: ProgressView
+) -> Tokenizer:
+    if described.tokenizer.kind == "external":
+        return build_tokenizer(described.tokenizer.settings, {})
+    config = mfcc_config(described.tokenizer.settings)
+    clips = [example.clip for _, dataset in tasks for example in dataset.split("train") if example.clip is not None]
+    with view.stage("fitting the tokenizer") as stage:
+        sampled = sample_features(clips, config=config, seed=described.training.seed, progress=stage.update)
+        return ray.get(_fit.remote(sampled.features, config, described.training.seed))
+
+
+@ray.remote(num_cpus=1)
+def _fit(features: NDArray[np.float32], config: MfccConfig, seed: int) -> MfccTokenizer:
+    return fit_from_features(features, config, seed=seed)
+
+
+def _unit_sequences(
+    described: PretrainFile,
+    tasks: Sequence[tuple[TaskSpec, Dataset]],
+    tokenizer: Tokenizer,
+    view: ProgressView,
+) -> dict[str, UnitSequences]:
+    """Units of the training rows and of the validation rows of all tasks; a clip that several tasks share is
+    taken once, and none that is a training clip is used for validation."""
+    requests: dict[Split, dict[ClipRequest, None]] = {"train": {}, "valid": {}}
+    given: dict[Split, list[tuple[int, ...]]] = {"train": [], "valid": []}
+    for split in requests:
+        for spec, dataset in tasks:
+            for example in dataset.split(split):
+                if example.clip is not None:
+                    requests[split][ClipRequest(example.clip, spec.audio)] = None
+                elif example.units:
+                    given[split].append(example.units)
+    wanted = [request for part in requests.values() for request in part]
+    units = {}
+    if wanted:
+        with view.stage("tokenizing") as stage:
+            units = tokenize(
+                wanted,
+                tokenizer=tokenizer,
+                fingerprint=fingerprint(tokenizer.config(), tokenizer.tensors()),
+                cache_root=described.units,
+                progress=stage.update,
+            ).units
+    seen = {request.clip for request in requests["train"]}
+    sequences: dict[str, UnitSequences] = {}
+    for split, part in requests.items():
+        chosen = dict.fromkeys(request.clip for request in part if split == "train" or request.clip not in seen)
+        by_clip = {request.clip: units[request].units for request in part if request in units}
+        found = [by_clip[clip] for clip in chosen if clip in by_clip and len(by_clip[clip])]
+        sequences[split] = UnitSequences.of([*found, *given[split]])
+    for split, held in sequences.items():
+        if not len(held):
+            raise InvalidInputs(
+                [Problem(described.source, "tasks", f"give no usable {split} rows", "name tasks that have some")]
+            )
+    return sequences
+
+
+def _order(
+    described: PretrainFile, tokenizer: Tokenizer, sequences: dict[str, UnitSequences]
+) -> tuple[PretrainOrder, str]:
+    """What the ranks are told, and the name under which an interrupted training is found again."""
+    root = object_storage.join(described.storage, described.name)
+    arrays = {f"{split}.{part}": array for split, held in sequences.items() for part, array in vars(held).items()}
+    digest = fingerprint({}, arrays)
+    place = object_storage.join(root, "units", f"{digest}.safetensors")
+    write_sequences(place, sequences)
+    config = UnitLMConfig(**described.unit_lm.model_dump(exclude={"kind"}), vocabulary=SPECIAL_TOKENS + tokenizer.units)
+    content = {**described.unit_lm.model_dump(), **described.training.model_dump(), "units": digest}
+    name = f"pretrain-{hashlib.sha256(canonical_json(content)).hexdigest()[:16]}"
+    size = actor_size(described.resources)
+    spool = object_storage.join(root, "spool")
+    order = PretrainOrder(
+        config=config,
+        settings=described.training,
+        unit_tokens=tuple(range(SPECIAL_TOKENS, SPECIAL_TOKENS + tokenizer.units)),
+        units=place,
+        experiment=f"{described.name}-pretraining",
+        run_name=f"{config.layers}x{config.dim} s{described.training.seed}",
+        key=f"{described.name}/{name}",
+        tracking=described.tracking,
+        spool=f"{tempfile.gettempdir()}/speechprompt-spool/{described.name}" if object_storage.is_s3(root) else spool,
+        cpus=size.cpus,
+    )
+    return order, name
+
+
+def _train(
+    described: PretrainFile, order: PretrainOrder, name: str, view: ProgressView
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
+    """Weights of the last step, and its figures."""
+    size = actor_size(described.resources)
+    root = object_storage.join(described.storage, described.name)
+    storage_path, filesystem = root, None
+    if object_storage.is_s3(root):
+        filesystem, storage_path = object_storage.arrow_filesystem(root)
+    queue = Queue(actor_options={"num_cpus": 0})
+    trainer = TorchTrainer(
+        pretrain_rank,
+        train_loop_config={"order": order.model_dump(mode="json"), "queue": queue},
+        scaling_config=ScalingConfig(
+            num_workers=described.resources.workers or 1,
+            use_gpu=size.gpus > 0,
+            resources_per_worker={"CPU": size.cpus, **({"GPU": size.gpus} if size.gpus else {})},
+        ),
+        run_config=RunConfig(
+            name=name,
+            storage_path=storage_path,
+            storage_filesystem=filesystem,
+            checkpoint_config=CheckpointConfig(num_to_keep=1),
+            failure_config=FailureConfig(max_failures=1),
+        ),
+    )
+    with view.stage("pretraining") as stage:
+        done = threading.Event()
+        watcher = threading.Thread(target=_watch, args=(queue, stage, done), daemon=True)
+        watcher.start()
+        try:
+            result = trainer.fit()
+        finally:
+            done.set()
+            watcher.join()
+            queue.shutdown()
+    if result.error is not None or result.checkpoint is None:
+        raise TuningError(f"{described.source}: pretraining failed: {result.error}; run it again to continue")
+    with result.checkpoint.as_directory() as directory:
+        return load_file(Path(directory) / LM_FILE), dict(result.metrics or {})
+
+
+def _watch(queue: Queue, stage: Stage, done: threading.Event) -> None:
+    while not done.is_set():
+        try:
+            step, steps, perplexity = queue.get(timeout=0.5)
+        except Empty:
+            continue
+        stage.update(step, steps, f"perplexity {perplexity:.2f}")

@@ -1,0 +1,88 @@
+"""Progress of long work: bars on a terminal, plain lines elsewhere; always on stderr, so that stdout is for results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Stage:
+    """One long step, with how much of it is done.
+
+    Args:
+        view: where it is shown.
+        title: what it is.
+    """
+
+    def __init__(self, view: ProgressView, title: str) -> None:
+        self._view, self._title = view, title
+        self._bar: TaskID | None = None
+        self._next_line = 0.0
+        self._started = time.monotonic()
+        if view.bars is not None:
+            self._bar = view.bars.add_task(title, total=None, note="")
+        else:
+            view.line(f"{title} ...")
+
+    def update(self, done: int, total: int, note: str = "") -> None:
+        """Show that ``done`` of ``total`` is done."""
+        if self._view.bars is not None and self._bar is not None:
+            self._view.bars.update(self._bar, completed=done, total=total, note=note)
+        elif time.monotonic() >= self._next_line and done < total:
+            self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+            self._view.line(f"{self._title}: {done}/{total}{'  ' + note if note else ''}")
+
+    def close(self, note: str = "") -> None:
+        """Show that it is over."""
+        seconds = time.monotonic() - self._started
+        if self._view.bars is not None and self._bar is not None:
+            self._view.bars.remove_task(self._bar)
+        self._view.line(f"{self._title}: {note or 'done'} ({seconds:.0f} s)")
+
+
+class ProgressView:
+    """Shows stages of work as they go on; used as a context manager."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.bars: Progress | None = None
+        if self.console.is_terminal:
+            self.bars = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[note]}"),
+                console=self.console,
+                transient=True,
+            )
+
+    def __enter__(self) -> Self:
+        if self.bars is not None:
+            self.bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bars is not None:
+            self.bars.stop()
+
+    def line(self, text: str) -> None:
+        """One line that stays."""
+        self.console.print(text, markup=False)
+
+    @contextmanager
+    def stage(self, title: str) -> Iterator[Stage]:
+        """A stage; its end is shown unless it failed."""
+        stage = Stage(self, title)
+        yield stage
+        stage.close()

@@ -1,0 +1,158 @@
+"""What became of a job: one row per task, stored beside its runs and shown by ``results``."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+from rich.table import Table
+
+from infra import object_storage
+from infra.errors import JobError, ObjectNotFound
+from orchestrator.job import Job
+from workers.prompting.outcome import LaneOutcome
+
+REPORT_FILE = "report.json"
+
+
+class TaskRow(BaseModel):
+    """One task of a job.
+
+    Attributes:
+        status: ``published``, ``failed``, or ``unfinished``.
+        metric: its name; the figures below are of it.
+        valid, test: mean over seeds.
+        test_std: standard deviation over seeds; 0 for one.
+        majority: accuracy of always answering the most frequent label.
+        seeds: lanes that went well.
+        trained: trained numbers of a prompt.
+        steps: optimizer steps of all lanes.
+        quarantined: examples left out.
+        bundle: where the prompt is published.
+        error: why there is none.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    task: str
+    family: str = ""
+    language: str = ""
+    classes: str = ""
+    status: Literal["published", "failed", "unfinished"] = "unfinished"
+    metric: str = ""
+    valid: float | None = None
+    test: float | None = None
+    test_std: float | None = None
+    majority: float | None = None
+    seeds: int = 0
+    trained: int | None = None
+    steps: int | None = None
+    examples: dict[str, int] = {}
+    quarantined: int = 0
+    bundle: str | None = None
+    error: str | None = None
+
+    def with_outcomes(self, outcomes: Sequence[LaneOutcome]) -> TaskRow:
+        """The row with the figures of its lanes."""
+        good = [outcome for outcome in outcomes if outcome.error is None]
+        if not good:
+            return self
+        tests = [outcome.figures["test"][self.metric] for outcome in good]
+        return self.model_copy(
+            update={
+                "valid": statistics.fmean(outcome.figures["valid"][self.metric] for outcome in good),
+                "test": statistics.fmean(tests),
+                "test_std": statistics.stdev(tests) if len(tests) > 1 else 0.0,
+                "seeds": len(good),
+                "trained": good[0].trained,
+                "steps": sum(outcome.steps for outcome in good),
+            }
+        )
+
+
+class JobReport(BaseModel):
+    """All tasks of a job."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    job: str
+    backbone: str
+    tasks: list[TaskRow]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every task is published."""
+        return all(row.status == "published" for row in self.tasks)
+
+
+def job_root(job: Job) -> str:
+    """Where everything of a job lies but bundles and units."""
+    return object_storage.join(job.storage, job.name)
+
+
+def write_report(job: Job, report: JobReport) -> None:
+    """Store the report, replacing the one before."""
+    place = object_storage.join(job_root(job), REPORT_FILE)
+    object_storage.write_bytes(place, report.model_dump_json(indent=2).encode())
+
+
+def read_report(job: Job) -> JobReport:
+    """The report of a job's last run.
+
+    Raises:
+        JobError: the job has not run.
+    """
+    place = object_storage.join(job_root(job), REPORT_FILE)
+    try:
+        return JobReport.model_validate_json(object_storage.read_bytes(place))
+    except ObjectNotFound as error:
+        raise JobError(
+            f"{job.source}: nothing is stored of job '{job.name}' in {job.storage}; run it with 'speechprompt run'"
+        ) from error
+
+
+def report_table(report: JobReport) -> Table:
+    """The closing table."""
+    table = Table(title=f"{report.job} on backbone {report.backbone}", title_justify="left")
+    for heading in ("task", "family", "lang", "classes"):
+        table.add_column(heading, no_wrap=heading == "task")
+    for heading in ("train", "metric", "valid", "test", "majority", "steps", "prompt"):
+        table.add_column(heading, justify="left" if heading == "metric" else "right")
+    table.add_column("bundle or error", overflow="fold")
+    for row in report.tasks:
+        spread = f" ± {100 * row.test_std:.1f}" if row.test_std and row.seeds > 1 else ""
+        colour = {"published": "", "failed": "red", "unfinished": "yellow"}[row.status]
+        table.add_row(
+            row.task,
+            row.family,
+            row.language,
+            row.classes,
+            str(row.examples.get("train", "")),
+            row.metric,
+            _percent(row.valid),
+            _percent(row.test) + spread,
+            _percent(row.majority),
+            "" if row.steps is None else f"{row.steps:,}",
+            "" if row.trained is None else f"{row.trained:,}",
+            _outcome(row),
+            style=colour,
+        )
+    return table
+
+
+def report_json(report: JobReport) -> str:
+    """The report for programs."""
+    return json.dumps(report.model_dump(mode="json"), indent=2, ensure_ascii=False)
+
+
+def _outcome(row: TaskRow) -> str:
+    if row.status == "published":
+        return row.bundle or ""
+    return row.error or row.status
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f}"

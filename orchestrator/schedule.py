@@ -1,0 +1,125 @@
+"""Ray Tune runs the gangs: one trial is one gang on one actor, reused from gang to gang."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ray import tune
+from ray.tune import Callback, CheckpointConfig
+
+from infra import object_storage
+from infra.errors import SpeechPromptError
+from orchestrator.cluster import ActorSize
+from workers.actor import GangOrder, GangTrainable
+from workers.backbone.fingerprint import canonical_json
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+    from ray.tune.experiment import Trial
+
+    from workers.backbone.sharing import SharedLM
+
+MAX_FAILURES = 1
+"""Times that Tune takes a gang up again from its checkpoint after its actor failed."""
+
+
+class GangWatcher(Callback):
+    """Tells the driver how gangs fare.
+
+    Args:
+        on_report: called with a gang's name and its latest report.
+        on_end: called with a gang's name when it is over, whichever way.
+    """
+
+    def __init__(self, *, on_report: Callable[[str, dict[str, Any]], None], on_end: Callable[[str], None]) -> None:
+        self._on_report, self._on_end = on_report, on_end
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        self._on_report(gang_name(trial), result)
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._on_end(gang_name(trial))
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._on_end(gang_name(trial))
+
+
+def gang_name(trial: Trial) -> str:
+    """The name of the gang that a trial tunes."""
+    return str(trial.config["gang"]["name"])
+
+
+def experiment_name(orders: Sequence[GangOrder]) -> str:
+    """Name of the Tune experiment of these gangs; the same lanes in the same gangs find their checkpoints again."""
+    lanes = [[lane.key for lane in order.lanes] for order in orders]
+    return f"tune-{hashlib.sha256(canonical_json(lanes)).hexdigest()[:16]}"
+
+
+def run_gangs(
+    orders: Sequence[GangOrder],
+    *,
+    name: str,
+    root: str,
+    shared: ObjectRef[SharedLM],
+    size: ActorSize,
+    retry_failed: bool,
+    watcher: GangWatcher,
+) -> dict[str, str]:
+    """Tune gangs until each is over; an interrupted experiment of the same name goes on from its checkpoints.
+
+    Args:
+        orders: what to tune.
+        name: of the Tune experiment.
+        root: directory of the job, local or S3.
+        shared: the LM in the object store.
+        size: of actors.
+        retry_failed: whether gangs that failed before are taken up again.
+        watcher: hears how they fare.
+
+    Returns:
+        For each gang that failed its name and why.
+    """
+    trainable = tune.with_parameters(GangTrainable, shared=shared)
+    storage_path, filesystem = root, None
+    if object_storage.is_s3(root):
+        filesystem, storage_path = object_storage.arrow_filesystem(root)
+    analysis = tune.run(
+        trainable,
+        name=name,
+        config={"gang": tune.grid_search([order.model_dump(mode="json") for order in orders])},
+        resources_per_trial={"cpu": size.cpus, "gpu": size.gpus},
+        storage_path=storage_path,
+        storage_filesystem=filesystem,
+        checkpoint_config=CheckpointConfig(num_to_keep=1, checkpoint_frequency=1),
+        max_failures=MAX_FAILURES,
+        max_concurrent_trials=size.workers,
+        reuse_actors=True,
+        raise_on_failed_trial=False,
+        resume="AUTO+ERRORED" if retry_failed else "AUTO",
+        callbacks=[watcher],
+        trial_dirname_creator=gang_name,
+        trial_name_creator=gang_name,
+        verbose=0,
+        log_to_file=False,
+    )
+    return {gang_name(trial): _cause(trial) for trial in analysis.trials if trial.status == "ERROR"}
+
+
+def _cause(trial: Trial) -> str:
+    """Why a trial failed, in one sentence: ours if it is one of our errors, else type and first line."""
+    error: BaseException | None = trial.get_error()
+    while error is not None:
+        cause = getattr(error, "cause", None) or error.__cause__
+        if isinstance(error, SpeechPromptError) or not isinstance(cause, BaseException):
+            break
+        error = cause
+    if isinstance(error, SpeechPromptError):
+        return str(error)
+    if error is None:
+        return "its actor failed; see Ray's logs"
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1].strip() if lines else 'no message'}"

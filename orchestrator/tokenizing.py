@@ -1,0 +1,168 @@
+"""Audio to units for all tasks at once: a Ray Data pipeline before a cache.
+
+First every file is read and hashed in parallel, so that clips are known by content. Those that the cache does
+not hold are computed once each, longest first, by a pool of workers that write the results into the cache
+themselves: a run that is killed has lost no more than the batches in hand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from infra.errors import AudioError, InvalidInputs, Problem
+from orchestrator.tokenizing_stages import File, Meter, Progress, hash_files, room_for, tokenize_jobs
+from task_specs.audio_policy import AudioPolicy
+from task_specs.example import Clip
+from workers.speech.tokenize_batch import Work
+from workers.speech.tokenizer import Tokenizer
+from workers.speech.unit_cache import Cached, Quarantined, UnitCache, content_key
+from workers.speech.units import Units
+
+_PROBLEMS_SHOWN: Final = 20
+
+
+class ClipRequest(NamedTuple):
+    """A clip, and the policy of the task that wants it."""
+
+    clip: Clip
+    policy: AudioPolicy
+
+
+@dataclass(frozen=True)
+class TokenizingReport:
+    """What became of the clips.
+
+    Attributes:
+        units: of the clips that can be used.
+        quarantined: why the others cannot.
+        computed: distinct clips that were decoded in this run.
+        cached: distinct clips that the cache held.
+        audio_seconds: audio that was tokenized in this run.
+    """
+
+    units: dict[ClipRequest, Units] = field(default_factory=dict)
+    quarantined: dict[ClipRequest, Quarantined] = field(default_factory=dict)
+    computed: int = 0
+    cached: int = 0
+    audio_seconds: float = 0.0
+
+    def reasons(self) -> dict[str, int]:
+        """Quarantined clips by kind of reason, the most frequent first."""
+        return dict(Counter(reason.kind for reason in self.quarantined.values()).most_common())
+
+
+def tokenize(
+    requests: Iterable[tuple[Clip, AudioPolicy]],
+    *,
+    tokenizer: Tokenizer,
+    fingerprint: str,
+    cache_root: str,
+    cpus: float = 1.0,
+    gpus: float = 0.0,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> TokenizingReport:
+    """Tokenizes clips on the running Ray cluster, or takes their units from the cache.
+
+    Args:
+        requests: clips with the policies of their tasks; repeats cost nothing.
+        tokenizer: audio to units.
+        fingerprint: of the tokenizer, its folder in the cache.
+        cache_root: local directory or ``s3://`` prefix.
+        cpus: per worker.
+        gpus: per worker.
+        workers: how many at most; ``None`` means what the cluster has room for.
+        progress: called with steps done and steps in all; a step is a file hashed or a clip tokenized.
+
+    Raises:
+        InvalidInputs: recordings cannot be read, and their task's policy says ``unreadable: error``.
+        AudioError: not one of the recordings was found.
+        BackboneError: the tokenizer is external.
+        StorageError: audio or cache cannot be reached.
+    """
+    wanted = list(dict.fromkeys(ClipRequest(clip, policy) for clip, policy in requests))
+    if not wanted:
+        return TokenizingReport()
+    # An external tokenizer says here, before any file is read, that it cannot encode.
+    tokenizer.encode([])
+    cache = UnitCache(cache_root, fingerprint)
+    workers = workers or room_for(cpus=cpus, gpus=gpus)
+    uris = sorted({request.clip.uri for request in wanted})
+    meter = Meter(len(uris) + len(wanted), progress)
+
+    files = hash_files(uris, workers=workers, meter=meter)
+    keys = {
+        request: content_key(file.sha256, start=request.clip.start, end=request.clip.end, policy=request.policy)
+        for request in wanted
+        if (file := files[request.clip.uri]).failure is None
+    }
+    if not keys:
+        failure = files[uris[0]].failure
+        raise AudioError(f"none of {len(uris)} recordings was found, such as {uris[0]} ({failure}); correct their root")
+    # Identical bytes have one key: the first clip stands for all.
+    distinct = {key: request for request, key in reversed(keys.items())}
+    meter.total = len(uris) + len(distinct)
+    results = cache.lookup(distinct)
+    cached = len(results)
+    meter.advance(cached)
+
+    jobs = [
+        Work(key, files[request.clip.uri].sha256, request.clip, request.policy)
+        for key, request in distinct.items()
+        if key not in results
+    ]
+    jobs.sort(key=lambda job: (-_seconds(job, files[job.clip.uri]), job.key))
+    outcomes = tokenize_jobs(
+        jobs,
+        tokenizer=tokenizer,
+        cache=(cache_root, fingerprint),
+        cpus=cpus,
+        gpus=gpus,
+        workers=workers,
+        meter=meter,
+    )
+    shards = sorted({outcome.shard for outcome in outcomes if outcome.shard is not None})
+    results |= cache.lookup([outcome.key for outcome in outcomes if outcome.shard is not None], shards=shards)
+    results |= {outcome.key: outcome.failure for outcome in outcomes if outcome.failure is not None}
+
+    report = TokenizingReport(
+        computed=sum(outcome.shard is not None for outcome in outcomes),
+        cached=cached,
+        audio_seconds=math.fsum(outcome.seconds for outcome in outcomes),
+    )
+    _sort_out(wanted, files=files, keys=keys, results=results, report=report)
+    return report
+
+
+def _seconds(job: Work, file: File) -> float:
+    start = job.clip.start or 0.0
+    end = job.clip.end if job.clip.end is not None else (file.seconds or 0.0)
+    return min(end - start, job.policy.max_seconds)
+
+
+def _sort_out(
+    wanted: Sequence[ClipRequest],
+    *,
+    files: Mapping[str, File],
+    keys: Mapping[ClipRequest, str],
+    results: Mapping[str, Cached],
+    report: TokenizingReport,
+) -> None:
+    """Puts each clip among the usable or the quarantined ones."""
+    problems: list[Problem] = []
+    for request in wanted:
+        result = files[request.clip.uri].failure or results[keys[request]]
+        if isinstance(result, Units):
+            report.units[request] = result
+            continue
+        report.quarantined[request] = result
+        if request.policy.unreadable == "error" and result.kind in ("missing", "unreadable", "empty"):
+            problems.append(Problem(request.clip.uri, "", str(result), "or set audio.unreadable to quarantine"))
+    if problems:
+        rest = len(problems) - _PROBLEMS_SHOWN
+        more = [Problem("", "", f"and {rest} more recordings", "mend the first ones")] if rest > 0 else []
+        raise InvalidInputs(problems[:_PROBLEMS_SHOWN] + more)

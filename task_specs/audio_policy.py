@@ -1,0 +1,38 @@
+"""What becomes of recordings that cannot be used as they are."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from task_specs.fault import fault
+
+
+class AudioPolicy(BaseModel):
+    """Limits of a recording's length, and what is done about one outside them.
+
+    A quarantined recording takes no part in tuning and evaluation, and is counted in the report.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    min_seconds: float = Field(0.1, ge=0, le=60, allow_inf_nan=False)
+    """Shortest recording that is used as it is."""
+    max_seconds: float = Field(30.0, gt=0, le=600, allow_inf_nan=False)
+    """Longest recording that is used as it is."""
+    too_long: Literal["crop", "quarantine"] = "crop"
+    """``crop`` keeps the first ``max_seconds``."""
+    too_short: Literal["quarantine", "pad"] = "quarantine"
+    """``pad`` appends silence up to ``min_seconds``."""
+    unreadable: Literal["quarantine", "error"] = "quarantine"
+    """``error`` fails the task at the first file that cannot be decoded."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_seconds >= self.max_seconds:
+            raise fault(
+                f"min_seconds ({self.min_seconds:g}) is not below max_seconds ({self.max_seconds:g})",
+                "raise max_seconds or lower min_seconds",
+            )
+        return self

@@ -1,0 +1,118 @@
+"""The examples of a task, read and checked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from infra.errors import InvalidInputs
+from task_specs.example import SPLITS, Clip, Example, Split
+from task_specs.problems import ProblemList, shown
+from task_specs.readers import Reading, Row
+from task_specs.schema import TaskSpec
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The examples of one task.
+
+    Attributes:
+        examples: in the order of the manifests.
+        slots: names of the labels every example has.
+        labels: for each slot its classes, sorted, as the train split has them.
+    """
+
+    examples: tuple[Example, ...]
+    slots: tuple[str, ...]
+    labels: tuple[tuple[str, ...], ...]
+
+    @cached_property
+    def counts(self) -> dict[Split, int]:
+        """Examples per split."""
+        found = Counter(example.split for example in self.examples)
+        return {split: found[split] for split in SPLITS}
+
+    @cached_property
+    def audio(self) -> bool:
+        """Whether the examples are recordings, to be tokenized, rather than units."""
+        return any(example.clip is not None for example in self.examples)
+
+    @cached_property
+    def highest_unit(self) -> int | None:
+        """The highest unit number that occurs; ``None`` for recordings."""
+        return max((max(example.units) for example in self.examples if example.units), default=None)
+
+    def split(self, split: Split) -> tuple[Example, ...]:
+        """The examples of one split, in the order of the manifests."""
+        return tuple(example for example in self.examples if example.split == split)
+
+
+def read_dataset(spec: TaskSpec) -> Dataset:
+    """Reads the examples of a task and checks them, without decoding audio.
+
+    Raises:
+        InvalidInputs: everything that is wrong with the manifests and their rows.
+        MissingExtra: the reader needs a package that is not installed.
+    """
+    problems = ProblemList()
+    reading = spec.data.read(problems)
+    _check_clips(reading.rows, problems)
+    if reading.complete:
+        _check_splits(spec, reading, problems)
+        _check_labels(spec, reading, problems)
+    if problems:
+        raise InvalidInputs(problems.collected())
+    examples = tuple(row.example for row in reading.rows)
+    return Dataset(examples, spec.slots, _classes(examples, len(spec.slots)))
+
+
+def _classes(examples: Sequence[Example], slots: int) -> tuple[tuple[str, ...], ...]:
+    train = [example.labels for example in examples if example.split == "train"]
+    return tuple(tuple(sorted({labels[slot] for labels in train})) for slot in range(slots))
+
+
+def _check_clips(rows: Sequence[Row], problems: ProblemList) -> None:
+    """No clip is in two splits: what is tuned on must not be tested on."""
+    first: dict[Clip, Row] = {}
+    for row in rows:
+        clip = row.example.clip
+        if clip is None:
+            continue
+        other = first.setdefault(clip, row)
+        if other.example.split != row.example.split:
+            message = (
+                f"this clip of split {row.example.split} is also in {other.example.split} "
+                f"({shown(other.uri)}:{other.line})"
+            )
+            problems.add(row.uri, "split", message, "keep it in one split", line=row.line, kind="clip in two splits")
+
+
+def _check_splits(spec: TaskSpec, reading: Reading, problems: ProblemList) -> None:
+    present = {row.example.split for row in reading.rows}
+    for split in SPLITS:
+        if split not in present:
+            uri = reading.rows[0].uri if reading.rows else spec.source
+            message = f"no row belongs to the split {split}"
+            problems.add(uri, "split", message, "put examples into train, valid and test")
+
+
+def _check_labels(spec: TaskSpec, reading: Reading, problems: ProblemList) -> None:
+    """Every class can be learnt, and there are classes to tell apart."""
+    classes = _classes([row.example for row in reading.rows], len(spec.slots))
+    for slot, name in enumerate(spec.slots):
+        known = set(classes[slot])
+        if len(known) == 1:
+            uri = next(row.uri for row in reading.rows if row.example.split == "train")
+            message = f"train has the one label {classes[slot][0]!r}"
+            problems.add(uri, name, message, "a classification needs at least two; correct the column")
+        if not known:
+            continue
+        for row in reading.rows:
+            label = row.example.labels[slot]
+            if label not in known:
+                known.add(label)
+                message = f"{label!r} occurs in {row.example.split} but not in train"
+                remedy = "add training examples of it, or correct the label"
+                problems.add(row.uri, name, message, remedy, line=row.line, kind="unknown label")

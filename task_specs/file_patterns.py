@@ -1,0 +1,64 @@
+"""Finds the files that a path or a glob names, on disk or in S3."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+from pathlib import Path
+
+from pydantic_core import PydanticCustomError
+
+from infra import object_storage
+from infra.errors import StorageError
+from task_specs.location import located
+from task_specs.problems import ProblemList
+
+
+def find_files(pattern: str, base: str, problems: ProblemList, *, named_in: str, field: str) -> list[str]:
+    """URIs of the files that match ``pattern``, sorted; a pattern that matches none is a problem.
+
+    A path that exists is taken as it is, even with ``*`` or ``[`` in its name.
+    """
+    try:
+        absolute = located(pattern, base)
+        if object_storage.exists(absolute):
+            return [absolute]
+        if glob.has_magic(absolute):
+            found = _in_s3(absolute) if object_storage.is_s3(absolute) else _on_disk(absolute)
+            if found:
+                return found
+            problems.add(named_in, field, f"{pattern!r} matches no file", "correct the pattern")
+        elif not object_storage.is_s3(absolute) and Path(absolute).is_dir():
+            problems.add(named_in, field, f"{pattern!r} is a directory", f"write {pattern.rstrip('/')}/*.yaml")
+        else:
+            problems.add(named_in, field, f"there is no file {pattern!r}", "correct the path")
+    except PydanticCustomError as error:
+        context = error.context or {}
+        problems.add(named_in, field, context["message"], context["remedy"])
+    except StorageError as error:
+        problems.add(named_in, field, f"cannot be looked up ({error})", "make the place readable")
+    return []
+
+
+def _on_disk(pattern: str) -> list[str]:
+    # Unlike pathlib's, this glob passes over hidden files, such as macOS's `._name`.
+    found = glob.glob(pattern, recursive=True)  # noqa: PTH207
+    return sorted(path for path in found if Path(path).is_file())
+
+
+def _in_s3(pattern: str) -> list[str]:
+    """Lists the directory above the first wildcard once and filters it."""
+    parts = pattern.split("/")
+    fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+    root = "/".join(parts[:fixed])
+    keys = object_storage.list_files(root)
+    return [object_storage.join(root, key) for key in keys if _matches(key.split("/"), parts[fixed:])]
+
+
+def _matches(parts: list[str], pattern: list[str]) -> bool:
+    """Whether a path fits a glob, part by part; ``**`` stands for any number of parts."""
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return any(_matches(parts[i:], pattern[1:]) for i in range(len(parts) + 1))
+    return bool(parts) and fnmatch.fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])

@@ -1,0 +1,136 @@
+"""What a cell of a manifest says."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+from itertools import groupby, pairwise
+
+from task_specs.fault import fault
+from task_specs.validation import described
+
+MAX_UNIT = 2**15 - 1
+"""Units are kept as 16-bit integers."""
+
+_UNITS = re.compile(r"[0-9]{1,9}(?: +[0-9]{1,9})*")
+
+
+def text(cell: object) -> str:
+    """A label, split or name: NFC, without space at either end; numbers and truth values are written out.
+
+    Raises:
+        pydantic_core.PydanticCustomError: anything else, and text that is not Unicode.
+    """
+    if isinstance(cell, str):
+        if not cell.isascii():
+            _encodable(cell)
+            cell = unicodedata.normalize("NFC", cell)
+        return cell.strip()
+    if cell is None:
+        return ""
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    if isinstance(cell, int):
+        return str(cell)
+    raise fault(f"must be text or a whole number, not {described(cell)}", "write it in quotes")
+
+
+def path(cell: object) -> str:
+    """A file name, as it is written.
+
+    Raises:
+        pydantic_core.PydanticCustomError: an empty cell, or what cannot be a file name.
+    """
+    if cell is None or cell == "":
+        raise fault("is empty", "write the file's path")
+    if not isinstance(cell, str):
+        raise fault(f"must be a path, not {described(cell)}", "write the file's path")
+    if "\0" in cell:
+        raise fault("holds a NUL character", "write the file's path")
+    if not cell.isascii():
+        _encodable(cell)
+    return cell
+
+
+def seconds(cell: object) -> float | None:
+    """A time from the beginning of the file; ``None`` for an empty cell.
+
+    Raises:
+        pydantic_core.PydanticCustomError: not a number, negative or not finite.
+    """
+    if cell is None or (isinstance(cell, str) and not cell.strip()):
+        return None
+    value = math.nan
+    if isinstance(cell, int | float) and not isinstance(cell, bool):
+        value = float(cell) if abs(cell) < 1e9 else math.inf
+    elif isinstance(cell, str) and re.fullmatch(r"\s*[-+]?[0-9.]{1,30}([eE][-+]?[0-9]{1,3})?\s*", cell):
+        value = float(cell) if re.search("[0-9]", cell) and cell.count(".") < 2 else math.nan
+    if not math.isfinite(value):
+        raise fault(f"{described(cell)} is not a number of seconds", "write seconds with a decimal point, such as 1.5")
+    if value < 0:
+        raise fault(f"{described(cell)} is before the beginning", "write 0 or more")
+    return value
+
+
+def units(cell: object) -> tuple[int, ...]:
+    """Unit numbers, separated by spaces or as a list.
+
+    Raises:
+        pydantic_core.PydanticCustomError: no units, or something that is not a unit number.
+    """
+    if isinstance(cell, str):
+        written = cell.strip()
+        if _UNITS.fullmatch(written):
+            numbers = tuple(map(int, written.split()))
+        else:
+            numbers = tuple(_unit(word) for word in written.split())
+    elif isinstance(cell, Sequence):
+        numbers = tuple(_unit(entry) for entry in cell)
+    elif cell is None:
+        numbers = ()
+    else:
+        numbers = (_unit(cell),)
+    if not numbers:
+        raise fault("holds no units", "write unit numbers separated by spaces, or remove the row")
+    if max(numbers) > MAX_UNIT:
+        raise fault(f"{max(numbers)} is not a unit number", f"units go from 0 to {MAX_UNIT}")
+    return numbers
+
+
+def distinct_units(cell: object) -> tuple[int, ...]:
+    """Unit numbers of which no two neighbours are equal.
+
+    Raises:
+        pydantic_core.PydanticCustomError: as `units`, and adjacent repeats.
+    """
+    numbers = units(cell)
+    for left, right in pairwise(numbers):
+        if left == right:
+            message = f"unit {left} follows itself, so these seem to be frames"
+            raise fault(message, "name the column, 'columns: {frame_units: units}', or collapse repeats")
+    return numbers
+
+
+def runs(frames: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Units without adjacent repeats, and how many frames each lasts."""
+    grouped = [(unit, sum(1 for _ in run)) for unit, run in groupby(frames)]
+    return tuple(unit for unit, _ in grouped), tuple(length for _, length in grouped)
+
+
+def _unit(entry: object) -> int:
+    if isinstance(entry, str) and re.fullmatch(r"-?[0-9]{1,9}", entry):
+        entry = int(entry)
+    if not isinstance(entry, int) or isinstance(entry, bool):
+        raise fault(f"{described(entry)} is not a unit number", "write whole numbers separated by spaces")
+    if entry < 0:
+        raise fault(f"unit {entry} is negative", "units start at 0; drop padding")
+    return entry
+
+
+def _encodable(cell: str) -> None:
+    try:
+        cell.encode()
+    except UnicodeEncodeError as error:
+        raise fault("holds half of a surrogate pair", "write it as UTF-8") from error

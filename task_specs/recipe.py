@@ -1,0 +1,89 @@
+"""How a prompt is tuned: every number of a run, and the two named recipes."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "default": {},
+    # The released code of SpeechPrompt v2: its loss, initialisation, optimizer and selection.
+    "paper": {
+        "prompt_init": "normal",
+        "separator_init": "normal",
+        "verbalizer_init": "uniform",
+        "separator_lr_scale": 1.0,
+        "verbalizer_lr_scale": 1.0,
+        "loss": "paper",
+        "schedule": "constant",
+        "warmup_steps": 0,
+        "dropout": 0.1,
+        "select_on": "loss",
+        "adam_beta2": 0.98,
+        "label_smoothing": 0.0,
+        "patience": 1,
+    },
+}
+
+
+class Recipe(BaseModel):
+    """The settings of one lane. ``recipe: default`` and ``recipe: paper`` name the two sets of defaults;
+    a mapping with ``name`` and any field below changes single settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Literal["default", "paper"] = "default"
+
+    prompt_length: int = Field(5, ge=1, le=512)
+    """Key and value vectors per layer."""
+    prompt_init: Literal["normal"] = "normal"
+    """``normal``: N(0, 1), the scale of a layer-normed state, in whose place a prompt vector stands."""
+    separator_init: Literal["eos", "normal"] = "eos"
+    """``eos``: the embedding of ``</s>``; ``normal``: N(0, 1), scaled as embeddings are."""
+    verbalizer: Literal["linear", "frequency", "random"] = "linear"
+    """``linear``: trained; ``frequency`` and ``random``: one fixed unit a class."""
+    verbalizer_init: Literal["zero", "uniform"] = "zero"
+    """``uniform``: U(-1/sqrt(vocabulary), 1/sqrt(vocabulary)), as the reference."""
+
+    steps: int = Field(2000, ge=1)
+    """Optimizer steps at most."""
+    batch_size: int = Field(32, ge=1)
+    """Utterances per step."""
+    learning_rate: float = Field(5e-3, gt=0)
+    """Peak rate of the prompt vectors."""
+    separator_lr_scale: float = Field(1.0, gt=0)
+    verbalizer_lr_scale: float = Field(1.0, gt=0)
+    schedule: Literal["linear", "cosine", "constant"] = "cosine"
+    """Decay to zero over ``steps`` after the warm-up, or none."""
+    warmup_steps: int = Field(100, ge=0)
+    adam_beta1: float = Field(0.9, ge=0, lt=1)
+    adam_beta2: float = Field(0.99, ge=0, lt=1)
+    clip_norm: float = Field(1.0, gt=0)
+    """Largest gradient norm of a lane, over all that it trains."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """On the prompt vectors (recipe ``paper``: on the class scores too)."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    loss: Literal["separators", "paper"] = "separators"
+    """``separators``: cross-entropy at the separators, mean over examples. ``paper``: from the separator to
+    the end of the row, over all output rows, divided by all tokens of the batch."""
+
+    evaluate_every: int | None = Field(None, ge=1)
+    """Steps between evaluations; ``None``: a twentieth of ``steps``, in recipe ``paper`` one pass over the data."""
+    validation_examples: int | None = Field(2000, ge=1)
+    """Validation examples per evaluation while tuning, a seeded draw; the final figures use all of them."""
+    patience: int = Field(8, ge=1)
+    """Evaluations without improvement after which a lane stops."""
+    select_on: Literal["metric", "loss"] = "metric"
+    """What the kept prompt is best at, on the validation split."""
+
+    @classmethod
+    def from_spec(cls, value: str | dict[str, Any]) -> Self:
+        """A recipe from what a task spec says: a name, or a mapping of a name and changes.
+
+        Raises:
+            pydantic.ValidationError: an unknown name or field, or a value out of range.
+        """
+        changes = {"name": value} if isinstance(value, str) else dict(value)
+        preset = RECIPES.get(changes.get("name", "default"), {}) if isinstance(changes.get("name", ""), str) else {}
+        return cls.model_validate({**preset, **changes})

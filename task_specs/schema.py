@@ -1,0 +1,176 @@
+"""A task spec: the YAML file that says what a task is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SerializeAsAny,
+    ValidationError,
+    ValidationInfo,
+)
+
+from infra import object_storage
+from infra.errors import Problem
+from task_specs.audio_policy import AudioPolicy
+from task_specs.fault import fault
+from task_specs.file_patterns import find_files
+from task_specs.problems import ProblemList, shown
+from task_specs.readers import READERS, Reader
+from task_specs.recipe import Recipe
+from task_specs.slug import Slug
+from task_specs.validation import Models, described, problems_of, suggestion
+from task_specs.yaml_file import read_yaml
+
+MAX_SEEDS = 100
+
+
+def _reader(value: Any, info: ValidationInfo) -> Any:
+    """Validates a ``data`` section with the model of the reader it names."""
+    if not isinstance(value, dict):
+        return value
+    name = value.get("reader", "manifest")
+    if not isinstance(name, str) or name not in READERS:
+        raise fault(f"there is no reader {described(name)}", suggestion(str(name), list(READERS)))
+    return READERS[name].model_validate(value, context=info.context)
+
+
+def _recipe(value: Any) -> Any:
+    return Recipe.from_spec(value) if isinstance(value, str | dict) else value
+
+
+def _seeds(value: Any) -> Any:
+    """``3`` means the seeds 0, 1 and 2."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 1 <= value <= MAX_SEEDS:
+            raise fault(f"{value} seeds cannot be tuned", f"give 1 to {MAX_SEEDS}, or a list of seeds")
+        return tuple(range(value))
+    if not isinstance(value, list | tuple):
+        raise fault(f"must be a number of seeds or a list of seeds, not {described(value)}", "write 3 or [0, 1, 2]")
+    return tuple(value)
+
+
+def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) < len(seeds):
+        raise fault("holds a seed twice", "remove one of them")
+    return seeds
+
+
+DataSpec = Annotated[SerializeAsAny[Reader], BeforeValidator(_reader)]
+"""The ``data`` section: one of the registered readers."""
+
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
+
+
+class TaskSpec(BaseModel):
+    """One task. Only ``name`` and ``data`` are required."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Slug
+    """Names the bundle's directory and the runs."""
+    family: str = Field("", max_length=64)
+    """Group of the task in tables, such as SCR, IC or LID."""
+    language: str = Field("", max_length=64)
+    """Language tag, such as ``lt``."""
+    description: str = Field("", max_length=4000)
+    licence: str = Field("", max_length=400)
+    """Licence of the data; it is printed in the model card."""
+    data: DataSpec
+    """Where the examples are."""
+    metric: Literal["accuracy", "macro_f1"] = "accuracy"
+    """What prompts are selected by and the table shows."""
+    seeds: Annotated[
+        tuple[Seed, ...],
+        Field(min_length=1, max_length=MAX_SEEDS),
+        BeforeValidator(_seeds),
+        AfterValidator(_distinct),
+    ] = (0,)
+    """How many seeds, or which; each is one lane."""
+    recipe: Annotated[Recipe, BeforeValidator(_recipe)] = Field(default_factory=Recipe)
+    """``default``, ``paper``, or a mapping of a name and changes."""
+    audio: AudioPolicy = Field(default_factory=AudioPolicy)
+    """What becomes of recordings that cannot be used as they are."""
+
+    _source: str = PrivateAttr("")
+
+    def model_post_init(self, context: Any, /) -> None:
+        self._source = (context or {}).get("source", "")
+
+    @property
+    def source(self) -> str:
+        """URI of the file this was read from; empty for a spec made in code."""
+        return self._source
+
+    @property
+    def seed_list(self) -> list[int]:
+        """The seeds to tune with."""
+        return list(self.seeds)
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of the labels every example has, in order."""
+        return self.data.slots
+
+    def canonical(self) -> dict[str, Any]:
+        """The spec as JSON values with every default spelled out, for digests."""
+        return self.model_dump(mode="json")
+
+
+def load_task_specs(patterns: Sequence[str], base: str, *, named_in: str = "") -> tuple[list[TaskSpec], list[Problem]]:
+    """Reads every task spec that one of the patterns matches.
+
+    Args:
+        patterns: paths and globs (``*``, ``?``, ``[...]``, ``**``), local or ``s3://``.
+        base: directory URI that relative patterns start from.
+        named_in: the file that holds the patterns, for messages; ``base`` where it is left out.
+
+    Returns:
+        The specs that are sound, in the order of patterns and file names, and every problem of the others.
+    """
+    problems = ProblemList()
+    files: dict[str, None] = {}
+    for position, pattern in enumerate(patterns):
+        found = find_files(pattern, base, problems, named_in=named_in or base, field=f"tasks[{position}]")
+        files.update(dict.fromkeys(found))
+    specs: list[TaskSpec] = []
+    listed = problems.collected()
+    first: dict[str, str] = {}
+    for uri in files:
+        spec, wrong = load_task_spec(uri)
+        listed += wrong
+        if spec is None:
+            continue
+        if spec.name in first:
+            message = f"{spec.name!r} is also the name of {shown(first[spec.name])}"
+            listed.append(Problem(shown(uri), "name", message, "rename one of the two tasks"))
+            continue
+        first[spec.name] = uri
+        specs.append(spec)
+    return specs, listed
+
+
+def load_task_spec(uri: str) -> tuple[TaskSpec | None, list[Problem]]:
+    """The task spec in one file, or ``None`` and what is wrong with it."""
+    file, problems = read_yaml(uri)
+    if file is None:
+        return None, problems
+    models: Models = {(): TaskSpec, ("audio",): AudioPolicy, ("recipe",): Recipe}
+    data = file.data.get("data")
+    reader = READERS.get(str(data.get("reader", "manifest"))) if isinstance(data, dict) else None
+    if reader is not None:
+        sections: Models = {("data", name): model for name, model in reader.sections.items()}
+        models = {**models, ("data",): reader, **sections}
+    context = {"base": object_storage.parent(uri), "source": uri}
+    try:
+        spec = TaskSpec.model_validate(file.data, context=context)
+    except ValidationError as error:
+        return None, problems + problems_of(error, where=file.where, models=models)
+    return (None if problems else spec), problems

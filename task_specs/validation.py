@@ -1,0 +1,118 @@
+"""Says in plain sentences why a value does not fit a model, with the place it stands in."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from infra.errors import Problem
+from task_specs.fault import FAULT
+from task_specs.yaml_file import Place
+
+Models = Mapping[Place, type[BaseModel]]
+"""The model that stands at each place of a file; its fields are the keys a user may write there."""
+
+
+def problems_of(error: ValidationError, *, where: Callable[[Place], str], models: Models) -> list[Problem]:
+    """Pydantic's errors as problems of a file.
+
+    Args:
+        error: what pydantic found.
+        where: names the file and line of a place.
+        models: the models of the file, for the keys that would have been right.
+    """
+    found = []
+    for details in error.errors(include_url=False):
+        place = details["loc"]
+        message, remedy = _sentence(details, models)
+        found.append(Problem(where(place), dotted(place), message, remedy))
+    return found
+
+
+def dotted(place: Place) -> str:
+    """A place as one writes it: ``data.path``, ``tasks[2]``."""
+    text = ""
+    for part in place:
+        text += f"[{part}]" if text and isinstance(part, int) else f".{part}"
+    return text.removeprefix(".")
+
+
+def suggestion(word: str, possible: Sequence[str]) -> str:
+    """A remedy: the nearest of the ``possible`` words, or all of them."""
+    near = difflib.get_close_matches(word.lower(), possible, n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(possible)}"
+
+
+def described(value: object) -> str:
+    """A value of a YAML file, in the words of its author."""
+    match value:
+        case None:
+            return "empty"
+        case bool():
+            return f"the truth value {str(value).lower()}"
+        case int() | float():
+            return f"the number {value:.15g}" if isinstance(value, float) or abs(value) < 10**18 else "a number"
+        case str():
+            return repr(value if len(value) <= 60 else value[:57] + "...")
+        case list() | tuple():
+            return "a list"
+        case dict():
+            return "a mapping"
+    return f"a {type(value).__name__}"
+
+
+def _sentence(details: ErrorDetails, models: Models) -> tuple[str, str]:
+    """Message and remedy of one error."""
+    kind, place, value = details["type"], details["loc"], details["input"]
+    context: dict[str, Any] = details.get("ctx", {})
+    if kind == FAULT:
+        return context["message"], context["remedy"]
+    if kind == "missing":
+        return "is required", f"add '{place[-1]}:'"
+    if kind == "extra_forbidden":
+        known = list(models[place[:-1]].model_fields) if place[:-1] in models else []
+        remedy = suggestion(str(place[-1]), known) if known else "remove it"
+        return "is not a known key", remedy
+    if kind == "invalid_key":
+        return "is not a known key", "keys are words"
+    if kind == "value_error":
+        return str(context["error"]), "correct it"
+    if kind == "literal_error":
+        choices = re.findall(r"'([^']*)'", context["expected"])
+        return f"must be {context['expected']}, not {described(value)}", suggestion(str(value), choices)
+    for limit, words in _LIMITS.items():
+        if limit in context:
+            return f"must be {words} {context[limit]:g}, not {described(value)}", "change the number"
+    if kind.endswith(("too_short", "too_long")):
+        what = "characters" if isinstance(value, str) else "entries"
+        if kind.endswith("short"):
+            return f"has too few {what}", f"give {context['min_length']} or more"
+        return f"has too many {what}", f"give {context['max_length']} or fewer"
+    wanted = next((text for prefix, text in _WANTED.items() if kind.startswith(prefix)), None)
+    if wanted is None:
+        return f"cannot be used: {details['msg'][:1].lower()}{details['msg'][1:]}", "correct it"
+    if value is None:
+        return f"is empty, and must be {wanted}", "give it a value, or remove the line"
+    if kind.startswith("string") and isinstance(value, bool | int | float):
+        return f"must be {wanted}, not {described(value)}", "write it in quotes"
+    return f"must be {wanted}, not {described(value)}", f"write {wanted}"
+
+
+_LIMITS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+
+_WANTED = {
+    "string_type": "text",
+    "int_": "a whole number",
+    "float_": "a number",
+    "finite_number": "a finite number",
+    "bool_": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping (lines of 'key: value')",
+    "model_": "a mapping (lines of 'key: value')",
+}

@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+import torch
+
+from workers.precision import autocast, has_bf16_units
+
+CPU = torch.device("cpu")
+
+
+def test_each_precision_is_what_it_says() -> None:
+    x = torch.ones(2, 2)
+    with autocast("bf16", CPU):
+        assert (x @ x).dtype == torch.bfloat16
+    with autocast("fp32", CPU):
+        assert (x @ x).dtype == torch.float32
+    with autocast("auto", CPU):
+        assert (x @ x).dtype == (torch.bfloat16 if has_bf16_units(CPU) else torch.float32)

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from infra.errors import StorageError
+from task_specs.audio_policy import AudioPolicy
+from workers.speech.unit_cache import Cached, Quarantined, UnitCache, content_key
+from workers.speech.units import deduplicate
+
+_FINGERPRINT = "f" * 64
+_UNITS = st.lists(st.integers(0, 32_767), min_size=1, max_size=8).map(lambda frames: deduplicate(np.array(frames)))
+_REASONS = st.builds(Quarantined, st.sampled_from(["empty", "too long"]), st.text(max_size=20))
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(entries=st.dictionaries(st.text("0123456789abcdef", min_size=4, max_size=6), _UNITS | _REASONS, min_size=1))
+def test_what_is_added_is_found(tmp_path_factory: pytest.TempPathFactory, entries: dict[str, Cached]) -> None:
+    cache = UnitCache(str(tmp_path_factory.mktemp("cache")), _FINGERPRINT)
+    shard = cache.add(entries)
+    assert cache.lookup(entries) == entries
+    some = sorted(entries)[::2]
+    assert cache.lookup([*some, "unknown"], shards=[shard]) == {key: entries[key] for key in some}
+
+
+def test_types_survive(tmp_path: Path) -> None:
+    cache = UnitCache(str(tmp_path), _FINGERPRINT)
+    cache.add({"a": deduplicate(np.array([1, 1, 7]))})
+    found = cache.lookup(["a"])["a"]
+    assert not isinstance(found, Quarantined)
+    assert (found.units.dtype, found.durations.dtype) == (np.dtype(np.int16), np.dtype(np.int32))
+
+
+def test_an_absent_cache_is_empty(tmp_path: Path) -> None:
+    assert UnitCache(str(tmp_path / "nothing" / "here"), _FINGERPRINT).lookup(["a"]) == {}
+
+
+def test_tokenizers_do_not_see_each_others_units(tmp_path: Path) -> None:
+    UnitCache(str(tmp_path), "a" * 64).add({"k": deduplicate(np.array([1]))})
+    assert UnitCache(str(tmp_path), "b" * 64).lookup(["k"]) == {}
+
+
+def test_writers_and_readers_at_once(tmp_path: Path) -> None:
+    cache = UnitCache(str(tmp_path), _FINGERPRINT)
+    entries = [{f"{shard}-{row}": deduplicate(np.array([shard, row])) for row in range(5)} for shard in range(20)]
+    keys = [key for shard in entries for key in shard]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in pool.map(lambda shard: (cache.add(shard), cache.lookup(keys)), entries):
+            pass
+    assert set(cache.lookup(keys)) == set(keys)
+
+
+def test_the_same_entries_are_one_shard(tmp_path: Path) -> None:
+    cache = UnitCache(str(tmp_path), _FINGERPRINT)
+    entries: dict[str, Cached] = {"a": deduplicate(np.array([1, 2])), "b": Quarantined("empty", "no samples")}
+    assert cache.add(entries) == cache.add(dict(reversed(entries.items())))
+    assert len(list(Path(cache.directory).iterdir())) == 1
+
+
+def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
+    cache = UnitCache(str(tmp_path), _FINGERPRINT)
+    name = cache.add({"a": deduplicate(np.array([1, 2]))})
+    path = Path(cache.directory) / name
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(StorageError, match=f"{name}.*remove it"):
+        cache.lookup(["a"])
+
+
+def test_keys_differ_where_units_may() -> None:
+    policy = AudioPolicy()
+    keys = [
+        content_key("a", start=None, end=None, policy=policy),
+        content_key("b", start=None, end=None, policy=policy),
+        content_key("a", start=0.0, end=None, policy=policy),
+        content_key("a", start=None, end=1.0, policy=policy),
+        content_key("a", start=1.0, end=None, policy=policy),
+        content_key("a", start=None, end=None, policy=AudioPolicy(max_seconds=5)),
+        content_key("a", start=None, end=None, policy=AudioPolicy(min_seconds=0.2)),
+        content_key("a", start=None, end=None, policy=AudioPolicy(too_short="pad")),
+        content_key("a", start=None, end=None, policy=AudioPolicy(too_long="quarantine")),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert keys[0] == content_key("a", start=None, end=None, policy=AudioPolicy(unreadable="error"))

@@ -1,0 +1,221 @@
+"""Pretraining of a unit LM on unlabelled units: next-unit prediction over packed batches, data-parallel.
+
+Every rank draws the same global batch from the seed and works on its own rows; the gradient is the mean over all
+tokens of the global batch, so the result does not depend on the number of ranks beyond rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from workers.backbone.packing import Packing
+from workers.backbone.unit_lm import UnitLM
+from workers.precision import Precision, autocast
+from workers.sequences import UnitSequences
+
+
+class PretrainSettings(BaseModel):
+    """How long and how fast; defaults suit a small LM on some million units."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int = Field(4000, ge=1)
+    batch_tokens: int = Field(4096, ge=16)
+    """Tokens of a global batch."""
+    learning_rate: float = Field(1e-3, gt=0)
+    warmup_steps: int = Field(200, ge=0)
+    schedule: Literal["cosine", "inverse_sqrt"] = "cosine"
+    """``cosine`` decays to a twentieth of the peak over ``steps``; ``inverse_sqrt`` is the published recipe."""
+    adam_beta2: float = Field(0.98, gt=0, lt=1)
+    weight_decay: float = Field(0.01, ge=0)
+    clip_norm: float = Field(1.0, gt=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    precision: Precision = "auto"
+    evaluate_every: int = Field(250, ge=1)
+    seed: int = Field(0, ge=0)
+
+    def rate(self, step: int) -> float:
+        """Learning rate of the optimizer step ``step``, counted from 0."""
+        if step < self.warmup_steps:
+            return self.learning_rate * (step + 1) / self.warmup_steps
+        if self.schedule == "inverse_sqrt":
+            return self.learning_rate * math.sqrt(max(self.warmup_steps, 1) / (step + 1))
+        done = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
+        return self.learning_rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+
+
+class NextUnit(nn.Module):
+    """The training objective as one module, so that data-parallel wrappers see a single forward pass."""
+
+    def __init__(self, lm: UnitLM) -> None:
+        super().__init__()
+        self.lm = lm
+
+    def forward(self, tokens: Tensor, targets: Tensor, packing: Packing) -> Tensor:
+        """Summed negative log-likelihood (nats) of int64 targets [N] after int64 tokens [N]."""
+        states = self.lm(self.lm.embed_tokens(tokens), packing)
+        return F.cross_entropy(self.lm.logits(states).float(), targets, reduction="sum")
+
+
+class TokenBatches:
+    """Endless batches of row numbers, similar lengths together, in an order that the seed alone decides.
+
+    Args:
+        lengths: units per row, int64 [rows].
+        batch_tokens: tokens of a batch, at most, unless a single row is longer.
+        seed: of the order.
+    """
+
+    def __init__(self, lengths: NDArray[np.int64], *, batch_tokens: int, seed: int) -> None:
+        self._lengths = lengths + 1
+        self._batch_tokens = batch_tokens
+        self._seed = seed
+        self.epoch, self.position = 0, 0
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        while True:
+            batches = self._of_epoch(self.epoch)
+            while self.position < len(batches):
+                self.position += 1
+                yield batches[self.position - 1]
+            self.epoch, self.position = self.epoch + 1, 0
+
+    def _of_epoch(self, epoch: int) -> list[NDArray[np.int64]]:
+        rng = np.random.default_rng([self._seed, epoch])
+        order = rng.permutation(len(self._lengths))
+        # Windows of a few batches are sorted, not the whole set, so that batches differ from epoch to epoch.
+        mean_rows = max(1, int(self._batch_tokens / self._lengths.mean()))
+        batches: list[NDArray[np.int64]] = []
+        for window in np.array_split(order, max(1, len(order) // (mean_rows * 20))):
+            window = window[np.argsort(self._lengths[window], kind="stable")]
+            ends = np.cumsum(self._lengths[window])
+            first = 0
+            while first < len(window):
+                before = ends[first - 1] if first else 0
+                last = int(np.searchsorted(ends, before + self._batch_tokens, side="right"))
+                last = max(last, first + 1)
+                batches.append(window[first:last])
+                first = last
+        return [batches[index] for index in rng.permutation(len(batches))]
+
+
+class Pretraining:
+    """The state of a pretraining run on one rank.
+
+    Args:
+        lm: the model to train, on its device, initialised.
+        settings: see there.
+        train, valid: unit sequences.
+        unit_tokens: token id of each unit, int64 [units].
+        wrap: makes the objective data-parallel; identity for one rank.
+        rank, world: this rank and how many there are.
+    """
+
+    def __init__(
+        self,
+        lm: UnitLM,
+        settings: PretrainSettings,
+        *,
+        train: UnitSequences,
+        valid: UnitSequences,
+        unit_tokens: NDArray[np.int64],
+        wrap: Any = None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.lm, self.settings, self.rank, self.world = lm, settings, rank, world
+        self._train, self._valid, self._unit_tokens = train, valid, unit_tokens
+        self._objective = (wrap or (lambda module: module))(NextUnit(lm))
+        self._device = lm.embed.weight.device
+        decayed = [p for p in lm.parameters() if p.dim() > 1]
+        kept = [p for p in lm.parameters() if p.dim() <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": settings.weight_decay},
+                {"params": kept, "weight_decay": 0.0},
+            ],
+            lr=settings.learning_rate,
+            betas=(0.9, settings.adam_beta2),
+        )
+        self.batches = TokenBatches(train.lengths, batch_tokens=settings.batch_tokens, seed=settings.seed)
+        self._order = iter(self.batches)
+        self.step = 0
+
+    def advance(self) -> Tensor:
+        """One optimizer step.
+
+        Returns:
+            This rank's part of the loss; the mean over ranks is nats per token of the global batch.
+        """
+        rows = next(self._order)
+        tokens_in_batch = int((self._train.lengths[rows] + 1).sum())
+        self.lm.train()
+        # Dropout comes from seed, step and rank alone, so a resumed run draws what an uninterrupted one would have.
+        torch.manual_seed(int(np.random.SeedSequence([self.settings.seed, self.step, self.rank]).generate_state(1)[0]))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.rate(self.step)
+        mine = rows[self.rank :: self.world]
+        # A rank without rows still takes part in the gradient exchange, with a loss that weighs nothing.
+        weight = self.world / tokens_in_batch if len(mine) else 0.0
+        with autocast(self.settings.precision, self._device):
+            loss: Tensor = weight * self._objective(*self._batch(self._train, mine if len(mine) else rows[:1]))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.lm.parameters(), self.settings.clip_norm)
+        self.optimizer.step()
+        self.step += 1
+        return loss.detach()
+
+    @torch.no_grad()
+    def perplexity(self) -> float:
+        """Per-unit perplexity on the validation rows, this rank's share of them summed over all ranks."""
+        self.lm.eval()
+        total = torch.zeros(2, dtype=torch.float64, device=self._device)
+        order = np.argsort(self._valid.lengths, kind="stable")[self.rank :: self.world]
+        for rows in np.array_split(order, max(1, len(order) // 64)):
+            if len(rows):
+                with autocast(self.settings.precision, self._device):
+                    nll = NextUnit(self.lm)(*self._batch(self._valid, rows))
+                total += torch.stack([nll.double(), total.new_tensor((self._valid.lengths[rows] + 1).sum())])
+        if self.world > 1:
+            torch.distributed.all_reduce(total)
+        return math.exp(float(total[0] / total[1]))
+
+    def state(self) -> dict[str, Any]:
+        """Everything a resumed run needs."""
+        return {
+            "lm": self.lm.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "epoch": self.batches.epoch,
+            "position": self.batches.position,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue where ``state`` was taken."""
+        self.lm.load_state_dict(state["lm"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.batches.epoch, self.batches.position = (
+            state["step"],
+            state["epoch"],
+            state["position"],
+        )
+        self._order = iter(self.batches)
+
+    def _batch(self, sequences: UnitSequences, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor, Packing]:
+        """Inputs ``</s> u1 .. uT``, targets ``u1 .. uT </s>``, and their packing."""
+        eos = self.lm.config.eos
+        units = [self._unit_tokens[sequences[row]] for row in rows]
+        tokens = np.concatenate([part for row in units for part in ([eos], row)])
+        targets = np.concatenate([part for row in units for part in (row, [eos])])
+        packing = Packing.of(sequences.lengths[rows] + 1, self._device)
+        return torch.from_numpy(tokens).to(self._device), torch.from_numpy(targets).to(self._device), packing

@@ -1,0 +1,104 @@
+"""The model card of a bundle, for whoever finds its directory."""
+
+from __future__ import annotations
+
+import re
+
+import yaml
+
+from task_specs.example import SPLITS
+from workers.bundle.manifest import BundleManifest, Slot
+
+_LABELS_SHOWN = 100
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~$&])")
+_LIMITS = """\
+## Limits
+
+Every recording gets one of the labels above, also one that belongs to none of them. The figures hold for speakers,
+rooms and languages like those of the data; measure again before using it elsewhere. It must not decide about people
+by itself."""
+
+
+def card(manifest: BundleManifest) -> str:
+    """``README.md``: Markdown that depends on everything but provenance and files, as the version does."""
+    sections = (
+        _front_matter(manifest),
+        _introduction(manifest),
+        _labels(manifest),
+        _results(manifest),
+        _use(manifest),
+        _origin(manifest),
+        _LIMITS,
+    )
+    return "\n\n".join(sections) + "\n"
+
+
+def _front_matter(manifest: BundleManifest) -> str:
+    fields = {"library_name": "speechprompt", "pipeline_tag": "audio-classification"}
+    if manifest.task.language:
+        fields["language"] = manifest.task.language
+    return f"---\n{yaml.safe_dump(fields, allow_unicode=True, sort_keys=False)}---"
+
+
+def _introduction(manifest: BundleManifest) -> str:
+    task, prompt = manifest.task, manifest.prompt
+    kind = ", ".join(_plain(text) for text in (task.family, task.language) if text)
+    return (
+        f"# {_plain(task.name)}\n\n"
+        f"A speech classification prompt{f' ({kind})' if kind else ''}: {manifest.parameters:,} trained numbers "
+        f"for a frozen spoken language model. Length {prompt.length}, {prompt.layers} layers of {prompt.dim}, "
+        f"`{prompt.verbalizer}` verbalizer."
+    )
+
+
+def _labels(manifest: BundleManifest) -> str:
+    return "## Labels\n\n" + "\n".join(_slot(slot) for slot in manifest.slots)
+
+
+def _slot(slot: Slot) -> str:
+    shown = ", ".join(_plain(label) for label in slot.labels[:_LABELS_SHOWN])
+    rest = len(slot.labels) - _LABELS_SHOWN
+    return f"- **{_plain(slot.name)}** ({len(slot.labels)}): {shown}" + (f", and {rest} more" if rest > 0 else "")
+
+
+def _results(manifest: BundleManifest) -> str:
+    rows = [
+        f"| {split} | {_plain(name)} | {figure.value:.4f} | {figure.mean:.4f} ± {figure.std:.4f} | {figure.seeds} |"
+        for split in SPLITS
+        for name, figure in sorted(manifest.results.get(split, {}).items())
+    ]
+    if not rows:
+        return "## Results\n\nNone were recorded."
+    head = ("| split | metric | this prompt | mean ± std | seeds |", "| --- | --- | --- | --- | --- |")
+    selected = f"Selected by {_plain(manifest.metric.name)} on the validation split."
+    return "## Results\n\n" + "\n".join((*head, *rows)) + f"\n\n{selected}"
+
+
+def _use(manifest: BundleManifest) -> str:
+    return (
+        "## Use\n\n"
+        "```sh\n"
+        "pip install speechprompt\n"
+        "speechprompt bundle verify THIS_DIRECTORY\n"
+        "speechprompt classify --bundle THIS_DIRECTORY --backbone BACKBONE recording.wav\n"
+        "```\n\n"
+        f"`BACKBONE` is the directory of {_plain(manifest.backbone.name) or 'the backbone'} with the "
+        "fingerprints below; any other is refused."
+    )
+
+
+def _origin(manifest: BundleManifest) -> str:
+    backbone, data = manifest.backbone, manifest.data
+    counts = ", ".join(f"{data.examples[split]:,} {split}" for split in SPLITS if split in data.examples)
+    return (
+        "## Backbone and data\n\n"
+        f"- Unit LM: `{backbone.unit_lm}`\n"
+        f"- Tokenizer: `{backbone.tokenizer}`\n"
+        f"- Data: {counts or 'not counted'}; {data.quarantined:,} quarantined; digest `{data.digest}`\n"
+        f"- Recipe: {_plain(str(manifest.recipe.get('name', 'unnamed')))}, seed {manifest.seed}"
+    )
+
+
+def _plain(text: str) -> str:
+    """``text`` so that Markdown shows it as it is."""
+    return _SPECIAL.sub(r"\\\1", text)

@@ -1,0 +1,230 @@
+"""A bundle in memory and as bytes; the bytes are believed only as far as they have been checked.
+
+``<bundles>/<task>/<version>/`` holds three files. ``prompt.safetensors`` is all that was trained, ``README.md`` is
+a model card, ``bundle.json`` says what they are and vouches for both by SHA-256 and size. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+
+from infra.errors import BundleError
+from workers.backbone.fingerprint import canonical_json
+from workers.bundle import strict_json
+from workers.bundle.card import card
+from workers.bundle.manifest import (
+    CARD_FILE,
+    FORMAT_VERSION,
+    MANIFEST_FILE,
+    PAYLOAD,
+    PROMPT_FILE,
+    BundleManifest,
+    FileEntry,
+    Latest,
+)
+
+__all__ = [
+    "FORMAT_VERSION",
+    "LIMITS",
+    "Bundle",
+    "BundleManifest",
+    "PackedBundle",
+    "check_file",
+    "pack",
+    "parse_latest",
+    "parse_manifest",
+    "parse_tensors",
+]
+
+LIMITS = {PROMPT_FILE: 512 * 2**20, CARD_FILE: 2**20, MANIFEST_FILE: 8 * 2**20}
+"""Most bytes a reader accepts per file; the pointer of a task may have ``LATEST_LIMIT``."""
+LATEST_LIMIT = 1024
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """One tuned prompt and everything needed to use it.
+
+    Attributes:
+        manifest: ``bundle.json``.
+        tensors: float32 arrays by name: ``prompt.keys`` and ``prompt.values`` [layers, length, dim],
+            ``separators`` [slots, dim], and for a linear verbalizer ``verbalizer.<slot>``
+            [special_rows + classes, vocabulary].
+    """
+
+    manifest: BundleManifest
+    tensors: Mapping[str, NDArray[np.float32]]
+
+    def check(self) -> None:
+        """Compare the tensors with the manifest.
+
+        Raises:
+            BundleError: a tensor is missing, unknown, misshapen, not float32, or not finite.
+        """
+        name = self.manifest.task.name
+        _check_shapes(
+            {key: (str(array.dtype), array.shape) for key, array in self.tensors.items()},
+            self.manifest,
+            dtype="float32",
+            file=f"bundle of {name}",
+        )
+        for key, array in self.tensors.items():
+            if not np.isfinite(array).all():
+                raise BundleError(f"bundle of {name}: tensor {key} holds a number that is not finite; tune it again")
+
+    def check_backbone(self, *, unit_lm: str, tokenizer: str) -> None:
+        """Refuse a backbone the prompt was not tuned on.
+
+        Args:
+            unit_lm: fingerprint of the unit LM at hand.
+            tokenizer: fingerprint of the tokenizer at hand.
+
+        Raises:
+            BundleError: one of them is another one.
+        """
+        wanted = self.manifest.backbone
+        for part, theirs, ours in (
+            ("unit LM", wanted.unit_lm, unit_lm),
+            ("tokenizer", wanted.tokenizer, tokenizer),
+        ):
+            if theirs != ours:
+                raise BundleError(
+                    f"the bundle of {self.manifest.task.name} was tuned on another {part} "
+                    f"({theirs[:12]}, not {ours[:12]}); use the backbone {wanted.name or wanted.unit_lm[:12]}"
+                )
+
+
+@dataclass(frozen=True)
+class PackedBundle:
+    """A bundle as the bytes of its files.
+
+    Attributes:
+        manifest: with the digests of the files.
+        files: content by name, ``bundle.json`` last.
+    """
+
+    manifest: BundleManifest
+    files: Mapping[str, bytes]
+
+
+def pack(bundle: Bundle) -> PackedBundle:
+    """The files of a bundle: the same bundle gives the same bytes.
+
+    Raises:
+        BundleError: tensors and manifest disagree.
+    """
+    bundle.check()
+    tensors = {key: np.ascontiguousarray(array) for key, array in bundle.tensors.items()}
+    payload = {PROMPT_FILE: safetensors.numpy.save(tensors), CARD_FILE: card(bundle.manifest).encode()}
+    manifest = bundle.manifest.with_files(payload.items())
+    document = canonical_json(manifest.model_dump(mode="json")) + b"\n"
+    for name, data in (payload | {MANIFEST_FILE: document}).items():
+        if len(data) > LIMITS[name]:
+            raise BundleError(
+                f"bundle of {manifest.task.name}: {name} has {len(data)} bytes, more than the {LIMITS[name]} "
+                "that readers accept; make the prompt smaller"
+            )
+    return PackedBundle(manifest, payload | {MANIFEST_FILE: document})
+
+
+def parse_manifest(data: bytes, *, file: str) -> BundleManifest:
+    """``bundle.json`` of a store, where every other file must be vouched for.
+
+    Raises:
+        BundleError: it is not one, or one of a format this program does not know.
+    """
+    document = _json(data, file)
+    found = document.get("format_version") if isinstance(document, dict) else None
+    if type(found) is not int:  # pydantic takes true for 1
+        raise BundleError(f"{file} has no format_version; it is not the manifest of a bundle")
+    if found > FORMAT_VERSION:
+        raise BundleError(f"{file}: format_version {found} is newer than {FORMAT_VERSION}; update speechprompt")
+    manifest = _validated(BundleManifest, data, file)
+    if set(manifest.files) != set(PAYLOAD):
+        raise BundleError(f"{file}: files must name {' and '.join(PAYLOAD)}; the bundle is damaged, publish it again")
+    return manifest
+
+
+def parse_latest(data: bytes, *, file: str) -> str:
+    """The version that ``latest.json`` names.
+
+    Raises:
+        BundleError: it is not such a file.
+    """
+    _json(data, file)
+    return _validated(Latest, data, file).version
+
+
+def check_file(data: bytes, entry: FileEntry, *, file: str) -> None:
+    """Compare a file with what the manifest says of it; to be done before anything parses it.
+
+    Raises:
+        BundleError: size or digest differ.
+    """
+    if len(data) != entry.size or hashlib.sha256(data).hexdigest() != entry.sha256:
+        raise BundleError(
+            f"{file} is not the file that bundle.json describes; it was altered, fetch or publish it again"
+        )
+
+
+def parse_tensors(data: bytes, manifest: BundleManifest, *, file: str) -> dict[str, NDArray[np.float32]]:
+    """The tensors of ``prompt.safetensors``, exactly those the manifest announces.
+
+    Raises:
+        BundleError: the file is not one, or a tensor is missing, unknown, misshapen or not float32.
+    """
+    try:
+        found: dict[str, dict[str, Any]] = dict(safetensors.deserialize(data))  # type: ignore[no-untyped-call]
+    except safetensors.SafetensorError as error:
+        raise BundleError(f"{file} is not a safetensors file; fetch or publish the bundle again") from error
+    # The library has validated the header; it does not mind a name that stands there twice.
+    header = _json(data[8 : 8 + int.from_bytes(data[:8], "little")], file)
+    shapes = {name: (str(tensor["dtype"]), tuple(tensor["shape"])) for name, tensor in found.items()}
+    shapes |= {name: ("text", ()) for name in header if name not in shapes}
+    _check_shapes(shapes, manifest, dtype="F32", file=file)
+    return {name: np.frombuffer(tensor["data"], dtype="<f4").reshape(tensor["shape"]) for name, tensor in found.items()}
+
+
+def _check_shapes(
+    found: Mapping[str, tuple[str, tuple[int, ...]]], manifest: BundleManifest, *, dtype: str, file: str
+) -> None:
+    wanted = manifest.tensor_shapes
+    if differing := sorted(wanted.keys() ^ found.keys()):
+        name = differing[0]
+        fault = "is missing" if name in wanted else "is unknown"
+        raise BundleError(f"{file}: tensor {name[:60]!r} {fault}; a bundle holds exactly {', '.join(wanted)}")
+    for name, shape in wanted.items():
+        if found[name] != (dtype, shape):
+            raise BundleError(
+                f"{file}: tensor {name} is {found[name][0]} {list(found[name][1])}, "
+                f"but the manifest announces {dtype} {list(shape)}; tune and publish the task again"
+            )
+
+
+def _json(data: bytes, file: str) -> Any:
+    try:
+        return strict_json.loads(data)
+    except ValueError as error:
+        raise BundleError(f"{file} is not valid JSON ({error}); fetch or publish the bundle again") from error
+
+
+def _validated(model: type[_Model], data: bytes, file: str) -> _Model:
+    try:
+        return model.model_validate_json(data, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part)[:60] for part in first["loc"]) or "the document"
+        raise BundleError(
+            f"{file}: {field!r} is not as it must be ({first['msg']}); fetch or publish the bundle again"
+        ) from error

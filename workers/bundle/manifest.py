@@ -1,0 +1,219 @@
+"""``bundle.json``: what a bundle says about itself.
+
+Every field is checked for type and size, and unknown fields are refused: a reader that skips what it does not
+know would classify with half of what the writer meant. A change of meaning is a new ``format_version``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import unicodedata
+from collections.abc import Iterable
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from task_specs.example import Split
+from workers.backbone.fingerprint import canonical_json
+
+FORMAT_VERSION: Final = 1
+FileName = Literal["prompt.safetensors", "README.md"]
+PROMPT_FILE: Final = "prompt.safetensors"
+CARD_FILE: Final = "README.md"
+MANIFEST_FILE = "bundle.json"
+LATEST_FILE = "latest.json"
+PAYLOAD: tuple[FileName, ...] = (PROMPT_FILE, CARD_FILE)
+"""The files a manifest vouches for, in the order they are written."""
+
+# Read by pydantic's regex engine, in which $ is the very end, not the place before a last line break.
+_SLUG = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+_VERSION = r"^[0-9a-f]{16}$"
+_SHA256 = r"^[0-9a-f]{64}$"
+
+
+def _one_line(text: str) -> str:
+    # These strings are printed to terminals: no escape sequences, no line breaks, no lone surrogates.
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
+        raise ValueError("holds a control character")
+    return text
+
+
+def _distinct(items: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(items)) != len(items):
+        raise ValueError("holds an entry twice")
+    return items
+
+
+def _sayable(settings: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    canonical_json(settings)  # refuses numbers that are not finite
+    return settings
+
+
+Slug = Annotated[str, Field(pattern=_SLUG)]
+Version = Annotated[str, Field(pattern=_VERSION)]
+Sha256 = Annotated[str, Field(pattern=_SHA256)]
+Line = Annotated[str, Field(max_length=500), AfterValidator(_one_line)]
+Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]
+Labels = Annotated[tuple[Label, ...], Field(min_length=1, max_length=20_000), AfterValidator(_distinct)]
+Settings = Annotated[dict[Line, JsonValue], Field(max_length=200), AfterValidator(_sayable)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Task(_Section):
+    """The task, as its spec names it."""
+
+    name: Slug
+    family: Line = ""
+    language: Line = ""
+
+
+class Slot(_Section):
+    """One label that is read per utterance; the order of ``labels`` is the order of the scores."""
+
+    name: Label
+    labels: Labels
+
+
+class Metric(_Section):
+    """What the prompt was selected by."""
+
+    name: Slug
+
+
+class Spread(_Section):
+    """One metric over the seeds of the task."""
+
+    value: float
+    """Of the published prompt."""
+    mean: float
+    std: Annotated[float, Field(ge=0)]
+    seeds: Annotated[int, Field(ge=1, le=10_000)]
+
+
+class Prompt(_Section):
+    """Sizes of the tensors, and how logits over the vocabulary become scores of classes."""
+
+    length: Annotated[int, Field(ge=1, le=65_536)]
+    layers: Annotated[int, Field(ge=1, le=1_024)]
+    dim: Annotated[int, Field(ge=1, le=65_536)]
+    vocabulary: Annotated[int, Field(ge=1, le=10_000_000)]
+    verbalizer: Literal["linear", "frequency", "random"]
+    special_rows: Annotated[int, Field(ge=0, le=64)] = 0
+    """Rows of a linear verbalizer before those of the classes, trained by the ``paper`` loss; not read."""
+    verbalizer_units: (
+        Annotated[tuple[Annotated[tuple[Count, ...], Field(max_length=20_000)], ...], Field(max_length=64)] | None
+    ) = None
+    """For ``frequency`` and ``random``: per slot and class, the vocabulary entry whose logit is the score."""
+
+
+class BackboneIdentity(_Section):
+    """The frozen parts the prompt belongs to, by fingerprint; it means nothing on any other."""
+
+    name: Line = ""
+    unit_lm: Sha256
+    tokenizer: Sha256
+
+
+class Data(_Section):
+    """What it was tuned and measured on."""
+
+    digest: Sha256
+    examples: dict[Split, Count]
+    quarantined: Count = 0
+
+
+class FileEntry(_Section):
+    """Another file of the bundle."""
+
+    sha256: Sha256
+    size: Count
+    """Bytes."""
+
+
+class Provenance(_Section):
+    """Where it came from; the only section that is not part of the version."""
+
+    created: AwareDatetime
+    code_version: Line = ""
+    run_id: Line = ""
+    experiment: Line = ""
+    backbone_uri: Line = ""
+
+
+class BundleManifest(_Section):
+    """The whole of ``bundle.json``."""
+
+    format_version: Literal[1] = FORMAT_VERSION
+    task: Task
+    slots: Annotated[tuple[Slot, ...], Field(min_length=1, max_length=64)]
+    metric: Metric
+    results: dict[Split, Annotated[dict[Slug, Spread], Field(max_length=64)]]
+    prompt: Prompt
+    recipe: Settings
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)]
+    """Of the published prompt."""
+    backbone: BackboneIdentity
+    preprocessing: Settings
+    """What happens to a recording before the tokenizer: the audio policy and the sample rate in Hz."""
+    data: Data
+    files: dict[FileName, FileEntry] = {}
+    """Filled in when the bundle is packed; a manifest in a store names all of them."""
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        _distinct(tuple(slot.name for slot in self.slots))
+        units = self.prompt.verbalizer_units
+        if self.prompt.verbalizer == "linear":
+            if units is not None:
+                raise ValueError("prompt.verbalizer_units belongs to frequency and random verbalizers only")
+            return self
+        if self.prompt.special_rows:
+            raise ValueError("prompt.special_rows belongs to a linear verbalizer only")
+        if units is None or [len(row) for row in units] != [len(slot.labels) for slot in self.slots]:
+            raise ValueError("prompt.verbalizer_units must hold one entry per label of every slot")
+        if any(len(set(row)) != len(row) or max(row) >= self.prompt.vocabulary for row in units):
+            raise ValueError("prompt.verbalizer_units must be distinct entries of the vocabulary")
+        return self
+
+    @property
+    def version(self) -> str:
+        """First 16 hex digits of the SHA-256 over everything but provenance; digests of files are part of it."""
+        content = self.model_dump(mode="json", exclude={"provenance"})
+        return hashlib.sha256(canonical_json(content)).hexdigest()[:16]
+
+    @property
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every tensor of ``prompt.safetensors``, all float32, little-endian."""
+        prompt = self.prompt
+        shapes: dict[str, tuple[int, ...]] = {
+            "prompt.keys": (prompt.layers, prompt.length, prompt.dim),
+            "prompt.values": (prompt.layers, prompt.length, prompt.dim),
+            "separators": (len(self.slots), prompt.dim),
+        }
+        if prompt.verbalizer == "linear":
+            for index, slot in enumerate(self.slots):
+                shapes[f"verbalizer.{index}"] = (prompt.special_rows + len(slot.labels), prompt.vocabulary)
+        return shapes
+
+    @property
+    def parameters(self) -> int:
+        """Trained numbers in the bundle."""
+        return sum(math.prod(shape) for shape in self.tensor_shapes.values())
+
+    def with_files(self, files: Iterable[tuple[str, bytes]]) -> Self:
+        """The same manifest, vouching for these contents."""
+        entries = {name: FileEntry(sha256=hashlib.sha256(data).hexdigest(), size=len(data)) for name, data in files}
+        return self.model_copy(update={"files": entries})
+
+
+class Latest(_Section):
+    """``latest.json`` of a task: the version that readers of the task get."""
+
+    format_version: Literal[1] = FORMAT_VERSION
+    version: Version

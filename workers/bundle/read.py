@@ -1,0 +1,228 @@
+"""Read bundles from a directory or object storage, taking their bytes for hostile.
+
+Sizes are bounded before a byte is read, digests are compared before anything is parsed, and the names of the files
+are fixed, so that no name from a manifest ever becomes a path.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from infra import object_storage
+from infra.errors import BundleError, ObjectNotFound, StorageError
+from workers.bundle.format import (
+    LATEST_LIMIT,
+    LIMITS,
+    Bundle,
+    PackedBundle,
+    check_file,
+    parse_latest,
+    parse_manifest,
+    parse_tensors,
+)
+from workers.bundle.manifest import LATEST_FILE, MANIFEST_FILE, PAYLOAD, PROMPT_FILE, BundleManifest
+
+__all__ = ["BundleRow", "FoundBundle", "fetch", "find", "list_bundles", "read", "verify"]
+
+_MANIFEST_KEY = re.compile(r"(?P<task>[a-z0-9][a-z0-9._-]{0,63})/(?P<version>[0-9a-f]{16})/bundle\.json")
+_VERSION = re.compile(r"[0-9a-f]{16}")
+_LISTING_THREADS = 8
+
+
+@dataclass(frozen=True)
+class FoundBundle:
+    """A published bundle.
+
+    Attributes:
+        uri: its own directory, ``<bundles>/<task>/<version>``.
+        manifest: its ``bundle.json``, checked by itself; the other files have not been looked at.
+        document: the bytes of ``bundle.json``.
+    """
+
+    uri: str
+    manifest: BundleManifest
+    document: bytes = field(repr=False)
+
+    @property
+    def version(self) -> str:
+        """Digest of its content."""
+        return self.manifest.version
+
+
+@dataclass(frozen=True)
+class BundleRow:
+    """One line of a listing.
+
+    Attributes:
+        uri: the bundle's own directory.
+        task: name of its task.
+        version: digest of its content, by the name of the directory.
+        latest: whether readers of the task get this version.
+        manifest: ``None`` if it cannot be read.
+        problem: why it, or the pointer to the latest version of its task, cannot be read.
+    """
+
+    uri: str
+    task: str
+    version: str
+    latest: bool
+    manifest: BundleManifest | None
+    problem: str | None
+
+
+def find(uri: str) -> FoundBundle:
+    """The bundle at ``uri``, by its manifest alone.
+
+    Args:
+        uri: absolute; directory of a task, which stands for its latest version, or of one version.
+
+    Raises:
+        BundleError: there is none, or its manifest is damaged.
+        StorageError: the place cannot be read.
+    """
+    uri = uri.rstrip("/")
+    try:
+        return _at(uri)
+    except ObjectNotFound:
+        version = _latest_version(uri)
+    if version is None:
+        raise BundleError(
+            f"{uri} holds no bundle: neither {MANIFEST_FILE} nor {LATEST_FILE} is there; name a task's directory, "
+            "or see `speechprompt bundle list`"
+        )
+    try:
+        return _at(object_storage.join(uri, version))
+    except ObjectNotFound as error:
+        raise BundleError(
+            f"{uri}/{LATEST_FILE} points to version {version}, which is not there; publish the task again"
+        ) from error
+
+
+def fetch(uri: str) -> PackedBundle:
+    """All bytes of a bundle, each file compared with its digest.
+
+    Raises:
+        BundleError: there is none, or it is damaged or altered.
+        StorageError: the place cannot be read.
+    """
+    return _fetch(find(uri))
+
+
+def read(uri: str) -> Bundle:
+    """The bundle at ``uri``, ready for use.
+
+    Args:
+        uri: absolute; directory of a task, which stands for its latest version, or of one version.
+
+    Raises:
+        BundleError: there is none, or it is damaged or altered.
+        StorageError: the place cannot be read.
+    """
+    found = find(uri)
+    return _parse(_fetch(found), found.uri)
+
+
+def verify(uri: str) -> FoundBundle:
+    """Read everything and keep nothing: returns only if every digest, size, shape and number is as it should be.
+
+    Raises:
+        BundleError: there is none, or it is damaged or altered.
+        StorageError: the place cannot be read.
+    """
+    found = find(uri)
+    _parse(_fetch(found), found.uri)
+    return found
+
+
+def list_bundles(root: str) -> list[BundleRow]:
+    """Every published bundle below ``root``, by task, oldest version first; one that cannot be read is a row too.
+
+    Raises:
+        StorageError: ``root`` cannot be listed.
+    """
+    keys = [match for name in object_storage.list_files(root) if (match := _MANIFEST_KEY.fullmatch(name))]
+    tasks = sorted({match["task"] for match in keys})
+    with ThreadPoolExecutor(_LISTING_THREADS) as pool:
+        pointers = dict(zip(tasks, pool.map(lambda task: _pointer(root, task), tasks), strict=True))
+        rows = pool.map(lambda match: _row(root, match["task"], match["version"], pointers[match["task"]]), keys)
+        return sorted(rows, key=_age)
+
+
+def _age(row: BundleRow) -> tuple[str, float, str]:
+    created = row.manifest.provenance.created.timestamp() if row.manifest else 0.0
+    return row.task, created, row.version
+
+
+def _row(root: str, task: str, version: str, pointer: _Pointer) -> BundleRow:
+    uri = object_storage.join(root, task, version)
+    manifest, problem = None, pointer.problem
+    try:
+        manifest = _at(uri).manifest
+    except (BundleError, StorageError) as error:
+        problem = str(error)
+    return BundleRow(uri, task, version, pointer.version == version, manifest, problem)
+
+
+@dataclass(frozen=True)
+class _Pointer:
+    version: str | None = None
+    problem: str | None = None
+
+
+def _pointer(root: str, task: str) -> _Pointer:
+    try:
+        return _Pointer(version=_latest_version(object_storage.join(root, task)))
+    except (BundleError, StorageError) as error:
+        return _Pointer(problem=str(error))
+
+
+def _latest_version(task_uri: str) -> str | None:
+    file = object_storage.join(task_uri, LATEST_FILE)
+    try:
+        data = object_storage.read_bytes(file, limit=LATEST_LIMIT)
+    except ObjectNotFound:
+        return None
+    return parse_latest(data, file=file)
+
+
+def _at(uri: str) -> FoundBundle:
+    """Raises ``ObjectNotFound`` where there is no manifest."""
+    file = object_storage.join(uri, MANIFEST_FILE)
+    document = object_storage.read_bytes(file, limit=LIMITS[MANIFEST_FILE])
+    manifest = parse_manifest(document, file=file)
+    name = object_storage.basename(uri)
+    if _VERSION.fullmatch(name) and name != manifest.version:
+        raise BundleError(
+            f"{file} has the content of version {manifest.version}, not {name}; it was altered, publish it again"
+        )
+    return FoundBundle(uri, manifest, document)
+
+
+def _fetch(found: FoundBundle) -> PackedBundle:
+    return PackedBundle(found.manifest, dict(_payload(found)) | {MANIFEST_FILE: found.document})
+
+
+def _payload(found: FoundBundle) -> Iterator[tuple[str, bytes]]:
+    for name in PAYLOAD:
+        entry, file = found.manifest.files[name], object_storage.join(found.uri, name)
+        if entry.size > LIMITS[name]:
+            raise BundleError(
+                f"{file} is said to have {entry.size} bytes, more than the {LIMITS[name]} allowed; "
+                "ask its publisher for another bundle"
+            )
+        try:
+            data = object_storage.read_bytes(file, limit=LIMITS[name])
+        except ObjectNotFound as error:
+            raise BundleError(f"{file} is missing; fetch or publish the bundle again") from error
+        check_file(data, entry, file=file)
+        yield name, data
+
+
+def _parse(packed: PackedBundle, uri: str) -> Bundle:
+    file = object_storage.join(uri, PROMPT_FILE)
+    bundle = Bundle(packed.manifest, parse_tensors(packed.files[PROMPT_FILE], packed.manifest, file=file))
+    bundle.check()
+    return bundle

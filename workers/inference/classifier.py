@@ -1,0 +1,212 @@
+"""Labels for recordings from published prompts: no Ray, no MLflow, one forward pass for all tasks and slots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from infra import object_storage
+from infra.errors import BundleError
+from task_specs.audio_policy import AudioPolicy
+from workers.backbone.directory import Backbone, read_backbone
+from workers.backbone.sharing import SharedLM
+from workers.bundle.format import Bundle
+from workers.bundle.read import read
+from workers.precision import Precision, autocast
+from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, verbalizer_name
+from workers.prompting.prompted_pass import PromptRows, PromptTensors, prompted_logits
+from workers.prompting.verbalizer import class_scores
+from workers.speech.audio import apply_policy, decode
+from workers.speech.units import deduplicate
+
+ROWS_PER_PASS = 64
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The labels of one slot, most probable first, with probabilities that sum to 1 over all labels."""
+
+    slot: str
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class _LoadedPrompt:
+    bundle: Bundle
+    tensors: PromptTensors
+    matrices: list[Tensor | None]
+    tokens: list[Tensor | None]
+
+
+class Classifier:
+    """A frozen backbone and the prompts of one or more tasks.
+
+    Args:
+        bundles: prompts, all made for this backbone.
+        backbone: tokenizer and unit LM.
+        device: where the LM computes.
+        precision: of its matrix products.
+
+    Raises:
+        BundleError: a bundle was made for another backbone, or two are of one task.
+    """
+
+    def __init__(
+        self,
+        bundles: Sequence[Bundle],
+        backbone: Backbone,
+        *,
+        device: torch.device | str = "cpu",
+        precision: Precision = "fp32",
+    ) -> None:
+        self._backbone, self._precision = backbone, precision
+        self._device = torch.device(device)
+        self._lm = SharedLM.of(backbone).attach(self._device)
+        self._unit_tokens = np.array(backbone.unit_tokens, dtype=np.int64)
+        self._prompts: dict[str, _LoadedPrompt] = {}
+        for bundle in bundles:
+            bundle.check_backbone(unit_lm=backbone.lm_fingerprint, tokenizer=backbone.tokenizer_fingerprint)
+            name = bundle.manifest.task.name
+            if name in self._prompts:
+                raise BundleError(f"{name}: two bundles of one task; name one of them")
+            self._prompts[name] = self._load(bundle)
+
+    @classmethod
+    def from_uris(cls, bundles: Sequence[str], backbone: str | None = None) -> Classifier:
+        """Read bundles and their backbone.
+
+        Args:
+            bundles: URIs of bundles, or of tasks for their latest one.
+            backbone: URI of the backbone; ``None``: where the first bundle says it was made.
+
+        Raises:
+            BundleError, BackboneError: something is missing, altered, or does not fit.
+            StorageError: a place cannot be read.
+        """
+        loaded = [read(uri) for uri in bundles]
+        place = backbone or loaded[0].manifest.provenance.backbone_uri
+        if not place:
+            raise BundleError(f"{bundles[0]}: does not say where its backbone is; name it with --backbone")
+        return cls(loaded, read_backbone(place))
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks, in the order of the bundles."""
+        return tuple(self._prompts)
+
+    def classify_audio(self, recordings: Sequence[str], task: str | None = None) -> list[list[Answer]]:
+        """Labels of audio files, local or S3.
+
+        Args:
+            recordings: their URIs.
+            task: which prompt reads them; may be left out if there is one.
+
+        Returns:
+            For each recording an answer per slot.
+
+        Raises:
+            AudioError: a recording cannot be read, or is outside the limits the prompt was tuned with.
+            BackboneError: the backbone's tokenizer is not at hand.
+            BundleError: there is no such task.
+        """
+        prompt = self._prompt(task)
+        tokenizer = self._backbone.tokenizer
+        policy = AudioPolicy.model_validate(prompt.bundle.manifest.preprocessing.get("audio", {}))
+        waves = []
+        for uri in recordings:
+            wave = decode(object_storage.read_bytes(uri), name=uri, sample_rate=tokenizer.sample_rate)
+            waves.append(apply_policy(wave, sample_rate=tokenizer.sample_rate, policy=policy, name=uri))
+        units = [deduplicate(frames).units for frames in tokenizer.encode(waves)]
+        return self.classify_units(units, [task] * len(units))
+
+    def classify_units(
+        self, units: Sequence[NDArray[np.int16]], tasks: Sequence[str | None] | None = None
+    ) -> list[list[Answer]]:
+        """Labels of unit sequences without adjacent repeats; utterances of different tasks may share the call.
+
+        Args:
+            units: one sequence per utterance, int16 [T].
+            tasks: which prompt reads each.
+
+        Raises:
+            BundleError: there is no such task.
+        """
+        names = [self._prompt(task).bundle.manifest.task.name for task in (tasks or [None] * len(units))]
+        answers: list[list[Answer]] = [[] for _ in units]
+        # Similar lengths together; an answer does not depend on its neighbours.
+        order = sorted(range(len(units)), key=lambda index: len(units[index]))
+        for start in range(0, len(order), ROWS_PER_PASS):
+            self._classify_rows(order[start : start + ROWS_PER_PASS], units, names, answers)
+        return answers
+
+    @torch.no_grad()
+    def _classify_rows(
+        self,
+        rows: Sequence[int],
+        units: Sequence[NDArray[np.int16]],
+        names: Sequence[str],
+        answers: list[list[Answer]],
+    ) -> None:
+        by_task: dict[str, list[int]] = {}
+        for row in rows:
+            by_task.setdefault(names[row], []).append(row)
+        prompts = [self._prompts[name] for name in by_task]
+        groups = [
+            PromptRows([self._unit_tokens[units[row]] for row in members], len(prompt.bundle.manifest.slots))
+            for members, prompt in zip(by_task.values(), prompts, strict=True)
+        ]
+        with autocast(self._precision, self._device):
+            logits = prompted_logits(self._lm, [prompt.tensors for prompt in prompts], groups)
+        for members, prompt, scores in zip(by_task.values(), prompts, logits, strict=True):
+            for slot in range(len(prompt.bundle.manifest.slots)):
+                probabilities = self._probabilities(prompt, slot, scores[:, slot])
+                for row, shares in zip(members, probabilities, strict=True):
+                    answers[row].append(_answer(prompt.bundle, slot, shares))
+
+    @staticmethod
+    def _probabilities(prompt: _LoadedPrompt, slot: int, logits: Tensor) -> NDArray[np.float32]:
+        scores = class_scores(
+            logits,
+            matrix=prompt.matrices[slot],
+            tokens=prompt.tokens[slot],
+            special_rows=prompt.bundle.manifest.prompt.special_rows,
+        )
+        shares: NDArray[np.float32] = scores.softmax(dim=1).cpu().numpy()
+        return shares
+
+    def _prompt(self, task: str | None) -> _LoadedPrompt:
+        if task is None:
+            if len(self._prompts) > 1:
+                raise BundleError(f"several tasks are loaded ({', '.join(self._prompts)}); say which one to use")
+            return next(iter(self._prompts.values()))
+        if task not in self._prompts:
+            raise BundleError(f"no prompt of task {task!r} is loaded; there are {', '.join(self._prompts)}")
+        return self._prompts[task]
+
+    def _load(self, bundle: Bundle) -> _LoadedPrompt:
+        bundle.check()
+        tensors = {name: torch.from_numpy(array).to(self._device) for name, array in bundle.tensors.items()}
+        slots = range(len(bundle.manifest.slots))
+        units = bundle.manifest.prompt.verbalizer_units
+        return _LoadedPrompt(
+            bundle=bundle,
+            tensors=PromptTensors(tensors[KEYS], tensors[VALUES], tensors[SEPARATORS]),
+            matrices=[tensors.get(verbalizer_name(slot)) for slot in slots],
+            tokens=[None if units is None else torch.tensor(units[slot], device=self._device) for slot in slots],
+        )
+
+
+def _answer(bundle: Bundle, slot: int, shares: NDArray[np.float32]) -> Answer:
+    described = bundle.manifest.slots[slot]
+    order = np.argsort(-shares, kind="stable")
+    return Answer(
+        described.name,
+        tuple(described.labels[index] for index in order),
+        tuple(float(shares[index]) for index in order),
+    )

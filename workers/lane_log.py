@@ -1,0 +1,55 @@
+"""What MLflow hears of a lane. Names are stable: they are the columns of the compare view.
+
+``curve/...`` are curves by optimizer step; ``valid/...`` and ``test/...`` are the figures of the kept prompt.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from infra.tracking import RunLog
+from workers.prompting.confusion_figure import confusion_png
+from workers.prompting.gang import Evaluation
+from workers.prompting.lane import Lane
+from workers.prompting.metrics import Predictions
+from workers.prompting.outcome import LaneOutcome
+
+LOSS_POINTS = 10
+"""Points of the training loss between two evaluations."""
+
+
+def log_evaluation(log: RunLog, evaluation: Evaluation) -> None:
+    """Curves: training loss as means over some steps, and the figures on the validation examples."""
+    for window in np.array_split(np.array(evaluation.losses), min(LOSS_POINTS, len(evaluation.losses))):
+        log.point(int(window[-1, 0]), {"curve/train_loss": float(window[:, 1].mean())})
+    curves = {f"curve/valid_{name}": value for name, value in evaluation.figures.items()}
+    log.point(evaluation.step, {**curves, "curve/learning_rate": evaluation.rate})
+
+
+def log_outcome(log: RunLog, lane: Lane, outcome: LaneOutcome, test: Predictions) -> None:
+    """Figures of the kept prompt, its confusion matrices on the test split, and why the lane stopped."""
+    figures = {f"{split}/{name}": value for split, part in outcome.figures.items() for name, value in part.items()}
+    utterances = outcome.steps * lane.spec.recipe.batch_size
+    log.point(
+        outcome.best_step,
+        {
+            **figures,
+            "cost/steps": outcome.steps,
+            "cost/seconds": outcome.seconds,
+            "cost/utterances_per_second": utterances / max(outcome.seconds, 1e-9),
+        },
+    )
+    log.tags({"stopped": outcome.stopped, "best_step": outcome.best_step})
+    for slot, described in enumerate(lane.spec.slots):
+        table = test.confusion(slot)
+        title = f"{lane.spec.name}: {described.name}, test, step {outcome.best_step}"
+        log.figure(f"confusion_{described.name}", confusion_png(table, described.labels, title))
+        true, predicted = np.nonzero(table)
+        log.table(
+            f"confusion_{described.name}",
+            {
+                "label": [described.labels[row] for row in true],
+                "predicted": [described.labels[column] for column in predicted],
+                "count": [int(count) for count in table[true, predicted]],
+            },
+        )

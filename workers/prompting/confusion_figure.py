@@ -1,0 +1,53 @@
+"""A confusion matrix as a picture."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infra.errors import MissingExtra
+
+MOST_NUMBERED = 20
+"""Beyond this many classes the cells are too small for numbers."""
+
+
+def confusion_png(table: NDArray[np.int64], labels: Sequence[str], title: str) -> bytes:
+    """Draw counts, rows are labels and columns predictions; colour is the share of the row.
+
+    Args:
+        table: int64 [classes, classes].
+        labels: name of each class.
+        title: of the picture.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtra("matplotlib", "train") from error
+    side = min(14.0, 2.6 + 0.42 * len(labels))
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, ax=axes, label="share of the label", shrink=0.8)
+    ticks = range(len(labels))
+    size = 9 if len(labels) <= MOST_NUMBERED else 5
+    axes.set_xticks(ticks, labels, rotation=90, fontsize=size)
+    axes.set_yticks(ticks, labels, fontsize=size)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("label")
+    axes.set_title(title, fontsize=10)
+    if len(labels) <= MOST_NUMBERED:
+        for row, column in zip(*np.nonzero(table), strict=True):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(table[row, column]), ha="center", va="center", fontsize=7, color=colour)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()

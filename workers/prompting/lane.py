@@ -1,0 +1,202 @@
+"""A lane: one prompt being tuned, that is one task, one seed and one recipe."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from task_specs.recipe import Recipe
+from workers.backbone.unit_lm import UnitLM
+from workers.prompting.examples import Batches, SplitExamples, TaskExamples
+from workers.prompting.metrics import MetricName
+from workers.prompting.prompt import PromptShape, initial_prompt
+from workers.prompting.verbalizer import by_frequency, check_unit_count, frequent_units, random_units
+
+Stop = Literal["steps", "patience", "diverged"]
+"""Why a lane ended: all steps done, no more improvement, or a loss that is not finite."""
+
+SPECIAL_OUTPUTS = 4
+"""Rows ``<s> <pad> </s> <unk>`` of the reference's verbalizer, before its classes."""
+
+
+class SlotSpec(BaseModel):
+    """One label of a task: its name and its classes in order."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    labels: tuple[str, ...]
+
+
+class LaneSpec(BaseModel):
+    """What a lane is; two lanes with equal specs on the same backbone give the same prompt.
+
+    Attributes:
+        task: name of the task spec.
+        slots: its labels.
+        metric: what the kept prompt is best at, on the validation split.
+        seed: of initialisation, order and dropout.
+        recipe: how it is tuned.
+        examples: URI of the encoded examples.
+        examples_digest: their digest.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    task: str
+    slots: tuple[SlotSpec, ...]
+    metric: MetricName
+    seed: int
+    recipe: Recipe
+    examples: str
+    examples_digest: str
+
+    @property
+    def name(self) -> str:
+        """How people see it."""
+        return f"{self.task}/seed{self.seed}"
+
+
+@dataclass
+class Progress:
+    """How far a lane is; with the trained numbers this is all that a checkpoint holds."""
+
+    step: int = 0
+    best_score: tuple[float, float] | None = None
+    best_step: int = 0
+    evaluations_since_best: int = 0
+    stopped: Stop | None = None
+    """Why it stopped; ``None`` while it goes on."""
+
+
+class Lane:
+    """The fixed side of a lane: its data, its order, its targets, its schedule.
+
+    Args:
+        spec: what it is.
+        examples: the task's encoded examples.
+        lm: the frozen LM.
+        unit_tokens: token id of each unit, int64 [units].
+
+    Raises:
+        TaskSpecError: a fixed verbalizer, or recipe ``paper``, with more classes than units.
+    """
+
+    def __init__(self, spec: LaneSpec, *, examples: TaskExamples, lm: UnitLM, unit_tokens: NDArray[np.int64]) -> None:
+        recipe = spec.recipe
+        classes = tuple(len(slot.labels) for slot in spec.slots)
+        linear = recipe.verbalizer == "linear"
+        paper = recipe.loss == "paper"
+        check_unit_count(recipe, classes, len(unit_tokens), spec.task)
+        self.spec, self.examples, self.progress = spec, examples, Progress()
+        self.shape = PromptShape(
+            layers=lm.config.layers,
+            length=recipe.prompt_length,
+            dim=lm.config.dim,
+            vocabulary=lm.config.vocabulary,
+            classes=classes,
+            linear=linear,
+            special_rows=SPECIAL_OUTPUTS if linear and paper else 0,
+        )
+        self.generator = torch.Generator().manual_seed(spec.seed)
+        self.initial = initial_prompt(self.shape, recipe, lm, self.generator)
+        train = examples.splits["train"]
+        self.batches = Batches(len(train), batch_size=recipe.batch_size, seed=spec.seed)
+        self._unit_tokens = unit_tokens
+        self.mapped_units = None if linear else self._mapped_units(train)
+        self.fed_tokens = unit_tokens[self._ranks(train)] if paper else None
+        """Token of each class of the last slot that recipe ``paper`` feeds after the separators, int64 [classes]."""
+
+    @cached_property
+    def class_tokens(self) -> list[Tensor] | None:
+        """Vocabulary token of each class of each slot, for a fixed verbalizer."""
+        if self.mapped_units is None:
+            return None
+        return [torch.from_numpy(self._unit_tokens[units]) for units in self.mapped_units]
+
+    @cached_property
+    def selection(self) -> SplitExamples:
+        """The validation examples that evaluations while tuning look at."""
+        valid, limit = self.examples.splits["valid"], self.spec.recipe.validation_examples
+        if limit is None or len(valid) <= limit:
+            return valid
+        chosen = np.sort(np.random.default_rng([self.spec.seed, 1]).permutation(len(valid))[:limit])
+        return SplitExamples(valid.units.take(chosen), valid.labels[chosen])
+
+    @property
+    def active(self) -> bool:
+        return self.progress.stopped is None
+
+    @property
+    def evaluate_every(self) -> int:
+        """Optimizer steps between evaluations."""
+        recipe = self.spec.recipe
+        if recipe.evaluate_every is not None:
+            return recipe.evaluate_every
+        return self.batches.per_epoch if recipe.loss == "paper" else max(1, recipe.steps // 20)
+
+    @property
+    def evaluation_due(self) -> bool:
+        step = self.progress.step
+        return step % self.evaluate_every == 0 or step == self.spec.recipe.steps
+
+    def rate(self, step: int) -> float:
+        """Learning rate of the optimizer step ``step``, counted from 0."""
+        recipe = self.spec.recipe
+        if step < recipe.warmup_steps:
+            return recipe.learning_rate * (step + 1) / recipe.warmup_steps
+        if recipe.schedule == "constant":
+            return recipe.learning_rate
+        done = (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
+        left = 1 - done if recipe.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
+        return recipe.learning_rate * left
+
+    def tokens(self, examples: SplitExamples, rows: Sequence[int] | NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Token ids of some examples' units."""
+        return [self._unit_tokens[examples.units[row]] for row in rows]
+
+    def judge(self, figures: dict[str, float]) -> bool:
+        """Take the figures of an evaluation on the validation split; returns whether they are the best so far."""
+        recipe, progress = self.spec.recipe, self.progress
+        if not math.isfinite(figures["loss"]):
+            progress.stopped = "diverged"
+            return False
+        metric = figures[self.spec.metric] if recipe.select_on == "metric" else 0.0
+        score = (metric, -figures["loss"])
+        better = progress.best_score is None or score > progress.best_score
+        if better:
+            progress.best_score, progress.best_step, progress.evaluations_since_best = score, progress.step, 0
+        else:
+            progress.evaluations_since_best += 1
+        if progress.step >= recipe.steps:
+            progress.stopped = "steps"
+        elif progress.evaluations_since_best >= recipe.patience:
+            progress.stopped = "patience"
+        return better
+
+    def _mapped_units(self, train: SplitExamples) -> list[NDArray[np.int64]]:
+        count = len(self._unit_tokens)
+        if self.spec.recipe.verbalizer == "random":
+            return [
+                random_units(classes=classes, unit_count=count, seed=self.spec.seed + slot)
+                for slot, classes in enumerate(self.shape.classes)
+            ]
+        return [
+            frequent_units(train.labels[:, slot], train.units.flat, classes=classes, unit_count=count)
+            for slot, classes in enumerate(self.shape.classes)
+        ]
+
+    def _ranks(self, train: SplitExamples) -> NDArray[np.int64]:
+        """Unit number fed for each class of the last slot: the mapped unit, or the class's rank by frequency."""
+        if self.mapped_units is not None:
+            return self.mapped_units[-1]
+        return np.argsort(by_frequency(train.labels[:, -1], self.shape.classes[-1]))

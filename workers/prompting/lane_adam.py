@@ -1,0 +1,49 @@
+"""Adam for many prompts at once: one row of each state tensor is one lane, with its own rate and its own clock."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class LaneAdam:
+    """Adam (Kingma and Ba, 2015) over lanes as the rows of one matrix.
+
+    A row is updated from its own gradient, gradient norm, rate and step count alone, so a lane never feels its
+    neighbours, whatever they do.
+
+    Args:
+        values: trained numbers, float32 [lanes, size]; rows shorter than ``size`` end in zeros that never change.
+        scales: factor on the rate of each number, float32 [lanes, size]; zero where a row has no number.
+        betas: decay of the first and second moment of each lane, float32 [lanes, 2].
+        clip_norms: largest gradient norm of each lane, float32 [lanes].
+    """
+
+    EPSILON = 1e-8
+
+    def __init__(self, values: Tensor, *, scales: Tensor, betas: Tensor, clip_norms: Tensor) -> None:
+        self.values = values
+        self._scales, self._betas, self._clip_norms = scales, betas, clip_norms
+        self.first = torch.zeros_like(values)
+        self.second = torch.zeros_like(values)
+        self.steps = torch.zeros(len(values), device=values.device)
+
+    @torch.no_grad()
+    def step(self, lanes: Tensor, gradients: Tensor, rates: Tensor) -> None:
+        """Update some lanes.
+
+        Args:
+            lanes: their rows, int64 [k].
+            gradients: [k, size].
+            rates: learning rate of each, float32 [k].
+        """
+        norms = gradients.norm(dim=1)
+        gradients = gradients * (self._clip_norms[lanes] / norms.clamp(min=1e-12)).clamp(max=1.0)[:, None]
+        beta1, beta2 = self._betas[lanes, :1], self._betas[lanes, 1:]
+        steps = self.steps[lanes] + 1
+        first = beta1 * self.first[lanes] + (1 - beta1) * gradients
+        second = beta2 * self.second[lanes] + (1 - beta2) * gradients.square()
+        unbiased = first / (1 - beta1 ** steps[:, None])
+        deviation = (second / (1 - beta2 ** steps[:, None])).sqrt() + self.EPSILON
+        self.values[lanes] -= rates[:, None] * self._scales[lanes] * unbiased / deviation
+        self.first[lanes], self.second[lanes], self.steps[lanes] = first, second, steps

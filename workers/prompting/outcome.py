@@ -1,0 +1,77 @@
+"""What a lane leaves behind: the prompt it kept, how good it is, and why it stopped.
+
+``<outcomes>/<lane key>/prompt.safetensors`` holds the tensors, ``lane.json`` everything else. The JSON file is
+written last: a lane without it has not finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from safetensors.numpy import load, save
+
+from infra import object_storage
+from infra.errors import ObjectNotFound
+from workers.prompting.lane import LaneSpec, Stop
+
+OUTCOME_FILE, PROMPT_FILE = "lane.json", "prompt.safetensors"
+
+
+class LaneOutcome(BaseModel):
+    """How a lane ended.
+
+    Attributes:
+        key: the lane's digest.
+        spec: what it was.
+        lm_fingerprint: the unit LM it was tuned on.
+        error: why there is no prompt; ``None`` for a lane that went well.
+        stopped: ``steps``, ``patience`` or ``diverged``.
+        steps: optimizer steps taken.
+        best_step: step of the kept prompt.
+        figures: by split, every figure of the kept prompt.
+        trained: trained numbers.
+        special_rows: leading verbalizer rows that stand for no class.
+        mapped_units: unit of each class of each slot, for a fixed verbalizer.
+        seconds: time spent on steps and evaluations.
+        run_id: its MLflow run, if MLflow was reached.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: str
+    spec: LaneSpec
+    lm_fingerprint: str
+    error: str | None = None
+    stopped: Stop
+    steps: int
+    best_step: int
+    figures: dict[str, dict[str, float]]
+    trained: int
+    special_rows: int
+    mapped_units: list[list[int]] | None
+    seconds: float
+    run_id: str | None = None
+
+
+def write_outcome(root: str, outcome: LaneOutcome, tensors: Mapping[str, NDArray[np.float32]]) -> None:
+    """Store an outcome; one that is there already is replaced."""
+    directory = object_storage.join(root, outcome.key)
+    object_storage.write_bytes(object_storage.join(directory, PROMPT_FILE), save(dict(tensors)))
+    text = outcome.model_dump_json(indent=2).encode()
+    object_storage.write_bytes(object_storage.join(directory, OUTCOME_FILE), text)
+
+
+def read_outcome(root: str, key: str) -> LaneOutcome | None:
+    """The outcome of a lane, or ``None`` if it has not finished."""
+    try:
+        return LaneOutcome.model_validate_json(object_storage.read_bytes(object_storage.join(root, key, OUTCOME_FILE)))
+    except ObjectNotFound:
+        return None
+
+
+def read_outcome_tensors(root: str, key: str) -> dict[str, NDArray[np.float32]]:
+    """The kept prompt of a finished lane."""
+    return load(object_storage.read_bytes(object_storage.join(root, key, PROMPT_FILE)))

@@ -1,0 +1,109 @@
+"""What is trained, and therefore what is saved: the tensors of one prompt and how they lie in one flat vector."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from task_specs.recipe import Recipe
+from workers.backbone.unit_lm import UnitLM
+
+KEYS, VALUES, SEPARATORS = "prompt.keys", "prompt.values", "separators"
+
+
+def verbalizer_name(slot: int) -> str:
+    """The name of a slot's trained verbalizer matrix."""
+    return f"verbalizer.{slot}"
+
+
+@dataclass(frozen=True)
+class PromptShape:
+    """Sizes of one prompt.
+
+    Attributes:
+        layers, dim, vocabulary: of the unit LM.
+        length: key and value vectors per layer.
+        classes: number of classes of each slot.
+        linear: whether each slot has a trained verbalizer matrix.
+        special_rows: rows of that matrix before the classes, for the special tokens that the reference's loss
+            also scores; never read when classifying.
+    """
+
+    layers: int
+    length: int
+    dim: int
+    vocabulary: int
+    classes: tuple[int, ...]
+    linear: bool
+    special_rows: int = 0
+
+    @cached_property
+    def tensors(self) -> Mapping[str, tuple[int, ...]]:
+        """Name and shape of every trained tensor, in the order of the flat vector."""
+        shapes: dict[str, tuple[int, ...]] = {
+            KEYS: (self.layers, self.length, self.dim),
+            VALUES: (self.layers, self.length, self.dim),
+            SEPARATORS: (len(self.classes), self.dim),
+        }
+        if self.linear:
+            for slot, classes in enumerate(self.classes):
+                shapes[verbalizer_name(slot)] = (self.special_rows + classes, self.vocabulary)
+        return shapes
+
+    @property
+    def size(self) -> int:
+        """Trained numbers."""
+        return sum(math.prod(shape) for shape in self.tensors.values())
+
+    @property
+    def prefix_size(self) -> int:
+        """Numbers of the key and value vectors, which come first in the flat vector."""
+        return 2 * self.layers * self.length * self.dim
+
+    def segments(self) -> Iterator[tuple[str, slice, tuple[int, ...]]]:
+        """Name, place in the flat vector, and shape of every tensor."""
+        start = 0
+        for name, shape in self.tensors.items():
+            yield name, slice(start, start + math.prod(shape)), shape
+            start += math.prod(shape)
+
+    def views(self, flat: Tensor) -> dict[str, Tensor]:
+        """The tensors as views of a flat vector, [size or more]."""
+        return {name: flat[place].view(shape) for name, place, shape in self.segments()}
+
+
+def initial_prompt(shape: PromptShape, recipe: Recipe, lm: UnitLM, generator: torch.Generator) -> Tensor:
+    """A fresh prompt, float32 [shape.size], drawn from ``generator`` alone.
+
+    Prompt vectors replace layer-normed states, so N(0, 1) has their scale. Separators are multiplied by the embedding
+    scale like tokens; the reference draws them N(0, 1) all the same, 32 times too large at dim 1024, while the row
+    of ``</s>`` (``separator_init: eos``) begins at a place the LM knows as the end of an utterance.
+    """
+    flat = torch.randn(shape.size, generator=generator)
+    tensors = shape.views(flat)
+    if recipe.separator_init == "eos":
+        tensors[SEPARATORS].copy_(lm.embed.weight[lm.config.eos].detach().float().cpu())
+    for slot in range(len(shape.classes) if shape.linear else 0):
+        matrix = tensors[verbalizer_name(slot)]
+        if recipe.verbalizer_init == "zero":
+            matrix.zero_()
+        else:
+            bound = shape.vocabulary**-0.5
+            matrix.uniform_(-bound, bound, generator=generator)
+    return flat
+
+
+def rate_scales(shape: PromptShape, recipe: Recipe) -> Tensor:
+    """The factor on the learning rate of every trained number, float32 [size]."""
+    scales = torch.ones(shape.size)
+    for name, place, _ in shape.segments():
+        if name == SEPARATORS:
+            scales[place] = recipe.separator_lr_scale
+        elif name not in (KEYS, VALUES):
+            scales[place] = recipe.verbalizer_lr_scale
+    return scales

@@ -1,0 +1,155 @@
+"""One forward pass of the frozen LM over rows of several prompts: all that tuning and classifying share.
+
+A row is ``</s> u1 .. uT`` and then one separator per slot of its task; recipe ``paper`` also appends the last
+label's token while tuning. Nothing is generated: labels are read at the separators, all slots in the same pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from workers.backbone.packing import Packing
+from workers.backbone.unit_lm import Prefix, Reads, UnitLM
+
+
+@dataclass(frozen=True)
+class PromptTensors:
+    """One prompt as the pass needs it: keys and values [layers, P, D], separators [slots, D]."""
+
+    keys: Tensor
+    values: Tensor
+    separators: Tensor
+
+
+@dataclass(frozen=True)
+class PromptRows:
+    """The rows that one prompt has in a pass.
+
+    Attributes:
+        tokens: token ids of each row's units, int64 [T].
+        slots: separators appended to each row.
+        labels: token appended after the separators of each row, int64 [rows]; ``None`` for none.
+        read_last_unit: whether the position before the first separator is read too.
+    """
+
+    tokens: Sequence[NDArray[np.int64]]
+    slots: int
+    labels: NDArray[np.int64] | None = None
+    read_last_unit: bool = False
+
+    @property
+    def tail(self) -> int:
+        """Positions after the units."""
+        return self.slots + (self.labels is not None)
+
+    @property
+    def reads(self) -> int:
+        """Positions read per row; they are the last of the row."""
+        return self.tail + self.read_last_unit
+
+
+@dataclass(frozen=True)
+class AssembledRows:
+    """The rows of all prompts, laid out for one pass. B rows, N packed tokens."""
+
+    tokens: Tensor
+    """int64 [N]; at separators any id."""
+    packing: Packing
+    separator_at: Tensor
+    """Packed positions of all separators, int64."""
+    separator_of: Tensor
+    """Which separator stands there, counted over all prompts in order, int64."""
+    row_prompt: Tensor
+    """Prompt of each row, int64 [B]."""
+    reads: Reads
+    rows_of: list[slice] = field(default_factory=list)
+    """Rows of each prompt."""
+
+
+def assemble(groups: Sequence[PromptRows], *, eos: int, device: torch.device | str = "cpu") -> AssembledRows:
+    """Lay out the rows of several prompts for one pass."""
+    widest = max(group.reads for group in groups)
+    pieces: list[NDArray[np.int64]] = []
+    lengths: list[int] = []
+    separator_at: list[NDArray[np.int64]] = []
+    separator_of: list[NDArray[np.int64]] = []
+    read_at: list[NDArray[np.int64]] = []
+    rows_of: list[slice] = []
+    first_separator, start = 0, 0
+    for group in groups:
+        rows_of.append(slice(len(lengths), len(lengths) + len(group.tokens)))
+        for row, tokens in enumerate(group.tokens):
+            tail = np.full(group.tail, eos, dtype=np.int64)
+            if group.labels is not None:
+                tail[-1] = group.labels[row]
+            pieces += [np.array([eos]), tokens, tail]
+            length = 1 + len(tokens) + group.tail
+            separators = start + 1 + len(tokens) + np.arange(group.slots)
+            separator_at.append(separators)
+            separator_of.append(first_separator + np.arange(group.slots))
+            # Rows with fewer reads than the widest repeat their first one; the caller takes the last ``reads``.
+            wanted = np.arange(length - widest, length)
+            read_at.append(np.maximum(wanted, length - group.reads))
+            lengths.append(length)
+            start += length
+        first_separator += group.slots
+    row_lengths = np.array(lengths, dtype=np.int64)
+    offsets = np.stack(read_at)
+    starts = np.cumsum(row_lengths) - row_lengths
+    prompts = np.repeat(np.arange(len(groups)), [len(group.tokens) for group in groups])
+
+    def put(array: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(array).to(device, non_blocking=True)
+
+    return AssembledRows(
+        tokens=put(np.concatenate(pieces)),
+        packing=Packing.of(row_lengths, device),
+        separator_at=put(np.concatenate(separator_at)),
+        separator_of=put(np.concatenate(separator_of)),
+        row_prompt=put(prompts),
+        reads=Reads(tokens=put((starts[:, None] + offsets).reshape(-1)), offsets=put(offsets)),
+        rows_of=rows_of,
+    )
+
+
+def prompted_logits(lm: UnitLM, prompts: Sequence[PromptTensors], groups: Sequence[PromptRows]) -> list[Tensor]:
+    """Vocabulary scores at the read positions of every prompt's rows, one pass for all.
+
+    Returns:
+        For each prompt float32 [rows, reads, vocabulary].
+    """
+    device = lm.embed.weight.device
+    rows = assemble(groups, eos=lm.config.eos, device=device)
+    separators = torch.cat([prompt.separators for prompt in prompts])
+    x = lm.embed_tokens(rows.tokens)
+    x = x.index_copy(0, rows.separator_at, lm.embed_scale * separators.index_select(0, rows.separator_of))
+    states = lm(x, rows.packing, prefix=_prefix(prompts, rows.row_prompt), reads=rows.reads)
+    logits = lm.logits(states).float().view(len(rows.row_prompt), -1, lm.config.vocabulary)
+    return [logits[place, -group.reads :] for place, group in zip(rows.rows_of, groups, strict=True)]
+
+
+def _prefix(prompts: Sequence[PromptTensors], row_prompt: Tensor) -> Prefix:
+    """The prompts side by side; shorter ones are filled up with vectors that nobody sees."""
+    lengths = [prompt.keys.shape[1] for prompt in prompts]
+    longest = max(lengths)
+    if min(lengths) == longest:
+        keys = torch.stack([prompt.keys for prompt in prompts])
+        return Prefix(keys, torch.stack([prompt.values for prompt in prompts]), row_prompt)
+
+    def fill(tensor: Tensor) -> Tensor:
+        return torch.nn.functional.pad(tensor, (0, 0, 0, longest - tensor.shape[1]))
+
+    device = row_prompt.device
+    visible = torch.arange(longest, device=device)[None, :] < torch.tensor(lengths, device=device)[:, None]
+    return Prefix(
+        torch.stack([fill(prompt.keys) for prompt in prompts]),
+        torch.stack([fill(prompt.values) for prompt in prompts]),
+        row_prompt,
+        visible,
+    )

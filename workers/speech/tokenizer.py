@@ -1,0 +1,86 @@
+"""What every tokenizer offers, and the table of those there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infra.errors import BackboneError
+from workers.speech.external import ExternalTokenizer
+from workers.speech.mfcc import MfccTokenizer
+
+
+class Tokenizer(Protocol):
+    """Audio to units, frozen.
+
+    Attributes:
+        kind: its key in ``TOKENIZERS``.
+        units: how many different units there are.
+        sample_rate: samples per second of the waveforms it takes.
+        frame_seconds: time between two frames; also the time of one unit of duration.
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    def units(self) -> int: ...
+
+    @property
+    def sample_rate(self) -> int: ...
+
+    @property
+    def frame_seconds(self) -> float: ...
+
+    def config(self) -> dict[str, Any]:
+        """Everything but tensors, as JSON values, with ``kind``; what ``from_parts`` takes back."""
+        ...
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Everything that was fitted or trained."""
+        ...
+
+    @classmethod
+    def from_parts(cls, config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Self:
+        """The tokenizer that ``config()`` and ``tensors()`` describe.
+
+        Raises:
+            BackboneError: a setting or tensor is missing, unknown or out of range.
+        """
+        ...
+
+    def encode(self, waves: Sequence[NDArray[np.float32]]) -> list[NDArray[np.int64]]:
+        """Tokenizes whole clips.
+
+        Args:
+            waves: clips of any lengths, each float32 [samples] at ``sample_rate``.
+
+        Returns:
+            For each clip one unit per frame, int64 [frames], empty where the clip is shorter than one frame.
+            A clip's units do not depend on the clips beside it.
+        """
+        ...
+
+
+TOKENIZERS: Final[dict[str, type[Tokenizer]]] = {
+    "external": ExternalTokenizer,
+    "mfcc": MfccTokenizer,
+}
+
+
+def build_tokenizer(config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Tokenizer:
+    """The tokenizer of a backbone.
+
+    Args:
+        config: settings with ``kind``.
+        tensors: what the kind needs.
+
+    Raises:
+        BackboneError: the kind is unknown, or its settings or tensors are wrong.
+    """
+    kind = config.get("kind")
+    if kind not in TOKENIZERS:
+        raise BackboneError(f"tokenizer.kind is {kind!r}; choose one of {', '.join(sorted(TOKENIZERS))}")
+    return TOKENIZERS[kind].from_parts(config, tensors)

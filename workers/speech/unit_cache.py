@@ -1,0 +1,171 @@
+"""Units of clips that were tokenized before, by content.
+
+    <root>/<tokenizer fingerprint>/<digest of the shard>.parquet   columns key, units, durations, kind, detail
+
+A shard is written once, whole, and never changed: any number of workers write and read at the same time, and
+a killed run leaves only complete shards behind. A clip that cannot be used is remembered, with its reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from infra import object_storage
+from infra.errors import MissingExtra, StorageError
+from task_specs.audio_policy import AudioPolicy
+from workers.speech.units import Units
+
+if TYPE_CHECKING:
+    import pyarrow
+
+# Raised when decoding or the policy changes what comes out of the same bytes.
+_PREPROCESSING_VERSION: Final = 1
+_SUFFIX: Final = ".parquet"
+_READERS: Final = 8
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """Why a clip has no units.
+
+    Attributes:
+        kind: the reason in one or two words, for counting.
+        detail: the reason and its remedy, without the clip's name.
+    """
+
+    kind: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.detail}"
+
+
+Cached = Units | Quarantined
+
+
+def content_key(audio_sha256: str, *, start: float | None, end: float | None, policy: AudioPolicy) -> str:
+    """Name of a clip by what its units depend on besides the tokenizer, 64 hexadecimal digits.
+
+    Args:
+        audio_sha256: digest of the audio file's bytes.
+        start: first second of the clip, if it is a part.
+        end: last second of the clip, if it is a part.
+        policy: its limits; what it says of unreadable files changes no units.
+    """
+    content = {
+        "version": _PREPROCESSING_VERSION,
+        "audio": audio_sha256,
+        "start": None if start is None else float(start),
+        "end": None if end is None else float(end),
+        "min_seconds": float(policy.min_seconds),
+        "max_seconds": float(policy.max_seconds),
+        "too_short": policy.too_short,
+        "too_long": policy.too_long,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class UnitCache:
+    """Args:
+        root: local directory or ``s3://`` prefix; made when first written to.
+        tokenizer_fingerprint: of the tokenizer whose units these are.
+
+    Raises:
+        MissingExtra: pyarrow is not installed.
+    """
+
+    def __init__(self, root: str, tokenizer_fingerprint: str) -> None:
+        try:
+            import pyarrow.parquet
+        except ImportError as error:
+            raise MissingExtra("pyarrow", "train") from error
+        self._parquet = pyarrow.parquet
+        self._arrow = pyarrow
+        self.directory = object_storage.join(root, tokenizer_fingerprint)
+
+    def lookup(self, keys: Iterable[str], *, shards: Sequence[str] | None = None) -> dict[str, Cached]:
+        """What is known of the clips.
+
+        Args:
+            keys: of ``content_key``.
+            shards: names that ``add`` returned, to look only there; ``None`` means all there are.
+
+        Returns:
+            The keys that are cached, with their units or the reason why there are none.
+
+        Raises:
+            StorageError: the cache cannot be read, or a shard is damaged.
+        """
+        wanted = set(keys)
+        if not wanted:
+            return {}
+        if shards is None:
+            shards = [name for name in object_storage.list_files(self.directory) if name.endswith(_SUFFIX)]
+        found: dict[str, Cached] = {}
+        with ThreadPoolExecutor(_READERS) as pool:
+            for table in pool.map(self._read, shards):
+                found.update(_rows(table, wanted))
+        return found
+
+    def add(self, entries: Mapping[str, Cached]) -> str:
+        """Writes one shard and returns its name.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        pa = self._arrow
+        keys = sorted(entries)
+        units = [entry if isinstance(entry := entries[key], Units) else None for key in keys]
+        reasons = [entry if isinstance(entry := entries[key], Quarantined) else None for key in keys]
+        table = pa.table(
+            {
+                "key": pa.array(keys, pa.string()),
+                "units": pa.array([u and u.units for u in units], pa.list_(pa.int16())),
+                "durations": pa.array([u and u.durations for u in units], pa.list_(pa.int32())),
+                "kind": pa.array([r and r.kind for r in reasons], pa.string()),
+                "detail": pa.array([r and r.detail for r in reasons], pa.string()),
+            }
+        )
+        buffer = io.BytesIO()
+        self._parquet.write_table(table, buffer, compression="zstd")
+        data = buffer.getvalue()
+        name = hashlib.sha256(data).hexdigest()[:32] + _SUFFIX
+        object_storage.write_if_absent(object_storage.join(self.directory, name), data)
+        return name
+
+    def _read(self, name: str) -> pyarrow.Table:
+        uri = object_storage.join(self.directory, name)
+        try:
+            return self._parquet.read_table(io.BytesIO(object_storage.read_bytes(uri)))
+        except self._arrow.ArrowInvalid as error:
+            raise StorageError(f"{uri} is not a shard of the unit cache ({error}); remove it") from error
+
+
+def _rows(table: pyarrow.Table, wanted: set[str]) -> Iterable[tuple[str, Cached]]:
+    keys = table.column("key").to_pylist()
+    chosen = [row for row, key in enumerate(keys) if key in wanted]
+    if not chosen:
+        return
+    part = table.take(chosen).combine_chunks()
+    units, durations = part.column("units"), part.column("durations")
+    for row, (index, kind, detail) in enumerate(
+        zip(chosen, part.column("kind").to_pylist(), part.column("detail").to_pylist(), strict=True)
+    ):
+        if kind is not None:
+            yield keys[index], Quarantined(kind, detail)
+        else:
+            yield (
+                keys[index],
+                Units(
+                    np.array(units[row].values, dtype=np.int16),
+                    np.array(durations[row].values, dtype=np.int32),
+                ),
+            )

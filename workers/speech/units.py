@@ -1,0 +1,51 @@
+"""Units of one utterance: the sequence without adjacent repeats, and how long each lasts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Attributes:
+    units: unit numbers without adjacent repeats, int16 [T].
+    durations: frames that each lasts, int32 [T], at least 1.
+    """
+
+    units: NDArray[np.int16]
+    durations: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Units):
+            return NotImplemented
+        return np.array_equal(self.units, other.units) and np.array_equal(self.durations, other.durations)
+
+    def __hash__(self) -> int:
+        return hash((self.units.tobytes(), self.durations.tobytes()))
+
+    def frames(self) -> NDArray[np.int64]:
+        """One unit per frame again, int64 [sum of durations]."""
+        return np.repeat(self.units.astype(np.int64), self.durations)
+
+
+def deduplicate(frame_units: NDArray[np.int64]) -> Units:
+    """Merges runs of one unit.
+
+    Args:
+        frame_units: one unit per frame, int64 [frames], each 0 to 32767.
+
+    Raises:
+        ValueError: a unit does not fit.
+    """
+    frame_units = np.asarray(frame_units)
+    if frame_units.size and not 0 <= int(frame_units.min()) <= int(frame_units.max()) <= np.iinfo(np.int16).max:
+        raise ValueError(f"units must be 0 to {np.iinfo(np.int16).max}")
+    starts = np.flatnonzero(np.diff(frame_units, prepend=-1))
+    durations = np.diff(starts, append=len(frame_units))
+    return Units(frame_units[starts].astype(np.int16), durations.astype(np.int32))
