@@ -14,8 +14,8 @@ from rich.console import Console
 from infra.errors import InvalidInputs, SpeechPromptError
 from orchestrator.commands.backbone import backbone
 from orchestrator.commands.bundle import bundle
-
-TASKS_FAILED, BAD_INPUT = 1, 2
+from orchestrator.console import results_console
+from orchestrator.exit_codes import BAD_INPUT, TASKS_FAILED
 
 JOB_FILE = click.argument("job_file", metavar="JOB.yaml")
 OVERRIDES = click.option(
@@ -37,7 +37,7 @@ def plan(job_file: str, overrides: tuple[str, ...]) -> None:
     from orchestrator.plan import make_plan
     from orchestrator.plan_view import show_plan
 
-    show_plan(make_plan(job_file, overrides), Console())
+    show_plan(make_plan(job_file, overrides), results_console())
 
 
 @cli.command()
@@ -59,7 +59,7 @@ def run(job_file: str, overrides: tuple[str, ...], retry_failed: bool) -> None:
         from orchestrator.driver import JobRun
 
         report = JobRun(planned, retry_failed=retry_failed, view=view).run()
-    _print_table(report_table(report))
+    results_console().print(report_table(report))
     if not report.complete:
         sys.exit(TASKS_FAILED)
 
@@ -69,12 +69,31 @@ def run(job_file: str, overrides: tuple[str, ...], retry_failed: bool) -> None:
 @OVERRIDES
 @click.option("--address", help="Address of the Ray dashboard; default: RAY_API_SERVER_ADDRESS or RAY_ADDRESS.")
 @click.option("--retry-failed", is_flag=True, help="Take up again what failed in an earlier run.")
+@click.option(
+    "--env", "environment", multiple=True, metavar="NAME=VALUE", help="A variable that paths name; no secrets."
+)
 @click.option("--no-wait", is_flag=True, help="Return as soon as the job is submitted.")
-def submit(job_file: str, overrides: tuple[str, ...], address: str | None, retry_failed: bool, no_wait: bool) -> None:
+def submit(
+    job_file: str,
+    overrides: tuple[str, ...],
+    address: str | None,
+    retry_failed: bool,
+    environment: tuple[str, ...],
+    no_wait: bool,
+) -> None:
     """Run a job on a cluster through Ray Jobs; its exit code is passed through."""
     from orchestrator.submit import submit_job
 
-    sys.exit(submit_job(job_file, overrides, address=address, retry_failed=retry_failed, wait=not no_wait))
+    sys.exit(
+        submit_job(
+            job_file,
+            overrides,
+            address=address,
+            retry_failed=retry_failed,
+            environment=environment,
+            wait=not no_wait,
+        )
+    )
 
 
 @cli.command()
@@ -90,7 +109,7 @@ def results(job_file: str, overrides: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         click.echo(report_json(report))
     else:
-        _print_table(report_table(report))
+        results_console().print(report_table(report))
 
 
 @cli.command()
@@ -155,9 +174,3 @@ def main() -> None:
     except SpeechPromptError as error:
         console.print(f"error: {error}", markup=False, style="red")
         sys.exit(BAD_INPUT)
-
-
-def _print_table(table: object) -> None:
-    console = Console()
-    # A table in a file or a pipe must not be cut to eighty columns.
-    Console(width=None if console.is_terminal else 220).print(table)

@@ -32,6 +32,8 @@ def ray_session() -> Iterator[None]:
     # Tune's own loggers and console output repeat what MLflow and our progress say.
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    # Checkpoints are small and follow evaluations; Tune would warn whenever two come within five seconds.
+    os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
     # Ray 2.60 announces a coming change of default for tasks without accelerators; we ask for none.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
@@ -46,7 +48,8 @@ def ray_session() -> Iterator[None]:
         if address:
             ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
         else:
-            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
+            # Of its own: without an address Ray would join whatever cluster somebody started on this machine.
+            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
     except (ConnectionError, RuntimeError, ValueError) as error:
         if not address:
             raise

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
+from ray.exceptions import RayError, RayTaskError
 
 from infra import object_storage
 from infra.errors import SpeechPromptError
 from infra.tracking import Tracking
-from orchestrator.cluster import ActorSize, actor_size
 from orchestrator.clips import tokenize_tasks
+from orchestrator.cluster import ActorSize, actor_size
 from orchestrator.encoding import EncodedTask, encode
 from orchestrator.gangs import form_gangs
 from orchestrator.lanes import lane_orders
@@ -86,7 +87,7 @@ class JobRun:
         """
         self._size = actor_size(self._job.resources)
         self._encode(tokenize_tasks(self._plan, self._view))
-        shared = _load_shared.remote(self._job.backbone)
+        shared = _shared_lm(self._job.backbone)
         with Tracking(self._job.tracking, Path(self._spool)) as tracking:
             parent = tracking.run(
                 self._job.name,
@@ -227,12 +228,12 @@ class JobRun:
                 continue
             try:
                 published = ray.get(state.publishing)
-            except SpeechPromptError as error:  # Ray raises task errors as their own type as well
+            except RayError as error:
                 state.fail(_own_message(error))
                 continue
             outcomes = self._lane_outcomes(state.lanes)
             state.row = state.row.with_outcomes(outcomes).model_copy(
-                update={"status": "published", "bundle": published.uri}
+                update={"status": "published", "bundle": published.uri, "error": None}
             )
 
     def _lane_outcomes(self, lanes: Sequence[LaneOrder]) -> list[LaneOutcome]:
@@ -262,10 +263,26 @@ class _LaneMeter:
         self._update(done, planned, note)
 
 
-@ray.remote(num_cpus=0)
-def _load_shared(uri: str) -> SharedLM:
+def _shared_lm(backbone: str) -> ObjectRef[SharedLM]:
+    """The LM in the object store.
+
+    Raises:
+        BackboneError, StorageError: it cannot be read, or is not what its fingerprints say.
+    """
+    fingerprint, shared = _load_shared.remote(backbone)
+    try:
+        # The small one of the two values comes home with the error, if there is one.
+        ray.get(fingerprint)
+    except RayTaskError as error:
+        raise error.cause from error
+    return shared
+
+
+@ray.remote(num_cpus=0, num_returns=2)
+def _load_shared(uri: str) -> tuple[str, SharedLM]:
     """The LM for the object store, read by a worker so that the driver holds no tensors."""
-    return SharedLM.of(read_backbone(uri))
+    shared = SharedLM.of(read_backbone(uri))
+    return shared.fingerprint, shared
 
 
 @ray.remote(num_cpus=0)
@@ -273,9 +290,10 @@ def _publish(order: PublishOrder, shared: SharedLM) -> Published:
     return publish_task(order, shared)
 
 
-def _own_message(error: BaseException) -> str:
-    cause = getattr(error, "cause", None)
-    return str(cause if isinstance(cause, SpeechPromptError) else error)
+def _own_message(error: RayError) -> str:
+    """What went wrong in a worker, without Ray's traceback."""
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    return str(cause) if isinstance(cause, SpeechPromptError) else f"{type(cause).__name__}: {cause}"
 
 
 def _gang_name(number: int, gang: Sequence[LaneOrder]) -> str:

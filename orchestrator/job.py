@@ -35,6 +35,19 @@ MAX_GANG = 1024
 COMMAND_LINE = "command line"
 
 
+class InvalidJob(InvalidInputs):
+    """A job file with problems.
+
+    Attributes:
+        rest: the job without the fields that are wrong, for finding the problems of what else it names; ``None`` when
+            too little is left. Its ``backbone`` is empty if that is what is wrong.
+    """
+
+    def __init__(self, problems: Sequence[Problem], rest: Job | None) -> None:
+        super().__init__(problems)
+        self.rest = rest
+
+
 class Resources(BaseModel):
     """What one actor takes, and how many actors there are at most; ``None`` where the machine decides."""
 
@@ -134,7 +147,8 @@ def load_job(path: str, overrides: Sequence[str] = ()) -> Job:
         overrides: fields to set, ``a.b=VALUE``, with the value in YAML; a path is resolved as in the file.
 
     Raises:
-        InvalidInputs: everything that is wrong with the file and the overrides.
+        InvalidInputs: the file cannot be read as YAML.
+        InvalidJob: everything that is wrong with the file and the overrides.
         StorageError: ``path`` is not a path.
     """
     uri = object_storage.resolve(path, str(Path.cwd()))
@@ -150,10 +164,23 @@ def load_job(path: str, overrides: Sequence[str] = ()) -> Job:
         where = sources_of_fields(file, overridden)
         models: Models = {(): Job, ("resources",): Resources}
         problems += problems_of(error, where=where, models=models)
-        raise InvalidInputs(problems) from error
+        wrong_fields = {str(detail["loc"][0]) for detail in error.errors() if detail["loc"]}
+        raise InvalidJob(problems, _rest(values, wrong_fields, uri)) from error
     if problems:
-        raise InvalidInputs(problems)
+        raise InvalidJob(problems, job)
     return job
+
+
+def _rest(values: dict[str, Any], wrong: set[str], uri: str) -> Job | None:
+    left = {name: value for name, value in values.items() if name not in wrong}
+    _set_defaults(left, uri)
+    backbone = left.setdefault("backbone", ".")
+    context = {"base": object_storage.parent(uri), "source": uri}
+    try:
+        job = Job.model_validate(left, context=context)
+    except ValidationError:
+        return None
+    return job if backbone != "." else job.model_copy(update={"backbone": ""})
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from infra import object_storage
 from infra.errors import InvalidInputs, Problem, SpeechPromptError
 from infra.tracking import check
-from orchestrator.job import Job, load_job
+from orchestrator.job import InvalidJob, Job, load_job
 from task_specs.dataset import Dataset, read_dataset
 from task_specs.schema import TaskSpec, load_task_specs
 from workers.backbone.directory import BackboneDescription, read_description
@@ -64,13 +64,22 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
     Raises:
         InvalidInputs: every problem of the job file, the backbone, the task specs and their manifests.
     """
-    job = load_job(path, overrides)
-    specs, problems = load_task_specs(job.tasks, object_storage.parent(job.source), named_in=job.source)
-    backbone: BackboneDescription | None = None
+    problems: list[Problem] = []
     try:
-        backbone = read_description(job.backbone)
-    except SpeechPromptError as error:
-        problems.append(_job_problem(job, "backbone", error))
+        job = load_job(path, overrides)
+    except InvalidJob as error:
+        problems += error.problems
+        if error.rest is None:
+            raise
+        job = error.rest
+    specs, wrong = load_task_specs(job.tasks, object_storage.parent(job.source), named_in=job.source)
+    problems += wrong
+    backbone: BackboneDescription | None = None
+    if job.backbone:
+        try:
+            backbone = read_description(job.backbone)
+        except SpeechPromptError as error:
+            problems.append(_job_problem(job, "backbone", error))
     try:
         check(job.tracking)
     except SpeechPromptError as error:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from orchestrator.gangs import AUTOMATIC_LANES
 from orchestrator.plan import Plan
+from task_specs.example import SPLITS
 
 MIB = 1 << 20
 
@@ -15,30 +17,34 @@ def show_plan(plan: Plan, console: Console) -> None:
     """Print what a job would run: tasks, lanes, gangs, trained numbers, where things go."""
     job, lm = plan.job, plan.backbone.unit_lm
     table = Table(title=f"job {job.name}: {len(plan.tasks)} tasks", title_justify="left")
-    for heading in ("task", "family", "lang", "classes"):
+    table.add_column("task", no_wrap=True)
+    for heading in ("family", "lang", "classes"):
         table.add_column(heading)
-    for heading in ("train", "valid", "test", "lanes", "steps", "trained"):
+    for heading in ("train/valid/test", "lanes", "steps", "trained"):
         table.add_column(heading, justify="right")
-    table.add_column("recipe")
     for task in plan.tasks:
         spec, counts = task.spec, task.dataset.counts
         table.add_row(
             spec.name,
-            spec.family,
-            spec.language,
+            Text(spec.family),
+            Text(spec.language),
             "x".join(str(len(labels)) for labels in task.dataset.labels),
-            *(f"{counts[split]:,}" for split in ("train", "valid", "test")),
+            "/".join(str(counts[split]) for split in SPLITS),
             str(len(spec.seeds)),
-            f"≤ {spec.recipe.steps:,}",
+            f"{spec.recipe.steps:,}",
             f"{task.prompt_shape(plan.backbone).size:,}",
-            f"{spec.recipe.name}, length {spec.recipe.prompt_length}, {spec.recipe.verbalizer}",
         )
     console.print(table)
     lanes = [len(task.spec.seeds) for task in plan.tasks]
     together = AUTOMATIC_LANES if job.gang == "auto" else job.gang
     gangs = sum(-(-count // together) for count in lanes) if job.gang == "auto" else -(-sum(lanes) // together)
     resources = ", ".join(f"{name} {value}" for name, value in job.resources if value is not None) or "by the machine"
+    recipes = {
+        f"{task.spec.recipe.name}, length {task.spec.recipe.prompt_length}, {task.spec.recipe.verbalizer} verbalizer"
+        for task in plan.tasks
+    }
     for name, value in (
+        ("recipe", "; ".join(sorted(recipes))),
         ("backbone", f"{plan.backbone.name}: gslm {lm.layers} x {lm.dim}, {plan.lm_bytes / MIB:.0f} MiB shared"),
         ("gangs", f"{sum(lanes)} lanes in {gangs} gangs of at most {together} lanes"),
         ("actors", resources),

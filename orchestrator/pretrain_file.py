@@ -4,18 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, PrivateAttr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
 from infra import object_storage
 from infra.errors import InvalidInputs, Problem
 from orchestrator.job import Resources, overridden_values, sources_of_fields, task_patterns, tracking_address
+from task_specs.fault import fault
 from task_specs.location import Location
 from task_specs.slug import Slug
-from task_specs.validation import problems_of
+from task_specs.validation import Models, described, problems_of, suggestion
 from task_specs.yaml_file import read_yaml
 from workers.backbone.pretrain import PretrainSettings
+from workers.speech.external import ExternalConfig
+from workers.speech.mfcc_features import MfccConfig
 
 
 class UnitLMSection(BaseModel):
@@ -29,19 +41,29 @@ class UnitLMSection(BaseModel):
     heads: int = Field(4, ge=1, le=128)
     ffn_dim: int = Field(1024, ge=8, le=65536)
 
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.dim % (2 * self.heads):
+            raise fault(f"has dim {self.dim} for {self.heads} heads", "make dim a multiple of twice the heads")
+        return self
 
-class TokenizerSection(BaseModel):
-    """How audio becomes units; settings beyond these are the tokenizer's own."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+TOKENIZER_SETTINGS: Final[dict[str, type[MfccConfig | ExternalConfig]]] = {
+    "mfcc": MfccConfig,
+    "external": ExternalConfig,
+}
 
-    kind: Literal["mfcc", "external"] = "mfcc"
-    units: int = Field(100, ge=2, le=10_000)
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """All settings, as the tokenizer takes them."""
-        return self.model_dump()
+def _tokenizer(value: Any) -> Any:
+    """The settings of the kind of tokenizer that a section names."""
+    if isinstance(value, MfccConfig | ExternalConfig):
+        return value
+    if not isinstance(value, dict):
+        raise fault(f"must be a mapping, not {described(value)}", "write kind: and its settings")
+    kind = value.get("kind", "mfcc")
+    if not isinstance(kind, str) or kind not in TOKENIZER_SETTINGS:
+        raise fault(f"there is no kind {described(kind)}", suggestion(str(kind), list(TOKENIZER_SETTINGS)))
+    return TOKENIZER_SETTINGS[kind].model_validate(value)
 
 
 class PretrainFile(BaseModel):
@@ -56,7 +78,8 @@ class PretrainFile(BaseModel):
     tasks: Annotated[tuple[Location, ...], Field(min_length=1), BeforeValidator(task_patterns)]
     """Paths and globs of task specs; their training rows, without labels, are the text, their validation rows give
     the perplexity."""
-    tokenizer: TokenizerSection = Field(default_factory=TokenizerSection)
+    tokenizer: Annotated[MfccConfig | ExternalConfig, PlainValidator(_tokenizer)] = Field(default_factory=MfccConfig)
+    """How audio becomes units: ``kind`` and the settings of that kind."""
     unit_lm: UnitLMSection = Field(default_factory=UnitLMSection)
     training: PretrainSettings = Field(default_factory=PretrainSettings)
     licence: str = Field("", max_length=2000)
@@ -102,22 +125,28 @@ def load_pretrain_file(path: str, overrides: Sequence[str] = ()) -> PretrainFile
     problems += wrong
     values.setdefault("name", object_storage.basename(uri).rpartition(".")[0])
     for field, default in DEFAULTS.items():
-        if field not in values and object_storage.is_s3(uri):
+        if field in values:
+            continue
+        values[field] = default
+        if object_storage.is_s3(uri):
+            # Valid for now, so that the other fields are still checked.
+            values[field] = "http://unset" if field == "tracking" else uri
             problems.append(Problem(uri, field, "has no default for a file in S3", f"add '{field}:'"))
-        values.setdefault(field, default if not object_storage.is_s3(uri) else "http://unset")
     context = {"base": object_storage.parent(uri), "source": uri}
-    models = {
+    section = values.get("tokenizer")
+    kind = section.get("kind", "mfcc") if isinstance(section, dict) else "mfcc"
+    models: Models = {
         (): PretrainFile,
-        ("tokenizer",): TokenizerSection,
+        ("tokenizer",): TOKENIZER_SETTINGS.get(str(kind), MfccConfig),
         ("unit_lm",): UnitLMSection,
         ("training",): PretrainSettings,
         ("resources",): Resources,
     }
     try:
-        described = PretrainFile.model_validate(values, context=context)
+        pretrain_file = PretrainFile.model_validate(values, context=context)
     except ValidationError as error:
         problems += problems_of(error, where=sources_of_fields(file, places), models=models)
         raise InvalidInputs(problems) from error
     if problems:
         raise InvalidInputs(problems)
-    return described
+    return pretrain_file

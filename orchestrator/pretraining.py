@@ -1,4 +1,4 @@
-"""A backbone from unlabelled speech: fit the tokenizer, tokenize, train the unit LM on Ray Train, store the directory."""
+"""A backbone from unlabelled speech: fit the tokenizer, tokenize, train the unit LM on Ray Train, store it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 from numpy.typing import NDArray
-from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchTrainer
 from ray.util.queue import Empty, Queue
 from safetensors.numpy import load_file
@@ -33,9 +33,10 @@ from workers.backbone.fingerprint import canonical_json, fingerprint
 from workers.backbone.pretrain_loop import LM_FILE, PretrainOrder, pretrain_rank, write_sequences
 from workers.backbone.unit_lm import UnitLMConfig
 from workers.sequences import UnitSequences
+from workers.speech.external import ExternalConfig, ExternalTokenizer
 from workers.speech.mfcc import MfccTokenizer, fit_from_features
-from workers.speech.mfcc_features import MfccConfig, mfcc_config
-from workers.speech.tokenizer import Tokenizer, build_tokenizer
+from workers.speech.mfcc_features import MfccConfig
+from workers.speech.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,9 +107,9 @@ def _read_tasks(described: PretrainFile) -> list[tuple[TaskSpec, Dataset]]:
 def _make_tokenizer(
     described: PretrainFile, tasks: Sequence[tuple[TaskSpec, Dataset]], view: ProgressView
 ) -> Tokenizer:
-    if described.tokenizer.kind == "external":
-        return build_tokenizer(described.tokenizer.settings, {})
-    config = mfcc_config(described.tokenizer.settings)
+    config = described.tokenizer
+    if isinstance(config, ExternalConfig):
+        return ExternalTokenizer(config)
     clips = [example.clip for _, dataset in tasks for example in dataset.split("train") if example.clip is not None]
     with view.stage("fitting the tokenizer") as stage:
         sampled = sample_features(clips, config=config, seed=described.training.seed, progress=stage.update)
@@ -224,12 +225,16 @@ def _train(
         watcher.start()
         try:
             result = trainer.fit()
+        except TrainingFailedError as error:
+            cause = str(error).strip().splitlines()[-1]
+            raise TuningError(
+                f"{described.source}: pretraining failed ({cause}); correct that, and run it again to continue"
+            ) from error
         finally:
             done.set()
             watcher.join()
             queue.shutdown()
-    if result.error is not None or result.checkpoint is None:
-        raise TuningError(f"{described.source}: pretraining failed: {result.error}; run it again to continue")
+    assert result.checkpoint is not None  # noqa: S101 - the last step always reports one
     with result.checkpoint.as_directory() as directory:
         return load_file(Path(directory) / LM_FILE), dict(result.metrics or {})
 

@@ -7,8 +7,9 @@ import statistics
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.table import Table
+from rich.text import Text
 
 from infra import object_storage
 from infra.errors import JobError, ObjectNotFound
@@ -103,7 +104,7 @@ def read_report(job: Job) -> JobReport:
     """The report of a job's last run.
 
     Raises:
-        JobError: the job has not run.
+        JobError: the job has not run, or its report cannot be read.
     """
     place = object_storage.join(job_root(job), REPORT_FILE)
     try:
@@ -112,32 +113,40 @@ def read_report(job: Job) -> JobReport:
         raise JobError(
             f"{job.source}: nothing is stored of job '{job.name}' in {job.storage}; run it with 'speechprompt run'"
         ) from error
+    except ValidationError as error:
+        raise JobError(
+            f"{place}: not a report that this version reads; run the job again to write a new one"
+        ) from error
 
 
 def report_table(report: JobReport) -> Table:
     """The closing table."""
-    table = Table(title=f"{report.job} on backbone {report.backbone}", title_justify="left")
+    table = Table(title=Text(f"{report.job} on backbone {report.backbone}"), title_justify="left")
     for heading in ("task", "family", "lang", "classes"):
         table.add_column(heading, no_wrap=heading == "task")
-    for heading in ("train", "metric", "valid", "test", "majority", "steps", "prompt"):
+    left_out = any(row.quarantined for row in report.tasks)
+    for heading in ("train", *(["quarantined"] if left_out else []), "metric"):
         table.add_column(heading, justify="left" if heading == "metric" else "right")
+    for heading in ("valid", "test", "majority", "steps", "trained"):
+        table.add_column(heading, justify="right")
     table.add_column("bundle or error", overflow="fold")
     for row in report.tasks:
         spread = f" ± {100 * row.test_std:.1f}" if row.test_std and row.seeds > 1 else ""
         colour = {"published": "", "failed": "red", "unfinished": "yellow"}[row.status]
         table.add_row(
             row.task,
-            row.family,
-            row.language,
+            Text(row.family),
+            Text(row.language),
             row.classes,
             str(row.examples.get("train", "")),
+            *([str(row.quarantined)] if left_out else []),
             row.metric,
             _percent(row.valid),
             _percent(row.test) + spread,
             _percent(row.majority),
             "" if row.steps is None else f"{row.steps:,}",
             "" if row.trained is None else f"{row.trained:,}",
-            _outcome(row),
+            Text(_outcome(row)),
             style=colour,
         )
     return table

@@ -10,7 +10,6 @@ from ray import tune
 from ray.tune import Callback, CheckpointConfig
 
 from infra import object_storage
-from infra.errors import SpeechPromptError
 from orchestrator.cluster import ActorSize
 from workers.actor import GangOrder, GangTrainable
 from workers.backbone.fingerprint import canonical_json
@@ -99,7 +98,7 @@ def run_gangs(
         max_concurrent_trials=size.workers,
         reuse_actors=True,
         raise_on_failed_trial=False,
-        resume="AUTO+ERRORED" if retry_failed else "AUTO",
+        resume=_resume_mode(object_storage.join(root, name), retry_failed=retry_failed),
         callbacks=[watcher],
         trial_dirname_creator=gang_name,
         trial_name_creator=gang_name,
@@ -109,17 +108,18 @@ def run_gangs(
     return {gang_name(trial): _cause(trial) for trial in analysis.trials if trial.status == "ERROR"}
 
 
+def _resume_mode(directory: str, *, retry_failed: bool) -> str | None:
+    """What Tune shall take up again; ``None`` if the experiment has not begun."""
+    begun = any(key.startswith("experiment_state-") for key in object_storage.list_files(directory))
+    if not begun:
+        return None
+    return "AUTO+ERRORED" if retry_failed else "AUTO"
+
+
 def _cause(trial: Trial) -> str:
-    """Why a trial failed, in one sentence: ours if it is one of our errors, else type and first line."""
-    error: BaseException | None = trial.get_error()
-    while error is not None:
-        cause = getattr(error, "cause", None) or error.__cause__
-        if isinstance(error, SpeechPromptError) or not isinstance(cause, BaseException):
-            break
-        error = cause
-    if isinstance(error, SpeechPromptError):
-        return str(error)
-    if error is None:
-        return "its actor failed; see Ray's logs"
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1].strip() if lines else 'no message'}"
+    """Why a trial failed, in one sentence: the last line of what Tune noted, without our own errors' type."""
+    # Annotated as an exception, it is the text of one.
+    noted = str(trial.get_error() or "").strip()
+    last = noted.splitlines()[-1].strip() if noted else "its actor failed; see Ray's logs"
+    module, colon, message = last.partition(": ")
+    return message if colon and module.startswith("infra.errors.") else last

@@ -23,6 +23,9 @@ RECIPES: dict[str, dict[str, Any]] = {
         "adam_beta2": 0.98,
         "label_smoothing": 0.0,
         "patience": 1,
+        "validation_examples": None,
+        # The reference stops by patience alone.
+        "steps": 100_000,
     },
 }
 
@@ -50,7 +53,7 @@ class Recipe(BaseModel):
     """Optimizer steps at most."""
     batch_size: int = Field(32, ge=1)
     """Utterances per step."""
-    learning_rate: float = Field(5e-3, gt=0)
+    learning_rate: float = Field(5e-3, gt=0, allow_inf_nan=False)
     """Peak rate of the prompt vectors."""
     separator_lr_scale: float = Field(1.0, gt=0)
     verbalizer_lr_scale: float = Field(1.0, gt=0)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ray
 import torch
 from pydantic import BaseModel, ConfigDict
 from ray import tune
@@ -78,7 +79,8 @@ class GangTrainable(tune.Trainable):
         if shared is None:
             raise ValueError("the shared LM is handed over with tune.with_parameters")
         self._shared = shared
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        # Only a GPU that Ray gave to this actor is its own to use.
+        self._device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
         shared.verify()
         self._lm = shared.attach(self._device)
         self._tracking: Tracking | None = None

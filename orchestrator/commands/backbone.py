@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from infra import object_storage
+from orchestrator.console import results_console
 
 
 @click.group()
@@ -63,5 +64,5 @@ def inspect(uri: str, as_json: bool) -> None:
     table = Table(show_header=False)
     for name, value in rows.items():
         shown = json.dumps(value) if isinstance(value, dict) else f"{value:,}" if isinstance(value, int) else value
-        table.add_row(name, shown)
-    Console().print(table)
+        table.add_row(name, Text(shown))
+    results_console().print(table)

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from infra import object_storage
+from orchestrator.console import results_console
 from workers.inference.classifier import Classifier
 
 
@@ -48,5 +49,6 @@ def classify_files(
         for task, found in answers.items():
             for answer in found[number]:
                 for label, probability in list(zip(answer.labels, answer.probabilities, strict=True))[:top]:
-                    table.add_row(given, task, answer.slot, label, f"{probability:.3f}")
-    Console().print(table)
+                    # Text, because a file may be called "[a].wav".
+                    table.add_row(Text(given), task, Text(answer.slot), Text(label), f"{probability:.3f}")
+    results_console().print(table)

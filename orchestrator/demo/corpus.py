@@ -19,6 +19,9 @@ from task_specs.example import SPLITS, Split
 
 __all__ = ["write_corpus"]
 
+RECIPE = {"steps": 600, "evaluate_every": 50}
+"""Enough for some hundred recordings a task, and quick."""
+
 
 @dataclass(frozen=True)
 class PlannedClip:
@@ -128,6 +131,7 @@ def _write_spec(path: Path, task: DemoTask) -> Path:
             "label": task.slots[0] if len(task.slots) == 1 else list(task.slots),
         },
         "metric": "accuracy",
+        "recipe": {"name": "default", **RECIPE},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(spec, sort_keys=False, allow_unicode=True, width=110), encoding="utf-8")

@@ -133,9 +133,7 @@ def test_another_seed_gives_other_clips_and_the_same_specs(corpus: Path, tmp_pat
 def test_progress_counts_every_clip(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
 
-    write_corpus(
-        tmp_path, seed=0, scale=ONE_CLIP_PER_CLASS, progress=lambda done, total: calls.append((done, total))
-    )
+    write_corpus(tmp_path, seed=0, scale=ONE_CLIP_PER_CLASS, progress=lambda done, total: calls.append((done, total)))
 
     clips = sum(1 for path in (tmp_path / "audio").rglob("*") if path.is_file())
     assert calls == [(done, clips) for done in range(1, clips + 1)]

@@ -65,9 +65,7 @@ def test_without_the_wheel_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -
         synthesize("hello", language="en", variant="m1")
 
 
-def test_an_installation_deep_in_the_file_system_works(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_installation_deep_in_the_file_system_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected, _ = synthesize("hello", language="en", variant="m1")
     deep = tmp_path / ("d" * 200)
     deep.symlink_to(espeakng_loader.get_data_path())

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from infra import strict_json
 from infra.errors import BundleError
 from tests.fixtures.bundles import TOKENIZER, UNIT_LM, random_bundle
-from workers.bundle import strict_json
 from workers.bundle.format import Bundle, BundleManifest, pack, parse_latest, parse_manifest, parse_tensors
 from workers.bundle.manifest import CARD_FILE, MANIFEST_FILE, PAYLOAD, PROMPT_FILE
 from workers.prompting import prompt as trained

@@ -16,7 +16,7 @@ def test_spread_and_collect_are_inverse(lengths: list[int]) -> None:
     packed = torch.randn(sum(lengths), 3)
     grid = packing.spread(packed)
     assert grid.shape == (len(lengths), max(lengths), 3)
-    for row, part in enumerate(packed.split(lengths)):
+    for row, part in enumerate(packed.split(lengths)):  # type: ignore[no-untyped-call]
         assert torch.equal(grid[row, : len(part)], part)
         assert not grid[row, len(part) :].any()
     assert torch.equal(packing.collect(grid), packed)

@@ -88,7 +88,7 @@ def test_packed_rows_equal_rows_alone(lengths: list[int], prompt_length: int | N
     def states(rows: list[Tensor]) -> Tensor:
         return _states(rows, None if prompt_length is None else _prefix(prompt_length, len(rows)))
 
-    for found, row in zip(states(rows).split(lengths), rows, strict=True):
+    for found, row in zip(states(rows).split(lengths), rows, strict=True):  # type: ignore[no-untyped-call]
         _close(found, states([row]))
 
 
@@ -121,7 +121,7 @@ def test_prompts_of_different_lengths_share_a_pass(prompts: list[tuple[int, int]
     visible = torch.arange(longest)[None] < torch.tensor(prompt_lengths)[:, None]
     # Row r attends to the prompt at place n - 1 - r, so a mixed-up prompt is seen.
     order = torch.arange(len(rows)).flip(0)
-    together = _states(rows, Prefix(keys[order], values[order], order, visible[order])).split(lengths)
+    together = _states(rows, Prefix(keys[order], values[order], order, visible[order])).split(lengths)  # type: ignore[no-untyped-call]
     for index, row in enumerate(rows):
         one_keys, one_values = _prompt(prompt_lengths[index], seed=index)
         alone = Prefix(one_keys[None], one_values[None], torch.zeros(1, dtype=torch.int64))
@@ -141,7 +141,7 @@ def test_a_prompt_gets_gradients_from_its_own_rows_only() -> None:
     rows = _rows([4, 6])
     keys, values = (torch.randn(2, TINY.layers, 3, TINY.dim, requires_grad=True) for _ in range(2))
     states = _states(rows, Prefix(keys, values, torch.tensor([0, 1])))
-    states[4:].square().sum().backward()
+    states[4:].square().sum().backward()  # type: ignore[no-untyped-call]
     for gradient in (keys.grad, values.grad):
         assert gradient is not None
         assert not gradient[0].any()

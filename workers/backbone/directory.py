@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from infra import object_storage
+from infra import object_storage, strict_json
 from infra.errors import BackboneError, ObjectNotFound
 from workers.backbone.fingerprint import fingerprint
 from workers.backbone.unit_lm import UnitLM, UnitLMConfig
@@ -221,14 +221,14 @@ def read_description(uri: str) -> BackboneDescription:
             "'speechprompt backbone pretrain'"
         ) from error
     try:
-        described = BackboneDescription.model_validate_json(text)
+        described = BackboneDescription.model_validate(strict_json.loads(text))
         config = described.config
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise BackboneError(f"{place}: {field or 'file'}: {first['msg']}; import or pretrain it again") from error
     except ValueError as error:
-        raise BackboneError(f"{place}: unit_lm: {error}; import or pretrain it again") from error
+        raise BackboneError(f"{place}: file: {error}; import or pretrain it again") from error
     for token in (*described.unit_tokens, config.bos, config.pad, config.eos):
         if not 0 <= token < config.vocabulary:
             raise BackboneError(f"{place}: token {token} is outside the vocabulary; import or pretrain it again")

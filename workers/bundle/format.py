@@ -17,9 +17,9 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
+from infra import strict_json
 from infra.errors import BundleError
 from workers.backbone.fingerprint import canonical_json
-from workers.bundle import strict_json
 from workers.bundle.card import card
 from workers.bundle.manifest import (
     CARD_FILE,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from infra import object_storage
-from infra.errors import BundleError
+from infra.errors import AudioError, BundleError, DatasetError
 from task_specs.audio_policy import AudioPolicy
 from workers.backbone.directory import Backbone, read_backbone
 from workers.backbone.sharing import SharedLM
@@ -123,6 +123,9 @@ class Classifier:
             wave = decode(object_storage.read_bytes(uri), name=uri, sample_rate=tokenizer.sample_rate)
             waves.append(apply_policy(wave, sample_rate=tokenizer.sample_rate, policy=policy, name=uri))
         units = [deduplicate(frames).units for frames in tokenizer.encode(waves)]
+        for uri, found in zip(recordings, units, strict=True):
+            if not len(found):
+                raise AudioError(f"{uri}: shorter than one frame of the tokenizer; give a longer recording")
         return self.classify_units(units, [task] * len(units))
 
     def classify_units(
@@ -136,7 +139,15 @@ class Classifier:
 
         Raises:
             BundleError: there is no such task.
+            DatasetError: a sequence is empty, or holds a number that is no unit of the backbone.
         """
+        for sequence in units:
+            # A negative number would pass as an index from the end.
+            if not len(sequence) or sequence.min() < 0 or sequence.max() >= len(self._unit_tokens):
+                raise DatasetError(
+                    f"an utterance has no units, or others than the backbone's 0 to {len(self._unit_tokens) - 1}; "
+                    "use units of the backbone's own tokenizer"
+                )
         names = [self._prompt(task).bundle.manifest.task.name for task in (tasks or [None] * len(units))]
         answers: list[list[Answer]] = [[] for _ in units]
         # Similar lengths together; an answer does not depend on its neighbours.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -30,7 +31,9 @@ class Predictions:
         return np.stack([scores.argmax(axis=1) for scores in self.scores], axis=1)
 
     def loss(self) -> float:
-        """Cross-entropy in nats, mean over examples and slots."""
+        """Cross-entropy in nats, mean over examples and slots; NaN when a score is not finite."""
+        if not all(np.isfinite(scores).all() for scores in self.scores):
+            return math.nan
         losses = []
         for slot, scores in enumerate(self.scores):
             shifted = scores.astype(np.float64) - scores.max(axis=1, keepdims=True)

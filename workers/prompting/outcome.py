@@ -10,11 +10,11 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.numpy import load, save
 
 from infra import object_storage
-from infra.errors import ObjectNotFound
+from infra.errors import ObjectNotFound, StorageError
 from workers.prompting.lane import LaneSpec, Stop
 
 OUTCOME_FILE, PROMPT_FILE = "lane.json", "prompt.safetensors"
@@ -65,11 +65,18 @@ def write_outcome(root: str, outcome: LaneOutcome, tensors: Mapping[str, NDArray
 
 
 def read_outcome(root: str, key: str) -> LaneOutcome | None:
-    """The outcome of a lane, or ``None`` if it has not finished."""
+    """The outcome of a lane, or ``None`` if it has not finished.
+
+    Raises:
+        StorageError: what is stored is not an outcome.
+    """
+    place = object_storage.join(root, key, OUTCOME_FILE)
     try:
-        return LaneOutcome.model_validate_json(object_storage.read_bytes(object_storage.join(root, key, OUTCOME_FILE)))
+        return LaneOutcome.model_validate_json(object_storage.read_bytes(place))
     except ObjectNotFound:
         return None
+    except ValidationError as error:
+        raise StorageError(f"{place}: damaged; delete its directory and run the job again") from error
 
 
 def read_outcome_tensors(root: str, key: str) -> dict[str, NDArray[np.float32]]:

@@ -1,0 +1,134 @@
+"""``speechprompt submit``: the same run through Ray Jobs, with its log and exit code brought home."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
+
+import infra
+import orchestrator
+import task_specs
+import workers
+from infra import object_storage
+from infra.errors import JobError
+from orchestrator.exit_codes import BAD_INPUT
+
+LEFT_AT_HOME = [".git", ".venv", "**/__pycache__", "mlflow.db*", "mlartifacts", "runs", "units", "bundles"]
+"""Not shipped with the working directory: what a local run leaves beside its job file."""
+
+POLL_SECONDS = 0.5
+
+
+def submit_job(
+    job_file: str,
+    overrides: Sequence[str],
+    *,
+    address: str | None,
+    retry_failed: bool,
+    environment: Sequence[str] = (),
+    wait: bool = True,
+) -> int:
+    """Submit ``python -m orchestrator run`` with this code and the directory of the job.
+
+    Credentials do not travel: the cluster has its own.
+
+    Args:
+        job_file: local path, below the working directory, or ``s3://``.
+        overrides: as those of ``run``.
+        address: of the Ray dashboard; ``None``: what the environment says.
+        retry_failed: as that of ``run``.
+        environment: ``NAME=VALUE`` for variables that paths in the files name; Ray keeps them in the job's metadata.
+        wait: whether to follow the job to its end.
+
+    Returns:
+        The exit code of the run: 0 done, 1 some tasks failed, 2 bad input.
+
+    Raises:
+        JobError: no cluster answers, or the job file is not below the working directory.
+    """
+    directory, named = _working_directory(job_file)
+    command = [sys.executable.rpartition("/")[2], "-m", "orchestrator", "run", named]
+    command += [part for override in overrides for part in ("--set", override)]
+    command += ["--retry-failed"] if retry_failed else []
+    client = _client(address)
+    submitted = client.submit_job(
+        entrypoint=shlex.join(command),
+        runtime_env={
+            **({"working_dir": directory, "excludes": LEFT_AT_HOME} if directory else {}),
+            "py_modules": [_folder(package) for package in (orchestrator, workers, task_specs, infra)],
+            "env_vars": _environment(environment),
+        },
+        metadata={"speechprompt.job": named},
+    )
+    print(f"submitted {submitted}", file=sys.stderr)  # noqa: T201
+    if not wait:
+        return 0
+    asyncio.run(_follow(client, submitted))
+    return _exit_code(client, submitted)
+
+
+def _working_directory(job_file: str) -> tuple[str | None, str]:
+    """The directory to ship, and the job file's name in it."""
+    if object_storage.is_s3(job_file):
+        return None, job_file
+    here, file = Path.cwd(), Path(job_file).resolve()
+    if not file.is_file():
+        raise JobError(f"{job_file}: there is no such job file; correct the path")
+    if not file.is_relative_to(here):
+        raise JobError(
+            f"{job_file}: not below the working directory, which is what is shipped; change to its directory"
+        )
+    return str(here), str(file.relative_to(here))
+
+
+def _client(address: str | None) -> JobSubmissionClient:
+    where = (
+        address or os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS") or "http://127.0.0.1:8265"
+    )
+    if address:
+        # Ray's client prefers this variable to what it is told.
+        os.environ["RAY_API_SERVER_ADDRESS"] = address
+    try:
+        return JobSubmissionClient(where)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise JobError(
+            f"no Ray dashboard answers at {where} ({str(error).splitlines()[0]}); give --address, or set "
+            "RAY_API_SERVER_ADDRESS"
+        ) from error
+
+
+def _folder(package: object) -> str:
+    return str(Path(str(getattr(package, "__file__", ""))).parent)
+
+
+def _environment(assignments: Sequence[str]) -> dict[str, str]:
+    pairs = [assignment.partition("=") for assignment in assignments]
+    for name, equals, _ in pairs:
+        if not equals or not name:
+            raise JobError(f"--env {name}: not an assignment; write NAME=VALUE")
+    return {name: value for name, _, value in pairs}
+
+
+async def _follow(client: JobSubmissionClient, job: str) -> None:
+    async for lines in client.tail_job_logs(job):
+        print(lines, end="", flush=True)  # noqa: T201
+
+
+def _exit_code(client: JobSubmissionClient, job: str) -> int:
+    details: JobDetails = client.get_job_info(job)
+    while not details.status.is_terminal():
+        time.sleep(POLL_SECONDS)
+        details = client.get_job_info(job)
+    if details.status == JobStatus.SUCCEEDED:
+        return 0
+    if details.driver_exit_code is None:
+        print(f"error: {job} {details.status.value.lower()}: {details.message}", file=sys.stderr)  # noqa: T201
+        return BAD_INPUT
+    return int(details.driver_exit_code)

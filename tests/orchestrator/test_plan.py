@@ -1,0 +1,173 @@
+"""``speechprompt plan``: everything that is wrong, at once, through the real command line; and what would run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from orchestrator.plan import make_plan
+from tests.fixtures.command_line import speechprompt
+from tests.fixtures.tones import tone, write_audio
+from tests.fixtures.tuning import TINY, UNIT_TOKENS, UNITS, tiny_backbone, tiny_lm
+from tests.task_specs.files import SOUND, delimited
+from workers.backbone.directory import Backbone, write_backbone
+from workers.speech.external import ExternalConfig, ExternalTokenizer
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory: a backbone, and a job that names all of ``tasks``."""
+    monkeypatch.chdir(tmp_path)
+    write_backbone(tiny_backbone(), str(tmp_path / "backbone"))
+    (tmp_path / "tasks").mkdir()
+    write_yaml(tmp_path / "job.yaml", {"backbone": "backbone", "tasks": "tasks/*.yaml"})
+    return tmp_path
+
+
+def write_yaml(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+
+def add_task(workplace: Path, name: str, manifest: str = delimited(SOUND), **fields: Any) -> None:
+    (workplace / "tasks" / f"{name}.csv").write_text(manifest, encoding="utf-8")
+    data = {"path": f"{name}.csv", **fields.pop("data", {})}
+    write_yaml(workplace / "tasks" / f"{name}.yaml", {"name": name, "data": data, **fields})
+
+
+def external_backbone() -> Backbone:
+    return Backbone(
+        name="elsewhere",
+        config=TINY,
+        lm_tensors={name: tensor.numpy().copy() for name, tensor in tiny_lm().state_dict().items()},
+        unit_tokens=tuple(UNIT_TOKENS.tolist()),
+        tokenizer=ExternalTokenizer(ExternalConfig(name="hubert-km20", units=UNITS)),
+    )
+
+
+def test_all_problems_of_everything_come_at_once(workplace: Path) -> None:
+    job = {
+        "backbone": "backbon",
+        "tasks": ["tasks/*.yaml", "more/*.yaml"],
+        "tracking": "sqlite:///job.yaml/mlflow.db",
+        "colour": "red",
+    }
+    write_yaml(workplace / "job.yaml", job)
+    add_task(workplace, "a", "label,split\nyes,train\n")
+    add_task(workplace, "b", metric="acuracy")
+    add_task(workplace, "c", "units,label,split\n1 x,yes,train\n2,no,train\n3,no,valid\n4,maybe,test\n")
+    add_task(workplace, "d", "path,label,split\nabsent.wav,yes,train\n../x.wav,no,train\n")
+    done = speechprompt("plan", "job.yaml", "--set", "gang=many")
+    assert done.code == 2
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    heads = [re.split(r": (?=\w+( |$))", line)[0] for line in done.problems]
+    assert all(line.count("; ") >= 1 for line in done.problems), done.stderr
+    assert done.stderr.splitlines()[-1] == f"{len(done.problems)} problems; nothing was started"
+    for place, message in [
+        ("command line: gang", "must be 'auto' or a number of lanes"),
+        ("job.yaml:5: colour", "is not a known key"),
+        ("job.yaml: backbone", "there is no backbone.json"),
+        ("job.yaml: tracking", "is not a directory"),
+        ("tasks/b.yaml:4: metric", "did you mean 'accuracy'?"),
+        ("tasks/a.csv: ", "units"),
+        ("tasks/c.csv:2: units", "1 x"),
+        ("tasks/c.csv:5: label", "'maybe' occurs in test but not in train"),
+        ("tasks/d.csv:2: path", "absent.wav"),
+        ("tasks/d.csv:3: path", "x.wav"),
+        ("tasks[1]", "more/*.yaml"),
+    ]:
+        assert [line for line in done.problems if place in line and message in line], (place, message, done.stderr)
+    assert len(heads) == len(done.problems)
+
+
+def test_a_task_that_does_not_fit_the_backbone_is_a_problem(workplace: Path) -> None:
+    write_backbone(external_backbone(), str(workplace / "external"))
+    add_task(workplace, "high", delimited(SOUND).replace("7 8 7", f"7 {UNITS}"))
+    write_audio(workplace / "tasks" / "a.wav", tone(440, 0.2))
+    add_task(
+        workplace,
+        "audio",
+        "path,label,split,start,end\n"
+        + "".join(
+            f"a.wav,{label},{split},{number / 100},0.2\n"
+            for number, (label, split) in enumerate([("n", "train"), ("y", "train"), ("n", "valid"), ("y", "test")])
+        ),
+    )
+    rows = [{"units": "1", "label": f"c{number:02d}", "split": "train"} for number in range(UNITS + 1)]
+    rows += [{"units": "2", "label": "c00", "split": split} for split in ("valid", "test")]
+    add_task(workplace, "many", delimited(rows), recipe={"verbalizer": "frequency"})
+    add_task(workplace, "sound")
+    done = speechprompt("plan", "job.yaml", "--set", "backbone=external")
+    assert done.code == 2
+    assert [line.split(": ")[:2] for line in done.problems] == [
+        [str(workplace / "tasks/audio.yaml"), "data"],
+        [str(workplace / "tasks/high.yaml"), "data"],
+        [str(workplace / "tasks/many.yaml"), "recipe"],
+    ]
+    assert "give units instead" in done.problems[0]
+    assert f"holds unit {UNITS}, but the backbone has units 0 to {UNITS - 1}" in done.problems[1]
+    assert f"there are {UNITS + 1} classes and {UNITS} units" in done.problems[2]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "backbone: [", "backbone: !!python/name:os.system x\n", "tasks: 3\n", "\x00"]
+)
+def test_a_job_file_of_any_kind_is_answered_in_sentences(workplace: Path, content: str) -> None:
+    (workplace / "job.yaml").write_text(content, encoding="utf-8")
+    done = speechprompt("plan", "job.yaml")
+    assert (done.code, done.stdout) == (2, "")
+    assert done.problems
+    assert all("job.yaml" in line and "; " in line for line in done.problems), done.stderr
+
+
+def test_a_job_file_that_is_not_there(workplace: Path) -> None:  # noqa: ARG001
+    done = speechprompt("plan", "absent.yaml")
+    assert done.code == 2
+    assert len(done.problems) == 1
+    assert "absent.yaml" in done.problems[0]
+
+
+def test_run_says_the_same_and_starts_nothing(workplace: Path) -> None:
+    add_task(workplace, "a", metric="acuracy")
+    planned, ran = speechprompt("plan", "job.yaml"), speechprompt("run", "job.yaml")
+    assert (ran.code, ran.stderr) == (2, planned.stderr)
+    assert sorted(path.name for path in workplace.iterdir()) == ["backbone", "job.yaml", "tasks"]
+
+
+def test_results_of_a_job_that_has_not_run(workplace: Path) -> None:
+    add_task(workplace, "a")
+    done = speechprompt("results", "job.yaml", "--json")
+    assert (done.code, done.stdout) == (2, "")
+    assert "run it with 'speechprompt run'" in done.stderr
+
+
+@pytest.mark.parametrize(("gang", "gangs"), [("auto", 4), ("3", 4), ("1", 11), ("100", 1)])
+def test_a_sound_job_is_shown(workplace: Path, gang: str, gangs: int) -> None:
+    add_task(workplace, "one", family="[SCR]", language="lt", seeds=9)
+    two_slots = [{**row, "size": "small" if row["label"] == "no" else "large"} for row in SOUND]
+    add_task(workplace, "two", delimited(two_slots), data={"label": ["label", "size"]}, recipe={"steps": 1234})
+    add_task(workplace, "three", recipe={"verbalizer": "random"})
+    done = speechprompt("plan", "job.yaml", "--set", f"gang={gang}")
+    assert (done.code, done.stderr) == (0, "")
+    cells = {
+        line.split("│")[1].strip(): [cell.strip() for cell in line.split("│")[2:-1]]
+        for line in done.stdout.splitlines()
+        if line.startswith("│")
+    }
+    prompt = 2 * TINY.layers * 5 * TINY.dim
+    assert cells["one"] == ["[SCR]", "lt", "2", "2/1/1", "9", "2,000", f"{prompt + TINY.dim + 2 * TINY.vocabulary:,}"]
+    assert cells["two"][2:] == ["2x2", "2/1/1", "1", "1,234", f"{prompt + 2 * TINY.dim + 4 * TINY.vocabulary:,}"]
+    assert cells["three"][-1] == f"{prompt + TINY.dim:,}"
+    assert f"11 lanes in {gangs} gangs" in done.stdout
+    assert f"{workplace}/bundles" in done.stdout
+
+
+def test_bytes_of_the_lm_are_those_of_its_tensors(workplace: Path) -> None:
+    add_task(workplace, "a")
+    stored = sum(np.asarray(tensor).nbytes for tensor in tiny_backbone().lm_tensors.values())
+    assert make_plan("job.yaml").lm_bytes == stored

@@ -1,0 +1,127 @@
+"""The closing table, and the report it is made from."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+
+from infra import object_storage
+from infra.errors import JobError
+from orchestrator.console import results_console
+from orchestrator.job import Job, load_job
+from orchestrator.report import JobReport, TaskRow, job_root, read_report, report_json, report_table, write_report
+from tests.fixtures.tuning import lane_spec
+from workers.prompting.outcome import LaneOutcome
+
+
+def outcome(seed: int, test: float, *, error: str | None = None) -> LaneOutcome:
+    figures = {
+        "valid": {"accuracy": 0.5 + seed / 10, "macro_f1": 0.1},
+        "test": {"accuracy": test, "macro_f1": 0.2},
+    }
+    return LaneOutcome(
+        key=str(seed),
+        spec=lane_spec(seed=seed),
+        lm_fingerprint="a" * 64,
+        error=error,
+        stopped="diverged" if error else "steps",
+        steps=9,
+        best_step=6,
+        figures={} if error else figures,
+        trained=100,
+        special_rows=0,
+        mapped_units=None,
+        seconds=1.0,
+    )
+
+
+def make_job(storage: str, directory: Path) -> Job:
+    file = directory / "job.yaml"
+    file.write_text(f"name: toy\nbackbone: backbone\ntasks: tasks/*.yaml\nstorage: {storage}\n", encoding="utf-8")
+    return load_job(str(file))
+
+
+def report(*rows: TaskRow) -> JobReport:
+    return JobReport(job="toy", backbone="tiny", tasks=list(rows))
+
+
+PUBLISHED = TaskRow(
+    task="a", metric="accuracy", status="published", valid=0.9, test=0.812, test_std=0.021, seeds=3, bundle="/bundles/a"
+)
+FAILED = TaskRow(
+    task="b", metric="accuracy", status="failed", error="labels [/red] of [b]; correct them", quarantined=4
+)
+
+
+def printed(shown: JobReport, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    results_console().print(report_table(shown))
+    return capsys.readouterr().out.splitlines()
+
+
+def test_figures_are_means_over_the_seeds_that_went_well() -> None:
+    row = TaskRow(task="toy", metric="accuracy").with_outcomes(
+        [outcome(0, 0.7), outcome(1, 0.8), outcome(2, 0.0, error="toy/seed2: not finite")]
+    )
+    assert (row.valid, row.test) == (pytest.approx(0.55), pytest.approx(0.75))
+    assert row.test_std == pytest.approx(statistics.stdev([0.7, 0.8]))
+    assert (row.seeds, row.steps, row.trained) == (2, 18, 100)
+
+
+def test_figures_are_those_of_the_metric_of_the_task() -> None:
+    row = TaskRow(task="toy", metric="macro_f1").with_outcomes([outcome(0, 0.7)])
+    assert (row.valid, row.test, row.test_std, row.seeds) == (0.1, 0.2, 0.0, 1)
+
+
+def test_without_a_good_lane_there_are_no_figures() -> None:
+    row = TaskRow(task="toy", metric="accuracy").with_outcomes([outcome(0, 0.0, error="not finite")])
+    assert (row.valid, row.test, row.seeds) == (None, None, 0)
+
+
+def test_a_job_is_complete_when_every_task_is_published() -> None:
+    assert report(PUBLISHED).complete
+    assert not report(PUBLISHED, FAILED).complete
+    assert not report(PUBLISHED, TaskRow(task="c")).complete
+
+
+def test_a_report_is_read_as_it_was_written(store_root: str, tmp_path: Path) -> None:
+    job = make_job(store_root, tmp_path)
+    with pytest.raises(JobError, match=r"job\.yaml: nothing is stored of job 'toy'.*speechprompt run"):
+        read_report(job)
+    write_report(job, report(FAILED))
+    write_report(job, report(PUBLISHED, FAILED))
+    assert read_report(job) == report(PUBLISHED, FAILED)
+    assert job_root(job) == f"{store_root}/toy"
+
+
+def test_a_damaged_report_is_an_error_in_one_sentence(tmp_path: Path) -> None:
+    job = make_job(str(tmp_path / "runs"), tmp_path)
+    object_storage.write_bytes(f"{job_root(job)}/report.json", b'{"job": "toy", "of_another_version": 1}')
+    with pytest.raises(JobError, match=r"report\.json: not a report.*run the job again") as caught:
+        read_report(job)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_table_shows_percents_spread_and_errors_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(report(PUBLISHED, FAILED, TaskRow(task="c", family="[F]")), capsys)
+    by_task = {line.split()[1]: line for line in lines if line.startswith("│")}
+    assert "90.0" in by_task["a"]
+    assert "81.2 ± 2.1" in by_task["a"]
+    assert "/bundles/a" in by_task["a"]
+    assert "labels [/red] of [b]; correct them" in by_task["b"]
+    assert "unfinished" in by_task["c"]
+    assert "[F]" in by_task["c"]
+    assert "quarantined" in "\n".join(lines)
+    assert "quarantined" not in "\n".join(printed(report(PUBLISHED), capsys))
+
+
+def test_the_spread_of_one_seed_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "±" not in "\n".join(printed(report(PUBLISHED.model_copy(update={"seeds": 1, "test_std": 0.0})), capsys))
+
+
+def test_programs_get_every_field() -> None:
+    parsed = json.loads(report_json(report(PUBLISHED, FAILED)))
+    assert JobReport.model_validate(parsed) == report(PUBLISHED, FAILED)
+    assert parsed["tasks"][0]["test"] == 0.812

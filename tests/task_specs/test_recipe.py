@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from task_specs.recipe import RECIPES, Recipe
+
+
+def test_named_recipes() -> None:
+    assert Recipe.from_spec("default") == Recipe()
+    assert Recipe.from_spec({}) == Recipe()
+    paper = Recipe.from_spec("paper")
+    assert paper.name == "paper"
+    # The settings of the released code.
+    assert (paper.prompt_length, paper.learning_rate, paper.batch_size, paper.patience) == (5, 5e-3, 32, 1)
+    assert (paper.adam_beta1, paper.adam_beta2, paper.clip_norm, paper.dropout) == (0.9, 0.98, 1.0, 0.1)
+    assert (paper.loss, paper.schedule, paper.warmup_steps, paper.select_on) == ("paper", "constant", 0, "loss")
+    assert (paper.separator_init, paper.verbalizer_init, paper.evaluate_every) == ("normal", "uniform", None)
+
+
+@pytest.mark.parametrize("name", ["default", "paper"])
+def test_a_change_leaves_the_rest_of_the_recipe(name: str) -> None:
+    changed = Recipe.from_spec({"name": name, "learning_rate": 0.1})
+    assert changed == Recipe.from_spec(name).model_copy(update={"learning_rate": 0.1})
+    assert Recipe.model_validate_json(changed.model_dump_json()) == changed
+
+
+def test_presets_name_real_fields() -> None:
+    for name, preset in RECIPES.items():
+        assert preset.keys() <= Recipe.model_fields.keys(), name
+
+
+@pytest.mark.parametrize(
+    ("value", "field"),
+    [
+        ("papr", "name"),
+        ({"name": ["paper"]}, "name"),
+        ({"name": None}, "name"),
+        ({"learning_rat": 1}, "learning_rat"),
+        ({"learning_rate": 0}, "learning_rate"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"prompt_length": 0}, "prompt_length"),
+        ({"steps": 1.5}, "steps"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"verbalizer": "freq"}, "verbalizer"),
+        ({"patience": 0}, "patience"),
+        ({"evaluate_every": 0}, "evaluate_every"),
+    ],
+)
+def test_wrong_values_are_named(value: Any, field: str) -> None:
+    with pytest.raises(ValidationError) as raised:
+        Recipe.from_spec(value)
+    assert [error["loc"] for error in raised.value.errors()] == [(field,)]
+
+
+def test_is_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Recipe().steps = 3  # type: ignore[misc]

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.fixtures.tuning import make_lane, tiny_lm, toy_examples
+from workers.prompting.gang import Evaluation, Gang
+from workers.prompting.lane import Lane
+from workers.prompting.metrics import measure
+
+LM = tiny_lm()
+
+MIXED: dict[str, Callable[[], Lane]] = {
+    "plain": lambda: make_lane(LM),
+    "long prompt": lambda: make_lane(LM, seed=1, prompt_length=7, learning_rate=0.02),
+    "two slots": lambda: make_lane(LM, (4, 2), seed=2, batch_size=7, adam_beta2=0.9),
+    "fixed": lambda: make_lane(LM, (5,), seed=3, verbalizer="frequency", prompt_length=2, metric="macro_f1"),
+    "paper": lambda: make_lane(LM, (3,), seed=4, name="paper", batch_size=5),
+    "paper, fixed": lambda: make_lane(LM, (2, 3), seed=5, name="paper", verbalizer="random"),
+    "dropout": lambda: make_lane(LM, seed=6, dropout=0.3, label_smoothing=0.1),
+    "short": lambda: make_lane(LM, seed=7, steps=4, evaluate_every=2),
+    "impatient": lambda: make_lane(LM, seed=8, patience=1, evaluate_every=1, learning_rate=1e-9),
+}
+HOPELESS = 3e38
+"""A learning rate at which every lane diverges."""
+
+
+def _tune(gang: Gang) -> list[list[Evaluation]]:
+    """Tune to the end; the evaluations of each lane."""
+    seen: list[list[Evaluation]] = [[] for _ in gang.lanes]
+    while evaluations := gang.run_to_evaluation():
+        for evaluation in evaluations:
+            seen[evaluation.lane].append(evaluation)
+    return seen
+
+
+def _curve(evaluations: Sequence[Evaluation]) -> list[tuple[int, float]]:
+    return [point for evaluation in evaluations for point in evaluation.losses]
+
+
+def _tensors(gang: Gang, index: int) -> Tensor:
+    size = gang.lanes[index].shape.size
+    return torch.stack([gang.adam.values[index, :size], gang.best[index, :size]])
+
+
+def _same(gang: Gang, index: int, seen: list[list[Evaluation]], name: str) -> None:
+    """The lane at ``index`` went as it does alone."""
+    alone = Gang(LM, [MIXED[name]()], precision="fp32")
+    [wanted] = _tune(alone)
+    found = seen[index]
+    assert [one.step for one in found] == [one.step for one in wanted]
+    assert [step for step, _ in _curve(found)] == list(range(1, wanted[-1].step + 1))
+    np.testing.assert_allclose(_curve(found), _curve(wanted), rtol=1e-5, atol=1e-5, err_msg=name)
+    for one, other in zip(found, wanted, strict=True):
+        assert one.figures == pytest.approx(other.figures, abs=1e-5)
+        assert (one.rate, one.best) == (other.rate, other.best)
+    torch.testing.assert_close(_tensors(gang, index), _tensors(alone, 0), rtol=1e-5, atol=1e-5)
+    assert gang.lanes[index].progress.stopped == alone.lanes[0].progress.stopped
+
+
+def test_a_lane_goes_in_a_gang_as_it_goes_alone() -> None:
+    gang = Gang(LM, [make() for make in MIXED.values()], precision="fp32")
+    seen = _tune(gang)
+    for index, name in enumerate(MIXED):
+        _same(gang, index, seen, name)
+
+
+def test_a_lane_does_not_feel_a_neighbour_that_diverges() -> None:
+    names = ["plain", "two slots", "dropout"]
+    bad = make_lane(LM, seed=9, learning_rate=HOPELESS, prompt_length=7, warmup_steps=0, evaluate_every=9)
+    gang = Gang(LM, [MIXED["plain"](), bad, MIXED["two slots"](), MIXED["dropout"]()], precision="fp32")
+    seen = _tune(gang)
+    assert bad.progress.stopped == "diverged"
+    assert not gang.adam.values[1].isfinite().all()
+    assert any(not math.isfinite(loss) for _, loss in _curve(seen[1]))
+    for index, name in zip((0, 2, 3), names, strict=True):
+        _same(gang, index, seen, name)
+
+
+def test_tuning_solves_the_toy_task() -> None:
+    lane = make_lane(LM, examples=toy_examples(rows=60), steps=100, batch_size=10, learning_rate=0.03, dropout=0.1)
+    gang = Gang(LM, [lane], precision="fp32")
+    [evaluations] = _tune(gang)
+    curve = _curve(evaluations)
+    assert curve[0][1] == pytest.approx(math.log(3), abs=1e-5), "an untrained verbalizer knows nothing"
+    assert np.mean([loss for _, loss in curve[-10:]]) < 0.4
+    assert measure(gang.predict(0, lane.examples.splits["test"], best=True), ["label"])["accuracy"] > 0.7
+
+
+def test_the_same_seed_gives_the_same_bytes() -> None:
+    def tuned(seed: int) -> Gang:
+        gang = Gang(LM, [make_lane(LM, seed=seed, dropout=0.2), MIXED["paper"]()], precision="fp32")
+        _tune(gang)
+        return gang
+
+    first, again, other = tuned(1), tuned(1), tuned(2)
+    assert torch.equal(first.adam.values, again.adam.values)
+    assert torch.equal(first.best, again.best)
+    assert not torch.equal(first.adam.values[0], other.adam.values[0])
+    assert torch.equal(first.adam.values[1], other.adam.values[1])
+
+
+def test_dropout_is_drawn_from_the_lane_and_not_while_evaluating() -> None:
+    def losses(rate: float, noise: int = 0) -> list[tuple[int, float]]:
+        torch.manual_seed(noise)
+        [evaluations] = _tune(Gang(LM, [make_lane(LM, seed=3, dropout=rate, batch_size=24, steps=3)]))
+        return _curve(evaluations)
+
+    assert losses(0.3, noise=0) == losses(0.3, noise=1)
+    assert losses(0.3)[1] != losses(0.0)[1]
+    lane = make_lane(LM, dropout=0.5, verbalizer="frequency")
+    gang = Gang(LM, [lane], precision="fp32")
+    valid = lane.examples.splits["valid"]
+    first, again = (gang.predict(0, valid, best=False).scores[0] for _ in range(2))
+    assert np.array_equal(first, again)
+
+
+def test_dropout_keeps_the_mean_and_spares_the_rest() -> None:
+    lane = make_lane(LM, dropout=0.2, prompt_length=40)
+    gang = Gang(LM, [lane])
+    dropped = gang._drop_prompt(lane, torch.ones(lane.shape.size + 3))
+    prefix, rest = dropped[: lane.shape.prefix_size], dropped[lane.shape.prefix_size :]
+    assert sorted(set(prefix.tolist())) == [0.0, 1.25]
+    assert float(prefix.mean()) == pytest.approx(1, abs=0.05)
+    assert bool((rest == 1).all())
+
+
+def test_the_best_prompt_is_kept() -> None:
+    """The last evaluations are worse: the rate is far too high after the first steps."""
+    lane = make_lane(LM, select_on="loss", learning_rate=5.0, warmup_steps=0, schedule="constant", steps=20)
+    gang = Gang(LM, [lane], precision="fp32")
+    [evaluations] = _tune(gang)
+    losses = {one.step: one.figures["loss"] for one in evaluations}
+    best = min(losses, key=lambda step: losses[step])
+    assert best != evaluations[-1].step
+    assert lane.progress.best_step == best
+    valid = lane.examples.splits["valid"]
+    assert gang.predict(0, valid, best=True).loss() == pytest.approx(losses[best])
+    assert gang.predict(0, valid, best=False).loss() == pytest.approx(losses[evaluations[-1].step])
+
+
+def test_lanes_stop_one_by_one() -> None:
+    gang = Gang(LM, [MIXED["impatient"](), MIXED["short"](), MIXED["plain"]()], precision="fp32")
+    seen = _tune(gang)
+    assert [lane.progress.stopped for lane in gang.lanes] == ["patience", "steps", "steps"]
+    assert [[one.step for one in evaluations] for evaluations in seen][1:] == [[2, 4], [3, 6, 9]]
+    impatient = seen[0]
+    assert [one.best for one in impatient[-1:]] == [False]
+    assert len(impatient) < 9
+    assert gang.adam.steps.tolist() == [impatient[-1].step, 4, 9]
+    assert not gang.active
+    assert gang.run_to_evaluation() == []
+
+
+def test_an_evaluation_reports_the_rate_of_its_last_step() -> None:
+    gang = Gang(LM, [make_lane(LM, learning_rate=0.1, warmup_steps=0, schedule="linear", steps=4, evaluate_every=2)])
+    [evaluations] = _tune(gang)
+    assert [one.rate for one in evaluations] == pytest.approx([0.075, 0.025])
+
+
+@pytest.mark.parametrize("pauses", [1, 2, 5])
+def test_a_resumed_gang_goes_on_byte_for_byte(tmp_path: Path, pauses: int) -> None:
+    def fresh() -> Gang:
+        return Gang(LM, [make() for make in MIXED.values()], precision="fp32")
+
+    straight, before = fresh(), fresh()
+    wanted = _tune(straight)
+    found: list[list[Evaluation]] = [[] for _ in MIXED]
+    for _ in range(pauses):
+        for evaluation in before.run_to_evaluation():
+            found[evaluation.lane].append(evaluation)
+    before.save(tmp_path)
+    del before
+    resumed = fresh()
+    resumed.load(tmp_path)
+    for index, evaluations in enumerate(_tune(resumed)):
+        found[index] += evaluations
+    for name in ("values", "first", "second", "steps"):
+        assert torch.equal(getattr(resumed.adam, name), getattr(straight.adam, name)), name
+    assert torch.equal(resumed.best, straight.best)
+    assert [lane.progress for lane in resumed.lanes] == [lane.progress for lane in straight.lanes]
+    assert found == wanted, "no loss of a step is lost, and every figure is the same"
+
+
+def test_a_checkpoint_of_another_gang_is_refused(tmp_path: Path) -> None:
+    Gang(LM, [make_lane(LM)]).save(tmp_path)
+    with pytest.raises(ValueError, match=r"zip\(\)"):
+        Gang(LM, [make_lane(LM), make_lane(LM, seed=1)]).load(tmp_path)
+
+
+def test_predictions_do_not_depend_on_the_rows_beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    lane = make_lane(LM, (3, 2), examples=toy_examples((3, 2), rows=40))
+    gang = Gang(LM, [lane], precision="fp32")
+    _tune(gang)
+    test = lane.examples.splits["test"]
+    together = gang.predict(0, test, best=True)
+    monkeypatch.setattr("workers.prompting.gang.EVALUATION_ROWS", 1)
+    alone = gang.predict(0, test, best=True)
+    for slot in (0, 1):
+        np.testing.assert_allclose(together.scores[slot], alone.scores[slot], rtol=1e-4, atol=1e-5)
+    assert np.array_equal(together.labels, test.labels)
+
+
+def test_bf16_stays_near_fp32() -> None:
+    def curve(precision: Any) -> list[float]:
+        [evaluations] = _tune(Gang(LM, [make_lane(LM)], precision=precision))
+        return [loss for _, loss in _curve(evaluations)]
+
+    assert curve("bf16") != curve("fp32")
+    assert curve("bf16") == pytest.approx(curve("fp32"), abs=0.05)

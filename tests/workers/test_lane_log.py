@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from infra.tracking import RunLog
+from infra.tracking.event import Event, Header
+from infra.tracking.journal import Journal
+from tests.fixtures.tuning import make_lane, tiny_lm
+from workers.lane_log import LOSS_POINTS, log_evaluation, log_outcome
+from workers.prompting.gang import Evaluation
+from workers.prompting.metrics import Predictions
+from workers.prompting.outcome import LaneOutcome
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """What a run log writes, before anything of it is sent."""
+    journal = Journal(tmp_path / "run", Header("experiment", "lane", "key", None))
+    yield journal
+    journal.close()
+
+
+def _log(journal: Journal) -> RunLog:
+    return RunLog(journal, wake=lambda: None)
+
+
+def _events(journal: Journal) -> list[Event]:
+    return [Event.parse(line) for line in (journal.directory / "events.jsonl").read_bytes().splitlines()]
+
+
+@pytest.mark.parametrize("steps", [1, 3, 10, 25])
+def test_an_evaluation_becomes_curves(journal: Journal, steps: int) -> None:
+    losses = [(100 + step, float(step)) for step in range(1, steps + 1)]
+    log_evaluation(_log(journal), Evaluation(0, 100 + steps, losses, 0.02, {"accuracy": 0.5, "loss": 2.0}, True))
+    *points, last = _events(journal)
+    assert len(points) == min(steps, LOSS_POINTS)
+    assert [point.values.keys() for point in points] == [{"curve/train_loss"}] * len(points)
+    assert points[-1].step == last.step == 100 + steps
+    assert last.values == {"curve/valid_accuracy": 0.5, "curve/valid_loss": 2.0, "curve/learning_rate": 0.02}
+    # Every step is in exactly one mean, at the last of its steps.
+    ends = [100, *(point.step for point in points)]
+    for first, end, point in zip(ends, ends[1:], points, strict=False):
+        assert point.values["curve/train_loss"] == pytest.approx((first + 1 + end) / 2 - 100)
+
+
+def test_a_loss_that_is_not_finite_is_shown(journal: Journal) -> None:
+    log_evaluation(_log(journal), Evaluation(0, 1, [(1, math.nan)], 0.02, {"loss": math.nan}, False))
+    assert math.isnan(_events(journal)[0].values["curve/train_loss"])
+
+
+def test_an_outcome_becomes_figures_and_confusion_matrices(journal: Journal) -> None:
+    lane = make_lane(tiny_lm(), (3, 2), batch_size=8)
+    outcome = LaneOutcome(
+        key="key",
+        spec=lane.spec,
+        lm_fingerprint="a" * 64,
+        stopped="patience",
+        steps=50,
+        best_step=30,
+        figures={"valid": {"accuracy": 0.75}, "test": {"accuracy": 0.5, "loss": 1.5}},
+        trained=lane.shape.size,
+        special_rows=0,
+        mapped_units=None,
+        seconds=4.0,
+    )
+    test = Predictions(
+        [np.eye(3, dtype=np.float32)[[0, 0, 2]], np.eye(2, dtype=np.float32)[[1, 1, 1]]],
+        np.array([[0, 1], [1, 1], [2, 0]]),
+    )
+    log_outcome(_log(journal), lane, outcome, test)
+    point, tags, *artifacts = _events(journal)
+    assert point.step == 30
+    assert point.values == {
+        "valid/accuracy": 0.75,
+        "test/accuracy": 0.5,
+        "test/loss": 1.5,
+        "cost/steps": 50,
+        "cost/seconds": 4.0,
+        "cost/utterances_per_second": 100.0,
+    }
+    assert tags.values == {"stopped": "patience", "best_step": "30"}
+    kept = {event.path: (journal.directory / "files" / event.file).read_bytes() for event in artifacts}
+    assert sorted(kept) == [
+        "figures/confusion_slot0.png",
+        "figures/confusion_slot1.png",
+        "tables/confusion_slot0.json",
+        "tables/confusion_slot1.json",
+    ]
+    assert json.loads(kept["tables/confusion_slot0.json"]) == {
+        "columns": ["label", "predicted", "count"],
+        "data": [["class0", "class0", 1], ["class1", "class0", 1], ["class2", "class2", 1]],
+    }
+    assert json.loads(kept["tables/confusion_slot1.json"])["data"] == [["class0", "class1", 1], ["class1", "class1", 2]]

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score as sklearn_accuracy
+from sklearn.metrics import confusion_matrix, f1_score, log_loss
+
+from workers.prompting.metrics import Predictions, measure
+
+
+def _scores(seed: int, rows: int, classes: int) -> NDArray[np.float32]:
+    return (4 * np.random.default_rng(seed).standard_normal((rows, classes))).astype(np.float32)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 999), st.integers(1, 30), st.integers(2, 6), st.data())
+def test_figures_equal_those_of_scikit_learn(seed: int, rows: int, classes: int, data: st.DataObject) -> None:
+    drawn = data.draw(st.lists(st.integers(0, classes - 1), min_size=rows, max_size=rows))
+    labels, scores = np.array(drawn), _scores(seed, rows, classes)
+    predictions = Predictions([scores], labels[:, None])
+    chosen = scores.argmax(axis=1)
+    figures = measure(predictions, ["label"])
+    assert figures["macro_f1"] == pytest.approx(f1_score(labels, chosen, average="macro"))
+    assert figures["accuracy"] == pytest.approx(sklearn_accuracy(labels, chosen))
+    shares = np.exp(scores.astype(np.float64))
+    shares /= shares.sum(axis=1, keepdims=True)
+    assert figures["loss"] == pytest.approx(log_loss(labels, shares, labels=range(classes)), rel=1e-6)
+    np.testing.assert_array_equal(
+        predictions.confusion(0), confusion_matrix(labels, chosen, labels=range(classes)), strict=False
+    )
+
+
+def test_an_example_counts_when_every_slot_is_right() -> None:
+    scores = [
+        np.array([[2, 1], [1, 2], [2, 1], [1, 2]], np.float32),
+        np.array([[0, 0, 9], [0, 9, 0], [9, 0, 0], [0, 0, 9]], np.float32),
+    ]
+    labels = np.array([[0, 2], [1, 0], [1, 0], [0, 1]])
+    figures = measure(Predictions(scores, labels), ["action", "object"])
+    assert figures["accuracy"] == 0.25
+    assert (figures["accuracy_action"], figures["accuracy_object"]) == (0.5, 0.5)
+    per_slot = [f1_score(labels[:, slot], scores[slot].argmax(axis=1), average="macro") for slot in (0, 1)]
+    assert figures["macro_f1"] == pytest.approx(np.mean(per_slot))
+    assert "accuracy_label" not in measure(Predictions(scores[:1], labels[:, :1]), ["label"])
+
+
+def test_large_scores_do_not_overflow() -> None:
+    scores = np.array([[3e38, 0.0], [-3e38, 3e38]], np.float32)
+    assert Predictions([scores], np.array([[0], [1]])).loss() == 0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_not_finite_give_a_loss_that_is_not(bad: float) -> None:
+    """And nothing is said on the way: it is how a lane is found to diverge."""
+    scores = np.full((2, 3), bad, np.float32)
+    assert np.isnan(measure(Predictions([scores], np.array([[0], [1]])), ["label"])["loss"])

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from task_specs.recipe import Recipe
+from tests.fixtures.tuning import tiny_lm
+from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, PromptShape, initial_prompt, rate_scales
+
+
+def _published(*classes: int, linear: bool, special_rows: int = 0) -> PromptShape:
+    """A prompt of length 5 for the published LM."""
+    return PromptShape(12, 5, 1024, 104, classes, linear, special_rows)
+
+
+def test_sizes_on_the_published_model() -> None:
+    fixed = _published(12, linear=False).size
+    assert fixed == 123_904 == 122_880 + 1_024
+    # The reference counts 129,024: its prompt vectors at the input are never read once there are deep ones.
+    assert fixed + 5 * 1024 == 129_024
+    for classes in (2, 7, 12, 36, 50):
+        assert _published(classes, linear=True).size == fixed + 104 * classes
+        assert _published(classes, linear=True, special_rows=4).size == fixed + 104 * (classes + 4)
+    assert _published(6, 14, 4, linear=True).size == fixed + 2 * 1024 + 104 * 24
+
+
+@given(
+    st.integers(1, 3),
+    st.integers(1, 4),
+    st.lists(st.integers(1, 5), min_size=1, max_size=3),
+    st.booleans(),
+    st.integers(0, 4),
+    st.integers(0, 3),
+)
+def test_views_cover_the_flat_vector_once(
+    layers: int, length: int, classes: list[int], linear: bool, special_rows: int, spare: int
+) -> None:
+    shape = PromptShape(layers, length, 6, 11, tuple(classes), linear, special_rows)
+    flat = torch.arange(float(shape.size + spare))
+    views = shape.views(flat)
+    assert {name: tuple(view.shape) for name, view in views.items()} == shape.tensors
+    assert torch.equal(torch.cat([view.flatten() for view in views.values()]), flat[: shape.size])
+    assert views[KEYS].numel() + views[VALUES].numel() == shape.prefix_size
+    assert float(views[SEPARATORS].flatten()[0]) == shape.prefix_size
+    views[KEYS][0, 0, 0] = -1
+    assert flat[0] == -1, "a view, not a copy"
+
+
+def test_initial_values() -> None:
+    lm = tiny_lm()
+    shape = PromptShape(40, 5, 16, 24, (2, 3), True, 4)
+
+    def initial(seed: int, name: str) -> dict[str, torch.Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        return shape.views(initial_prompt(shape, Recipe.from_spec(name), lm, generator))
+
+    default, paper = initial(0, "default"), initial(0, "paper")
+    for tensors in (default, paper):
+        for name in (KEYS, VALUES):
+            assert float(tensors[name].mean()) == pytest.approx(0, abs=0.1)
+            assert float(tensors[name].std()) == pytest.approx(1, abs=0.05)
+    assert torch.equal(default[SEPARATORS], lm.embed.weight[[2, 2]])
+    assert not torch.equal(paper[SEPARATORS][0], paper[SEPARATORS][1])
+    bound = 24**-0.5
+    for slot in (0, 1):
+        assert not default[f"verbalizer.{slot}"].any()
+        assert 0.8 * bound < float(paper[f"verbalizer.{slot}"].abs().max()) <= bound
+    again, other = initial(0, "paper"), initial(1, "paper")
+    assert all(torch.equal(paper[name], again[name]) for name in paper)
+    assert not any(torch.equal(paper[name], other[name]) for name in paper)
+
+
+def test_rate_scales_by_tensor() -> None:
+    shape = PromptShape(2, 3, 4, 5, (2, 3), True)
+    recipe = Recipe.from_spec({"separator_lr_scale": 0.5, "verbalizer_lr_scale": 3.0})
+    for name, scale in shape.views(rate_scales(shape, recipe)).items():
+        wanted = {KEYS: 1.0, VALUES: 1.0, SEPARATORS: 0.5}.get(name, 3.0)
+        assert bool((scale == wanted).all()), name
