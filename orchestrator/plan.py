@@ -10,6 +10,7 @@ from infra.errors import InvalidInputs, Problem, SpeechPromptError
 from infra.tracking import check
 from orchestrator.job import InvalidJob, Job, load_job
 from task_specs.dataset import Dataset, read_dataset
+from task_specs.problems import shown
 from task_specs.schema import TaskSpec, load_task_specs
 from workers.backbone.directory import BackboneDescription, read_description
 from workers.prompting.prompt import PromptShape
@@ -79,17 +80,20 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
         try:
             backbone = read_description(job.backbone)
         except SpeechPromptError as error:
-            problems.append(_job_problem(job, "backbone", error))
+            problems.append(_as_problem(job.source, "backbone", error))
     try:
         check(job.tracking)
     except SpeechPromptError as error:
-        problems.append(_job_problem(job, "tracking", error))
+        problems.append(_as_problem(job.source, "tracking", error))
     tasks = []
     for spec in specs:
         try:
             task = PlannedTask(spec, read_dataset(spec))
         except InvalidInputs as error:
             problems += error.problems
+            continue
+        except SpeechPromptError as error:
+            problems.append(_as_problem(spec.source, "data", error))
             continue
         if backbone is not None:
             problems += _misfits(task, backbone)
@@ -99,9 +103,9 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
     return Plan(job, backbone, tuple(tasks))
 
 
-def _job_problem(job: Job, field: str, error: SpeechPromptError) -> Problem:
+def _as_problem(file: str, field: str, error: SpeechPromptError) -> Problem:
     message, _, remedy = str(error).rpartition("; ")
-    return Problem(job.source, field, message or str(error), remedy or "correct it")
+    return Problem(shown(file), field, message or str(error), remedy or "correct it")
 
 
 def _misfits(task: PlannedTask, backbone: BackboneDescription) -> list[Problem]:
@@ -112,7 +116,7 @@ def _misfits(task: PlannedTask, backbone: BackboneDescription) -> list[Problem]:
     if dataset.audio and backbone.tokenizer.get("kind") == "external":
         problems.append(
             Problem(
-                spec.source,
+                shown(spec.source),
                 "data",
                 f"has audio, but the tokenizer of backbone {backbone.name!r} is not at hand",
                 "give units instead, or use a backbone with a tokenizer",
@@ -121,7 +125,7 @@ def _misfits(task: PlannedTask, backbone: BackboneDescription) -> list[Problem]:
     if dataset.highest_unit is not None and dataset.highest_unit >= units:
         problems.append(
             Problem(
-                spec.source,
+                shown(spec.source),
                 "data",
                 f"holds unit {dataset.highest_unit}, but the backbone has units 0 to {units - 1}",
                 "use units of the backbone's own tokenizer",
@@ -131,7 +135,7 @@ def _misfits(task: PlannedTask, backbone: BackboneDescription) -> list[Problem]:
     if most > units and (spec.recipe.verbalizer != "linear" or spec.recipe.loss == "paper"):
         problems.append(
             Problem(
-                spec.source,
+                shown(spec.source),
                 "recipe",
                 f"gives every class a unit of its own, but there are {most} classes and {units} units",
                 "use recipe 'default' with verbalizer 'linear'",

@@ -27,6 +27,7 @@ from orchestrator.progress import ProgressView, Stage
 from orchestrator.tokenizing import ClipRequest, tokenize
 from task_specs.dataset import Dataset, read_dataset
 from task_specs.example import Split
+from task_specs.problems import shown
 from task_specs.schema import TaskSpec, load_task_specs
 from workers.backbone.directory import BACKBONE_FILE, Backbone, write_backbone
 from workers.backbone.fingerprint import canonical_json, fingerprint
@@ -95,10 +96,10 @@ def _read_tasks(described: PretrainFile) -> list[tuple[TaskSpec, Dataset]]:
     if described.tokenizer.kind == "mfcc" and not audio and not problems:
         message = "is 'mfcc', but no task has audio to fit it on"
         remedy = "write kind: external and the name of the tokenizer that made the units"
-        problems.append(Problem(described.source, "tokenizer.kind", message, remedy))
+        problems.append(Problem(shown(described.source), "tokenizer.kind", message, remedy))
     if described.tokenizer.kind == "external" and audio:
         message = f"is 'external', but task {audio[0].name!r} has audio"
-        problems.append(Problem(described.source, "tokenizer.kind", message, "write kind: mfcc"))
+        problems.append(Problem(shown(described.source), "tokenizer.kind", message, "write kind: mfcc"))
     if problems:
         raise InvalidInputs(problems)
     return tasks
@@ -159,7 +160,7 @@ def _unit_sequences(
     for split, held in sequences.items():
         if not len(held):
             raise InvalidInputs(
-                [Problem(described.source, "tasks", f"give no usable {split} rows", "name tasks that have some")]
+                [Problem(shown(described.source), "tasks", f"give no usable {split} rows", "name tasks that have some")]
             )
     return sequences
 

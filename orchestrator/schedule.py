@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 MAX_FAILURES = 1
 """Times that Tune takes a gang up again from its checkpoint after its actor failed."""
+
+TALKATIVE = ("execution.tune_controller", "analysis.experiment_analysis", "tune")
 
 
 class GangWatcher(Callback):
@@ -86,26 +90,41 @@ def run_gangs(
     storage_path, filesystem = root, None
     if object_storage.is_s3(root):
         filesystem, storage_path = object_storage.arrow_filesystem(root)
-    analysis = tune.run(
-        trainable,
-        name=name,
-        config={"gang": tune.grid_search([order.model_dump(mode="json") for order in orders])},
-        resources_per_trial={"cpu": size.cpus, "gpu": size.gpus},
-        storage_path=storage_path,
-        storage_filesystem=filesystem,
-        checkpoint_config=CheckpointConfig(num_to_keep=1, checkpoint_frequency=1),
-        max_failures=MAX_FAILURES,
-        max_concurrent_trials=size.workers,
-        reuse_actors=True,
-        raise_on_failed_trial=False,
-        resume=_resume_mode(object_storage.join(root, name), retry_failed=retry_failed),
-        callbacks=[watcher],
-        trial_dirname_creator=gang_name,
-        trial_name_creator=gang_name,
-        verbose=0,
-        log_to_file=False,
-    )
+    with _quiet_tune():
+        analysis = tune.run(
+            trainable,
+            name=name,
+            config={"gang": tune.grid_search([order.model_dump(mode="json") for order in orders])},
+            resources_per_trial={"cpu": size.cpus, "gpu": size.gpus},
+            storage_path=storage_path,
+            storage_filesystem=filesystem,
+            checkpoint_config=CheckpointConfig(num_to_keep=1, checkpoint_frequency=1),
+            max_failures=MAX_FAILURES,
+            max_concurrent_trials=size.workers,
+            reuse_actors=True,
+            raise_on_failed_trial=False,
+            resume=_resume_mode(object_storage.join(root, name), retry_failed=retry_failed),
+            callbacks=[watcher],
+            trial_dirname_creator=gang_name,
+            trial_name_creator=gang_name,
+            verbose=0,
+            log_to_file=False,
+        )
     return {gang_name(trial): _cause(trial) for trial in analysis.trials if trial.status == "ERROR"}
+
+
+@contextmanager
+def _quiet_tune() -> Iterator[None]:
+    """Without Tune's account of failed trials, in pages of its own traceback; the report has each in a sentence."""
+    loggers = [logging.getLogger(f"ray.tune.{name}") for name in TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _resume_mode(directory: str, *, retry_failed: bool) -> str | None:

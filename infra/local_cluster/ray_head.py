@@ -83,13 +83,16 @@ def start_ray_head(
     if cpus is not None:
         command.append(f"--num-cpus={cpus}")
     inherited = {name: value for name, value in os.environ.items() if name not in OF_ANOTHER_CLUSTER}
+    # The entry point of a job is a shell command: its `python` shall be this one, whether or not its environment is
+    # activated.
+    path = os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", os.defpath)])
     return launch(
         "ray",
         command,
         directory=directory,
         url=url,
         ready=lambda: accepts(HOST, port) and _has_a_node(url, token),
-        env={**inherited, **(env or {}), **both_sides},
+        env={**inherited, "PATH": path, **(env or {}), **both_sides},
         client_env={"RAY_ADDRESS": f"{HOST}:{port}", "RAY_API_SERVER_ADDRESS": url, **both_sides},
         timeout=120.0,
     )

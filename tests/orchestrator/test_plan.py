@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -65,24 +64,23 @@ def test_all_problems_of_everything_come_at_once(workplace: Path) -> None:
     assert done.code == 2
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
-    heads = [re.split(r": (?=\w+( |$))", line)[0] for line in done.problems]
-    assert all(line.count("; ") >= 1 for line in done.problems), done.stderr
+    assert all("; " in line for line in done.problems), done.stderr
     assert done.stderr.splitlines()[-1] == f"{len(done.problems)} problems; nothing was started"
     for place, message in [
         ("command line: gang", "must be 'auto' or a number of lanes"),
-        ("job.yaml:5: colour", "is not a known key"),
+        ("job.yaml:6: colour", "is not a known key"),
         ("job.yaml: backbone", "there is no backbone.json"),
         ("job.yaml: tracking", "is not a directory"),
         ("tasks/b.yaml:4: metric", "did you mean 'accuracy'?"),
-        ("tasks/a.csv: ", "units"),
-        ("tasks/c.csv:2: units", "1 x"),
+        ("tasks/a.csv:1", "has no column 'path', 'units'"),
+        ("tasks/c.csv:2: units", "'x' is not a unit number"),
         ("tasks/c.csv:5: label", "'maybe' occurs in test but not in train"),
         ("tasks/d.csv:2: path", "absent.wav"),
         ("tasks/d.csv:3: path", "x.wav"),
         ("tasks[1]", "more/*.yaml"),
     ]:
         assert [line for line in done.problems if place in line and message in line], (place, message, done.stderr)
-    assert len(heads) == len(done.problems)
+    assert len(done.problems) == 13
 
 
 def test_a_task_that_does_not_fit_the_backbone_is_a_problem(workplace: Path) -> None:
@@ -105,9 +103,9 @@ def test_a_task_that_does_not_fit_the_backbone_is_a_problem(workplace: Path) -> 
     done = speechprompt("plan", "job.yaml", "--set", "backbone=external")
     assert done.code == 2
     assert [line.split(": ")[:2] for line in done.problems] == [
-        [str(workplace / "tasks/audio.yaml"), "data"],
-        [str(workplace / "tasks/high.yaml"), "data"],
-        [str(workplace / "tasks/many.yaml"), "recipe"],
+        ["tasks/audio.yaml", "data"],
+        ["tasks/high.yaml", "data"],
+        ["tasks/many.yaml", "recipe"],
     ]
     assert "give units instead" in done.problems[0]
     assert f"holds unit {UNITS}, but the backbone has units 0 to {UNITS - 1}" in done.problems[1]

@@ -72,19 +72,19 @@ tracking: somewhere
 colour: red
 """
     found = faults(write(tmp_path, text), "resources.gpus=many")
-    assert sorted(found) == [
-        "command line: resources.gpus: must be a number, not 'many'; write a number",
-        "small.yaml:1: tasks: must hold at least 1 entry; add one",
+    assert found == [
+        "small.yaml: out: is required; add 'out:'",
+        "small.yaml:1: tasks: has too few entries; give 1 or more",
         "small.yaml:2: tokenizer.hop_seconds: must be at most 1, not the number 9; change the number",
         "small.yaml:2: tokenizer.unit: is not a known key; did you mean 'units'?",
         "small.yaml:3: unit_lm: has dim 20 for 4 heads; make dim a multiple of twice the heads",
-        "small.yaml:4: training.learning_rate: must be above 0, not the number -1; change the number",
+        "small.yaml:4: training.learning_rate: must be more than 0, not the number -1; change the number",
         "small.yaml:4: training.stops: is not a known key; did you mean 'steps'?",
         "small.yaml:5: tracking: is not an address that MLflow can track to; "
         "write http://host:port or sqlite:///mlflow.db",
+        "command line: resources.gpus: must be a number, not 'many'; write a number",
         "small.yaml:6: colour: is not a known key; use one of name, out, tasks, tokenizer, unit_lm, training, licence, "
         "storage, tracking, units, resources",
-        "small.yaml: out: is required; add 'out:'",
     ]
 
 

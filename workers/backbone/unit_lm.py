@@ -115,18 +115,21 @@ class Layer(nn.Module):
         else:
             x = x.index_select(0, reads.tokens)
             queries = self.q_proj(h.index_select(0, reads.tokens)).view(packing.rows, -1, h.shape[-1])
-        attended = F.scaled_dot_product_attention(
-            self._by_head(queries),
-            self._by_head(keys),
-            self._by_head(values),
-            attn_mask=mask,
-            is_causal=mask is None,
-        )
-        attended = attended.transpose(1, 2).flatten(2)  # [B, T or S, D]
+        attended = self._attend(queries, keys, values, mask)  # [B, T or S, D]
         attended = packing.collect(attended) if reads is None else attended.flatten(0, 1)
         x = x + self.dropout(self.out_proj(attended))
         out: Tensor = x + self.dropout(self.fc2(F.relu(self.fc1(self.ffn_norm(x)))))
         return out
+
+    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        """Attention of each head; [B, queries, D]."""
+        grids = [self._by_head(grid) for grid in (queries, keys, values)]
+        if queries.device.type == "cpu":
+            # The CPU's bf16 attention kernel is several times slower than its fp32 one.
+            grids = [grid.float() for grid in grids]
+        with torch.autocast(queries.device.type, enabled=False):
+            attended = F.scaled_dot_product_attention(*grids, attn_mask=mask, is_causal=mask is None)
+        return attended.transpose(1, 2).flatten(2)
 
     def _by_head(self, grid: Tensor) -> Tensor:
         return grid.view(*grid.shape[:2], self.heads, -1).transpose(1, 2)
@@ -143,7 +146,8 @@ class UnitLM(nn.Module):
     def __init__(self, config: UnitLMConfig, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.config = config
-        self.embed = nn.Embedding(config.vocabulary, config.dim)
+        # Given its weight, since drawing one on the meta device imports torch's compiler, which takes a second.
+        self.embed = nn.Embedding(config.vocabulary, config.dim, _weight=torch.zeros(config.vocabulary, config.dim))
         self.layers = nn.ModuleList(Layer(config, dropout) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.dim)
         self.dropout = nn.Dropout(dropout)

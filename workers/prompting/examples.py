@@ -72,25 +72,40 @@ class TaskExamples:
         )
 
 
+BATCHES_PER_WINDOW = 8
+"""Batches whose rows are sorted by length together: enough for little padding in attention, few enough for chance."""
+
+
 class Batches:
-    """An endless seeded order over the rows of a split; its state is the number of batches drawn.
+    """An endless seeded order over the rows of a split, rows of similar lengths together; its state is the number of
+    batches drawn.
 
     Args:
-        rows: number of examples.
-        batch_size: rows of a batch; the last of an epoch may be shorter.
+        lengths: units per row, int64 [rows].
+        batch_size: rows of a batch; one of an epoch may be smaller.
         seed: of the order.
     """
 
-    def __init__(self, rows: int, *, batch_size: int, seed: int) -> None:
-        self._rows, self._batch_size, self._seed = rows, batch_size, seed
-        self.per_epoch = -(-rows // batch_size)
+    def __init__(self, lengths: NDArray[np.int64], *, batch_size: int, seed: int) -> None:
+        self._lengths, self._batch_size, self._seed = lengths, batch_size, seed
+        self.per_epoch = -(-len(lengths) // batch_size)
         self._epoch = -1
-        self._order = np.zeros(0, dtype=np.int64)
+        self._batches: list[NDArray[np.int64]] = []
 
     def __getitem__(self, index: int) -> NDArray[np.int64]:
         """Rows of the batch number ``index``, counted from 0 over all epochs."""
         epoch, position = divmod(index, self.per_epoch)
         if epoch != self._epoch:
-            self._order = np.random.default_rng([self._seed, epoch]).permutation(self._rows)
-            self._epoch = epoch
-        return self._order[position * self._batch_size : (position + 1) * self._batch_size]
+            self._batches, self._epoch = self._of_epoch(epoch), epoch
+        return self._batches[position]
+
+    def _of_epoch(self, epoch: int) -> list[NDArray[np.int64]]:
+        rng = np.random.default_rng([self._seed, epoch])
+        order = rng.permutation(len(self._lengths))
+        width = BATCHES_PER_WINDOW * self._batch_size
+        batches = []
+        for start in range(0, len(order), width):
+            window = order[start : start + width]
+            window = window[np.argsort(self._lengths[window], kind="stable")]
+            batches += [window[at : at + self._batch_size] for at in range(0, len(window), self._batch_size)]
+        return [batches[number] for number in rng.permutation(len(batches))]

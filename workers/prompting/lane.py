@@ -110,7 +110,7 @@ class Lane:
         self.generator = torch.Generator().manual_seed(spec.seed)
         self.initial = initial_prompt(self.shape, recipe, lm, self.generator)
         train = examples.splits["train"]
-        self.batches = Batches(len(train), batch_size=recipe.batch_size, seed=spec.seed)
+        self.batches = Batches(train.units.lengths, batch_size=recipe.batch_size, seed=spec.seed)
         self._unit_tokens = unit_tokens
         self.mapped_units = None if linear else self._mapped_units(train)
         self.fed_tokens = unit_tokens[self._ranks(train)] if paper else None
