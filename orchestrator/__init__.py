@@ -1,0 +1,3 @@
+"""The Ray driver and the command line."""
+
+__version__ = "0.1.0"

@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 
 from infra.errors import InvalidInputs, SpeechPromptError
+from orchestrator import __version__
 from orchestrator.commands.backbone import backbone
 from orchestrator.commands.bundle import bundle
 from orchestrator.console import results_console
@@ -24,7 +25,7 @@ OVERRIDES = click.option(
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="speechprompt")
+@click.version_option(__version__)
 def cli() -> None:
     """Tune prompts of one frozen spoken language model for many speech classification tasks at once."""
 

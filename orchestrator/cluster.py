@@ -70,7 +70,7 @@ def actor_size(resources: Resources) -> ActorSize:
     """
     import ray
 
-    there = ray.cluster_resources()
+    there = ray.cluster_resources()  # type: ignore[no-untyped-call]
     cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
     actor_gpus = resources.gpus if resources.gpus is not None else min(1.0, gpus)
     if resources.cpus is not None:

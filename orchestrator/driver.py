@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import ray
 from ray.exceptions import RayError, RayTaskError
@@ -17,6 +16,7 @@ from ray.exceptions import RayError, RayTaskError
 from infra import object_storage
 from infra.errors import SpeechPromptError
 from infra.tracking import Tracking
+from orchestrator import __version__
 from orchestrator.clips import tokenize_tasks
 from orchestrator.cluster import ActorSize, actor_size
 from orchestrator.encoding import EncodedTask, encode
@@ -209,7 +209,7 @@ class JobRun:
             ),
             provenance=Provenance(
                 created=datetime.now(UTC),
-                code_version=importlib.metadata.version("speechprompt"),
+                code_version=__version__,
                 experiment=self._job.name,
                 backbone_uri=self._job.backbone,
             ),
@@ -269,13 +269,15 @@ def _shared_lm(backbone: str) -> ObjectRef[SharedLM]:
     Raises:
         BackboneError, StorageError: it cannot be read, or is not what its fingerprints say.
     """
-    fingerprint, shared = _load_shared.remote(backbone)
+    # Two references, which Ray's stub does not know.
+    references: Any = _load_shared.remote(backbone)
+    fingerprint, shared = references
     try:
         # The small one of the two values comes home with the error, if there is one.
         ray.get(fingerprint)
     except RayTaskError as error:
         raise error.cause from error
-    return shared
+    return cast("ObjectRef[SharedLM]", shared)
 
 
 @ray.remote(num_cpus=0, num_returns=2)

@@ -157,10 +157,10 @@ def _unit_sequences(
         by_clip = {request.clip: units[request].units for request in part if request in units}
         found = [by_clip[clip] for clip in chosen if clip in by_clip and len(by_clip[clip])]
         sequences[split] = UnitSequences.of([*found, *given[split]])
-    for split, held in sequences.items():
+    for name, held in sequences.items():
         if not len(held):
             raise InvalidInputs(
-                [Problem(shown(described.source), "tasks", f"give no usable {split} rows", "name tasks that have some")]
+                [Problem(shown(described.source), "tasks", f"give no usable {name} rows", "name tasks that have some")]
             )
     return sequences
 

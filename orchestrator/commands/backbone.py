@@ -64,5 +64,5 @@ def inspect(uri: str, as_json: bool) -> None:
     table = Table(show_header=False)
     for name, value in rows.items():
         shown = json.dumps(value) if isinstance(value, dict) else f"{value:,}" if isinstance(value, int) else value
-        table.add_row(name, Text(shown))
+        table.add_row(name, Text(str(shown)))
     results_console().print(table)

@@ -119,7 +119,7 @@ def test_a_recording_is_its_units(tmp_path: Path) -> None:
     waves = [babble(seed, 0.3 + 0.2 * seed) for seed in range(3)]
     paths = [write_audio(tmp_path / f"{seed}.wav", wave) for seed, wave in enumerate(waves)]
     classifier = Classifier([tuned("linear")[0]], backbone())
-    frames = backbone().tokenizer.encode([np.round(wave * 32768).astype(np.float32) / 32768 for wave in waves])
+    frames = backbone().tokenizer.encode([(np.round(wave * 32768) / 32768).astype(np.float32) for wave in waves])
     units = [np.array([u for u, before in zip(row, [-1, *row[:-1]], strict=True) if u != before]) for row in frames]
     assert classifier.classify_audio(paths) == classifier.classify_units(units)
 
