@@ -78,10 +78,11 @@ class Worker:
 
     def __init__(self) -> None:
         torch.set_num_threads(1)
-        # Libraries allocate when first used; that is not the LM's memory.
-        tiny = UnitLM(UnitLMConfig(layers=1, dim=32, heads=2, ffn_dim=64))
+        # Libraries are imported and allocate when first used; that is neither the LM's time nor its memory.
+        config = UnitLMConfig(layers=1, dim=32, heads=2, ffn_dim=64)
+        tiny = UnitLM(config)
         tiny.initialise(0)
-        forward(tiny)
+        forward(SharedLM(config, (), {name: p.detach().numpy() for name, p in tiny.named_parameters()}, "").attach())
 
     def attach(self, shared: list[ray.ObjectRef[SharedLM]]) -> Measured:
         """Attach the shared LM, run it, verify it."""
@@ -127,7 +128,7 @@ def main() -> None:
     shared = SharedLM(config, units, tensors, lm_fingerprint(config, units, tensors))
 
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     reference = ray.put(shared)
     sharing = [Worker.remote() for _ in range(options.workers)]
     attached: list[Measured] = ray.get([worker.attach.remote([reference]) for worker in sharing])

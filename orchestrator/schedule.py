@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 MAX_FAILURES = 1
 """Times that Tune takes a gang up again from its checkpoint after its actor failed."""
 
-TALKATIVE = ("execution.tune_controller", "analysis.experiment_analysis", "tune")
+TALKATIVE = (
+    "ray.tune.execution.tune_controller",
+    "ray.tune.analysis.experiment_analysis",
+    "ray.tune.tune",
+    "ray.train._internal.storage",
+)
+"""Loggers that print pages of traceback: on trials that failed, which the report has in a sentence each, and on
+checkpoints that are gone already when they are to be deleted."""
 
 
 class GangWatcher(Callback):
@@ -115,8 +122,8 @@ def run_gangs(
 
 @contextmanager
 def _quiet_tune() -> Iterator[None]:
-    """Without Tune's account of failed trials, in pages of its own traceback; the report has each in a sentence."""
-    loggers = [logging.getLogger(f"ray.tune.{name}") for name in TALKATIVE]
+    """Silences the loggers above in this process for the time of the block."""
+    loggers = [logging.getLogger(name) for name in TALKATIVE]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)

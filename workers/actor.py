@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import ray
 import torch
+from pyarrow.fs import FileSelector
 from pydantic import BaseModel, ConfigDict
 from ray import tune
+from safetensors import SafetensorError
 
 from infra import object_storage
 from infra.errors import DatasetError
@@ -28,6 +30,12 @@ from workers.prompting.gang import Evaluation, Gang
 from workers.prompting.lane import Lane, LaneSpec
 from workers.prompting.metrics import Predictions, measure
 from workers.prompting.outcome import LaneOutcome, write_outcome
+
+CHECKPOINT = "checkpoint_"
+"""What Tune puts before the number of a checkpoint."""
+
+MLFLOW_SECONDS = 10.0
+"""Time that MLflow is given at the end of a gang, so that its lanes know their runs."""
 
 
 class LaneOrder(BaseModel):
@@ -110,6 +118,23 @@ class GangTrainable(tune.Trainable):
         self._gang.save(directory)
         (directory / "seconds").write_text(repr(self._seconds))
 
+    def restore(self, checkpoint_path: Any) -> None:
+        """Continue from the newest checkpoint of the trial that is whole; begin again if there is none.
+
+        A driver that was killed may not have noted that the checkpoint it names has been replaced by a newer one.
+        All of them are states of the same deterministic lanes, so each leads to the same prompts.
+        """
+        for number, checkpoint in _beside(checkpoint_path.checkpoint):
+            try:
+                super().restore(checkpoint)
+            except (OSError, SafetensorError, ValueError):
+                continue  # half written or half deleted when the actor was killed
+            # The next one must not be written over this one.
+            assert self._storage is not None  # noqa: S101
+            self._storage.current_checkpoint_index = number
+            return
+        self.reset_config(self.config)
+
     def load_checkpoint(self, checkpoint: str | dict[str, Any] | None) -> None:
         """Continue a gang."""
         if not isinstance(checkpoint, str):
@@ -151,6 +176,8 @@ class GangTrainable(tune.Trainable):
     def _finish(self) -> None:
         # Nothing tuned with weights that were tampered with leaves this worker.
         self._shared.verify()
+        assert self._tracking is not None  # noqa: S101
+        self._tracking.flush(MLFLOW_SECONDS)
         for index, (order, log) in enumerate(zip(self._order.lanes, self._logs, strict=True)):
             self._finish_lane(index, order, log)
 
@@ -201,6 +228,19 @@ class GangTrainable(tune.Trainable):
             spec = lanes[last.lane].spec
             report |= {"lane": spec.name, "metric": last.figures[spec.metric], "loss": last.figures["loss"]}
         return report
+
+
+def _beside(checkpoint: tune.Checkpoint) -> list[tuple[int, tune.Checkpoint]]:
+    """Numbers and checkpoints of the same trial, the newest first."""
+    assert checkpoint.filesystem is not None  # noqa: S101
+    trial = str(Path(checkpoint.path).parent)
+    found = checkpoint.filesystem.get_file_info(FileSelector(trial, allow_not_found=True))
+    numbered = [
+        (int(entry.base_name.removeprefix(CHECKPOINT)), entry.path)
+        for entry in found
+        if entry.base_name.startswith(CHECKPOINT)
+    ]
+    return [(number, tune.Checkpoint(path, checkpoint.filesystem)) for number, path in sorted(numbered, reverse=True)]
 
 
 def _examples(spec: LaneSpec) -> TaskExamples:

@@ -96,7 +96,7 @@ def submitter(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Sub
     uploaded = tmp_path_factory.mktemp("uploaded")
     write_units_task(home / "tasks", "orders", {"action": 3, "object": 2})
     write_tones(uploaded / "tasks")
-    write_units_task(uploaded / "tasks", "diverges", {"label": 2}, recipe={"learning_rate": 1e30})
+    write_units_task(uploaded / "tasks", "diverges", {"label": 2}, recipe={"learning_rate": 1e38})
     for path in uploaded.rglob("*"):
         if path.is_file():
             object_storage.write_bytes(f"{STORE}/in/{path.relative_to(uploaded)}", path.read_bytes())

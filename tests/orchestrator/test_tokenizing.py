@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from workers.speech.units import deduplicate
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 _POLICY = AudioPolicy()
+_AT_MOST_TWO_SECONDS = AudioPolicy(max_seconds=2.0, too_long="quarantine")
 _FINGERPRINT = "f" * 64
 
 
@@ -33,112 +36,163 @@ def _tokenizer() -> MfccTokenizer:
     return fit_mfcc_tokenizer([babble(seed, 1.0) for seed in range(4)], units=20, seed=0)
 
 
-def _tokenize(clips: list[Clip], root: Path, *, policy: AudioPolicy = _POLICY) -> TokenizingReport:
+def _tokenize(
+    clips: list[Clip], root: Path, *, policy: AudioPolicy = _POLICY, workers: int | None = None
+) -> TokenizingReport:
     return tokenize(
         [(clip, policy) for clip in clips],
         tokenizer=_tokenizer(),
         fingerprint=_FINGERPRINT,
         cache_root=str(root / "units"),
+        workers=workers,
     )
 
 
-def _clips(directory: Path, count: int) -> list[Clip]:
+@dataclass(frozen=True)
+class Mixture:
+    """Recordings of every kind, and what became of them in a first and a second run: starting workers takes seconds.
+
+    Attributes:
+        root: directory of audio and cache.
+        readable: clips in four formats, one of them a part of another's file.
+        copies: clips with the bytes of one of ``readable``.
+        kinds: unusable clips and the kind of reason; their policy is ``_AT_MOST_TWO_SECONDS``.
+        frames: number of frames of requests under different policies; 0 for those that are quarantined.
+        first, second: reports of the two runs.
+        progress: what the first run said on its way.
+    """
+
+    root: Path
+    readable: list[Clip]
+    copies: dict[Clip, Clip]
+    kinds: dict[Clip, str]
+    frames: dict[ClipRequest, int]
+    first: TokenizingReport
+    second: TokenizingReport
+    progress: list[tuple[int, int]]
+
+
+def _readable(directory: Path) -> list[Clip]:
     suffixes = ("wav", "flac", "ogg", "mp3")
-    return [
+    clips = [
         Clip(write_audio(directory / f"žodis {seed}.{suffixes[seed % 4]}", babble(seed, 0.3 + 0.1 * seed)))
-        for seed in range(count)
+        for seed in range(10)
     ]
+    return [*clips, Clip(clips[9].uri, start=0.2, end=0.7)]
 
 
-def test_units_are_those_of_the_tokenizer_and_a_second_run_computes_nothing(tmp_path: Path) -> None:
-    clips = _clips(tmp_path / "audio", 10)
-    clips.append(Clip(clips[9].uri, start=0.2, end=0.7))
-    seen: list[tuple[int, int]] = []
-    first = tokenize(
-        [(clip, _POLICY) for clip in clips],
-        tokenizer=_tokenizer(),
-        fingerprint=_FINGERPRINT,
-        cache_root=str(tmp_path / "units"),
-        progress=lambda done, total: seen.append((done, total)),
-    )
-    assert (first.computed, first.cached, first.quarantined) == (11, 0, {})
-    assert first.audio_seconds == pytest.approx(sum(0.3 + 0.1 * seed for seed in range(10)) + 0.5, abs=0.1)
-    assert seen == sorted(seen)
-    assert seen[-1] == (21, 21)
-    for clip in clips:
-        data = Path(clip.uri).read_bytes()
-        wave = decode(data, name="a", sample_rate=16_000, start=clip.start, end=clip.end)
-        assert first.units[ClipRequest(clip, _POLICY)] == deduplicate(_tokenizer().encode([wave])[0])
-
-    second = _tokenize(clips, tmp_path)
-    assert (second.computed, second.cached, second.audio_seconds) == (0, 11, 0.0)
-    assert second.units == first.units
-
-
-def test_identical_bytes_are_computed_once(tmp_path: Path) -> None:
-    clips = _clips(tmp_path, 2)
-    copy = Clip(shutil.copy(clips[0].uri, str(tmp_path / "copy.wav")))
-    report = _tokenize([*clips, copy, clips[1]], tmp_path)
-    assert report.computed == 2
-    assert report.units[ClipRequest(copy, _POLICY)] == report.units[ClipRequest(clips[0], _POLICY)]
-
-
-def test_what_cannot_be_used_is_quarantined_with_a_reason(tmp_path: Path) -> None:
-    good = Clip(write_audio(tmp_path / "good.wav", babble(0, 0.5)))
-    kinds = {
-        Clip(write_audio(tmp_path / "short.wav", babble(0, 0.05))): "too short",
-        Clip(write_audio(tmp_path / "long.wav", babble(0, 2.5))): "too long",
-        Clip(write_audio(tmp_path / "none.wav", np.zeros(0, np.float32))): "empty",
-        Clip(str(tmp_path / "text.wav")): "unreadable",
-        Clip(str(tmp_path / "nobytes.wav")): "empty",
-        Clip(str(tmp_path / "absent.wav")): "missing",
-        Clip(good.uri, start=0.4, end=3.0): "too short",
+def _unusable(directory: Path) -> dict[Clip, str]:
+    good = write_audio(directory / "good.wav", babble(20, 0.5))
+    (directory / "text.wav").write_text("no audio")
+    (directory / "nobytes.wav").write_bytes(b"")
+    return {
+        Clip(write_audio(directory / "short.wav", babble(21, 0.05))): "too short",
+        Clip(write_audio(directory / "long.wav", babble(22, 2.5))): "too long",
+        Clip(write_audio(directory / "none.wav", np.zeros(0, np.float32))): "empty",
+        Clip(str(directory / "text.wav")): "unreadable",
+        Clip(str(directory / "nobytes.wav")): "empty",
+        Clip(str(directory / "absent.wav")): "missing",
+        Clip(good, start=0.4, end=3.0): "too short",
     }
-    (tmp_path / "text.wav").write_text("no audio")
-    (tmp_path / "nobytes.wav").write_bytes(b"")
-    policy = AudioPolicy(max_seconds=2.0, too_long="quarantine")
-    for computed in (7, 0):
-        report = _tokenize([good, *kinds], tmp_path, policy=policy)
-        assert {request.clip: reason.kind for request, reason in report.quarantined.items()} == kinds
-        assert [request.clip for request in report.units] == [good]
-        assert report.computed == computed
-        assert report.reasons() == {"too short": 2, "empty": 2, "too long": 1, "unreadable": 1, "missing": 1}
-        assert list(report.reasons().values()) == [2, 2, 1, 1, 1]
-    missing = report.quarantined[ClipRequest(Clip(str(tmp_path / "absent.wav")), policy)]
-    assert "shared disk" in missing.detail
 
 
-def test_each_task_has_its_own_policy(tmp_path: Path) -> None:
-    whole = Clip(write_audio(tmp_path / "whole.wav", babble(0, 1.0)))
-    short = Clip(write_audio(tmp_path / "short.wav", babble(0, 0.05)))
-    shorter_than_a_frame = Clip(write_audio(tmp_path / "frame.wav", babble(0, 0.02)))
-    frames = {
+def _under_policies(directory: Path) -> dict[ClipRequest, int]:
+    whole = Clip(write_audio(directory / "whole.wav", babble(30, 1.0)))
+    short = Clip(write_audio(directory / "brief.wav", babble(31, 0.05)))
+    shorter_than_a_frame = Clip(write_audio(directory / "frame.wav", babble(32, 0.02)))
+    return {
         ClipRequest(whole, AudioPolicy(max_seconds=0.5)): 24,
         ClipRequest(whole, AudioPolicy()): 49,
         ClipRequest(short, AudioPolicy(min_seconds=0.5, too_short="pad")): 24,
         ClipRequest(short, AudioPolicy(min_seconds=0.0)): 2,
+        ClipRequest(short, AudioPolicy()): 0,
+        ClipRequest(shorter_than_a_frame, AudioPolicy(min_seconds=0.0)): 0,
     }
-    refused = {
-        ClipRequest(short, AudioPolicy()),
-        ClipRequest(shorter_than_a_frame, AudioPolicy(min_seconds=0.0)),
-    }
-    report = tokenize(
-        [*frames, *refused],
-        tokenizer=_tokenizer(),
-        fingerprint=_FINGERPRINT,
-        cache_root=str(tmp_path / "units"),
-    )
-    assert {request: len(units.frames()) for request, units in report.units.items()} == frames
-    assert set(report.quarantined) == refused
-    assert report.reasons() == {"too short": 2}
 
 
-def test_a_strict_policy_names_every_bad_file(tmp_path: Path) -> None:
-    good = Clip(write_audio(tmp_path / "good.wav", babble(0, 0.5)))
-    (tmp_path / "text.wav").write_text("no audio")
-    clips = [good, Clip(str(tmp_path / "text.wav")), Clip(str(tmp_path / "absent.wav"))]
+@pytest.fixture(scope="module")
+def mixture(tmp_path_factory: pytest.TempPathFactory) -> Mixture:
+    root = tmp_path_factory.mktemp("mixture")
+    readable, kinds, frames = _readable(root), _unusable(root), _under_policies(root)
+    copies = {
+        Clip(shutil.copy(clip.uri, str(root / f"copy{number}.wav"))): clip for number, clip in enumerate(readable[:5:4])
+    }
+    requests = [(clip, _POLICY) for clip in (*readable, *copies, readable[1])]
+    requests += [(clip, _AT_MOST_TWO_SECONDS) for clip in (Clip(str(root / "good.wav")), *kinds)]
+    requests += frames
+    seen: list[tuple[int, int]] = []
+    first, second = [
+        tokenize(
+            requests,
+            tokenizer=_tokenizer(),
+            fingerprint=_FINGERPRINT,
+            cache_root=str(root / "units"),
+            progress=progress,
+        )
+        for progress in (lambda done, total: seen.append((done, total)), None)
+    ]
+    return Mixture(root, readable, copies, kinds, frames, first, second, seen)
+
+
+def test_units_are_those_of_the_tokenizer(mixture: Mixture) -> None:
+    for clip in mixture.readable:
+        data = Path(clip.uri).read_bytes()
+        wave = decode(data, name="a", sample_rate=16_000, start=clip.start, end=clip.end)
+        expected = deduplicate(_tokenizer().encode([wave])[0])
+        assert mixture.first.units[ClipRequest(clip, _POLICY)] == expected
+
+
+def test_identical_bytes_are_computed_once(mixture: Mixture) -> None:
+    distinct = len(mixture.readable) + len(mixture.kinds) + len(mixture.frames)  # and a good clip, less the absent one
+    assert (mixture.first.computed, mixture.first.cached) == (distinct, 0)
+    for copy, original in mixture.copies.items():
+        units = mixture.first.units
+        assert units[ClipRequest(copy, _POLICY)] == units[ClipRequest(original, _POLICY)]
+
+
+def test_a_second_run_computes_nothing(mixture: Mixture) -> None:
+    assert (mixture.second.computed, mixture.second.cached) == (0, mixture.first.computed)
+    assert mixture.second.audio_seconds == 0.0
+    assert mixture.second.units == mixture.first.units
+    assert mixture.second.quarantined == mixture.first.quarantined
+
+
+def test_progress_counts_files_and_distinct_clips_up_to_the_end(mixture: Mixture) -> None:
+    files = {request.clip.uri for report in (mixture.first.units, mixture.first.quarantined) for request in report}
+    steps = len(files) + mixture.first.computed
+    assert mixture.progress == sorted(mixture.progress)
+    assert mixture.progress[-1] == (steps, steps)
+    readable = sum(0.3 + 0.1 * seed for seed in range(10)) + 0.5
+    others = 0.5 + (0.5 + 1.0 + 0.5 + 0.05)  # the good clip, and those under different policies
+    assert mixture.first.audio_seconds == pytest.approx(readable + others, abs=0.1)
+
+
+def test_what_cannot_be_used_is_quarantined_with_a_reason(mixture: Mixture) -> None:
+    reasons = mixture.first.quarantined
+    found = {request.clip: reason.kind for request, reason in reasons.items() if request.policy == _AT_MOST_TWO_SECONDS}
+    assert found == mixture.kinds
+    assert ClipRequest(Clip(str(mixture.root / "good.wav")), _AT_MOST_TWO_SECONDS) in mixture.first.units
+    counts = mixture.first.reasons()
+    assert counts == {"too short": 4, "empty": 2, "too long": 1, "unreadable": 1, "missing": 1}
+    assert list(counts.values()) == [4, 2, 1, 1, 1]
+    missing = reasons[ClipRequest(Clip(str(mixture.root / "absent.wav")), _AT_MOST_TWO_SECONDS)]
+    assert "shared disk" in missing.detail
+
+
+def test_each_task_has_its_own_policy(mixture: Mixture) -> None:
+    units: Mapping[ClipRequest, object] = mixture.first.units
+    for request, frames in mixture.frames.items():
+        assert (request in units) == (frames > 0)
+        if frames:
+            assert len(mixture.first.units[request].frames()) == frames
+        else:
+            assert mixture.first.quarantined[request].kind == "too short"
+
+
+def test_a_strict_policy_names_every_bad_file(mixture: Mixture) -> None:
+    clips = [Clip(str(mixture.root / name)) for name in ("good.wav", "text.wav", "absent.wav")]
     with pytest.raises(InvalidInputs) as caught:
-        _tokenize(clips, tmp_path, policy=AudioPolicy(unreadable="error"))
+        _tokenize(clips, mixture.root, policy=_AT_MOST_TWO_SECONDS.model_copy(update={"unreadable": "error"}))
     assert [Path(problem.file).name for problem in caught.value.problems] == ["text.wav", "absent.wav"]
 
 
@@ -174,20 +228,20 @@ import sys, ray
 from pathlib import Path
 from tests.orchestrator.test_tokenizing import _parts, _tokenize
 ray.init(address=sys.argv[1], log_to_driver=False)
-_tokenize(_parts(Path(sys.argv[2])), Path(sys.argv[2]))
+_tokenize(_parts(Path(sys.argv[2])), Path(sys.argv[2]), workers=1)
 """
 
 
 def _parts(directory: Path) -> list[Clip]:
     files = [str(directory / f"{seed}.wav") for seed in range(4)]
-    return [Clip(uri, start=part * 0.05, end=part * 0.05 + 3.0) for uri in files for part in range(150)]
+    return [Clip(uri, start=part * 0.05, end=part * 0.05 + 1.5) for uri in files for part in range(150)]
 
 
 def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     import ray
 
     for seed in range(4):
-        write_audio(tmp_path / f"{seed}.wav", babble(seed, 12.0))
+        write_audio(tmp_path / f"{seed}.wav", babble(seed, 9.0))
     shards = tmp_path / "units" / _FINGERPRINT
     address = ray.get_runtime_context().gcs_address
     process = subprocess.Popen([sys.executable, "-c", _RUN_TO_BE_KILLED, address, str(tmp_path)])

@@ -80,6 +80,14 @@ def sinusoids(positions: int, dim: int, pad: int) -> Tensor:
     return table
 
 
+class Projection(nn.Linear):
+    """A linear map whose weights are undefined until ``initialise`` or ``load_state_dict`` sets them."""
+
+    def reset_parameters(self) -> None:
+        # Torch would draw numbers that are never used, and on the meta device import its compiler to do so.
+        pass
+
+
 class Layer(nn.Module):
     """One pre-norm transformer layer over packed tokens."""
 
@@ -88,13 +96,13 @@ class Layer(nn.Module):
         dim = config.dim
         self.heads = config.heads
         self.attention_norm = nn.LayerNorm(dim)
-        self.q_proj = nn.Linear(dim, dim)
-        self.k_proj = nn.Linear(dim, dim)
-        self.v_proj = nn.Linear(dim, dim)
-        self.out_proj = nn.Linear(dim, dim)
+        self.q_proj = Projection(dim, dim)
+        self.k_proj = Projection(dim, dim)
+        self.v_proj = Projection(dim, dim)
+        self.out_proj = Projection(dim, dim)
         self.ffn_norm = nn.LayerNorm(dim)
-        self.fc1 = nn.Linear(dim, config.ffn_dim)
-        self.fc2 = nn.Linear(config.ffn_dim, dim)
+        self.fc1 = Projection(dim, config.ffn_dim)
+        self.fc2 = Projection(config.ffn_dim, dim)
         self.dropout = nn.Dropout(dropout)
 
     def forward(
