@@ -15,7 +15,6 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
-    PrivateAttr,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -25,6 +24,7 @@ from infra import object_storage
 from infra.errors import InvalidInputs, Problem
 from task_specs.environment import expand
 from task_specs.fault import fault
+from task_specs.file_model import FileModel
 from task_specs.location import Location, located
 from task_specs.problems import shown
 from task_specs.slug import Slug
@@ -99,10 +99,8 @@ def _gang(value: Any) -> int | Literal["auto"]:
     raise fault(f"must be 'auto' or a number of lanes, not {described(value)}", f"write auto, or 1 to {MAX_GANG}")
 
 
-class Job(BaseModel):
+class Job(FileModel):
     """A job. Only ``backbone`` and ``tasks`` are required in its file; every path in it is absolute."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Slug
     """With ``storage`` it identifies the job, and it names the experiment; default: the file's name."""
@@ -123,16 +121,6 @@ class Job(BaseModel):
     """Lanes that share one forward pass."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Of the LM's matrix products; ``auto`` is bf16 where the hardware multiplies it."""
-
-    _source: str = PrivateAttr("")
-
-    def model_post_init(self, context: Any, /) -> None:
-        self._source = (context or {}).get("source", "")
-
-    @property
-    def source(self) -> str:
-        """URI of the job file; empty for a job made in code."""
-        return self._source
 
     def canonical(self) -> dict[str, Any]:
         """The job as JSON values with every default spelled out, for digests."""

@@ -12,7 +12,6 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
-    PrivateAttr,
     ValidationError,
     model_validator,
 )
@@ -21,6 +20,7 @@ from infra import object_storage
 from infra.errors import InvalidInputs, Problem
 from orchestrator.job import Resources, overridden_values, sources_of_fields, task_patterns, tracking_address
 from task_specs.fault import fault
+from task_specs.file_model import FileModel
 from task_specs.location import Location
 from task_specs.slug import Slug
 from task_specs.validation import Models, described, problems_of, suggestion
@@ -66,10 +66,8 @@ def _tokenizer(value: Any) -> Any:
     return TOKENIZER_SETTINGS[kind].model_validate(value)
 
 
-class PretrainFile(BaseModel):
+class PretrainFile(FileModel):
     """A backbone to make. Only ``out`` and ``tasks`` are required; every path is absolute."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Slug
     """How people call the backbone; default: the file's name."""
@@ -92,16 +90,6 @@ class PretrainFile(BaseModel):
     """Unit cache; default: ``./units``."""
     resources: Resources = Field(default_factory=Resources)
     """Of one data-parallel worker, and how many there are; default one worker."""
-
-    _source: str = PrivateAttr("")
-
-    def model_post_init(self, context: Any, /) -> None:
-        self._source = (context or {}).get("source", "")
-
-    @property
-    def source(self) -> str:
-        """URI of the file."""
-        return self._source
 
 
 DEFAULTS = {"storage": "runs", "tracking": "sqlite:///mlflow.db", "units": "units"}

@@ -20,8 +20,9 @@ from infra import object_storage
 from infra.errors import JobError
 from orchestrator.exit_codes import BAD_INPUT
 
-LEFT_AT_HOME = [".git", ".venv", "**/__pycache__", "mlflow.db*", "mlartifacts", "runs", "units", "bundles"]
-"""Not shipped with the working directory: what a local run leaves beside its job file."""
+NEVER_SHIPPED = [".git", ".venv", "**/__pycache__"]
+LEFT_BY_A_RUN = ["mlflow.db*", "mlartifacts", "runs", "units", "bundles"]
+"""What a local run leaves beside its job file; elsewhere these are names like any other."""
 
 POLL_SECONDS = 0.5
 
@@ -61,7 +62,7 @@ def submit_job(
     submitted = client.submit_job(
         entrypoint=shlex.join(command),
         runtime_env={
-            **({"working_dir": directory, "excludes": LEFT_AT_HOME} if directory else {}),
+            **({"working_dir": directory, "excludes": _excludes(named)} if directory else {}),
             "py_modules": [_folder(package) for package in (orchestrator, workers, task_specs, infra)],
             "env_vars": _environment(environment),
         },
@@ -86,6 +87,12 @@ def _working_directory(job_file: str) -> tuple[str | None, str]:
             f"{job_file}: not below the working directory, which is what is shipped; change to its directory"
         )
     return str(here), str(file.relative_to(here))
+
+
+def _excludes(job_file: str) -> list[str]:
+    """What is not shipped with the working directory, as patterns of ``.gitignore``."""
+    beside = "".join(f"{part}/" for part in ("", *Path(job_file).parent.parts))
+    return [*NEVER_SHIPPED, *(beside + name for name in LEFT_BY_A_RUN)]
 
 
 def _client(address: str | None) -> JobSubmissionClient:

@@ -7,11 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    PrivateAttr,
     SerializeAsAny,
     ValidationError,
     ValidationInfo,
@@ -21,6 +18,7 @@ from infra import object_storage
 from infra.errors import Problem
 from task_specs.audio_policy import AudioPolicy
 from task_specs.fault import fault
+from task_specs.file_model import FileModel
 from task_specs.file_patterns import find_files
 from task_specs.problems import ProblemList, shown
 from task_specs.readers import READERS, Reader
@@ -69,10 +67,8 @@ DataSpec = Annotated[SerializeAsAny[Reader], BeforeValidator(_reader)]
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 
 
-class TaskSpec(BaseModel):
+class TaskSpec(FileModel):
     """One task. Only ``name`` and ``data`` are required."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Slug
     """Names the bundle's directory and the runs."""
@@ -98,16 +94,6 @@ class TaskSpec(BaseModel):
     """``default``, ``paper``, or a mapping of a name and changes."""
     audio: AudioPolicy = Field(default_factory=AudioPolicy)
     """What becomes of recordings that cannot be used as they are."""
-
-    _source: str = PrivateAttr("")
-
-    def model_post_init(self, context: Any, /) -> None:
-        self._source = (context or {}).get("source", "")
-
-    @property
-    def source(self) -> str:
-        """URI of the file this was read from; empty for a spec made in code."""
-        return self._source
 
     @property
     def seed_list(self) -> list[int]:

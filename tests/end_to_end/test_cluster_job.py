@@ -94,7 +94,7 @@ def submitter(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Sub
     """Everything that jobs read in place: tasks, manifests and audio, and a backbone."""
     home = tmp_path_factory.mktemp("home")
     uploaded = tmp_path_factory.mktemp("uploaded")
-    write_units_task(home / "tasks", "orders", {"action": 3, "object": 2})
+    write_units_task(home / "tasks/units", "orders", {"action": 3, "object": 2})
     write_tones(uploaded / "tasks")
     write_units_task(uploaded / "tasks", "diverges", {"label": 2}, recipe={"learning_rate": 1e38})
     for path in uploaded.rglob("*"):
@@ -110,7 +110,12 @@ def submitter(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Sub
     )
     write_backbone(backbone, PLACES["backbone"])
     tracking = cluster.env["MLFLOW_TRACKING_URI"]
-    job = {"name": "toy", **PLACES, "tracking": tracking, "tasks": ["tasks/orders.yaml", f"{STORE}/in/tasks/t*.yaml"]}
+    job = {
+        "name": "toy",
+        **PLACES,
+        "tracking": tracking,
+        "tasks": ["tasks/units/orders.yaml", f"{STORE}/in/tasks/t*.yaml"],
+    }
     write_yaml(home / "job.yaml", job)
     object_storage.write_bytes(f"{STORE}/in/job.yaml", yaml.safe_dump({**job, "tasks": "tasks/*.yaml"}).encode())
     return Submitter(home, tracking)

@@ -44,6 +44,7 @@ def test_backbone_and_tasks_are_enough(tmp_path: Path) -> None:
         "units": f"{tmp_path}/units",
         "resources": {"gpus": None, "cpus": None, "workers": None},
         "gang": "auto",
+        "precision": "auto",
     }
     assert job.source == f"{tmp_path}/commands.yaml"
 
@@ -102,7 +103,7 @@ def test_an_override_does_not_reach_through_an_alias(tmp_path: Path) -> None:
     path = write(tmp_path, MINIMAL + "resources: &r {cpus: 1}\nextra: *r\n")
     assert faults(path, "resources.cpus=x", "resources.cpus=2") == [
         "commands.yaml:4: extra: is not a known key; "
-        "use one of name, backbone, tasks, bundles, storage, tracking, units, resources, gang"
+        "use one of name, backbone, tasks, bundles, storage, tracking, units, resources, gang, precision"
     ]
 
 

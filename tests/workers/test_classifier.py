@@ -73,13 +73,10 @@ def tuned(kind: str, slots: int = 2) -> tuple[Bundle, Predictions]:
     return Bundle(manifest, tensors), gang.predict(0, lane.examples.splits["test"], best=True)
 
 
-def test_units(slots: int = 2) -> list[NDArray[np.int16]]:
+def utterances(slots: int = 2) -> list[NDArray[np.int16]]:
     """The utterances of the test split that ``tuned`` made its predictions on."""
     split = toy_examples([len(labels) for labels in list(SLOTS.values())[:slots]]).splits["test"]
     return [split.units[row] for row in range(len(split))]
-
-
-test_units.__test__ = False  # type: ignore[attr-defined]
 
 
 def probabilities(answer: Answer, labels: Sequence[str]) -> list[float]:
@@ -91,7 +88,7 @@ def probabilities(answer: Answer, labels: Sequence[str]) -> list[float]:
 @pytest.mark.parametrize("kind", RECIPES)
 def test_answers_are_those_of_the_tuned_prompt(kind: str) -> None:
     bundle, predictions = tuned(kind)
-    answers = Classifier([bundle], backbone()).classify_units(test_units())
+    answers = Classifier([bundle], backbone()).classify_units(utterances())
     for slot, (name, labels) in enumerate(SLOTS.items()):
         expected = torch.from_numpy(predictions.scores[slot]).softmax(dim=1)
         found = [probabilities(row[slot], labels) for row in answers]
@@ -105,7 +102,7 @@ def test_answers_are_those_of_the_tuned_prompt(kind: str) -> None:
 def test_utterances_of_several_tasks_share_a_call_and_do_not_change_each_other() -> None:
     classifier = Classifier([tuned("linear")[0], tuned("random")[0], tuned("frequency", 1)[0]], backbone())
     assert classifier.tasks == ("linear", "random", "frequency")
-    units = test_units() * 4  # more than one pass
+    units = utterances() * 4  # more than one pass
     tasks = [classifier.tasks[number % 3] for number in range(len(units))]
     together = classifier.classify_units(units, tasks)
     for row, task, answers in list(zip(units, tasks, together, strict=True))[::7]:
@@ -135,8 +132,8 @@ def test_the_audio_policy_of_the_task_holds(tmp_path: Path) -> None:
     assert len(lenient.classify_audio([short])[0]) == 2
     with pytest.raises(AudioError, match=r"frame\.wav.*frame"):
         lenient.classify_audio([shorter_than_a_frame])
+    (tmp_path / "text.wav").write_text("no audio")
     with pytest.raises(AudioError, match=r"text\.wav"):
-        (tmp_path / "text.wav").write_text("no audio")
         lenient.classify_audio([str(tmp_path / "text.wav")])
 
 
@@ -158,9 +155,9 @@ def test_tasks_are_named_where_there_are_several() -> None:
         Classifier([bundle, bundle], backbone())
     several = Classifier([bundle, tuned("random")[0]], backbone())
     with pytest.raises(BundleError, match=r"several tasks.*linear, random"):
-        several.classify_units(test_units())
+        several.classify_units(utterances())
     with pytest.raises(BundleError, match="no prompt of task 'absent'"):
-        several.classify_units(test_units()[:1], ["absent"])
+        several.classify_units(utterances()[:1], ["absent"])
 
 
 def published(root: str, *, backbone_uri: str, kind: str = "linear") -> str:
@@ -175,8 +172,8 @@ def test_a_bundle_knows_where_its_backbone_is(store_root: str) -> None:
     place = f"{store_root}/backbone"
     write_backbone(backbone(), place)
     task = published(f"{store_root}/bundles", backbone_uri=place)
-    found = Classifier.from_uris([task]).classify_units(test_units())
-    assert found == Classifier([tuned("linear")[0]], backbone()).classify_units(test_units())
+    found = Classifier.from_uris([task]).classify_units(utterances())
+    assert found == Classifier([tuned("linear")[0]], backbone()).classify_units(utterances())
     lost = published(f"{store_root}/lost", backbone_uri="")
     with pytest.raises(BundleError, match="--backbone"):
         Classifier.from_uris([lost])
