@@ -1,6 +1,7 @@
 """What MLflow hears of a lane. Names are stable: they are the columns of the compare view.
 
-``curve/...`` are curves by optimizer step; ``valid/...`` and ``test/...`` are the figures of the kept prompt.
+``test/...`` and ``valid/...`` are the figures of the kept prompt; ``tuning/...`` are curves by optimizer step and
+what they cost. The compare view begins with the metric that comes first in the alphabet, which is ``test/accuracy``.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ LOSS_POINTS = 10
 def log_evaluation(log: RunLog, evaluation: Evaluation) -> None:
     """Curves: training loss as means over some steps, and the figures on the validation examples."""
     for window in np.array_split(np.array(evaluation.losses), min(LOSS_POINTS, len(evaluation.losses))):
-        log.point(int(window[-1, 0]), {"curve/train_loss": float(window[:, 1].mean())})
-    curves = {f"curve/valid_{name}": value for name, value in evaluation.figures.items()}
-    log.point(evaluation.step, {**curves, "curve/learning_rate": evaluation.rate})
+        log.point(int(window[-1, 0]), {"tuning/train_loss": float(window[:, 1].mean())})
+    curves = {f"tuning/valid_{name}": value for name, value in evaluation.figures.items()}
+    log.point(evaluation.step, {**curves, "tuning/learning_rate": evaluation.rate})
 
 
 def log_outcome(log: RunLog, lane: Lane, outcome: LaneOutcome, test: Predictions) -> None:
@@ -34,9 +35,9 @@ def log_outcome(log: RunLog, lane: Lane, outcome: LaneOutcome, test: Predictions
         outcome.best_step,
         {
             **figures,
-            "cost/steps": outcome.steps,
-            "cost/seconds": outcome.seconds,
-            "cost/utterances_per_second": utterances / max(outcome.seconds, 1e-9),
+            "tuning/steps": outcome.steps,
+            "tuning/seconds": outcome.seconds,
+            "tuning/utterances_per_second": utterances / max(outcome.seconds, 1e-9),
         },
     )
     log.tags({"stopped": outcome.stopped, "best_step": outcome.best_step})

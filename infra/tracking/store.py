@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from infra import object_storage
 from infra.errors import MissingExtra, TrackingError
 from infra.tracking.event import Event, Header
 
@@ -31,6 +32,9 @@ ENTITIES_PER_CALL = 1000
 
 FOR_GOOD = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST"}
 """Error codes that the same request would meet again."""
+
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Makes the UI open on runs and their curves instead of traces."""
 
 CLIENT_DEFAULTS = {
     # The sender retries by itself; MLflow's seven retries of two minutes each would hold it far too long.
@@ -62,7 +66,25 @@ def client(uri: str) -> Any:
     """An ``MlflowClient``; ``Any`` because MLflow is imported only when it is needed."""
     from mlflow import MlflowClient
 
+    database = sqlite_path(uri)
+    if database is not None and not database.exists():
+        _make_database(database)
     return MlflowClient(tracking_uri=uri)
+
+
+def _make_database(database: Path) -> None:
+    """Make the tables elsewhere and put the file in its place whole.
+
+    MLflow takes seconds for it, and a process that is killed meanwhile would leave a file that no later one can use.
+    """
+    from mlflow import MlflowClient
+
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".mlflow-", dir=database.parent) as directory:
+        made = Path(directory) / "mlflow.db"
+        MlflowClient(tracking_uri=f"sqlite:///{made}").search_experiments(max_results=1)
+        # A copy, since MLflow keeps the other file open; whoever comes first is right.
+        object_storage.write_if_absent(str(database), made.read_bytes())
 
 
 def sqlite_path(uri: str) -> Path | None:
@@ -92,7 +114,7 @@ class Store:
 
     Args:
         uri: MLflow tracking URI.
-        root: directory whose lock keeps two processes from making the tables of one SQLite file at once.
+        root: directory whose lock keeps processes from making the same SQLite file side by side.
     """
 
     def __init__(self, uri: str, root: Path) -> None:
@@ -243,7 +265,7 @@ class Store:
             # MLflow's own default lies below whatever directory the process runs in.
             location = (database.parent / "mlartifacts").as_uri() if database is not None else None
             try:
-                self._client.create_experiment(name, artifact_location=location)
+                self._client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise

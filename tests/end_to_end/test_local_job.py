@@ -163,7 +163,7 @@ def test_a_backbone_is_pretrained_from_recordings_and_units(workplace: Workplace
     assert shown["parameters"] == sum(tensor.size for tensor in made.lm_tensors.values())
     [run] = workplace.runs("tiny-pretraining")
     assert run.info.status == "FINISHED"
-    steps, values = zip(*workplace.history(run, "curve/valid_perplexity"), strict=True)
+    steps, values = zip(*workplace.history(run, "pretraining/valid_perplexity"), strict=True)
     assert steps == (20, 40)
     assert values[1] == pytest.approx(float(said[1]), abs=0.01)
     again = speechprompt("backbone", "pretrain", str(workplace.root / "backbone.yaml"))
@@ -273,8 +273,8 @@ def test_mlflow_has_the_submission_and_its_lanes(workplace: Workplace) -> None:
         assert run.data.params["trainable_parameters"] == str(row["trained"])
         steps = LONG if name.startswith("orders") else RECIPE
         evaluated = list(range(steps["evaluate_every"], steps["steps"] + 1, steps["evaluate_every"]))
-        assert [step for step, _ in workplace.history(run, "curve/valid_accuracy")] == evaluated
-        losses = [loss for _, loss in workplace.history(run, "curve/train_loss")]
+        assert [step for step, _ in workplace.history(run, "tuning/valid_accuracy")] == evaluated
+        losses = [loss for _, loss in workplace.history(run, "tuning/train_loss")]
         assert losses[-1] < losses[0]
         assert {f"{split}/{figure}" for split in ("valid", "test") for figure in ("accuracy", "macro_f1", "loss")} <= (
             run.data.metrics.keys()
@@ -362,11 +362,9 @@ def test_a_second_run_tunes_nothing_and_changes_nothing(workplace: Workplace) ->
     assert done.code == 1
     assert snapshot(*made) == before
     assert workplace.rows() == rows
-    again = workplace.lanes()
-    assert again.keys() == lanes.keys()
-    for name, run in again.items():
-        assert run.data.to_dictionary() == lanes[name].data.to_dictionary()
-        assert run.info.status == lanes[name].info.status
+    # As text, in which a figure that is not a number equals itself.
+    again = {name: json.dumps(run.to_dictionary()) for name, run in workplace.lanes().items()}
+    assert again == {name: json.dumps(run.to_dictionary()) for name, run in lanes.items()}
     assert len(workplace.submissions()) == 2
     assert "0 computed" in done.stderr
 

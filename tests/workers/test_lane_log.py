@@ -40,18 +40,18 @@ def test_an_evaluation_becomes_curves(journal: Journal, steps: int) -> None:
     log_evaluation(_log(journal), Evaluation(0, 100 + steps, losses, 0.02, {"accuracy": 0.5, "loss": 2.0}, True))
     *points, last = _events(journal)
     assert len(points) == min(steps, LOSS_POINTS)
-    assert [point.values.keys() for point in points] == [{"curve/train_loss"}] * len(points)
+    assert [point.values.keys() for point in points] == [{"tuning/train_loss"}] * len(points)
     assert points[-1].step == last.step == 100 + steps
-    assert last.values == {"curve/valid_accuracy": 0.5, "curve/valid_loss": 2.0, "curve/learning_rate": 0.02}
+    assert last.values == {"tuning/valid_accuracy": 0.5, "tuning/valid_loss": 2.0, "tuning/learning_rate": 0.02}
     # Every step is in exactly one mean, at the last of its steps.
     ends = [100, *(point.step for point in points)]
     for first, end, point in zip(ends, ends[1:], points, strict=False):
-        assert point.values["curve/train_loss"] == pytest.approx((first + 1 + end) / 2 - 100)
+        assert point.values["tuning/train_loss"] == pytest.approx((first + 1 + end) / 2 - 100)
 
 
 def test_a_loss_that_is_not_finite_is_shown(journal: Journal) -> None:
     log_evaluation(_log(journal), Evaluation(0, 1, [(1, math.nan)], 0.02, {"loss": math.nan}, False))
-    assert math.isnan(_events(journal)[0].values["curve/train_loss"])
+    assert math.isnan(_events(journal)[0].values["tuning/train_loss"])
 
 
 def test_an_outcome_becomes_figures_and_confusion_matrices(journal: Journal) -> None:
@@ -80,9 +80,9 @@ def test_an_outcome_becomes_figures_and_confusion_matrices(journal: Journal) -> 
         "valid/accuracy": 0.75,
         "test/accuracy": 0.5,
         "test/loss": 1.5,
-        "cost/steps": 50,
-        "cost/seconds": 4.0,
-        "cost/utterances_per_second": 100.0,
+        "tuning/steps": 50,
+        "tuning/seconds": 4.0,
+        "tuning/utterances_per_second": 100.0,
     }
     assert tags.values == {"stopped": "patience", "best_step": "30"}
     kept = {event.path: (journal.directory / "files" / event.file).read_bytes() for event in artifacts}

@@ -106,9 +106,9 @@ def _loop(run: Pretraining, order: PretrainOrder, tracking: Tracking | None, que
             log.point(
                 run.step,
                 {
-                    "curve/train_loss": loss,
-                    "curve/valid_perplexity": perplexity,
-                    "curve/learning_rate": settings.rate(run.step - 1),
+                    "pretraining/train_loss": loss,
+                    "pretraining/valid_perplexity": perplexity,
+                    "pretraining/learning_rate": settings.rate(run.step - 1),
                 },
             )
         if queue is not None:
