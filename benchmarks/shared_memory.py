@@ -72,7 +72,6 @@ def forward(lm: UnitLM) -> None:
         lm.logits(lm(lm.embed_tokens(tokens), Packing.of(lengths)))
 
 
-@ray.remote(num_cpus=0)
 class Worker:
     """Holds an LM, its own or the shared one."""
 
@@ -130,9 +129,10 @@ def main() -> None:
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     reference = ray.put(shared)
-    sharing = [Worker.remote() for _ in range(options.workers)]
+    actor = ray.remote(num_cpus=0)(Worker)
+    sharing = [actor.remote() for _ in range(options.workers)]
     attached: list[Measured] = ray.get([worker.attach.remote([reference]) for worker in sharing])
-    copying = Worker.remote()
+    copying = actor.remote()
     copied: Measured = ray.get(copying.copy.remote(config))
     ray.shutdown()
     assert all(measured.identical for measured in attached)

@@ -37,8 +37,10 @@ def check(uri: str, *, experiment: str | None = None) -> None:
         store.search_experiments(max_results=1)
     # MLflow passes on what its HTTP client, its database driver and their plug-ins raise.
     except Exception as error:  # noqa: BLE001
+        # The first line says it; a database's message goes on with its statement.
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise TrackingError(
-            f"tracking {redacted(uri)} cannot be used ({redacted(str(error))}); start the server or correct the URI"
+            f"tracking {redacted(uri)} cannot be used ({redacted(reason)}); start the server or correct the URI"
         ) from None
     if found is not None and found.lifecycle_stage != "active":
         raise TrackingError(

@@ -131,12 +131,17 @@ class Layer(nn.Module):
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
         """Attention of each head; [B, queries, D]."""
-        grids = [self._by_head(grid) for grid in (queries, keys, values)]
         if queries.device.type == "cpu":
             # The CPU's bf16 attention kernel is several times slower than its fp32 one.
-            grids = [grid.float() for grid in grids]
+            queries, keys, values = queries.float(), keys.float(), values.float()
         with torch.autocast(queries.device.type, enabled=False):
-            attended = F.scaled_dot_product_attention(*grids, attn_mask=mask, is_causal=mask is None)
+            attended = F.scaled_dot_product_attention(
+                self._by_head(queries),
+                self._by_head(keys),
+                self._by_head(values),
+                attn_mask=mask,
+                is_causal=mask is None,
+            )
         return attended.transpose(1, 2).flatten(2)
 
     def _by_head(self, grid: Tensor) -> Tensor:
