@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,11 +19,13 @@ from orchestrator.clips import tokenize_tasks
 from orchestrator.cluster import ActorSize, actor_size
 from orchestrator.encoding import EncodedTask, encode
 from orchestrator.gangs import form_gangs
+from orchestrator.lane_meter import LaneMeter
 from orchestrator.lanes import lane_orders
 from orchestrator.plan import Plan, PlannedTask
 from orchestrator.progress import ProgressView
 from orchestrator.report import JobReport, TaskRow, job_root, write_report
 from orchestrator.schedule import GangWatcher, experiment_name, run_gangs
+from orchestrator.spool import spool_directory
 from orchestrator.tokenizing import TokenizingReport
 from workers.actor import GangOrder, LaneOrder
 from workers.backbone.directory import read_backbone
@@ -71,7 +71,7 @@ class JobRun:
         self._plan, self._job, self._retry_failed, self._view = plan, plan.job, retry_failed, view
         self._root = job_root(plan.job)
         self._outcomes = object_storage.join(self._root, "lanes")
-        self._spool = _spool(plan)
+        self._spool = spool_directory(self._root, plan.job.name)
         self._submitted = datetime.now(UTC)
         self._submission = f"{plan.job.name}/{self._submitted:%Y-%m-%dT%H:%M:%S.%f}"
         self._tasks = [TaskState(task, _row(task)) for task in plan.tasks]
@@ -157,7 +157,7 @@ class JobRun:
             self._view.line("tuning: every lane has finished before")
             return
         with self._view.stage("tuning") as stage:
-            meter = _LaneMeter(to_do, stage.update)
+            meter = LaneMeter(to_do, stage.update)
 
             def on_end(gang: str) -> None:
                 tasks = {lane.spec.task for order in to_do if order.name == gang for lane in order.lanes}
@@ -248,21 +248,6 @@ class JobRun:
         return report
 
 
-class _LaneMeter:
-    """Counts optimizer steps of all gangs for the progress display."""
-
-    def __init__(self, orders: Sequence[GangOrder], update: Any) -> None:
-        self._steps = {order.name: (0, sum(lane.spec.recipe.steps for lane in order.lanes)) for order in orders}
-        self._update = update
-        self._started = time.monotonic()
-
-    def report(self, gang: str, result: dict[str, Any]) -> None:
-        self._steps[gang] = (result["lane_steps"], result["lane_steps_planned"])
-        done, planned = (sum(counts) for counts in zip(*self._steps.values(), strict=True))
-        note = f"{result['lane']} {100 * result['metric']:.1f} % valid" if "lane" in result else ""
-        self._update(done, planned, note)
-
-
 def _shared_lm(backbone: str) -> ObjectRef[SharedLM]:
     """The LM in the object store.
 
@@ -313,11 +298,3 @@ def _row(task: PlannedTask) -> TaskRow:
         classes="x".join(str(len(labels)) for labels in task.dataset.labels),
         metric=spec.metric,
     )
-
-
-def _spool(plan: Plan) -> str:
-    """A local directory for tracking data that waits; in the job's own storage where that is local."""
-    root = job_root(plan.job)
-    if object_storage.is_s3(root):
-        return str(Path(tempfile.gettempdir()) / "speechprompt-spool" / plan.job.name)
-    return object_storage.join(root, "spool")

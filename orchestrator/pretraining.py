@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from orchestrator.cluster import actor_size
 from orchestrator.feature_sampling import sample_features
 from orchestrator.pretrain_file import PretrainFile
 from orchestrator.progress import ProgressView, Stage
+from orchestrator.spool import spool_directory
 from orchestrator.tokenizing import ClipRequest, tokenize
 from task_specs.dataset import Dataset, read_dataset
 from task_specs.example import Split
@@ -178,7 +178,6 @@ def _order(
     content = {**described.unit_lm.model_dump(), **described.training.model_dump(), "units": digest}
     name = f"pretrain-{hashlib.sha256(canonical_json(content)).hexdigest()[:16]}"
     size = actor_size(described.resources)
-    spool = object_storage.join(root, "spool")
     order = PretrainOrder(
         config=config,
         settings=described.training,
@@ -188,7 +187,7 @@ def _order(
         run_name=f"{config.layers}x{config.dim} s{described.training.seed}",
         key=f"{described.name}/{name}",
         tracking=described.tracking,
-        spool=f"{tempfile.gettempdir()}/speechprompt-spool/{described.name}" if object_storage.is_s3(root) else spool,
+        spool=spool_directory(root, described.name),
         cpus=size.cpus,
     )
     return order, name
