@@ -19,7 +19,7 @@ from task_specs.example import SPLITS, Split
 
 __all__ = ["write_corpus"]
 
-RECIPE = {"steps": 600, "evaluate_every": 50}
+RECIPE = {"steps": 400, "evaluate_every": 40}
 """Enough for some hundred recordings a task, and quick."""
 
 

@@ -31,7 +31,7 @@ out: backbone
 tasks: tasks/*.yaml                  # their recordings are used, not their labels
 tokenizer: {kind: mfcc, units: 100}  # MFCC features and k-means; needs no download
 unit_lm: {layers: 4, dim: 128, heads: 4, ffn_dim: 512}
-training: {steps: 1200, batch_tokens: 2048, learning_rate: 2.0e-3, evaluate_every: 200}
+training: {steps: 600, batch_tokens: 2048, learning_rate: 2.0e-3, evaluate_every: 100}
 """
 
 JOB_YAML = """\
