@@ -15,6 +15,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import ray
@@ -129,7 +130,7 @@ def main() -> None:
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     reference = ray.put(shared)
-    actor = ray.remote(num_cpus=0)(Worker)
+    actor: Any = ray.remote(num_cpus=0)(Worker)
     sharing = [actor.remote() for _ in range(options.workers)]
     attached: list[Measured] = ray.get([worker.attach.remote([reference]) for worker in sharing])
     copying = actor.remote()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -119,17 +120,16 @@ def read_report(job: Job) -> JobReport:
         ) from error
 
 
-def report_table(report: JobReport) -> Table:
-    """The closing table."""
-    table = Table(title=Text(f"{report.job} on backbone {report.backbone}"), title_justify="left")
-    for heading in ("task", "family", "lang", "classes"):
-        table.add_column(heading, no_wrap=heading == "task")
+def report_table(report: JobReport) -> Group:
+    """The closing table, and below it where each bundle is or why there is none."""
     left_out = any(row.quarantined for row in report.tasks)
-    for heading in ("train", *(["quarantined"] if left_out else []), "metric"):
+    table = Table(title=f"{report.job} on backbone {report.backbone}", title_justify="left")
+    table.add_column("task", no_wrap=True)
+    for heading in ("family", "lang", "classes", "train", *(["quarantined"] if left_out else [])):
+        table.add_column(heading)
+    for heading in ("metric", "valid", "test", "majority"):
         table.add_column(heading, justify="left" if heading == "metric" else "right")
-    for heading in ("valid", "test", "majority", "steps", "trained"):
-        table.add_column(heading, justify="right")
-    table.add_column("bundle or error", overflow="fold")
+    ends = Table.grid(padding=(0, 2))
     for row in report.tasks:
         spread = f" ± {100 * row.test_std:.1f}" if row.test_std and row.seeds > 1 else ""
         colour = {"published": "", "failed": "red", "unfinished": "yellow"}[row.status]
@@ -144,12 +144,10 @@ def report_table(report: JobReport) -> Table:
             _percent(row.valid),
             _percent(row.test) + spread,
             _percent(row.majority),
-            "" if row.steps is None else f"{row.steps:,}",
-            "" if row.trained is None else f"{row.trained:,}",
-            Text(_outcome(row)),
             style=colour,
         )
-    return table
+        ends.add_row(row.task, Text(_outcome(row), overflow="fold"), style=colour)
+    return Group(table, ends)
 
 
 def report_json(report: JobReport) -> str:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.cluster import ray_session
+from orchestrator.console import results_console
 from orchestrator.demo.corpus import write_corpus
 from orchestrator.demo.recording import record
 from orchestrator.demo.tasks import demo_tasks
@@ -54,7 +55,7 @@ def tell_story(directory: Path, *, scale: float) -> bool:
         Whether every task was published.
     """
     directory = directory.absolute()
-    console = Console()
+    console = results_console()
     with ProgressView() as view, ray_session():
         with view.stage("synthesizing speech") as stage:
             write_corpus(directory, seed=SEED, scale=scale, progress=stage.update)
