@@ -73,12 +73,12 @@ def test_streams_are_those_of_the_reference(variant: str) -> None:
 
 
 def test_segments_of_a_known_track() -> None:
-    durations = np.array([1, 2, 1, 1], np.int32)
-    track = np.array([100, 0, 0, 200, 0, 0, 300, 50], np.float32)
+    durations = np.array([1, 2, 1, 2], np.int32)
+    track = np.array([100, 0, 0, 200, 0, 300, 0, 0, 10, 50], np.float32)
     found = segment_f0(track, durations, values_per_frame=2)
-    assert found.tolist() == [100, 200, 0, 175]  # the last two frames repeat nothing: 8 values of 10, then 50, 50
-    found = segment_f0(np.append(track, np.float32([7, 0, 9, 9])), durations, values_per_frame=2)
-    assert found.tolist() == [100, 200, 0, 7]
+    assert found.tolist() == [100, 250, 0, 40]  # two values short: 10, 50, 50, 50
+    found = segment_f0(np.append(track, np.float32([0, 60, 9, 9])), durations, values_per_frame=2)
+    assert found.tolist() == [100, 250, 0, 40]  # two values too many
     assert segment_f0(np.zeros(0, np.float32), durations, values_per_frame=2).tolist() == [0, 0, 0, 0]
     assert segment_f0(track, np.zeros(0, np.int32), values_per_frame=2).shape == (0,)
 
