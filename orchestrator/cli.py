@@ -138,12 +138,22 @@ def tokenize(job_file: str, overrides: tuple[str, ...]) -> None:
 @click.option("--backbone", metavar="URI", help="Its backbone; default: where the bundle was made.")
 @click.option("--top", default=1, show_default=True, help="Labels to show per slot, most probable first.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON line per recording.")
+@click.option(
+    "--one-speaker", is_flag=True, help="All recordings are of one speaker, whose mean pitch a pgslm then goes by."
+)
 @click.argument("audio", nargs=-1, required=True)
-def classify(bundles: tuple[str, ...], backbone: str | None, top: int, as_json: bool, audio: tuple[str, ...]) -> None:
+def classify(
+    bundles: tuple[str, ...],
+    backbone: str | None,
+    top: int,
+    as_json: bool,
+    one_speaker: bool,
+    audio: tuple[str, ...],
+) -> None:
     """Label recordings with published prompts. Needs neither Ray nor MLflow."""
     from orchestrator.commands.classify import classify_files
 
-    classify_files(bundles, audio, backbone=backbone, top=top, as_json=as_json)
+    classify_files(bundles, audio, backbone=backbone, top=top, as_json=as_json, one_speaker=one_speaker)
 
 
 @cli.command()

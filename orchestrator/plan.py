@@ -15,6 +15,7 @@ from task_specs.schema import TaskSpec, load_task_specs
 from workers.backbone.directory import BackboneDescription, read_description
 from workers.backbone.lm_kinds import parameter_count
 from workers.prompting.prompt import PromptShape, read_outputs
+from workers.speech.f0 import load_yaapt
 
 BYTES_PER_NUMBER = 4
 
@@ -111,6 +112,11 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
         if backbone is not None:
             problems += _misfits(task, backbone)
         tasks.append(task)
+    if backbone is not None and backbone.prosody is not None and any(task.dataset.audio for task in tasks):
+        try:
+            load_yaapt()
+        except SpeechPromptError as error:
+            problems.append(_as_problem(job.source, "backbone", error))
     if problems or backbone is None:
         raise InvalidInputs(problems)
     return Plan(job, backbone, tuple(tasks))

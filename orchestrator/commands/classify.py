@@ -16,9 +16,17 @@ from workers.inference.classifier import Classifier
 
 
 def classify_files(
-    bundles: Sequence[str], audio: Sequence[str], *, backbone: str | None, top: int, as_json: bool
+    bundles: Sequence[str], audio: Sequence[str], *, backbone: str | None, top: int, as_json: bool, one_speaker: bool
 ) -> None:
     """Print what each bundle makes of each recording.
+
+    Args:
+        bundles: URIs of bundles or tasks.
+        audio: recordings.
+        backbone: where it is, if not where the bundle was made.
+        top: labels per slot.
+        as_json: one JSON line per recording instead of a table.
+        one_speaker: whether all recordings are of one speaker, for a multi-stream LM.
 
     Raises:
         AudioError, BundleError, BackboneError, StorageError: as ``Classifier``.
@@ -29,7 +37,8 @@ def classify_files(
         backbone and object_storage.resolve(backbone, here),
     )
     recordings = [object_storage.resolve(uri, here) for uri in audio]
-    answers = {task: classifier.classify_audio(recordings, task) for task in classifier.tasks}
+    speakers = ["speaker"] * len(recordings) if one_speaker else None
+    answers = {task: classifier.classify_audio(recordings, task, speakers=speakers) for task in classifier.tasks}
     if as_json:
         for number, given in enumerate(audio):
             labels = {
