@@ -17,6 +17,7 @@ from infra.errors import AudioError, InvalidInputs, Problem
 from orchestrator.tokenizing_stages import File, Meter, Progress, hash_files, room_for, tokenize_jobs
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
+from workers.speech.f0 import F0Settings, load_yaapt, values_per_frame
 from workers.speech.tokenize_batch import Work
 from workers.speech.tokenizer import Tokenizer
 from workers.speech.unit_cache import Cached, Quarantined, UnitCache, content_key
@@ -61,6 +62,7 @@ def tokenize(
     tokenizer: Tokenizer,
     fingerprint: str,
     cache_root: str,
+    f0: F0Settings | None = None,
     cpus: float = 1.0,
     gpus: float = 0.0,
     workers: int | None = None,
@@ -73,6 +75,8 @@ def tokenize(
         tokenizer: audio to units.
         fingerprint: of the tokenizer, its folder in the cache.
         cache_root: local directory or ``s3://`` prefix.
+        f0: how the pitch of the units is tracked, which takes far longer than most tokenizers; ``None`` means
+            units without pitch. Both kinds have folders of their own.
         cpus: per worker.
         gpus: per worker.
         workers: how many at most; ``None`` means what the cluster has room for.
@@ -81,15 +85,19 @@ def tokenize(
     Raises:
         InvalidInputs: recordings cannot be read, and their task's policy says ``unreadable: error``.
         AudioError: not one of the recordings was found.
-        BackboneError: the tokenizer is external.
+        BackboneError: the tokenizer is external, or its frames are no whole number of F0 values.
+        MissingExtra: pitch is asked for, and amfm-decompy is not installed.
         StorageError: audio or cache cannot be reached.
     """
     wanted = list(dict.fromkeys(ClipRequest(clip, policy) for clip, policy in requests))
     if not wanted:
         return TokenizingReport()
-    # An external tokenizer says here, before any file is read, that it cannot encode.
+    # What cannot work says so here, before any file is read, such as an external tokenizer.
     tokenizer.encode([])
-    cache = UnitCache(cache_root, fingerprint)
+    if f0 is not None:
+        load_yaapt()
+        values_per_frame(f0, frame_seconds=tokenizer.frame_seconds)
+    cache = UnitCache(cache_root, fingerprint, f0)
     workers = workers or room_for(cpus=cpus, gpus=gpus)
     uris = sorted({request.clip.uri for request in wanted})
     meter = Meter(len(uris) + len(wanted), progress)
@@ -120,6 +128,7 @@ def tokenize(
         jobs,
         tokenizer=tokenizer,
         cache=(cache_root, fingerprint),
+        f0=f0,
         cpus=cpus,
         gpus=gpus,
         workers=workers,

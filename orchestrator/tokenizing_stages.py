@@ -16,6 +16,7 @@ from orchestrator.ray_data import Row, drain, json_dataset, read_rows, write_row
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
 from workers.speech.audio import RejectedAudio, seconds_of
+from workers.speech.f0 import F0Settings
 from workers.speech.tokenize_batch import READERS, Outcome, TokenizeBatch, Work, read_audio
 from workers.speech.tokenizer import Tokenizer, build_tokenizer
 from workers.speech.unit_cache import Quarantined, UnitCache
@@ -101,6 +102,7 @@ def tokenize_jobs(
     *,
     tokenizer: Tokenizer,
     cache: tuple[str, str],
+    f0: F0Settings | None,
     cpus: float,
     gpus: float,
     workers: int,
@@ -112,6 +114,7 @@ def tokenize_jobs(
         jobs: distinct clips, the longest first.
         tokenizer: audio to units.
         cache: root and tokenizer fingerprint of the unit cache.
+        f0: how pitch is tracked, if it is asked for.
         cpus: per worker.
         gpus: per worker.
         workers: how many at most.
@@ -140,6 +143,7 @@ def tokenize_jobs(
             "config": tokenizer.config(),
             "tensors": tokenizer.tensors(),
             "cache": cache,
+            "f0": f0,
             "threads": max(1, int(cpus)),
         },
         batch_size=None,
@@ -165,12 +169,13 @@ class _Tokenize:
         config: Mapping[str, Any],
         tensors: Mapping[str, NDArray[Any]],
         cache: tuple[str, str],
+        f0: F0Settings | None,
         threads: int,
     ) -> None:
         import torch
 
         torch.set_num_threads(threads)
-        self._run = TokenizeBatch(build_tokenizer(config, tensors), UnitCache(*cache))
+        self._run = TokenizeBatch(build_tokenizer(config, tensors), UnitCache(*cache, f0), f0)
 
     def __call__(self, batch: pyarrow.Table) -> pyarrow.Table:
         jobs = [

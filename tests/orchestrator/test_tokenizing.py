@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from task_specs.example import Clip
 from tests.fixtures.shared_data import shared_rows
 from tests.fixtures.tones import babble, write_audio
 from workers.speech.audio import decode
+from workers.speech.f0 import F0Settings
 from workers.speech.mfcc import MfccTokenizer, fit_mfcc_tokenizer
 from workers.speech.tokenizer import build_tokenizer
 from workers.speech.units import deduplicate
@@ -195,6 +196,42 @@ def test_a_strict_policy_names_every_bad_file(mixture: Mixture) -> None:
     with pytest.raises(InvalidInputs) as caught:
         _tokenize(clips, mixture.root, policy=_AT_MOST_TWO_SECONDS.model_copy(update={"unreadable": "error"}))
     assert [Path(problem.file).name for problem in caught.value.problems] == ["text.wav", "absent.wav"]
+
+
+def test_units_with_pitch_are_computed_once_and_kept_apart(mixture: Mixture) -> None:
+    requests = [ClipRequest(clip, _POLICY) for clip in mixture.readable[:3]]
+
+    def run(f0: F0Settings | None) -> TokenizingReport:
+        return tokenize(
+            requests,
+            tokenizer=_tokenizer(),
+            fingerprint=_FINGERPRINT,
+            cache_root=str(mixture.root / "units"),
+            f0=f0,
+        )
+
+    first, second, plain = run(F0Settings()), run(F0Settings()), run(None)
+    assert (first.computed, first.cached) == (3, 0)
+    assert (second.computed, second.cached) == (0, 3)
+    assert (plain.computed, plain.cached) == (0, 3)
+    assert second.units == first.units
+    for request in requests:
+        units = first.units[request]
+        assert units.pitch is not None
+        assert units.pitch.f0_hz.shape == units.units.shape
+        assert units.pitch.statistics.count > 0
+        assert plain.units[request] == replace(units, pitch=None)
+
+
+def test_a_hop_that_does_not_divide_the_frame_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match="no whole number of hops"):
+        tokenize(
+            [(Clip("/absent.wav"), _POLICY)],
+            tokenizer=_tokenizer(),
+            fingerprint=_FINGERPRINT,
+            cache_root=str(tmp_path),
+            f0=F0Settings(hop_seconds=0.007),
+        )
 
 
 def test_nothing_found_at_all_is_an_error(tmp_path: Path) -> None:

@@ -1,25 +1,41 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from infra.errors import StorageError
 from task_specs.audio_policy import AudioPolicy
+from workers.speech.f0 import F0Settings
+from workers.speech.prosody import Pitch, PitchStatistics
 from workers.speech.unit_cache import Cached, Quarantined, UnitCache, content_key
 from workers.speech.units import deduplicate
 
 _FINGERPRINT = "f" * 64
 _UNITS = st.lists(st.integers(0, 32_767), min_size=1, max_size=8).map(lambda frames: deduplicate(np.array(frames)))
+_PITCHED = st.builds(
+    lambda units, hertz, statistics: replace(
+        units, pitch=Pitch(np.full(len(units), hertz, np.float32), PitchStatistics(*statistics))
+    ),
+    _UNITS,
+    st.floats(0, 400, width=32),
+    st.tuples(st.integers(0, 10_000), st.floats(0, 1e6), st.floats(0, 1e6)),
+)
 _REASONS = st.builds(Quarantined, st.sampled_from(["empty", "too long"]), st.text(max_size=20))
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(entries=st.dictionaries(st.text("0123456789abcdef", min_size=4, max_size=6), _UNITS | _REASONS, min_size=1))
+@given(
+    entries=st.dictionaries(
+        st.text("0123456789abcdef", min_size=4, max_size=6), _UNITS | _PITCHED | _REASONS, min_size=1
+    )
+)
 def test_what_is_added_is_found(tmp_path_factory: pytest.TempPathFactory, entries: dict[str, Cached]) -> None:
     cache = UnitCache(str(tmp_path_factory.mktemp("cache")), _FINGERPRINT)
     shard = cache.add(entries)
@@ -34,6 +50,23 @@ def test_types_survive(tmp_path: Path) -> None:
     found = cache.lookup(["a"])["a"]
     assert not isinstance(found, Quarantined)
     assert (found.units.dtype, found.durations.dtype) == (np.dtype(np.int16), np.dtype(np.int32))
+    assert found.pitch is None
+
+    pitch = Pitch(np.array([123.4, 0], np.float32), PitchStatistics(3, 14.4, 69.5))
+    cache.add({"b": replace(deduplicate(np.array([1, 1, 7])), pitch=pitch)})
+    found = cache.lookup(["b"])["b"]
+    assert not isinstance(found, Quarantined)
+    assert found.pitch == pitch
+    assert found.pitch.f0_hz.dtype == np.float32
+
+
+def test_shards_without_columns_of_pitch_are_read(tmp_path: Path) -> None:
+    cache = UnitCache(str(tmp_path), _FINGERPRINT)
+    entries: dict[str, Cached] = {"a": deduplicate(np.array([1, 2])), "b": Quarantined("empty", "no samples")}
+    path = Path(cache.directory) / cache.add(entries)
+    table = pq.read_table(path)
+    pq.write_table(table.select(["key", "units", "durations", "kind", "detail"]), path)
+    assert cache.lookup(entries) == entries
 
 
 def test_an_absent_cache_is_empty(tmp_path: Path) -> None:
@@ -43,6 +76,16 @@ def test_an_absent_cache_is_empty(tmp_path: Path) -> None:
 def test_tokenizers_do_not_see_each_others_units(tmp_path: Path) -> None:
     UnitCache(str(tmp_path), "a" * 64).add({"k": deduplicate(np.array([1]))})
     assert UnitCache(str(tmp_path), "b" * 64).lookup(["k"]) == {}
+
+
+def test_units_with_and_without_pitch_do_not_mix(tmp_path: Path) -> None:
+    settings = (None, F0Settings(), F0Settings(hop_seconds=0.01))
+    caches = [UnitCache(str(tmp_path), _FINGERPRINT, f0) for f0 in settings]
+    for number, cache in enumerate(caches):
+        cache.add({f"k{number}": deduplicate(np.array([number]))})
+    keys = [f"k{number}" for number in range(3)]
+    assert [set(cache.lookup(keys)) for cache in caches] == [{"k0"}, {"k1"}, {"k2"}]
+    assert set(UnitCache(str(tmp_path), _FINGERPRINT, F0Settings()).lookup(keys)) == {"k1"}
 
 
 def test_writers_and_readers_at_once(tmp_path: Path) -> None:

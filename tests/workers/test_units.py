@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workers.speech.prosody import Pitch, PitchStatistics
 from workers.speech.units import Units, deduplicate
 
 
@@ -23,6 +24,14 @@ def test_known_sequence() -> None:
     assert units.units.dtype == np.int16
     assert units.durations.dtype == np.int32
     assert units != Units(np.array([5, 2, 5], np.int16), np.array([3, 2, 2], np.int32))
+
+
+def test_pitch_belongs_to_what_is_compared() -> None:
+    units, durations = np.array([5, 2], np.int16), np.array([3, 1], np.int32)
+    pitched = Units(units, durations, Pitch(np.array([99, 0], np.float32), PitchStatistics(1, 4.6, 21.1)))
+    assert pitched == Units(units, durations, Pitch(np.array([99, 0], np.float32), PitchStatistics(1, 4.6, 21.1)))
+    assert pitched != Units(units, durations)
+    assert pitched != Units(units, durations, Pitch(np.array([98, 0], np.float32), PitchStatistics(1, 4.6, 21.1)))
 
 
 @pytest.mark.parametrize("unit", [-1, 32_768])

@@ -6,7 +6,7 @@ import hashlib
 import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -17,9 +17,10 @@ from infra.errors import ObjectNotFound
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
 from workers.speech.audio import RejectedAudio, apply_policy, decode
+from workers.speech.f0 import F0Settings, measure_pitch
 from workers.speech.tokenizer import Tokenizer
 from workers.speech.unit_cache import Cached, Quarantined, UnitCache
-from workers.speech.units import deduplicate
+from workers.speech.units import Units, deduplicate
 
 # Object storage answers slowly and in parallel.
 READERS: Final = 8
@@ -87,17 +88,21 @@ def load_clip(data: bytes, clip: Clip, *, sample_rate: int, policy: AudioPolicy)
 class TokenizeBatch:
     """Args:
     tokenizer: audio to units.
-    cache: where the units go.
+    cache: where the units go; made for the same F0 settings.
+    f0: how their pitch is tracked; ``None`` means units without pitch.
     """
 
-    def __init__(self, tokenizer: Tokenizer, cache: UnitCache) -> None:
+    def __init__(self, tokenizer: Tokenizer, cache: UnitCache, f0: F0Settings | None = None) -> None:
         self._tokenizer = tokenizer
         self._cache = cache
+        self._f0 = f0
 
     def __call__(self, batch: Sequence[Work]) -> list[Outcome]:
         """Tokenizes the clips and stores all results, good and bad, in one shard.
 
         Raises:
+            BackboneError: a frame of the tokenizer is no whole number of F0 values.
+            MissingExtra: pitch is asked for, and amfm-decompy is not installed.
             StorageError: audio or cache cannot be reached.
         """
         with ThreadPoolExecutor(READERS) as pool:
@@ -115,7 +120,7 @@ class TokenizeBatch:
                 results[work.key] = Quarantined(wave.kind, wave.detail)
         for (key, wave), frame_units in zip(waves.items(), self._tokenizer.encode(list(waves.values())), strict=True):
             if len(frame_units):
-                results[key] = deduplicate(frame_units)
+                results[key] = self._units(wave, frame_units)
                 seconds[key] = len(wave) / self._tokenizer.sample_rate
             else:
                 results[key] = Quarantined("too short", "shorter than one frame of the tokenizer; remove its row")
@@ -129,6 +134,19 @@ class TokenizeBatch:
             )
             for work in batch
         ]
+
+    def _units(self, wave: NDArray[np.float32], frame_units: NDArray[np.int64]) -> Units:
+        units = deduplicate(frame_units)
+        if self._f0 is None:
+            return units
+        pitch = measure_pitch(
+            wave,
+            units.durations,
+            sample_rate=self._tokenizer.sample_rate,
+            frame_seconds=self._tokenizer.frame_seconds,
+            settings=self._f0,
+        )
+        return replace(units, pitch=pitch)
 
     def _load(self, work: Work) -> NDArray[np.float32] | RejectedAudio:
         try:

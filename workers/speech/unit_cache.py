@@ -1,6 +1,9 @@
 """Units of clips that were tokenized before, by content.
 
-    <root>/<tokenizer fingerprint>/<digest of the shard>.parquet   columns key, units, durations, kind, detail
+    <root>/<tokenizer fingerprint>[-<digest of the F0 settings>]/<digest of the shard>.parquet
+
+with the columns key, units, durations, f0, voiced_count, log_f0_total, log_f0_squares, kind, detail; those of
+pitch are null, or absent in older shards, where no F0 settings are given.
 
 A shard is written once, whole, and never changed: any number of workers write and read at the same time, and
 a killed run leaves only complete shards behind. A clip that cannot be used is remembered, with its reason.
@@ -21,6 +24,8 @@ import numpy as np
 from infra import object_storage
 from infra.errors import MissingExtra, StorageError
 from task_specs.audio_policy import AudioPolicy
+from workers.speech.f0 import F0Settings
+from workers.speech.prosody import Pitch, PitchStatistics
 from workers.speech.units import Units
 
 if TYPE_CHECKING:
@@ -77,19 +82,22 @@ class UnitCache:
     """Args:
         root: local directory or ``s3://`` prefix; made when first written to.
         tokenizer_fingerprint: of the tokenizer whose units these are.
+        f0: settings with which their pitch is tracked; ``None`` means units without pitch.
 
     Raises:
         MissingExtra: pyarrow is not installed.
     """
 
-    def __init__(self, root: str, tokenizer_fingerprint: str) -> None:
+    def __init__(self, root: str, tokenizer_fingerprint: str, f0: F0Settings | None = None) -> None:
         try:
             import pyarrow.parquet
         except ImportError as error:
             raise MissingExtra("pyarrow", "train") from error
         self._parquet = pyarrow.parquet
         self._arrow = pyarrow
-        self.directory = object_storage.join(root, tokenizer_fingerprint)
+        # Beside each other: a folder is listed with all that is below it.
+        folder = tokenizer_fingerprint if f0 is None else f"{tokenizer_fingerprint}-{f0.digest()}"
+        self.directory = object_storage.join(root, folder)
 
     def lookup(self, keys: Iterable[str], *, shards: Sequence[str] | None = None) -> dict[str, Cached]:
         """What is known of the clips.
@@ -125,11 +133,17 @@ class UnitCache:
         keys = sorted(entries)
         units = [entry if isinstance(entry := entries[key], Units) else None for key in keys]
         reasons = [entry if isinstance(entry := entries[key], Quarantined) else None for key in keys]
+        pitches = [u and u.pitch for u in units]
+        statistics = [p and p.statistics for p in pitches]
         table = pa.table(
             {
                 "key": pa.array(keys, pa.string()),
                 "units": pa.array([u and u.units for u in units], pa.list_(pa.int16())),
                 "durations": pa.array([u and u.durations for u in units], pa.list_(pa.int32())),
+                "f0": pa.array([p and p.f0_hz for p in pitches], pa.list_(pa.float32())),
+                "voiced_count": pa.array([s and s.count for s in statistics], pa.int64()),
+                "log_f0_total": pa.array([s and s.total for s in statistics], pa.float64()),
+                "log_f0_squares": pa.array([s and s.squares for s in statistics], pa.float64()),
                 "kind": pa.array([r and r.kind for r in reasons], pa.string()),
                 "detail": pa.array([r and r.detail for r in reasons], pa.string()),
             }
@@ -156,9 +170,8 @@ def _rows(table: pyarrow.Table, wanted: set[str]) -> Iterable[tuple[str, Cached]
         return
     part = table.take(chosen).combine_chunks()
     units, durations = part.column("units"), part.column("durations")
-    for row, (index, kind, detail) in enumerate(
-        zip(chosen, part.column("kind").to_pylist(), part.column("detail").to_pylist(), strict=True)
-    ):
+    kinds, details = part.column("kind").to_pylist(), part.column("detail").to_pylist()
+    for row, (index, kind, detail, pitch) in enumerate(zip(chosen, kinds, details, _pitches(part), strict=True)):
         if kind is not None:
             yield keys[index], Quarantined(kind, detail)
         else:
@@ -167,5 +180,16 @@ def _rows(table: pyarrow.Table, wanted: set[str]) -> Iterable[tuple[str, Cached]
                 Units(
                     np.array(units[row].values, dtype=np.int16),
                     np.array(durations[row].values, dtype=np.int32),
+                    pitch,
                 ),
             )
+
+
+def _pitches(table: pyarrow.Table) -> Iterable[Pitch | None]:
+    if "f0" not in table.column_names:
+        return [None] * len(table)
+    sums = [table.column(name).to_pylist() for name in ("voiced_count", "log_f0_total", "log_f0_squares")]
+    return (
+        Pitch(np.array(f0.values, dtype=np.float32), PitchStatistics(*statistics)) if f0.is_valid else None
+        for f0, *statistics in zip(table.column("f0"), *sums, strict=True)
+    )

@@ -1,4 +1,4 @@
-"""Units of one utterance: the sequence without adjacent repeats, and how long each lasts."""
+"""Units of one utterance: the sequence without adjacent repeats, how long each lasts, and its pitch."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.speech.prosody import Pitch
+
 
 @dataclass(frozen=True, eq=False)
 class Units:
     """Attributes:
     units: unit numbers without adjacent repeats, int16 [T].
     durations: frames that each lasts, int32 [T], at least 1.
+    pitch: of the same units; ``None`` where it was not asked for.
     """
 
     units: NDArray[np.int16]
     durations: NDArray[np.int32]
+    pitch: Pitch | None = None
 
     def __len__(self) -> int:
         return len(self.units)
@@ -24,10 +28,14 @@ class Units:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Units):
             return NotImplemented
-        return np.array_equal(self.units, other.units) and np.array_equal(self.durations, other.durations)
+        return (
+            np.array_equal(self.units, other.units)
+            and np.array_equal(self.durations, other.durations)
+            and self.pitch == other.pitch
+        )
 
     def __hash__(self) -> int:
-        return hash((self.units.tobytes(), self.durations.tobytes()))
+        return hash((self.units.tobytes(), self.durations.tobytes(), self.pitch))
 
     def frames(self) -> NDArray[np.int64]:
         """One unit per frame again, int64 [sum of durations]."""
