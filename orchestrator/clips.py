@@ -30,6 +30,7 @@ def tokenize_tasks(plan: Plan, view: ProgressView) -> TokenizingReport:
             tokenizer=read_tokenizer(plan.job.backbone, plan.backbone),
             fingerprint=plan.backbone.fingerprints.tokenizer,
             cache_root=plan.job.units,
+            f0=None if plan.backbone.prosody is None else plan.backbone.prosody.tracker,
             progress=stage.update,
         )
     view.line(

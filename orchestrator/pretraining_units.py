@@ -54,7 +54,7 @@ def unit_sequences(
                 tokenizer=tokenizer,
                 fingerprint=fingerprint(tokenizer.config(), tokenizer.tensors()),
                 cache_root=described.units,
-                f0=prosody and prosody.tracker,
+                f0=None if prosody is None else prosody.tracker,
                 progress=stage.update,
             ).units
     seen = {request.clip for request in requests["train"]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -122,13 +122,19 @@ def test_prompts_hear_durations_and_pitch(streams: Streams, recipe: str) -> None
     lm = build_lm(_config(streams))
     lm.initialise(1)
     lm.requires_grad_(False).eval()
-    changes = {
+    changes: dict[str, dict[str, Any]] = {
         "default": {},
         "paper": {"name": "paper", "learning_rate": 0.02, "patience": 100, "separator_init": "eos"},
         "all channels": {"channels": "all"},
         "last unit apart": {"separator_prosody": "none"},
     }
-    settings = {"steps": 150, "batch_size": 16, "warmup_steps": 5, "evaluate_every": 50, "learning_rate": 0.05}
+    settings: dict[str, Any] = {
+        "steps": 300,
+        "batch_size": 16,
+        "warmup_steps": 5,
+        "evaluate_every": 100,
+        "learning_rate": 0.05,
+    }
     spec = lane_spec((4,), **{**settings, **changes[recipe]})
 
     def accuracy(*, heard: bool) -> float:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from workers.speech.prosody import Pitch, PitchStatistics
 from workers.speech.unit_prosody import ProsodySettings, UnitProsody, unit_prosody
@@ -15,16 +16,16 @@ def _utterance(*hertz: float) -> Units:
     return Units(units, np.full(len(f0), 2, np.int32), Pitch(f0, PitchStatistics.of(f0)))
 
 
-def _logs(*hertz: float) -> list[float]:
-    return [float(np.log(value)) for value in hertz]
+def _logs(*hertz: float) -> NDArray[np.float64]:
+    return np.log(np.array(hertz, np.float64))
 
 
 def test_utterances_of_a_speaker_share_a_mean() -> None:
     utterances = [_utterance(100, 200), _utterance(400), _utterance(300)]
     low, high, other = unit_prosody(utterances, ["a", "a", "b"], ProsodySettings())
     mean = np.mean(_logs(100, 200, 400))
-    assert low.f0.tolist() == pytest.approx(_logs(100, 200) - mean, abs=1e-6)
-    assert high.f0.tolist() == pytest.approx(_logs(400) - mean, abs=1e-6)
+    assert low.f0.tolist() == pytest.approx((_logs(100, 200) - mean).tolist(), abs=1e-6)
+    assert high.f0.tolist() == pytest.approx((_logs(400) - mean).tolist(), abs=1e-6)
     assert other.f0.tolist() == pytest.approx([0.0], abs=1e-6)
     assert low.durations.tolist() == [2, 2]
 
@@ -41,7 +42,7 @@ def test_without_a_speaker_an_utterance_has_its_own_mean() -> None:
 
 def test_the_height_of_a_voice_can_be_kept() -> None:
     [low, high] = unit_prosody([_utterance(100), _utterance(200)], ["a", "b"], ProsodySettings(f0_mean="none"))
-    assert [*low.f0, *high.f0] == pytest.approx(_logs(100, 200), abs=1e-6)
+    assert [*low.f0, *high.f0] == pytest.approx(_logs(100, 200).tolist(), abs=1e-6)
 
 
 def test_the_deviation_is_divided_by_on_request() -> None:

@@ -14,6 +14,7 @@ from infra import object_storage
 from infra.errors import AudioError, BundleError, DatasetError
 from task_specs.audio_policy import AudioPolicy
 from workers.backbone.directory import Backbone, read_backbone
+from workers.backbone.multistream_lm import MultistreamLM
 from workers.backbone.sharing import SharedLM
 from workers.bundle.format import Bundle
 from workers.bundle.read import read
@@ -22,7 +23,8 @@ from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, verbalizer_name
 from workers.prompting.prompted_pass import PromptRows, PromptTensors, prompted_logits
 from workers.prompting.verbalizer import class_scores
 from workers.speech.audio import apply_policy, decode
-from workers.speech.units import deduplicate
+from workers.speech.unit_prosody import UnitProsody, unit_prosody
+from workers.speech.utterance import encode_utterances
 
 ROWS_PER_PASS = 64
 
@@ -100,12 +102,16 @@ class Classifier:
         """Names of the tasks, in the order of the bundles."""
         return tuple(self._prompts)
 
-    def classify_audio(self, recordings: Sequence[str], task: str | None = None) -> list[list[Answer]]:
+    def classify_audio(
+        self, recordings: Sequence[str], task: str | None = None, *, speakers: Sequence[str | None] | None = None
+    ) -> list[list[Answer]]:
         """Labels of audio files, local or S3.
 
         Args:
             recordings: their URIs.
             task: which prompt reads them; may be left out if there is one.
+            speakers: who speaks each, where known: a multi-stream LM that was trained on F0 by speaker then hears
+                that of all recordings of one speaker relative to their common mean.
 
         Returns:
             For each recording an answer per slot.
@@ -114,6 +120,7 @@ class Classifier:
             AudioError: a recording cannot be read, or is outside the limits the prompt was tuned with.
             BackboneError: the backbone's tokenizer is not at hand.
             BundleError: there is no such task.
+            MissingExtra: the LM reads F0, and its tracker is not installed.
         """
         prompt = self._prompt(task)
         tokenizer = self._backbone.tokenizer
@@ -122,20 +129,28 @@ class Classifier:
         for uri in recordings:
             wave = decode(object_storage.read_bytes(uri), name=uri, sample_rate=tokenizer.sample_rate)
             waves.append(apply_policy(wave, sample_rate=tokenizer.sample_rate, policy=policy, name=uri))
-        units = [deduplicate(frames).units for frames in tokenizer.encode(waves)]
-        for uri, found in zip(recordings, units, strict=True):
+        settings = self._lm.config.prosody if isinstance(self._lm, MultistreamLM) else None
+        utterances = encode_utterances(tokenizer, waves, None if settings is None else settings.tracker)
+        for uri, found in zip(recordings, utterances, strict=True):
             if not len(found):
                 raise AudioError(f"{uri}: shorter than one frame of the tokenizer; give a longer recording")
-        return self.classify_units(units, [task] * len(units))
+        prosody = None
+        if settings is not None:
+            prosody = unit_prosody(utterances, speakers or [None] * len(waves), settings)
+        return self.classify_units([found.units for found in utterances], [task] * len(waves), prosody)
 
     def classify_units(
-        self, units: Sequence[NDArray[np.int16]], tasks: Sequence[str | None] | None = None
+        self,
+        units: Sequence[NDArray[np.int16]],
+        tasks: Sequence[str | None] | None = None,
+        prosody: Sequence[UnitProsody] | None = None,
     ) -> list[list[Answer]]:
         """Labels of unit sequences without adjacent repeats; utterances of different tasks may share the call.
 
         Args:
             units: one sequence per utterance, int16 [T].
             tasks: which prompt reads each.
+            prosody: of each, for a multi-stream LM; without it every unit counts as one frame at mean pitch.
 
         Raises:
             BundleError: there is no such task.
@@ -153,7 +168,7 @@ class Classifier:
         # Similar lengths together; an answer does not depend on its neighbours.
         order = sorted(range(len(units)), key=lambda index: len(units[index]))
         for start in range(0, len(order), ROWS_PER_PASS):
-            self._classify_rows(order[start : start + ROWS_PER_PASS], units, names, answers)
+            self._classify_rows(order[start : start + ROWS_PER_PASS], units, names, prosody, answers)
         return answers
 
     @torch.no_grad()
@@ -162,6 +177,7 @@ class Classifier:
         rows: Sequence[int],
         units: Sequence[NDArray[np.int16]],
         names: Sequence[str],
+        prosody: Sequence[UnitProsody] | None,
         answers: list[list[Answer]],
     ) -> None:
         by_task: dict[str, list[int]] = {}
@@ -169,14 +185,20 @@ class Classifier:
             by_task.setdefault(names[row], []).append(row)
         prompts = [self._prompts[name] for name in by_task]
         groups = [
-            PromptRows([self._unit_tokens[units[row]] for row in members], len(prompt.bundle.manifest.slots))
+            PromptRows(
+                [self._unit_tokens[units[row]] for row in members],
+                len(prompt.bundle.manifest.slots),
+                prosody=None if prosody is None else [prosody[row] for row in members],
+                separator_prosody=prompt.bundle.manifest.separator_prosody,
+            )
             for members, prompt in zip(by_task.values(), prompts, strict=True)
         ]
         with autocast(self._precision, self._device):
             logits = prompted_logits(self._lm, [prompt.tensors for prompt in prompts], groups)
         for members, prompt, scores in zip(by_task.values(), prompts, logits, strict=True):
             for slot in range(len(prompt.bundle.manifest.slots)):
-                probabilities = self._probabilities(prompt, slot, scores[:, slot])
+                read = scores[:, slot, : prompt.bundle.manifest.prompt.vocabulary]
+                probabilities = self._probabilities(prompt, slot, read)
                 for row, shares in zip(members, probabilities, strict=True):
                     answers[row].append(_answer(prompt.bundle, slot, shares))
 

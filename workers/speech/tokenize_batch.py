@@ -6,7 +6,7 @@ import hashlib
 import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -17,10 +17,10 @@ from infra.errors import ObjectNotFound
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
 from workers.speech.audio import RejectedAudio, apply_policy, decode
-from workers.speech.f0 import F0Settings, measure_pitch
+from workers.speech.f0 import F0Settings
 from workers.speech.tokenizer import Tokenizer
 from workers.speech.unit_cache import Cached, Quarantined, UnitCache
-from workers.speech.units import Units, deduplicate
+from workers.speech.utterance import encode_utterances
 
 # Object storage answers slowly and in parallel.
 READERS: Final = 8
@@ -118,9 +118,10 @@ class TokenizeBatch:
                 failures[work.key] = Quarantined(wave.kind, wave.detail)
             else:
                 results[work.key] = Quarantined(wave.kind, wave.detail)
-        for (key, wave), frame_units in zip(waves.items(), self._tokenizer.encode(list(waves.values())), strict=True):
-            if len(frame_units):
-                results[key] = self._units(wave, frame_units)
+        utterances = encode_utterances(self._tokenizer, list(waves.values()), self._f0)
+        for (key, wave), units in zip(waves.items(), utterances, strict=True):
+            if len(units):
+                results[key] = units
                 seconds[key] = len(wave) / self._tokenizer.sample_rate
             else:
                 results[key] = Quarantined("too short", "shorter than one frame of the tokenizer; remove its row")
@@ -134,19 +135,6 @@ class TokenizeBatch:
             )
             for work in batch
         ]
-
-    def _units(self, wave: NDArray[np.float32], frame_units: NDArray[np.int64]) -> Units:
-        units = deduplicate(frame_units)
-        if self._f0 is None:
-            return units
-        pitch = measure_pitch(
-            wave,
-            units.durations,
-            sample_rate=self._tokenizer.sample_rate,
-            frame_seconds=self._tokenizer.frame_seconds,
-            settings=self._f0,
-        )
-        return replace(units, pitch=pitch)
 
     def _load(self, work: Work) -> NDArray[np.float32] | RejectedAudio:
         try:
