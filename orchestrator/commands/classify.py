@@ -37,8 +37,17 @@ def classify_files(
         backbone and object_storage.resolve(backbone, here),
     )
     recordings = [object_storage.resolve(uri, here) for uri in audio]
-    speakers = ["speaker"] * len(recordings) if one_speaker else None
-    answers = {task: classifier.classify_audio(recordings, task, speakers=speakers) for task in classifier.tasks}
+    # Every recording for every task, all in one batch.
+    asked = [(recording, task) for task in classifier.tasks for recording in recordings]
+    found = classifier.classify_audio(
+        [recording for recording, _ in asked],
+        [task for _, task in asked],
+        speakers=["speaker"] * len(asked) if one_speaker else None,
+    )
+    answers = {
+        task: found[start : start + len(recordings)]
+        for task, start in zip(classifier.tasks, range(0, len(found), len(recordings)), strict=True)
+    }
     if as_json:
         for number, given in enumerate(audio):
             labels = {
@@ -47,16 +56,16 @@ def classify_files(
                         {"label": label, "probability": round(probability, 6)}
                         for label, probability in list(zip(answer.labels, answer.probabilities, strict=True))[:top]
                     ]
-                    for answer in found[number]
+                    for answer in labelled[number]
                 }
-                for task, found in answers.items()
+                for task, labelled in answers.items()
             }
             click.echo(json.dumps({"audio": given, "labels": labels}, ensure_ascii=False))
         return
     table = Table("recording", "task", "slot", "label", "probability")
     for number, given in enumerate(audio):
-        for task, found in answers.items():
-            for answer in found[number]:
+        for task, labelled in answers.items():
+            for answer in labelled[number]:
                 for label, probability in list(zip(answer.labels, answer.probabilities, strict=True))[:top]:
                     # Text, because a file may be called "[a].wav".
                     table.add_row(Text(given), task, Text(answer.slot), Text(label), f"{probability:.3f}")

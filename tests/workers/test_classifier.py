@@ -15,6 +15,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from infra import object_storage
 from infra.errors import AudioError, BackboneError, BundleError, DatasetError
 from tests.fixtures.bundles import random_bundle
 from tests.fixtures.command_line import speechprompt
@@ -121,6 +122,31 @@ def test_a_recording_is_its_units(tmp_path: Path) -> None:
     assert classifier.classify_audio(paths) == classifier.classify_units(units)
 
 
+def test_recordings_of_several_tasks_share_a_call_and_are_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [write_audio(tmp_path / f"{seed}.wav", babble(seed, 0.4)) for seed in range(2)]
+    classifier = Classifier([tuned("linear")[0], tuned("random")[0]], backbone())
+    alone = {task: classifier.classify_audio(paths, [task] * 2) for task in classifier.tasks}
+    read: list[str] = []
+    read_bytes = object_storage.read_bytes
+
+    def noted(uri: str) -> bytes:
+        read.append(uri)
+        return read_bytes(uri)
+
+    monkeypatch.setattr(object_storage, "read_bytes", noted)
+    asked = [(path, task) for path in paths for task in classifier.tasks]
+    together = classifier.classify_audio([path for path, _ in asked], [task for _, task in asked])
+    assert read == paths
+    for (path, task), answers in zip(asked, together, strict=True):
+        for answer, other in zip(answers, alone[task][paths.index(path)], strict=True):
+            assert answer.labels == other.labels
+            assert answer.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+    with pytest.raises(BundleError, match="no prompt of task 'absent'"):
+        classifier.classify_audio(paths, ["linear", "absent"])
+
+
 def test_the_audio_policy_of_the_task_holds(tmp_path: Path) -> None:
     bundle, _ = tuned("linear")
     short = write_audio(tmp_path / "short.wav", tone(440, 0.05))
@@ -201,7 +227,7 @@ AUDIO = ("žodis[0].wav", "žodis[1].wav")
 def expected_labels(workplace: Path) -> list[dict[str, list[Answer]]]:
     classifier = Classifier([tuned(kind)[0] for kind in ("linear", "random")], backbone())
     found = {
-        task: classifier.classify_audio([str(workplace / name) for name in AUDIO], task)
+        task: classifier.classify_audio([str(workplace / name) for name in AUDIO], [task] * len(AUDIO))
         for task in RECIPES
         if task in classifier.tasks
     }

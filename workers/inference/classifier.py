@@ -24,6 +24,7 @@ from workers.prompting.prompted_pass import PromptRows, PromptTensors, prompted_
 from workers.prompting.verbalizer import class_scores
 from workers.speech.audio import apply_policy, decode
 from workers.speech.unit_prosody import UnitProsody, unit_prosody
+from workers.speech.units import Units
 from workers.speech.utterance import encode_utterances
 
 ROWS_PER_PASS = 64
@@ -103,13 +104,17 @@ class Classifier:
         return tuple(self._prompts)
 
     def classify_audio(
-        self, recordings: Sequence[str], task: str | None = None, *, speakers: Sequence[str | None] | None = None
+        self,
+        recordings: Sequence[str],
+        tasks: Sequence[str | None] | None = None,
+        *,
+        speakers: Sequence[str | None] | None = None,
     ) -> list[list[Answer]]:
-        """Labels of audio files, local or S3.
+        """Labels of audio files, local or S3; one that occurs for several tasks is read and tokenized once.
 
         Args:
             recordings: their URIs.
-            task: which prompt reads them; may be left out if there is one.
+            tasks: which prompt reads each; may be left out if there is one.
             speakers: who speaks each, where known: a multi-stream LM that was trained on F0 by speaker then hears
                 that of all recordings of one speaker relative to their common mean.
 
@@ -122,22 +127,18 @@ class Classifier:
             BundleError: there is no such task.
             MissingExtra: the LM reads F0, and its tracker is not installed.
         """
-        prompt = self._prompt(task)
-        tokenizer = self._backbone.tokenizer
-        policy = AudioPolicy.model_validate(prompt.bundle.manifest.preprocessing.get("audio", {}))
-        waves = []
-        for uri in recordings:
-            wave = decode(object_storage.read_bytes(uri), name=uri, sample_rate=tokenizer.sample_rate)
-            waves.append(apply_policy(wave, sample_rate=tokenizer.sample_rate, policy=policy, name=uri))
-        settings = self._lm.config.prosody if isinstance(self._lm, MultistreamLM) else None
-        utterances = encode_utterances(tokenizer, waves, None if settings is None else settings.tracker)
-        for uri, found in zip(recordings, utterances, strict=True):
-            if not len(found):
-                raise AudioError(f"{uri}: shorter than one frame of the tokenizer; give a longer recording")
+        asked = tasks or [None] * len(recordings)
+        # Tasks may have different limits of length, so the same recording may stand for different audio.
+        clips = list(zip(recordings, map(self._audio_policy, asked), speakers or [None] * len(recordings), strict=True))
+        distinct = list(dict.fromkeys(clips))
+        utterances = self._encode([(uri, policy) for uri, policy, _ in distinct])
+        units = dict(zip(distinct, utterances, strict=True))
         prosody = None
-        if settings is not None:
-            prosody = unit_prosody(utterances, speakers or [None] * len(waves), settings)
-        return self.classify_units([found.units for found in utterances], [task] * len(waves), prosody)
+        if isinstance(self._lm, MultistreamLM):
+            heard = unit_prosody(utterances, [speaker for _, _, speaker in distinct], self._lm.config.prosody)
+            by_clip = dict(zip(distinct, heard, strict=True))
+            prosody = [by_clip[clip] for clip in clips]
+        return self.classify_units([units[clip].units for clip in clips], asked, prosody)
 
     def classify_units(
         self,
@@ -170,6 +171,22 @@ class Classifier:
         for start in range(0, len(order), ROWS_PER_PASS):
             self._classify_rows(order[start : start + ROWS_PER_PASS], units, names, prosody, answers)
         return answers
+
+    def _audio_policy(self, task: str | None) -> AudioPolicy:
+        return AudioPolicy.model_validate(self._prompt(task).bundle.manifest.preprocessing.get("audio", {}))
+
+    def _encode(self, clips: Sequence[tuple[str, AudioPolicy]]) -> list[Units]:
+        tokenizer = self._backbone.tokenizer
+        waves = []
+        for uri, policy in clips:
+            wave = decode(object_storage.read_bytes(uri), name=uri, sample_rate=tokenizer.sample_rate)
+            waves.append(apply_policy(wave, sample_rate=tokenizer.sample_rate, policy=policy, name=uri))
+        f0 = self._lm.config.prosody.tracker if isinstance(self._lm, MultistreamLM) else None
+        utterances = encode_utterances(tokenizer, waves, f0)
+        for (uri, _), found in zip(clips, utterances, strict=True):
+            if not len(found):
+                raise AudioError(f"{uri}: shorter than one frame of the tokenizer; give a longer recording")
+        return utterances
 
     @torch.no_grad()
     def _classify_rows(
