@@ -410,7 +410,10 @@ def test_a_killed_job_goes_on_and_gives_the_bundles_of_one_that_was_not(workplac
         deadline = time.monotonic() + 240
         while process.poll() is None and time.monotonic() < deadline:
             found = checkpoints(runs)
-            if found and int(found[-1].name.split("_")[1]) >= 4 and list(runs.glob("tune-*/experiment_state-*")):
+            # Tune writes its own state a moment later; one from before the first report knows no checkpoint.
+            states = [file.read_text(encoding="utf-8") for file in runs.glob("tune-*/experiment_state-*.json")]
+            noted = any("training_iteration" in state for state in states)
+            if found and int(found[-1].name.split("_")[1]) >= 4 and noted:
                 break
             time.sleep(0.02)
     finally:
