@@ -6,6 +6,7 @@ windows, and the normalisation of the first of them, which torchaudio takes over
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -19,7 +20,7 @@ from workers.speech.frozen_layers import PackedPositions, Product, WindowProduct
 from workers.speech.hubert_config import HubertConfig
 from workers.speech.torchaudio_import import wav2vec2_model
 
-# Frames whose convolutions are in memory at once, 0.3 MB each.
+# Frames whose convolutions are computed at once: 0.3 MB each, which caches hold.
 _FRAMES_AT_ONCE: Final = 100
 
 
@@ -80,12 +81,15 @@ class HubertEncoder:
         """
         weight, bias = self._first.normalised(waves, lengths)
         frames, hop = self.config.frames(waves.shape[1]), self.config.hop_samples
-        step = max(1, _FRAMES_AT_ONCE // len(waves))
+        count = math.ceil(frames * len(waves) / _FRAMES_AT_ONCE)
+        # Pieces of one length, since oneDNN compiles kernels for every new one; so the last may overlap the one before.
+        length = math.ceil(frames / count)
         pieces = []
-        for start in range(0, frames, step):
-            stop = min(start + step, frames)
-            piece = waves[:, start * hop : (stop - 1) * hop + self.config.window_samples]
-            pieces.append(self._rest(self._first(piece, weight, bias)))
+        done = 0
+        for start in [min(start, frames - length) for start in range(0, frames, length)]:
+            piece = waves[:, start * hop : (start + length - 1) * hop + self.config.window_samples]
+            pieces.append(self._rest(self._first(piece, weight, bias))[:, done - start :])
+            done = start + length
         return torch.cat(pieces, dim=1)
 
 
