@@ -17,7 +17,7 @@ from torch import Tensor
 from infra.errors import BackboneError
 from workers.speech.hubert_config import HubertConfig, hubert_config, misfits
 from workers.speech.hubert_encoder import HubertEncoder
-from workers.speech.hubert_units import batches_by_length, units_alone, units_of_batch
+from workers.speech.hubert_units import batches_by_length, units_of_batch
 
 
 class HubertTokenizer:
@@ -26,7 +26,8 @@ class HubertTokenizer:
     Args:
         config: sizes.
         tensors: ``config.tensor_shapes()`` names them: the encoder's, and ``centroids``; all float32.
-        device: where to encode.
+        device: where to encode, ``cpu`` or ``cuda``.
+        batched: whether clips are encoded together; ``None`` means on a GPU only, since a CPU gains nothing.
 
     Raises:
         BackboneError: a tensor is missing, unknown, misshapen or not finite.
@@ -35,13 +36,19 @@ class HubertTokenizer:
     kind: ClassVar[str] = "hubert"
 
     def __init__(
-        self, config: HubertConfig, tensors: Mapping[str, NDArray[np.float32]], *, device: str = "cpu"
+        self,
+        config: HubertConfig,
+        tensors: Mapping[str, NDArray[np.float32]],
+        *,
+        device: str = "cpu",
+        batched: bool | None = None,
     ) -> None:
         if wrong := misfits(tensors, config.tensor_shapes()):
             raise BackboneError(f"tokenizer: hubert: {wrong}; import the backbone again")
         self._config = config
         self._tensors = dict(tensors)
         self._device = device
+        self._batched = device != "cpu" if batched is None else batched
 
     @property
     def units(self) -> int:
@@ -89,17 +96,16 @@ class HubertTokenizer:
         if not pieces:
             return []
         encoder, centroids = self._encoder
-        if encoder.device.type == "cpu":
-            # Products of 50 rows, a second of audio, already run at 85 % of the speed of long ones, which is less than
-            # padding costs. Neighbours are of one length where possible, since oneDNN compiles kernels for each.
-            order = sorted(range(len(pieces)), key=lambda index: -len(pieces[index]))
-            found = {index: units_alone(encoder, centroids, pieces[index]) for index in order}
-        else:
+        if self._batched:
             # A batch takes no more memory than the longest piece there may be.
             batches = batches_by_length([len(piece) for piece in pieces], limit=self._config.chunk_samples)
-            found = {}
-            for batch in batches:
-                found |= zip(batch, units_of_batch(encoder, centroids, [pieces[i] for i in batch]), strict=True)
+        else:
+            # On a CPU, products of 50 rows, a second of audio, run at 85 % of the speed of long ones: padding costs
+            # more. Neighbours are of one length where possible, since oneDNN compiles kernels for each.
+            batches = [[index] for index in sorted(range(len(pieces)), key=lambda index: -len(pieces[index]))]
+        found: dict[int, NDArray[np.int64]] = {}
+        for batch in batches:
+            found |= zip(batch, units_of_batch(encoder, centroids, [pieces[i] for i in batch]), strict=True)
         return [found[index] for index in range(len(pieces))]
 
     @cached_property

@@ -47,6 +47,8 @@ def units_of_batch(encoder: HubertEncoder, centroids: Tensor, waves: Sequence[Wa
     Pieces with a frame within ``ROUNDING`` of a tie are encoded again, alone. They and the piece with the most padding,
     which always is, bear witness that rounding is as small as assumed; if it is not, all are encoded alone.
     """
+    if len(waves) == 1:
+        return [units_alone(encoder, centroids, waves[0])]
     batch = encoder.features(waves)
     witnesses = {index for index, features in enumerate(batch) if bool(near_tie(features, centroids).any())}
     witnesses.add(min(range(len(waves)), key=lambda index: len(waves[index])))
@@ -73,7 +75,8 @@ def near_tie(features: Tensor, centroids: Tensor) -> Tensor:
     best = scores.argmin(1)
     gaps = scores - scores.gather(1, best[:, None])
     reach = 2 * ROUNDING * x.norm(dim=1, keepdim=True) * torch.cdist(centroids, centroids)[best]
-    return (gaps <= reach).sum(1) > 1  # The best itself is always within reach.
+    tied: Tensor = (gaps <= reach).sum(1) > 1  # The best itself is always within reach.
+    return tied
 
 
 def moved(features: Tensor, others: Tensor) -> float:
