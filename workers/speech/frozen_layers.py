@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 # Frames that the positional convolution computes at a time on a CPU. oneDNN compiles a kernel for every new shape,
 # which takes longer than using it; of this shape there is only one.

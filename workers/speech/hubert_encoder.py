@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from workers.speech.frozen_layers import PackedPositions, Product, WindowProduct, packs
 from workers.speech.hubert_config import HubertConfig
