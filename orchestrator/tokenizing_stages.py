@@ -22,6 +22,7 @@ from workers.speech.unit_cache import Quarantined, UnitCache
 
 if TYPE_CHECKING:
     import pyarrow
+    import ray
 
 Progress = Callable[[int, int], None]
 
@@ -120,10 +121,13 @@ def tokenize_jobs(
     Raises:
         StorageError: audio or cache cannot be reached.
     """
+    import ray
     from ray.data import ActorPoolStrategy
 
     if not jobs:
         return []
+    # One copy in the object store instead of one in every worker's arguments: HuBERT has 200 MB.
+    tensors = ray.put(tokenizer.tensors())
     rows = [
         {
             "key": job.key,
@@ -138,7 +142,7 @@ def tokenize_jobs(
         _Tokenize,
         fn_constructor_kwargs={
             "config": tokenizer.config(),
-            "tensors": tokenizer.tensors(),
+            "tensors": tensors,
             "cache": cache,
             "threads": max(1, int(cpus)),
             "device": "cuda" if gpus else "cpu",
@@ -164,15 +168,16 @@ class _Tokenize:
         self,
         *,
         config: Mapping[str, Any],
-        tensors: Mapping[str, NDArray[Any]],
+        tensors: ray.ObjectRef[Mapping[str, NDArray[Any]]],
         cache: tuple[str, str],
         threads: int,
         device: str,
     ) -> None:
+        import ray
         import torch
 
         torch.set_num_threads(threads)
-        self._run = TokenizeBatch(build_tokenizer(config, tensors).to(device), UnitCache(*cache))
+        self._run = TokenizeBatch(build_tokenizer(config, ray.get(tensors)).to(device), UnitCache(*cache))
 
     def __call__(self, batch: pyarrow.Table) -> pyarrow.Table:
         jobs = [

@@ -57,7 +57,7 @@ class HubertEncoder:
         Returns:
             For each piece the output of layer ``config.layer``, float32 [frames, dim], on the device.
         """
-        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             lengths = [len(wave) for wave in waves]
             batch = torch.zeros(len(waves), max(lengths))
             for row, wave in zip(batch, waves, strict=True):
