@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numpy.typing import NDArray
 
-from infra.errors import StorageError
+from infra.errors import BackboneError, StorageError
 from orchestrator.ray_data import Row, drain, json_dataset, read_rows, write_rows
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
@@ -23,6 +23,7 @@ from workers.speech.unit_cache import Quarantined, UnitCache
 
 if TYPE_CHECKING:
     import pyarrow
+    import ray
 
 Progress = Callable[[int, int], None]
 
@@ -123,10 +124,13 @@ def tokenize_jobs(
     Raises:
         StorageError: audio or cache cannot be reached.
     """
+    import ray
     from ray.data import ActorPoolStrategy
 
     if not jobs:
         return []
+    # One copy in the object store instead of one in every worker's arguments: HuBERT has 200 MB.
+    tensors = ray.put(tokenizer.tensors())
     rows = [
         {
             "key": job.key,
@@ -141,10 +145,11 @@ def tokenize_jobs(
         _Tokenize,
         fn_constructor_kwargs={
             "config": tokenizer.config(),
-            "tensors": tokenizer.tensors(),
+            "tensors": tensors,
             "cache": cache,
             "f0": f0,
             "threads": max(1, int(cpus)),
+            "device": "cuda" if gpus else "cpu",
         },
         batch_size=None,
         batch_format="pyarrow",
@@ -167,15 +172,18 @@ class _Tokenize:
         self,
         *,
         config: Mapping[str, Any],
-        tensors: Mapping[str, NDArray[Any]],
+        tensors: ray.ObjectRef[Mapping[str, NDArray[Any]]],
         cache: tuple[str, str],
         f0: F0Settings | None,
         threads: int,
+        device: str,
     ) -> None:
+        import ray
         import torch
 
         torch.set_num_threads(threads)
-        self._run = TokenizeBatch(build_tokenizer(config, tensors), UnitCache(*cache, f0), f0)
+        tokenizer = build_tokenizer(config, ray.get(tensors)).to(device)
+        self._run = TokenizeBatch(tokenizer, UnitCache(*cache, f0), f0)
 
     def __call__(self, batch: pyarrow.Table) -> pyarrow.Table:
         jobs = [
@@ -184,7 +192,7 @@ class _Tokenize:
         ]
         try:
             return write_rows([asdict(outcome) for outcome in self._run(jobs)])
-        except StorageError as error:
+        except (StorageError, BackboneError) as error:
             return write_rows([{"error": str(error)}])
 
 

@@ -17,6 +17,7 @@ from infra.errors import AudioError, BackboneError, InvalidInputs, StorageError
 from orchestrator.tokenizing import ClipRequest, TokenizingReport, tokenize
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
+from tests.fixtures.hubert import noise, toy_tokenizer
 from tests.fixtures.shared_data import shared_rows
 from tests.fixtures.tones import babble, write_audio
 from workers.speech.audio import decode
@@ -302,3 +303,18 @@ def test_real_recordings_hold_many_copies(tmp_path: Path) -> None:
     distinct = len({Path(row["path"]).read_bytes() for row in rows})
     assert distinct < len(rows)
     assert (report.computed, len(report.units), report.quarantined) == (distinct, len(rows), {})
+
+
+def test_hubert_units_on_ray_are_those_of_this_process(tmp_path: Path) -> None:
+    tokenizer = toy_tokenizer()
+    waves = [(np.round(noise(samples, seed=samples) * 2**15) / 2**15).astype(np.float32) for samples in (6000, 4000)]
+    clips = [Clip(write_audio(tmp_path / f"{len(wave)}.wav", wave)) for wave in waves]
+    report = tokenize(
+        [(clip, AudioPolicy()) for clip in clips],
+        tokenizer=tokenizer,
+        fingerprint=_FINGERPRINT,
+        cache_root=str(tmp_path / "units"),
+    )
+    assert report.computed == 2
+    for clip, units in zip(clips, tokenizer.encode(waves), strict=True):
+        assert report.units[ClipRequest(clip, AudioPolicy())] == deduplicate(units)
