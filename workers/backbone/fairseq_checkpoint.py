@@ -1,0 +1,103 @@
+"""A fairseq checkpoint: its tensors, and the settings of its model and task, in both of its layouts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from infra.errors import BackboneError
+from workers.backbone.safe_checkpoint import check_tensors, read_torch_file
+from workers.inert import Inert
+
+_DEEPEST = 12
+
+
+@dataclass(frozen=True)
+class FairseqCheckpoint:
+    """What was read.
+
+    Attributes:
+        place: where, for errors.
+        tensors: ``model``, on the CPU, of any dtype; neither names nor shapes are checked.
+        model: settings of the model by name; ``_name`` is the architecture.
+        task: settings of the task by name; with the old layout the same ones.
+    """
+
+    place: str
+    tensors: Mapping[str, Tensor]
+    model: Mapping[str, Any]
+    task: Mapping[str, Any]
+
+    def flag(self, name: str) -> bool:
+        """A yes-or-no setting of the task.
+
+        Raises:
+            BackboneError: it is not there.
+        """
+        return bool(self._setting(self.task, "task", name, bool))
+
+    def count(self, name: str) -> int:
+        """A whole number among the settings of the task.
+
+        Raises:
+            BackboneError: it is not there.
+        """
+        return int(self._setting(self.task, "task", name, int))
+
+    def _setting(self, settings: Mapping[str, Any], section: str, name: str, kind: type) -> Any:
+        value = settings.get(name)
+        if type(value) is not kind:
+            raise BackboneError(
+                f"{self.place}: cfg.{section}.{name} is {_shown(value)} instead of {kind.__name__}; "
+                "name the checkpoint that training wrote, with its settings"
+            )
+        return value
+
+
+def read_checkpoint(uri: str) -> FairseqCheckpoint:
+    """A checkpoint with ``cfg`` (a dictionary or an omegaconf one), or the older ``args`` (a namespace).
+
+    Raises:
+        BackboneError: there is none, it is damaged, or it holds what a checkpoint does not.
+        StorageError: the place cannot be read.
+    """
+    content = read_torch_file(uri)
+    if not isinstance(content, dict) or "model" not in content:
+        raise BackboneError(f"{uri}: no checkpoint of fairseq, which has an entry 'model'; name one that it wrote")
+    tensors = check_tensors(content["model"], f"{uri}: model")
+    cfg = plain(content.get("cfg"))
+    if isinstance(cfg, dict):
+        model, task = (section if isinstance(section := cfg.get(name), dict) else {} for name in ("model", "task"))
+        return FairseqCheckpoint(uri, tensors, model, task)
+    settings = plain(content.get("args"))
+    settings = settings if isinstance(settings, dict) else {}
+    if "arch" in settings:
+        settings["_name"] = settings["arch"]
+    return FairseqCheckpoint(uri, tensors, settings, settings)
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """Dictionaries, lists and values out of what argparse and omegaconf pickle; anything else stays as it is."""
+    if depth > _DEEPEST:
+        return None
+    if isinstance(value, Inert):
+        state = value.state
+        if not isinstance(state, dict):
+            return value
+        # omegaconf keeps the entries of its containers in _content, and values in nodes of their own in _val.
+        for held in ("_content", "_val"):
+            if held in state:
+                return plain(state[held], depth + 1)
+        value = state
+    if isinstance(value, dict):
+        return {key: plain(entry, depth + 1) for key, entry in value.items() if isinstance(key, str)}
+    if isinstance(value, list):
+        return [plain(entry, depth + 1) for entry in value]
+    return value
+
+
+def _shown(value: Any) -> str:
+    return "missing" if value is None else ascii(value)[:40]
