@@ -55,7 +55,7 @@ def _array(value: object, uri: str) -> tuple[float, ...]:
         elif isinstance(value, Tensor):
             value = value.detach().numpy()
         if not isinstance(value, np.ndarray) or value.ndim != 1 or value.dtype.kind != "f":
-            raise ValueError("no row of numbers")  # noqa: TRY301
+            raise ValueError("no row of numbers")
     except ValueError as error:
         raise BackboneError(f"{uri}: the edges of F0 bins are no row of numbers ({error}); {_REMEDY}") from error
     edges = value.astype(np.float64)

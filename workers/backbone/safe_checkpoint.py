@@ -167,4 +167,3 @@ def _local(uri: str) -> Iterator[Path]:
         path = Path(directory) / "file"
         object_storage.download(uri, str(path))
         yield path
-
