@@ -110,7 +110,7 @@ class JobRun:
         for state in self._tasks:
             spec, dataset = state.task.spec, state.task.dataset
             try:
-                state.encoded = encode(spec, dataset, tokenized.units)
+                state.encoded = encode(spec, dataset, tokenized.units, self._plan.backbone.prosody)
             except SpeechPromptError as error:
                 state.fail(str(error))
                 continue

@@ -16,6 +16,7 @@ from task_specs.example import SPLITS, Example, Split
 from task_specs.schema import TaskSpec
 from workers.prompting.examples import SplitExamples, TaskExamples
 from workers.sequences import UnitSequences
+from workers.speech.unit_prosody import ProsodySettings, unit_prosody
 from workers.speech.units import Units
 
 
@@ -35,42 +36,61 @@ class EncodedTask:
     majority: float
 
 
-def encode(spec: TaskSpec, dataset: Dataset, tokenized: Mapping[ClipRequest, Units]) -> EncodedTask:
+def encode(
+    spec: TaskSpec,
+    dataset: Dataset,
+    tokenized: Mapping[ClipRequest, Units],
+    prosody: ProsodySettings | None = None,
+) -> EncodedTask:
     """Encode the examples of a task.
 
     Args:
         spec: the task.
         dataset: its examples.
         tokenized: units of the clips that can be used; those missing are left out and counted.
+        prosody: settings of a multi-stream LM, for which durations and F0 go along; ``None`` for units alone.
 
     Raises:
         DatasetError: a split has no usable example left.
     """
+    usable = [
+        (example, units)
+        for example in dataset.examples
+        if (units := _units(spec, example, tokenized)) is not None and len(units)
+    ]
+    # A speaker's mean is taken over all clips of the speaker, whatever their split: it knows nothing of labels.
+    heard = None
+    if prosody is not None:
+        heard = unit_prosody([units for _, units in usable], [example.speaker for example, _ in usable], prosody)
     splits: dict[Split, SplitExamples] = {}
     for split in SPLITS:
-        units, labels = [], []
-        for example in dataset.split(split):
-            found = _units(spec, example, tokenized)
-            if found is not None and len(found):
-                units.append(found)
-                labels.append(example.labels)
-        if not units:
+        places = [place for place, (example, _) in enumerate(usable) if example.split == split]
+        if not places:
             raise DatasetError(
                 f"{spec.name}: none of the {dataset.counts[split]} clips of split {split} can be used; "
                 "see the quarantine report, and the task's audio policy"
             )
-        splits[split] = SplitExamples(UnitSequences.of(units), _class_numbers(labels, dataset.labels))
-    kept = sum(len(part) for part in splits.values())
-    return EncodedTask(TaskExamples(splits), len(dataset.examples) - kept, _majority(splits))
+        splits[split] = SplitExamples(
+            UnitSequences.of(
+                (usable[place][1].units for place in places), heard and [heard[place] for place in places]
+            ),
+            _class_numbers([usable[place][0].labels for place in places], dataset.labels),
+        )
+    return EncodedTask(TaskExamples(splits), len(dataset.examples) - len(usable), _majority(splits))
 
 
-def _units(
-    spec: TaskSpec, example: Example, tokenized: Mapping[ClipRequest, Units]
-) -> NDArray[np.int16] | tuple[int, ...] | None:
-    if example.clip is None:
-        return example.units
-    found = tokenized.get(ClipRequest(example.clip, spec.audio))
-    return None if found is None else found.units
+def _units(spec: TaskSpec, example: Example, tokenized: Mapping[ClipRequest, Units]) -> Units | None:
+    if example.clip is not None:
+        return tokenized.get(ClipRequest(example.clip, spec.audio))
+    return given_units(example)
+
+
+def given_units(example: Example) -> Units | None:
+    """Units that came with the data; where nothing says how long they last, each counts as one frame."""
+    if example.units is None:
+        return None
+    durations = example.durations or (1,) * len(example.units)
+    return Units(np.array(example.units, dtype=np.int16), np.array(durations, dtype=np.int32))
 
 
 def _class_numbers(labels: list[tuple[str, ...]], classes: tuple[tuple[str, ...], ...]) -> NDArray[np.int64]:

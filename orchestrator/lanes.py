@@ -68,7 +68,7 @@ def _params(
     precision: Precision,
     encoded: EncodedTask,
 ) -> dict[str, str]:
-    """The columns of MLflow's compare view."""
+    """The columns of MLflow's compare view, which opens on the first three that differ: classes, family, language."""
     recipe = lane.recipe
     values = {
         "task": spec.name,
@@ -91,6 +91,6 @@ def _params(
         "backbone": backbone.name,
         "backbone_fingerprint": backbone.fingerprints.unit_lm[:12],
         "tokenizer_fingerprint": backbone.fingerprints.tokenizer[:12],
-        "data_digest": lane.examples_digest[:12],
+        "units_digest": lane.examples_digest[:12],
     }
     return {name: str(value) for name, value in values.items()}

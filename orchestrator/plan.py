@@ -13,7 +13,8 @@ from task_specs.dataset import Dataset, read_dataset
 from task_specs.problems import shown
 from task_specs.schema import TaskSpec, load_task_specs
 from workers.backbone.directory import BackboneDescription, read_description
-from workers.prompting.prompt import PromptShape
+from workers.backbone.lm_kinds import parameter_count
+from workers.prompting.prompt import PromptShape, read_outputs
 
 BYTES_PER_NUMBER = 4
 
@@ -31,7 +32,7 @@ class PlannedTask:
             layers=backbone.unit_lm.layers,
             length=self.spec.recipe.prompt_length,
             dim=backbone.unit_lm.dim,
-            vocabulary=backbone.unit_lm.vocabulary,
+            vocabulary=read_outputs(backbone.unit_lm, self.spec.recipe),
             classes=tuple(len(labels) for labels in self.dataset.labels),
             linear=self.spec.recipe.verbalizer == "linear",
         )
@@ -54,9 +55,21 @@ class Plan:
     @property
     def lm_bytes(self) -> int:
         """Bytes of the frozen LM."""
-        lm = self.backbone.unit_lm
-        layer = 4 * (lm.dim**2 + lm.dim) + 2 * lm.dim * lm.ffn_dim + lm.ffn_dim + lm.dim + 4 * lm.dim
-        return BYTES_PER_NUMBER * (lm.layers * layer + lm.vocabulary * lm.dim + 2 * lm.dim)
+        return BYTES_PER_NUMBER * parameter_count(self.backbone.unit_lm)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know, though nothing is wrong."""
+        if self.backbone.prosody is None:
+            return []
+        untimed = [task.spec.name for task in self.tasks if task.dataset.untimed]
+        unvoiced = [task.spec.name for task in self.tasks if not task.dataset.audio]
+        notes = []
+        if untimed:
+            notes.append(f"{', '.join(untimed)}: units without durations, so this pgslm hears each for one frame")
+        if unvoiced:
+            notes.append(f"{', '.join(unvoiced)}: units without recordings, so this pgslm hears no pitch")
+        return notes
 
 
 def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:

@@ -45,7 +45,7 @@ def show_plan(plan: Plan, console: Console) -> None:
     }
     for name, value in (
         ("recipe", "; ".join(sorted(recipes))),
-        ("backbone", f"{plan.backbone.name}: gslm {lm.layers} x {lm.dim}, {plan.lm_bytes / MIB:.0f} MiB shared"),
+        ("backbone", f"{plan.backbone.name}: {lm.kind} {lm.layers} x {lm.dim}, {plan.lm_bytes / MIB:.0f} MiB shared"),
         ("gangs", f"{sum(lanes)} lanes in {gangs} gangs of at most {together} lanes"),
         ("actors", resources),
         ("bundles", job.bundles),
@@ -53,3 +53,5 @@ def show_plan(plan: Plan, console: Console) -> None:
         ("units", job.units),
     ):
         console.print(f"{name:>9}  {value}", markup=False, highlight=False, soft_wrap=True)
+    for note in plan.notes:
+        console.print(f"     note  {note}", markup=False, highlight=False, soft_wrap=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -15,6 +15,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from workers.speech.f0 import F0Settings
 
 from infra import object_storage
 from infra.errors import InvalidInputs, Problem
@@ -28,6 +29,7 @@ from task_specs.yaml_file import read_yaml
 from workers.backbone.pretrain import PretrainSettings
 from workers.speech.external import ExternalConfig
 from workers.speech.mfcc_features import MfccConfig
+from workers.speech.unit_prosody import ProsodySettings
 
 
 class UnitLMSection(BaseModel):
@@ -48,22 +50,48 @@ class UnitLMSection(BaseModel):
         return self
 
 
+class MultistreamSection(UnitLMSection):
+    """A unit LM that also reads and predicts each unit's duration and F0."""
+
+    kind: Literal["pgslm"] = "pgslm"  # type: ignore[assignment]  # the key of the two kinds
+    streams: Literal["discrete", "continuous"] = "discrete"
+    """Durations and F0 as classes, or as numbers."""
+    duration_cap: int = Field(20, ge=1, le=10_000)
+    """Longest duration in frames that discrete streams tell apart."""
+    f0_bins: int = Field(32, ge=2, le=1024)
+    """Bins of discrete F0, equally full on the training rows."""
+    ignore_duration: bool = False
+    ignore_f0: bool = False
+    prosody: ProsodySettings = Field(default_factory=lambda: ProsodySettings(f0_mean="utterance"))
+    """How F0 is tracked and normalised; by utterance unless you say otherwise, as a service knows no speakers."""
+
+
+UNIT_LM_SECTIONS: Final[dict[str, type[UnitLMSection]]] = {"gslm": UnitLMSection, "pgslm": MultistreamSection}
+
 TOKENIZER_SETTINGS: Final[dict[str, type[MfccConfig | ExternalConfig]]] = {
     "mfcc": MfccConfig,
     "external": ExternalConfig,
 }
 
 
-def _tokenizer(value: Any) -> Any:
-    """The settings of the kind of tokenizer that a section names."""
-    if isinstance(value, MfccConfig | ExternalConfig):
+def _of_kind(value: Any, kinds: Mapping[str, type[BaseModel]], default: str) -> Any:
+    """The settings of the kind that a section names."""
+    if isinstance(value, tuple(kinds.values())):
         return value
     if not isinstance(value, dict):
         raise fault(f"must be a mapping, not {described(value)}", "write kind: and its settings")
-    kind = value.get("kind", "mfcc")
-    if not isinstance(kind, str) or kind not in TOKENIZER_SETTINGS:
-        raise fault(f"there is no kind {described(kind)}", suggestion(str(kind), list(TOKENIZER_SETTINGS)))
-    return TOKENIZER_SETTINGS[kind].model_validate(value)
+    kind = value.get("kind", default)
+    if not isinstance(kind, str) or kind not in kinds:
+        raise fault(f"there is no kind {described(kind)}", suggestion(str(kind), list(kinds)))
+    return kinds[kind].model_validate(value)
+
+
+def _tokenizer(value: Any) -> Any:
+    return _of_kind(value, TOKENIZER_SETTINGS, "mfcc")
+
+
+def _unit_lm(value: Any) -> Any:
+    return _of_kind(value, UNIT_LM_SECTIONS, "gslm")
 
 
 class PretrainFile(FileModel):
@@ -78,7 +106,8 @@ class PretrainFile(FileModel):
     the perplexity."""
     tokenizer: Annotated[MfccConfig | ExternalConfig, PlainValidator(_tokenizer)] = Field(default_factory=MfccConfig)
     """How audio becomes units: ``kind`` and the settings of that kind."""
-    unit_lm: UnitLMSection = Field(default_factory=UnitLMSection)
+    unit_lm: Annotated[UnitLMSection, PlainValidator(_unit_lm)] = Field(default_factory=UnitLMSection)
+    """Its sizes, and ``kind``: ``gslm``, or ``pgslm`` with durations and F0."""
     training: PretrainSettings = Field(default_factory=PretrainSettings)
     licence: str = Field("", max_length=2000)
     """Recorded in the backbone."""
@@ -121,12 +150,12 @@ def load_pretrain_file(path: str, overrides: Sequence[str] = ()) -> PretrainFile
             values[field] = "http://unset" if field == "tracking" else uri
             problems.append(Problem(uri, field, "has no default for a file in S3", f"add '{field}:'"))
     context = {"base": object_storage.parent(uri), "source": uri}
-    section = values.get("tokenizer")
-    kind = section.get("kind", "mfcc") if isinstance(section, dict) else "mfcc"
     models: Models = {
         (): PretrainFile,
-        ("tokenizer",): TOKENIZER_SETTINGS.get(str(kind), MfccConfig),
-        ("unit_lm",): UnitLMSection,
+        ("tokenizer",): TOKENIZER_SETTINGS.get(_kind(values.get("tokenizer")), MfccConfig),
+        ("unit_lm",): UNIT_LM_SECTIONS.get(_kind(values.get("unit_lm")), UnitLMSection),
+        ("unit_lm", "prosody"): ProsodySettings,
+        ("unit_lm", "prosody", "tracker"): F0Settings,
         ("training",): PretrainSettings,
         ("resources",): Resources,
     }
@@ -138,3 +167,7 @@ def load_pretrain_file(path: str, overrides: Sequence[str] = ()) -> PretrainFile
     if problems:
         raise InvalidInputs(problems)
     return pretrain_file
+
+
+def _kind(section: Any) -> str:
+    return str(section.get("kind")) if isinstance(section, dict) else ""

@@ -15,23 +15,24 @@ from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig,
 from ray.train.torch import TorchTrainer
 from ray.util.queue import Empty, Queue
 from safetensors.numpy import load_file
+from workers.speech.prosody import bin_edges
 
 from infra import object_storage
 from infra.errors import BackboneError, InvalidInputs, Problem, TuningError
 from infra.tracking import check
 from orchestrator.cluster import actor_size
 from orchestrator.feature_sampling import sample_features
-from orchestrator.pretrain_file import PretrainFile
+from orchestrator.pretrain_file import MultistreamSection, PretrainFile
+from orchestrator.pretraining_units import unit_sequences
 from orchestrator.progress import ProgressView, Stage
 from orchestrator.spool import spool_directory
-from orchestrator.tokenizing import ClipRequest, tokenize
 from task_specs.dataset import Dataset, read_dataset
-from task_specs.example import Split
 from task_specs.problems import shown
 from task_specs.schema import TaskSpec, load_task_specs
 from workers.backbone.directory import BACKBONE_FILE, Backbone, write_backbone
 from workers.backbone.fingerprint import canonical_json, fingerprint
-from workers.backbone.pretrain_loop import LM_FILE, PretrainOrder, pretrain_rank, write_sequences
+from workers.backbone.multistream_config import MultistreamConfig
+from workers.backbone.pretrain_loop import LM_FILE, PretrainOrder, pretrain_rank, split_arrays, write_sequences
 from workers.backbone.unit_lm import UnitLMConfig
 from workers.sequences import UnitSequences
 from workers.speech.external import ExternalConfig, ExternalTokenizer
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 SPECIAL_TOKENS = 4
-"""``<s> <pad> </s> <unk>`` come before the units, as in fairseq's dictionaries."""
+"""``<s> <pad> </s> <unk>``; before the units, as in fairseq's dictionaries, or after them in a pgslm."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def pretrain_backbone(described: PretrainFile, view: ProgressView) -> Pretrained
     check(described.tracking)
     tasks = _read_tasks(described)
     tokenizer = _make_tokenizer(described, tasks, view)
-    sequences = _unit_sequences(described, tasks, tokenizer, view)
+    sequences = unit_sequences(described, tasks, tokenizer, view)
     order, name = _order(described, tokenizer, sequences)
     tensors, figures = _train(described, order, name, view)
     backbone = Backbone(
@@ -122,47 +123,35 @@ def _fit(features: NDArray[np.float32], config: MfccConfig, seed: int) -> MfccTo
     return fit_from_features(features, config, seed=seed)
 
 
-def _unit_sequences(
-    described: PretrainFile,
-    tasks: Sequence[tuple[TaskSpec, Dataset]],
-    tokenizer: Tokenizer,
-    view: ProgressView,
-) -> dict[str, UnitSequences]:
-    """Units of the training rows and of the validation rows of all tasks; a clip that several tasks share is
-    taken once, and none that is a training clip is used for validation."""
-    requests: dict[Split, dict[ClipRequest, None]] = {"train": {}, "valid": {}}
-    given: dict[Split, list[tuple[int, ...]]] = {"train": [], "valid": []}
-    for split in requests:
-        for spec, dataset in tasks:
-            for example in dataset.split(split):
-                if example.clip is not None:
-                    requests[split][ClipRequest(example.clip, spec.audio)] = None
-                elif example.units:
-                    given[split].append(example.units)
-    wanted = [request for part in requests.values() for request in part]
-    units = {}
-    if wanted:
-        with view.stage("tokenizing") as stage:
-            units = tokenize(
-                wanted,
-                tokenizer=tokenizer,
-                fingerprint=fingerprint(tokenizer.config(), tokenizer.tensors()),
-                cache_root=described.units,
-                progress=stage.update,
-            ).units
-    seen = {request.clip for request in requests["train"]}
-    sequences: dict[str, UnitSequences] = {}
-    for split, part in requests.items():
-        chosen = dict.fromkeys(request.clip for request in part if split == "train" or request.clip not in seen)
-        by_clip = {request.clip: units[request].units for request in part if request in units}
-        found = [by_clip[clip] for clip in chosen if clip in by_clip and len(by_clip[clip])]
-        sequences[split] = UnitSequences.of([*found, *given[split]])
-    for name, held in sequences.items():
-        if not len(held):
-            raise InvalidInputs(
-                [Problem(shown(described.source), "tasks", f"give no usable {name} rows", "name tasks that have some")]
-            )
-    return sequences
+def _lm_config(described: PretrainFile, units: int, train: UnitSequences) -> tuple[UnitLMConfig, tuple[int, ...]]:
+    """The LM's configuration, and the token of each unit.
+
+    Raises:
+        BackboneError: the training rows have too few voiced units for the bins of F0.
+    """
+    section, vocabulary = described.unit_lm, units + SPECIAL_TOKENS
+    sizes = section.model_dump(include={"layers", "dim", "heads", "ffn_dim"})
+    if not isinstance(section, MultistreamSection):
+        return UnitLMConfig(**sizes, vocabulary=vocabulary), tuple(range(SPECIAL_TOKENS, vocabulary))
+    edges: tuple[float, ...] = ()
+    if section.streams == "discrete":
+        assert train.prosody is not None  # noqa: S101
+        edges = tuple(bin_edges(train.prosody.f0, bins=section.f0_bins).tolist())
+    # As in the published pGSLM, the special tokens follow the units: begin, pad, end, unknown.
+    config = MultistreamConfig(
+        **sizes,
+        vocabulary=vocabulary,
+        bos=units,
+        pad=units + 1,
+        eos=units + 2,
+        streams=section.streams,
+        duration_cap=section.duration_cap,
+        f0_edges=edges,
+        ignore_duration=section.ignore_duration,
+        ignore_f0=section.ignore_f0,
+        prosody=section.prosody,
+    )
+    return config, tuple(range(units))
 
 
 def _order(
@@ -170,21 +159,24 @@ def _order(
 ) -> tuple[PretrainOrder, str]:
     """What the ranks are told, and the name under which an interrupted training is found again."""
     root = object_storage.join(described.storage, described.name)
-    arrays = {f"{split}.{part}": array for split, held in sequences.items() for part, array in vars(held).items()}
-    digest = fingerprint({}, arrays)
+    digest = fingerprint({}, split_arrays(sequences))
     place = object_storage.join(root, "units", f"{digest}.safetensors")
     write_sequences(place, sequences)
-    config = UnitLMConfig(**described.unit_lm.model_dump(exclude={"kind"}), vocabulary=SPECIAL_TOKENS + tokenizer.units)
-    content = {**described.unit_lm.model_dump(), **described.training.model_dump(), "units": digest}
+    config, unit_tokens = _lm_config(described, tokenizer.units, sequences["train"])
+    content = {
+        "unit_lm": described.unit_lm.model_dump(mode="json"),
+        "training": described.training.model_dump(mode="json"),
+        "units": digest,
+    }
     name = f"pretrain-{hashlib.sha256(canonical_json(content)).hexdigest()[:16]}"
     size = actor_size(described.resources)
     order = PretrainOrder(
         config=config,
         settings=described.training,
-        unit_tokens=tuple(range(SPECIAL_TOKENS, SPECIAL_TOKENS + tokenizer.units)),
+        unit_tokens=unit_tokens,
         units=place,
         experiment=f"{described.name}-pretraining",
-        run_name=f"{config.layers}x{config.dim} s{described.training.seed}",
+        run_name=f"{config.kind} {config.layers}x{config.dim} s{described.training.seed}",
         key=f"{described.name}/{name}",
         tracking=described.tracking,
         spool=spool_directory(root, described.name),

@@ -40,6 +40,11 @@ class Dataset:
         return any(example.clip is not None for example in self.examples)
 
     @cached_property
+    def untimed(self) -> bool:
+        """Whether examples are units of which nothing says how long they last."""
+        return any(example.units is not None and example.durations is None for example in self.examples)
+
+    @cached_property
     def highest_unit(self) -> int | None:
         """The highest unit number that occurs; ``None`` for recordings."""
         return max((max(example.units) for example in self.examples if example.units), default=None)

@@ -48,6 +48,11 @@ class Recipe(BaseModel):
     """``linear``: trained; ``frequency`` and ``random``: one fixed unit a class."""
     verbalizer_init: Literal["zero", "uniform"] = "zero"
     """``uniform``: U(-1/sqrt(vocabulary), 1/sqrt(vocabulary)), as the reference."""
+    channels: Literal["units", "all"] = "units"
+    """Scores of a multi-stream LM that the verbalizer reads: those of the units, or of duration and F0 too."""
+    separator_prosody: Literal["last", "none"] = "last"
+    """With a multi-stream LM: whether the first separator takes the duration and F0 of the last unit, which are due
+    at its place, or none."""
 
     steps: int = Field(2000, ge=1)
     """Optimizer steps at most."""

@@ -23,7 +23,7 @@ from infra.errors import DatasetError
 from infra.tracking import RunLog, Tracking
 from task_specs.example import SPLITS
 from workers.backbone.sharing import SharedLM
-from workers.lane_log import log_evaluation, log_outcome
+from workers.lane_log import log_begin, log_evaluation, log_outcome
 from workers.precision import Precision
 from workers.prompting.examples import TaskExamples
 from workers.prompting.gang import Evaluation, Gang
@@ -164,7 +164,7 @@ class GangTrainable(tune.Trainable):
 
     def _open_run(self, order: LaneOrder, lane: Lane) -> RunLog:
         assert self._tracking is not None  # noqa: S101
-        return self._tracking.run(
+        log = self._tracking.run(
             self._order.experiment,
             order.run_name,
             key=order.key,
@@ -172,6 +172,8 @@ class GangTrainable(tune.Trainable):
             params={**order.params, "trainable_parameters": lane.shape.size},
             tags={"task": order.spec.task, "seed": order.spec.seed},
         )
+        log_begin(log, lane)
+        return log
 
     def _finish(self) -> None:
         # Nothing tuned with weights that were tampered with leaves this worker.

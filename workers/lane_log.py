@@ -1,10 +1,12 @@
 """What MLflow hears of a lane. Names are stable: they are the columns of the compare view.
 
 ``test/...`` and ``valid/...`` are the figures of the kept prompt; ``tuning/...`` are curves by optimizer step and
-what they cost. The compare view begins with the metric that comes first in the alphabet, which is ``test/accuracy``.
+what they cost.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -17,6 +19,14 @@ from workers.prompting.outcome import LaneOutcome
 
 LOSS_POINTS = 10
 """Points of the training loss between two evaluations."""
+
+
+def log_begin(log: RunLog, lane: Lane) -> None:
+    """The figure that matters most, which is not a number yet.
+
+    MLflow keeps metrics in the order in which a run first logged them, and its compare view opens on the first one.
+    """
+    log.point(0, {f"test/{lane.spec.metric}": math.nan})
 
 
 def log_evaluation(log: RunLog, evaluation: Evaluation) -> None:

@@ -29,6 +29,7 @@ from workers.bundle.manifest import (
 )
 from workers.bundle.publish import Published, publish
 from workers.prompting.outcome import LaneOutcome, read_outcome, read_outcome_tensors
+from workers.prompting.prompt import read_outputs
 
 
 class PublishOrder(BaseModel):
@@ -104,7 +105,7 @@ def _manifest(
             length=length,
             layers=layers,
             dim=dim,
-            vocabulary=shared.config.vocabulary,
+            vocabulary=read_outputs(shared.config, best.spec.recipe),
             verbalizer=best.spec.recipe.verbalizer,
             special_rows=best.special_rows,
             verbalizer_units=mapped and tuple(tuple(shared.unit_tokens[unit] for unit in slot) for slot in mapped),

@@ -1,12 +1,15 @@
-"""Many unit sequences of different lengths in one flat array."""
+"""Many unit sequences of different lengths in one flat array, with or without their prosody."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from workers.speech.unit_prosody import UnitProsody
 
 
 @dataclass(frozen=True)
@@ -16,14 +19,24 @@ class UnitSequences:
     Attributes:
         flat: unit numbers of all sequences, int16 [sum of lengths].
         offsets: where each begins, and the end of the last, int64 [sequences + 1].
+        prosody: of all units, in the same order; ``None`` where no LM reads it.
     """
 
     flat: NDArray[np.int16]
     offsets: NDArray[np.int64]
+    prosody: UnitProsody | None = None
 
     @classmethod
-    def of(cls, sequences: Iterable[Sequence[int] | NDArray[np.integer]]) -> UnitSequences:
+    def of(
+        cls,
+        sequences: Iterable[Sequence[int] | NDArray[np.integer]],
+        prosody: Sequence[UnitProsody] | None = None,
+    ) -> UnitSequences:
         """Lay sequences end to end.
+
+        Args:
+            sequences: units of each.
+            prosody: of each, as long as its units.
 
         Raises:
             OverflowError: a unit is no int16 number.
@@ -31,7 +44,8 @@ class UnitSequences:
         arrays = [_as_int16(sequence) for sequence in sequences]
         offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
         np.cumsum([len(array) for array in arrays], out=offsets[1:])
-        return cls(np.concatenate(arrays) if arrays else np.zeros(0, np.int16), offsets)
+        flat = np.concatenate(arrays) if arrays else np.zeros(0, np.int16)
+        return cls(flat, offsets, None if prosody is None else UnitProsody.concatenate(prosody))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -39,9 +53,31 @@ class UnitSequences:
     def __getitem__(self, index: int) -> NDArray[np.int16]:
         return self.flat[self.offsets[index] : self.offsets[index + 1]]
 
+    def prosody_of(self, index: int) -> UnitProsody | None:
+        """The prosody of one sequence's units."""
+        if self.prosody is None:
+            return None
+        return self.prosody.part(int(self.offsets[index]), int(self.offsets[index + 1]))
+
     def take(self, indices: NDArray[np.int64]) -> UnitSequences:
         """Some of the sequences, in the order given, int64 [chosen]."""
-        return UnitSequences.of(self[int(index)] for index in indices)
+        chosen = [int(index) for index in indices]
+        prosody = [part for index in chosen if (part := self.prosody_of(index)) is not None]
+        return UnitSequences.of((self[index] for index in chosen), prosody if self.prosody is not None else None)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything by name, as it is stored and digested: ``units``, ``offsets``, and ``durations`` and ``f0`` of
+        units with prosody."""
+        arrays: dict[str, NDArray[Any]] = {"units": self.flat, "offsets": self.offsets}
+        if self.prosody is not None:
+            arrays |= {"durations": self.prosody.durations, "f0": self.prosody.f0}
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> UnitSequences:
+        """Inverse of ``arrays``."""
+        prosody = UnitProsody(arrays["durations"], arrays["f0"]) if "durations" in arrays else None
+        return cls(arrays["units"], arrays["offsets"], prosody)
 
     @property
     def lengths(self) -> NDArray[np.int64]:

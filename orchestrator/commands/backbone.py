@@ -45,7 +45,7 @@ def inspect(uri: str, as_json: bool) -> None:
     found = read_backbone(object_storage.resolve(uri, str(Path.cwd())))
     rows = {
         "name": found.name,
-        "unit_lm": "gslm",
+        "unit_lm": found.config.kind,
         "layers": found.config.layers,
         "dim": found.config.dim,
         "heads": found.config.heads,

@@ -105,5 +105,5 @@ def test_the_columns_of_the_compare_view_are_stable(spec: TaskSpec, backbone: Ba
         "backbone": "tiny",
         "backbone_fingerprint": backbone.fingerprints.unit_lm[:12],
         "tokenizer_fingerprint": backbone.fingerprints.tokenizer[:12],
-        "data_digest": order.spec.examples_digest[:12],
+        "units_digest": order.spec.examples_digest[:12],
     }

@@ -120,7 +120,7 @@ def test_every_wrong_tensor_is_named(backbone_dir: Path, tamper: Callable[[Tenso
     [
         ("format_version", 2, "format_version"),
         ("format_version", "1", "format_version"),
-        ("unit_lm.kind", "pgslm", "unit_lm.kind"),
+        ("unit_lm.kind", "mslm", "unit_lm"),
         ("unit_lm.layers", 0, "unit_lm.layers"),
         ("unit_lm.layers", "2", "unit_lm.layers"),
         ("unit_lm.layers", 2.0, "unit_lm.layers"),
@@ -128,7 +128,7 @@ def test_every_wrong_tensor_is_named(backbone_dir: Path, tamper: Callable[[Tenso
         ("unit_lm.dim", 18, "dim 18 is not a multiple"),
         ("unit_lm.heads", 4, "unit_lm has fingerprint"),
         ("unit_lm.eos", 0, "unit_lm has fingerprint"),
-        ("unit_lm.eos", 999, "token 999 is outside the vocabulary"),
+        ("unit_lm.eos", 999, "a special token is outside the vocabulary"),
         ("unit_lm.dropout", 0.1, "unit_lm.dropout"),
         ("unit_tokens", list(range(20)), "unit_lm has fingerprint"),
         ("unit_tokens", [4, 5], "unit_tokens: 2 for a tokenizer of 20 units"),

@@ -113,7 +113,7 @@ def test_what_follows_the_separators_changes_nothing_before_it() -> None:
 
 def test_rows_are_laid_out_as_documented() -> None:
     groups = [PromptRows([np.array([5, 6])], 1), PromptRows([np.array([7]), np.array([8, 9])], 2, np.array([4, 5]))]
-    rows = assemble(groups, eos=2)
+    rows = assemble(groups, start=2)
     assert rows.row_prompt.tolist() == [0, 1, 1]
     assert rows.rows_of == [slice(0, 1), slice(1, 3)]
     assert rows.packing.longest == 6

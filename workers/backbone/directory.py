@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -23,27 +23,14 @@ from safetensors.numpy import load, save
 from infra import object_storage, strict_json
 from infra.errors import BackboneError, ObjectNotFound
 from workers.backbone.fingerprint import fingerprint
-from workers.backbone.unit_lm import UnitLM, UnitLMConfig
+from workers.backbone.lm_kinds import LM_KINDS, LMConfig, build_lm
+from workers.backbone.multistream_config import MultistreamConfig
+from workers.backbone.unit_lm import UnitLMConfig
 from workers.speech.tokenizer import Tokenizer, build_tokenizer
+from workers.speech.unit_prosody import ProsodySettings
 
 FORMAT_VERSION = 1
 BACKBONE_FILE, LM_FILE, TOKENIZER_FILE = "backbone.json", "lm.safetensors", "tokenizer.safetensors"
-
-
-class LMSection(BaseModel):
-    """The unit LM's kind, sizes and special ids."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    kind: Literal["gslm"] = "gslm"
-    layers: int = Field(ge=1, le=1000)
-    dim: int = Field(ge=2, le=65536)
-    heads: int = Field(ge=1, le=1024)
-    ffn_dim: int = Field(ge=1, le=1 << 20)
-    vocabulary: int = Field(ge=5, le=1 << 20)
-    bos: int = Field(ge=0)
-    pad: int = Field(ge=0)
-    eos: int = Field(ge=0)
 
 
 class Fingerprints(BaseModel):
@@ -63,19 +50,15 @@ class BackboneDescription(BaseModel):
     format_version: Literal[1]
     name: str = Field(max_length=200)
     licence: str = Field(max_length=2000)
-    unit_lm: LMSection
+    unit_lm: LMConfig
     unit_tokens: list[int] = Field(min_length=1, max_length=1 << 20)
     tokenizer: dict[str, Any]
     fingerprints: Fingerprints
 
     @property
-    def config(self) -> UnitLMConfig:
-        """Sizes and special ids of the unit LM.
-
-        Raises:
-            ValueError: they do not fit together.
-        """
-        return UnitLMConfig(**self.unit_lm.model_dump(exclude={"kind"}))
+    def prosody(self) -> ProsodySettings | None:
+        """How the F0 that the LM reads is made; ``None`` for an LM of units alone."""
+        return self.unit_lm.prosody if isinstance(self.unit_lm, MultistreamConfig) else None
 
 
 @dataclass(frozen=True)
@@ -84,8 +67,8 @@ class Backbone:
 
     Attributes:
         name: how people call it.
-        config: sizes and special ids of the unit LM.
-        lm_tensors: its weights by ``UnitLM``'s names, float32.
+        config: kind, sizes and special ids of the unit LM.
+        lm_tensors: its weights by the module's names, float32.
         unit_tokens: token id of each unit; a dictionary may have any order.
         tokenizer: audio to units.
         licence: under which the weights may be used, if known.
@@ -113,7 +96,7 @@ def lm_fingerprint(
     config: UnitLMConfig, unit_tokens: tuple[int, ...], tensors: Mapping[str, NDArray[np.float32]]
 ) -> str:
     """SHA-256 of a unit LM: its sizes, special ids, dictionary and weights."""
-    return fingerprint({**_lm_section(config), "unit_tokens": list(unit_tokens)}, tensors)
+    return fingerprint({**config.model_dump(mode="json"), "unit_tokens": list(unit_tokens)}, tensors)
 
 
 def check_lm_tensors(config: UnitLMConfig, tensors: Mapping[str, NDArray[Any]], where: str) -> None:
@@ -123,7 +106,7 @@ def check_lm_tensors(config: UnitLMConfig, tensors: Mapping[str, NDArray[Any]], 
         BackboneError: names what is missing, extra or misshapen.
     """
     with torch.device("meta"):
-        expected = {name: tuple(tensor.shape) for name, tensor in UnitLM(config).state_dict().items()}
+        expected = {name: tuple(tensor.shape) for name, tensor in build_lm(config).state_dict().items()}
     wrong = [f"{name} is missing" for name in sorted(expected.keys() - tensors.keys())]
     wrong += [f"{name} is not part of this LM" for name in sorted(tensors.keys() - expected.keys())]
     for name in sorted(expected.keys() & tensors.keys()):
@@ -148,7 +131,7 @@ def write_backbone(backbone: Backbone, uri: str) -> None:
         "format_version": FORMAT_VERSION,
         "name": backbone.name,
         "licence": backbone.licence,
-        "unit_lm": _lm_section(backbone.config),
+        "unit_lm": backbone.config.model_dump(mode="json"),
         "unit_tokens": list(backbone.unit_tokens),
         "tokenizer": backbone.tokenizer.config(),
         "fingerprints": {"unit_lm": backbone.lm_fingerprint, "tokenizer": backbone.tokenizer_fingerprint},
@@ -173,7 +156,7 @@ def read_backbone(uri: str) -> Backbone:
         StorageError: the place cannot be read.
     """
     described = read_description(uri)
-    config = described.config
+    config = described.unit_lm
     lm_tensors = _read_tensors(uri, LM_FILE)
     check_lm_tensors(config, lm_tensors, f"{uri}/{LM_FILE}")
     backbone = Backbone(
@@ -222,15 +205,15 @@ def read_description(uri: str) -> BackboneDescription:
         ) from error
     try:
         described = BackboneDescription.model_validate(strict_json.loads(text))
-        config = described.config
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
+        # Below a section of several kinds, pydantic names the kind as well.
+        field = ".".join(str(part) for part in first["loc"] if part not in LM_KINDS)
         raise BackboneError(f"{place}: {field or 'file'}: {first['msg']}; import or pretrain it again") from error
     except ValueError as error:
         raise BackboneError(f"{place}: file: {error}; import or pretrain it again") from error
-    for token in (*described.unit_tokens, config.bos, config.pad, config.eos):
-        if not 0 <= token < config.vocabulary:
+    for token in described.unit_tokens:
+        if not 0 <= token < described.unit_lm.vocabulary:
             raise BackboneError(f"{place}: token {token} is outside the vocabulary; import or pretrain it again")
     return described
 
@@ -244,10 +227,6 @@ def _check_fingerprint(
             f"{uri}: {part} has fingerprint {found[:12]} but {BACKBONE_FILE} states {stated[:12]}; "
             "the files were altered or mixed, fetch the backbone again"
         )
-
-
-def _lm_section(config: UnitLMConfig) -> dict[str, Any]:
-    return {"kind": "gslm", **asdict(config)}
 
 
 def _read_tensors(uri: str, name: str) -> dict[str, NDArray[Any]]:

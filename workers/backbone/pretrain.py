@@ -1,4 +1,4 @@
-"""Pretraining of a unit LM on unlabelled units: next-unit prediction over packed batches, data-parallel.
+"""Pretraining of a unit LM on unlabelled units, over packed batches, data-parallel.
 
 Every rank draws the same global batch from the seed and works on its own rows; the gradient is the mean over all
 tokens of the global batch, so the result does not depend on the number of ranks beyond rounding.
@@ -14,10 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch import Tensor
 
-from workers.backbone.packing import Packing
+from workers.backbone.objective import Objective, PretrainBatch, pretrain_batch, row_tokens
 from workers.backbone.unit_lm import UnitLM
 from workers.precision import Precision, autocast
 from workers.sequences import UnitSequences
@@ -39,6 +38,9 @@ class PretrainSettings(BaseModel):
     weight_decay: float = Field(0.01, ge=0)
     clip_norm: float = Field(1.0, gt=0)
     dropout: float = Field(0.1, ge=0, lt=1)
+    duration_weight: float = Field(0.5, ge=0)
+    """Of the duration loss of a pgslm, beside the 1 of the units."""
+    f0_weight: float = Field(0.5, ge=0)
     precision: Precision = "auto"
     evaluate_every: int = Field(250, ge=1)
     seed: int = Field(0, ge=0)
@@ -53,30 +55,17 @@ class PretrainSettings(BaseModel):
         return self.learning_rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
 
-class NextUnit(nn.Module):
-    """The training objective as one module, so that data-parallel wrappers see a single forward pass."""
-
-    def __init__(self, lm: UnitLM) -> None:
-        super().__init__()
-        self.lm = lm
-
-    def forward(self, tokens: Tensor, targets: Tensor, packing: Packing) -> Tensor:
-        """Summed negative log-likelihood (nats) of int64 targets [N] after int64 tokens [N]."""
-        states = self.lm(self.lm.embed_tokens(tokens), packing)
-        return F.cross_entropy(self.lm.logits(states).float(), targets, reduction="sum")
-
-
 class TokenBatches:
     """Endless batches of row numbers, similar lengths together, in an order that the seed alone decides.
 
     Args:
-        lengths: units per row, int64 [rows].
+        lengths: tokens per row, int64 [rows].
         batch_tokens: tokens of a batch, at most, unless a single row is longer.
         seed: of the order.
     """
 
     def __init__(self, lengths: NDArray[np.int64], *, batch_tokens: int, seed: int) -> None:
-        self._lengths = lengths + 1
+        self._lengths = lengths
         self._batch_tokens = batch_tokens
         self._seed = seed
         self.epoch, self.position = 0, 0
@@ -134,7 +123,8 @@ class Pretraining:
     ) -> None:
         self.lm, self.settings, self.rank, self.world = lm, settings, rank, world
         self._train, self._valid, self._unit_tokens = train, valid, unit_tokens
-        self._objective = (wrap or (lambda module: module))(NextUnit(lm))
+        objective = Objective(lm, duration_weight=settings.duration_weight, f0_weight=settings.f0_weight)
+        self._objective = (wrap or (lambda module: module))(objective)
         self._device = lm.embed.weight.device
         decayed = [p for p in lm.parameters() if p.dim() > 1]
         kept = [p for p in lm.parameters() if p.dim() <= 1]
@@ -146,7 +136,8 @@ class Pretraining:
             lr=settings.learning_rate,
             betas=(0.9, settings.adam_beta2),
         )
-        self.batches = TokenBatches(train.lengths, batch_tokens=settings.batch_tokens, seed=settings.seed)
+        self._tokens = train.lengths + row_tokens(lm.config)
+        self.batches = TokenBatches(self._tokens, batch_tokens=settings.batch_tokens, seed=settings.seed)
         self._order = iter(self.batches)
         self.step = 0
 
@@ -157,7 +148,7 @@ class Pretraining:
             This rank's part of the loss; the mean over ranks is nats per token of the global batch.
         """
         rows = next(self._order)
-        tokens_in_batch = int((self._train.lengths[rows] + 1).sum())
+        tokens_in_batch = int(self._tokens[rows].sum())
         self.lm.train()
         # Dropout comes from seed, step and rank alone, so a resumed run draws what an uninterrupted one would have.
         torch.manual_seed(int(np.random.SeedSequence([self.settings.seed, self.step, self.rank]).generate_state(1)[0]))
@@ -167,7 +158,8 @@ class Pretraining:
         # A rank without rows still takes part in the gradient exchange, with a loss that weighs nothing.
         weight = self.world / tokens_in_batch if len(mine) else 0.0
         with autocast(self.settings.precision, self._device):
-            loss: Tensor = weight * self._objective(*self._batch(self._train, mine if len(mine) else rows[:1]))
+            losses = self._objective(self._batch(self._train, mine if len(mine) else rows[:1]))
+            loss: Tensor = weight * losses.sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.lm.parameters(), self.settings.clip_norm)
@@ -184,7 +176,8 @@ class Pretraining:
         for rows in np.array_split(order, max(1, len(order) // 64)):
             if len(rows):
                 with autocast(self.settings.precision, self._device):
-                    nll = NextUnit(self.lm)(*self._batch(self._valid, rows))
+                    nll = Objective(self.lm)(self._batch(self._valid, rows))[0]
+                # Every row ends with one more prediction, that it ends.
                 total += torch.stack([nll.double(), total.new_tensor((self._valid.lengths[rows] + 1).sum())])
         if self.world > 1:
             torch.distributed.all_reduce(total)
@@ -211,11 +204,5 @@ class Pretraining:
         )
         self._order = iter(self.batches)
 
-    def _batch(self, sequences: UnitSequences, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor, Packing]:
-        """Inputs ``</s> u1 .. uT``, targets ``u1 .. uT </s>``, and their packing."""
-        eos = self.lm.config.eos
-        units = [self._unit_tokens[sequences[row]] for row in rows]
-        tokens = np.concatenate([part for row in units for part in ([eos], row)])
-        targets = np.concatenate([part for row in units for part in (row, [eos])])
-        packing = Packing.of(sequences.lengths[rows] + 1, self._device)
-        return torch.from_numpy(tokens).to(self._device), torch.from_numpy(targets).to(self._device), packing
+    def _batch(self, sequences: UnitSequences, rows: NDArray[np.int64]) -> PretrainBatch:
+        return pretrain_batch(self.lm.config, sequences, rows, self._unit_tokens, self._device)

@@ -20,8 +20,9 @@ from torch import Tensor
 
 from infra import object_storage
 from infra.tracking import Tracking
+from workers.backbone.lm_kinds import LMConfig, build_lm
 from workers.backbone.pretrain import Pretraining, PretrainSettings
-from workers.backbone.unit_lm import UnitLM, UnitLMConfig
+from workers.backbone.unit_lm import UnitLM
 from workers.sequences import UnitSequences
 
 
@@ -38,7 +39,7 @@ class PretrainOrder(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    config: UnitLMConfig
+    config: LMConfig
     settings: PretrainSettings
     unit_tokens: tuple[int, ...]
     units: str
@@ -65,7 +66,7 @@ def pretrain_rank(config: dict[str, Any]) -> None:
     device = get_device()
     if device.type == "cpu":
         torch.set_num_threads(max(1, int(order.cpus)))
-    lm = UnitLM(order.config, dropout=order.settings.dropout)
+    lm = build_lm(order.config, dropout=order.settings.dropout)
     lm.initialise(order.settings.seed)
     lm.to(device)
     run = Pretraining(
@@ -93,7 +94,7 @@ def _loop(run: Pretraining, order: PretrainOrder, tracking: Tracking | None, que
     settings = order.settings
     log = None
     if tracking is not None:
-        params = {**settings.model_dump(), **order.config.__dict__, "parameters": _size(run.lm)}
+        params = {**settings.model_dump(), **order.config.model_dump(mode="json"), "parameters": _size(run.lm)}
         log = tracking.run(order.experiment, order.run_name, key=order.key, params=params)
     losses: list[Tensor] = []
     while run.step < settings.steps:
@@ -157,16 +158,19 @@ def load_pretraining(run: Pretraining, directory: Path) -> None:
 
 def read_sequences(uri: str, split: str) -> UnitSequences:
     """The unit sequences of one split from a file that ``write_sequences`` made."""
-    tensors = load(object_storage.read_bytes(uri))
-    return UnitSequences(tensors[f"{split}.units"], tensors[f"{split}.offsets"])
+    prefix = f"{split}."
+    tensors = load(object_storage.read_bytes(uri)).items()
+    return UnitSequences.from_arrays({name.removeprefix(prefix): a for name, a in tensors if name.startswith(prefix)})
 
 
 def write_sequences(uri: str, splits: dict[str, UnitSequences]) -> None:
     """Store unit sequences by split."""
-    arrays: dict[str, NDArray[Any]] = {}
-    for split, sequences in splits.items():
-        arrays |= {f"{split}.units": sequences.flat, f"{split}.offsets": sequences.offsets}
-    object_storage.write_bytes(uri, save(arrays))
+    object_storage.write_bytes(uri, save(split_arrays(splits)))
+
+
+def split_arrays(splits: dict[str, UnitSequences]) -> dict[str, NDArray[Any]]:
+    """The arrays of several splits under ``<split>.<name>``."""
+    return {f"{split}.{name}": array for split, part in splits.items() for name, array in part.arrays().items()}
 
 
 def _size(lm: UnitLM) -> int:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from infra.errors import FrozenWeightsChanged
 from workers.backbone.directory import Backbone, lm_fingerprint
+from workers.backbone.lm_kinds import build_lm
 from workers.backbone.unit_lm import UnitLM, UnitLMConfig
 
 
@@ -44,7 +45,7 @@ class SharedLM:
     def attach(self, device: torch.device | str = "cpu") -> UnitLM:
         """The frozen module over these very arrays (on a CPU), or over one copy of them on another device."""
         with torch.device("meta"):
-            lm = UnitLM(self.config)
+            lm = build_lm(self.config)
         with warnings.catch_warnings():
             # Read-only memory is what is wanted here; nothing in this process writes to it.
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")

@@ -14,30 +14,48 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, Self
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from workers.backbone.packing import Packing
 
 
-@dataclass(frozen=True)
-class UnitLMConfig:
+class UnitLMConfig(BaseModel):
     """Sizes and special ids; the published model is 12 layers, dim 1024, 16 heads, ffn_dim 4096, vocabulary 104."""
 
-    layers: int
-    dim: int
-    heads: int
-    ffn_dim: int
-    vocabulary: int = 104
-    bos: int = 0
-    pad: int = 1
-    eos: int = 2
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    def __post_init__(self) -> None:
+    kind: Literal["gslm"] = "gslm"
+    layers: int = Field(ge=1, le=1000)
+    dim: int = Field(ge=2, le=65536)
+    heads: int = Field(ge=1, le=1024)
+    ffn_dim: int = Field(ge=1, le=1 << 20)
+    vocabulary: int = Field(104, ge=5, le=1 << 20)
+    bos: int = Field(0, ge=0)
+    pad: int = Field(1, ge=0)
+    eos: int = Field(2, ge=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
         if self.dim % (2 * self.heads):
             raise ValueError(f"dim {self.dim} is not a multiple of twice the heads, {self.heads}")
+        if max(self.bos, self.pad, self.eos) >= self.vocabulary:
+            raise ValueError(f"a special token is outside the vocabulary of {self.vocabulary}")
+        return self
+
+    @property
+    def start(self) -> int:
+        """Token that every row begins with: here ``</s>``, which the published model never saw apart from ends."""
+        return self.eos
+
+    @property
+    def outputs(self) -> int:
+        """Scores at a position; the first ``vocabulary`` of them are those of the units."""
+        return self.vocabulary
 
 
 @dataclass(frozen=True)
@@ -214,7 +232,7 @@ class UnitLM(nn.Module):
         return normed
 
     def logits(self, states: Tensor) -> Tensor:
-        """Scores of the next token, [N, D] to [N, vocabulary], through the tied embedding."""
+        """Scores of the next token, [N, D] to [N, config.outputs], through the tied embedding."""
         return F.linear(states, self.embed.weight)
 
     def _position_rows(self, packing: Packing, like: Tensor) -> Tensor:

@@ -102,6 +102,7 @@ class Prompt(_Section):
     layers: Annotated[int, Field(ge=1, le=1_024)]
     dim: Annotated[int, Field(ge=1, le=65_536)]
     vocabulary: Annotated[int, Field(ge=1, le=10_000_000)]
+    """Scores of the LM that are read, the units' first; a multi-stream LM has more."""
     verbalizer: Literal["linear", "frequency", "random"]
     special_rows: Annotated[int, Field(ge=0, le=64)] = 0
     """Rows of a linear verbalizer before those of the classes, trained by the ``paper`` loss; not read."""
@@ -200,6 +201,11 @@ class BundleManifest(_Section):
             for index, slot in enumerate(self.slots):
                 shapes[f"verbalizer.{index}"] = (prompt.special_rows + len(slot.labels), prompt.vocabulary)
         return shapes
+
+    @property
+    def separator_prosody(self) -> bool:
+        """Whether the first separator takes the last unit's duration and F0, on a multi-stream LM."""
+        return self.recipe.get("separator_prosody", "last") == "last"
 
     @property
     def parameters(self) -> int:

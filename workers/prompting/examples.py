@@ -42,11 +42,7 @@ class TaskExamples:
         return {
             f"{split}.{name}": array
             for split, part in self.splits.items()
-            for name, array in (
-                ("units", part.units.flat),
-                ("offsets", part.units.offsets),
-                ("labels", part.labels),
-            )
+            for name, array in {**part.units.arrays(), "labels": part.labels}.items()
         }
 
     def digest(self) -> str:
@@ -60,15 +56,12 @@ class TaskExamples:
     @classmethod
     def from_bytes(cls, data: bytes) -> TaskExamples:
         """Inverse of ``to_bytes``."""
-        tensors = load(data)
+        parts: dict[str, dict[str, NDArray[Any]]] = {}
+        for name, array in load(data).items():
+            split, _, part = name.partition(".")
+            parts.setdefault(split, {})[part] = array
         return cls(
-            {
-                split: SplitExamples(
-                    UnitSequences(tensors[f"{split}.units"], tensors[f"{split}.offsets"]),
-                    tensors[f"{split}.labels"],
-                )
-                for split in SPLITS
-            }
+            {split: SplitExamples(UnitSequences.from_arrays(parts[split]), parts[split]["labels"]) for split in SPLITS}
         )
 
 

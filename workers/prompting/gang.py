@@ -18,7 +18,7 @@ from torch.nn import functional as F  # noqa: N812
 from workers.backbone.unit_lm import UnitLM
 from workers.precision import Precision, autocast
 from workers.prompting.examples import SplitExamples
-from workers.prompting.lane import SPECIAL_OUTPUTS, Lane, Progress
+from workers.prompting.lane import BEGIN_OUTPUT, END_OUTPUT, SPECIAL_OUTPUTS, Lane, Progress
 from workers.prompting.lane_adam import LaneAdam
 from workers.prompting.loss import paper_loss, separator_loss
 from workers.prompting.metrics import Predictions, measure
@@ -102,8 +102,7 @@ class Gang:
         order = np.argsort(examples.units.lengths, kind="stable")
         with torch.no_grad():
             for rows in np.array_split(order, max(1, -(-len(order) // EVALUATION_ROWS))):
-                group = PromptRows(lane.tokens(examples, rows), len(lane.shape.classes))
-                [logits] = self._logits([self._tensors(lane, flat)], [group])
+                [logits] = self._logits([lane], [self._tensors(lane, flat)], [lane.rows(examples, rows)])
                 for slot, slot_scores in enumerate(self._scores(lane, flat, logits)):
                     scores[slot][rows] = slot_scores.cpu().numpy()
         return Predictions(scores, examples.labels)
@@ -153,7 +152,7 @@ class Gang:
         groups, labels = zip(*(self._training_rows(lane) for lane in lanes), strict=True)
         dropped = [self._drop_prompt(lane, flat) for lane, flat in zip(lanes, flats, strict=True)]
         tensors = [self._tensors(lane, flat) for lane, flat in zip(lanes, dropped, strict=True)]
-        logits = self._logits(tensors, groups)
+        logits = self._logits(lanes, tensors, groups)
         losses = [
             self._loss(lane, flat, lane_logits, lane_labels, group)
             for lane, flat, lane_logits, lane_labels, group in zip(lanes, flats, logits, labels, groups, strict=True)
@@ -179,9 +178,13 @@ class Gang:
         step = lane.progress.step
         return Evaluation(index, step, losses, lane.rate(step - 1), figures, best)
 
-    def _logits(self, tensors: Sequence[PromptTensors], groups: Sequence[PromptRows]) -> list[Tensor]:
+    def _logits(
+        self, lanes: Sequence[Lane], tensors: Sequence[PromptTensors], groups: Sequence[PromptRows]
+    ) -> list[Tensor]:
+        """For each lane the scores that its verbalizer reads, [rows, reads, shape.vocabulary]."""
         with autocast(self.precision, self.device):
-            return prompted_logits(self.lm, tensors, groups)
+            outputs = prompted_logits(self.lm, tensors, groups)
+        return [scores[..., : lane.shape.vocabulary] for lane, scores in zip(lanes, outputs, strict=True)]
 
     @staticmethod
     def _tensors(lane: Lane, flat: Tensor) -> PromptTensors:
@@ -203,10 +206,7 @@ class Gang:
         chosen = lane.batches[lane.progress.step]
         labels = train.labels[chosen]
         fed = None if lane.fed_tokens is None else lane.fed_tokens[labels[:, -1]]
-        return (
-            PromptRows(lane.tokens(train, chosen), len(lane.shape.classes), fed, read_last_unit=fed is not None),
-            labels,
-        )
+        return lane.rows(train, chosen, fed=fed), labels
 
     @staticmethod
     def _scores(lane: Lane, flat: Tensor, logits: Tensor) -> list[Tensor]:
@@ -235,7 +235,8 @@ class Gang:
         shape, config = lane.shape, self.lm.config
         rows, slots = labels.shape
         slot_of_read = [0, *range(slots), slots - 1]
-        bos, eos = labels.new_full((rows, 1), config.bos), labels.new_full((rows, 1), config.eos)
+        begin, end = (BEGIN_OUTPUT, END_OUTPUT) if shape.linear else (config.bos, config.eos)
+        bos, eos = labels.new_full((rows, 1), begin), labels.new_full((rows, 1), end)
         if shape.linear:
             matrices = [shape.views(flat)[verbalizer_name(slot)] for slot in range(slots)]
             outputs = [F.linear(logits[:, read], matrices[slot]) for read, slot in enumerate(slot_of_read)]

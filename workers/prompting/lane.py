@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -18,7 +17,8 @@ from task_specs.recipe import Recipe
 from workers.backbone.unit_lm import UnitLM
 from workers.prompting.examples import Batches, SplitExamples, TaskExamples
 from workers.prompting.metrics import MetricName
-from workers.prompting.prompt import PromptShape, initial_prompt
+from workers.prompting.prompt import PromptShape, initial_prompt, read_outputs
+from workers.prompting.prompted_pass import PromptRows
 from workers.prompting.verbalizer import by_frequency, check_unit_count, frequent_units, random_units
 
 Stop = Literal["steps", "patience", "diverged"]
@@ -26,6 +26,7 @@ Stop = Literal["steps", "patience", "diverged"]
 
 SPECIAL_OUTPUTS = 4
 """Rows ``<s> <pad> </s> <unk>`` of the reference's verbalizer, before its classes."""
+BEGIN_OUTPUT, END_OUTPUT = 0, 2
 
 
 class SlotSpec(BaseModel):
@@ -102,7 +103,7 @@ class Lane:
             layers=lm.config.layers,
             length=recipe.prompt_length,
             dim=lm.config.dim,
-            vocabulary=lm.config.vocabulary,
+            vocabulary=read_outputs(lm.config, recipe),
             classes=classes,
             linear=linear,
             special_rows=SPECIAL_OUTPUTS if linear and paper else 0,
@@ -160,9 +161,19 @@ class Lane:
         left = 1 - done if recipe.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
         return recipe.learning_rate * left
 
-    def tokens(self, examples: SplitExamples, rows: Sequence[int] | NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """Token ids of some examples' units."""
-        return [self._unit_tokens[examples.units[row]] for row in rows]
+    def rows(
+        self, examples: SplitExamples, chosen: NDArray[np.int64], *, fed: NDArray[np.int64] | None = None
+    ) -> PromptRows:
+        """Some examples as rows of a pass, with the tokens ``fed`` after their separators, int64 [chosen]."""
+        prosody = [part for row in chosen if (part := examples.units.prosody_of(int(row))) is not None]
+        return PromptRows(
+            [self._unit_tokens[examples.units[int(row)]] for row in chosen],
+            len(self.shape.classes),
+            fed,
+            read_last_unit=fed is not None,
+            prosody=prosody or None,
+            separator_prosody=self.spec.recipe.separator_prosody == "last",
+        )
 
     def judge(self, figures: dict[str, float]) -> bool:
         """Take the figures of an evaluation on the validation split; returns whether they are the best so far."""

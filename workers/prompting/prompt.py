@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from task_specs.recipe import Recipe
-from workers.backbone.unit_lm import UnitLM
+from workers.backbone.unit_lm import UnitLM, UnitLMConfig
 
 KEYS, VALUES, SEPARATORS = "prompt.keys", "prompt.values", "separators"
 
@@ -26,7 +26,8 @@ class PromptShape:
     """Sizes of one prompt.
 
     Attributes:
-        layers, dim, vocabulary: of the unit LM.
+        layers, dim: of the unit LM.
+        vocabulary: scores of the LM that a verbalizer reads.
         length: key and value vectors per layer.
         classes: number of classes of each slot.
         linear: whether each slot has a trained verbalizer matrix.
@@ -75,6 +76,11 @@ class PromptShape:
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """The tensors as views of a flat vector, [size or more]."""
         return {name: flat[place].view(shape) for name, place, shape in self.segments()}
+
+
+def read_outputs(config: UnitLMConfig, recipe: Recipe) -> int:
+    """How many of the LM's scores at a position the verbalizer reads, the units' first."""
+    return config.outputs if recipe.channels == "all" else config.vocabulary
 
 
 def initial_prompt(shape: PromptShape, recipe: Recipe, lm: UnitLM, generator: torch.Generator) -> Tensor:

@@ -1,21 +1,29 @@
 """One forward pass of the frozen LM over rows of several prompts: all that tuning and classifying share.
 
-A row is ``</s> u1 .. uT`` and then one separator per slot of its task; recipe ``paper`` also appends the last
-label's token while tuning. Nothing is generated: labels are read at the separators, all slots in the same pass.
+A row is the LM's start token, ``u1 .. uT`` and then one separator per slot of its task; recipe ``paper`` also appends
+the last label's token while tuning. Nothing is generated: labels are read at the separators, all slots in one pass.
+
+A multi-stream LM also hears at each position the duration and F0 of the unit before it. So the first separator stands
+where the last unit's are due, and takes them unless the recipe says otherwise; what follows has no prosody.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from workers.backbone.multistream_config import MultistreamConfig
+from workers.backbone.multistream_lm import MultistreamLM, ProsodyInputs
 from workers.backbone.packing import Packing
+from workers.backbone.streams import shifted_streams
 from workers.backbone.unit_lm import Prefix, Reads, UnitLM
+from workers.speech.unit_prosody import UnitProsody
 
 
 @dataclass(frozen=True)
@@ -36,12 +44,16 @@ class PromptRows:
         slots: separators appended to each row.
         labels: token appended after the separators of each row, int64 [rows]; ``None`` for none.
         read_last_unit: whether the position before the first separator is read too.
+        prosody: of each row's units, for a multi-stream LM.
+        separator_prosody: whether the first separator takes the last unit's prosody.
     """
 
     tokens: Sequence[NDArray[np.int64]]
     slots: int
     labels: NDArray[np.int64] | None = None
     read_last_unit: bool = False
+    prosody: Sequence[UnitProsody] | None = None
+    separator_prosody: bool = True
 
     @property
     def tail(self) -> int:
@@ -72,8 +84,8 @@ class AssembledRows:
     """Rows of each prompt."""
 
 
-def assemble(groups: Sequence[PromptRows], *, eos: int, device: torch.device | str = "cpu") -> AssembledRows:
-    """Lay out the rows of several prompts for one pass."""
+def assemble(groups: Sequence[PromptRows], *, start: int, device: torch.device | str = "cpu") -> AssembledRows:
+    """Lay out the rows of several prompts for one pass; each begins with the token ``start``."""
     widest = max(group.reads for group in groups)
     pieces: list[NDArray[np.int64]] = []
     lengths: list[int] = []
@@ -81,23 +93,23 @@ def assemble(groups: Sequence[PromptRows], *, eos: int, device: torch.device | s
     separator_of: list[NDArray[np.int64]] = []
     read_at: list[NDArray[np.int64]] = []
     rows_of: list[slice] = []
-    first_separator, start = 0, 0
+    first_separator, place = 0, 0
     for group in groups:
         rows_of.append(slice(len(lengths), len(lengths) + len(group.tokens)))
         for row, tokens in enumerate(group.tokens):
-            tail = np.full(group.tail, eos, dtype=np.int64)
+            tail = np.full(group.tail, start, dtype=np.int64)
             if group.labels is not None:
                 tail[-1] = group.labels[row]
-            pieces += [np.array([eos]), tokens, tail]
+            pieces += [np.array([start]), tokens, tail]
             length = 1 + len(tokens) + group.tail
-            separators = start + 1 + len(tokens) + np.arange(group.slots)
+            separators = place + 1 + len(tokens) + np.arange(group.slots)
             separator_at.append(separators)
             separator_of.append(first_separator + np.arange(group.slots))
             # Rows with fewer reads than the widest repeat their first one; the caller takes the last ``reads``.
             wanted = np.arange(length - widest, length)
             read_at.append(np.maximum(wanted, length - group.reads))
             lengths.append(length)
-            start += length
+            place += length
         first_separator += group.slots
     row_lengths = np.array(lengths, dtype=np.int64)
     offsets = np.stack(read_at)
@@ -118,19 +130,44 @@ def assemble(groups: Sequence[PromptRows], *, eos: int, device: torch.device | s
     )
 
 
+def prosody_inputs(
+    groups: Sequence[PromptRows], config: MultistreamConfig, *, device: torch.device | str = "cpu"
+) -> ProsodyInputs:
+    """Durations and F0 beside the packed tokens of ``assemble``."""
+    durations: list[NDArray[Any]] = []
+    f0: list[NDArray[Any]] = []
+    present: list[NDArray[np.float32]] = []
+    for group in groups:
+        for row, tokens in enumerate(group.tokens):
+            heard = UnitProsody.unknown(len(tokens)) if group.prosody is None else group.prosody[row]
+            row_durations, row_f0 = shifted_streams(config, heard)
+            count = len(tokens) + 1 + group.separator_prosody
+            rest = len(tokens) + 1 + group.tail - count
+            durations.append(np.pad(row_durations[:count], (0, rest)))
+            f0.append(np.pad(row_f0[:count], (0, rest)))
+            present.append(np.pad(np.ones(count, dtype=np.float32), (0, rest)))
+
+    def put(arrays: list[NDArray[Any]]) -> Tensor:
+        return torch.from_numpy(np.concatenate(arrays)).to(device, non_blocking=True)
+
+    return ProsodyInputs(put(durations), put(f0), put(present))
+
+
 def prompted_logits(lm: UnitLM, prompts: Sequence[PromptTensors], groups: Sequence[PromptRows]) -> list[Tensor]:
-    """Vocabulary scores at the read positions of every prompt's rows, one pass for all.
+    """The LM's scores at the read positions of every prompt's rows, one pass for all.
 
     Returns:
-        For each prompt float32 [rows, reads, vocabulary].
+        For each prompt float32 [rows, reads, lm.config.outputs].
     """
     device = lm.embed.weight.device
-    rows = assemble(groups, eos=lm.config.eos, device=device)
+    rows = assemble(groups, start=lm.config.start, device=device)
     separators = torch.cat([prompt.separators for prompt in prompts])
     x = lm.embed_tokens(rows.tokens)
     x = x.index_copy(0, rows.separator_at, lm.embed_scale * separators.index_select(0, rows.separator_of))
+    if isinstance(lm, MultistreamLM):
+        x = x + lm.prosody_terms(prosody_inputs(groups, lm.config, device=device))
     states = lm(x, rows.packing, prefix=_prefix(prompts, rows.row_prompt), reads=rows.reads)
-    logits = lm.logits(states).float().view(len(rows.row_prompt), -1, lm.config.vocabulary)
+    logits = lm.logits(states).float().view(len(rows.row_prompt), -1, lm.config.outputs)
     return [logits[place, -group.reads :] for place, group in zip(rows.rows_of, groups, strict=True)]
 
 

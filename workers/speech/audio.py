@@ -85,7 +85,7 @@ def decode(
         raise RejectedAudio(name, "unreadable", detail)
     if not np.isfinite(channels).all():
         raise RejectedAudio(name, "unreadable", "some samples are not finite numbers; write the file again")
-    return _resample(channels.mean(axis=1), rate, sample_rate)
+    return resample(channels.mean(axis=1), rate, sample_rate)
 
 
 def seconds_of(data: bytes) -> float | None:
@@ -95,6 +95,16 @@ def seconds_of(data: bytes) -> float | None:
             return float(file.frames) / float(file.samplerate)
     except soundfile.LibsndfileError:
         return None
+
+
+def resample(wave: NDArray[np.float32], rate: int, sample_rate: int) -> NDArray[np.float32]:
+    """Brings a waveform, float32 [samples], from ``rate`` to ``sample_rate`` samples per second."""
+    if rate == sample_rate:
+        return wave
+    ratio = Fraction(rate, sample_rate).limit_denominator(_MOST_PHASES)
+    with torch.inference_mode():
+        resampled: NDArray[np.float32] = _resampler(ratio)(torch.from_numpy(wave)).numpy()
+    return resampled
 
 
 def apply_policy(wave: NDArray[np.float32], *, sample_rate: int, policy: AudioPolicy, name: str) -> NDArray[np.float32]:
@@ -140,15 +150,6 @@ def _segment(frames: int, rate: int, *, name: str, start: float | None, end: flo
     if first >= stop:
         raise RejectedAudio(name, "empty", "start is not before end; correct them")
     return first, stop
-
-
-def _resample(wave: NDArray[np.float32], rate: int, sample_rate: int) -> NDArray[np.float32]:
-    if rate == sample_rate:
-        return wave
-    ratio = Fraction(rate, sample_rate).limit_denominator(_MOST_PHASES)
-    with torch.inference_mode():
-        resampled: NDArray[np.float32] = _resampler(ratio)(torch.from_numpy(wave)).numpy()
-    return resampled
 
 
 @lru_cache(maxsize=16)
