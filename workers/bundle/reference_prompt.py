@@ -114,6 +114,8 @@ def _tensors(checkpoint: FairseqCheckpoint, backbone: Backbone) -> dict[str, NDA
             "tune the task again, or import a prompt tuned with deep_prompt"
         )
     config = backbone.config
+    if config.kind != "gslm":
+        raise BundleError(f"{place}: a prompt for GSLM, which was never released for {config.kind}; name a gslm backbone")
     found.pop(_INPUT, None)
     length = found[next(iter(deep.values()))].shape[0]
     rows = found[_VERBALIZER].shape[0] if _VERBALIZER in found and found[_VERBALIZER].dim() else SPECIAL_ROWS + 1
