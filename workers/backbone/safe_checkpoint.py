@@ -58,6 +58,7 @@ _INERT: Final = frozenset(
 # Types of settings and meters, of which a checkpoint may hold any.
 _INERT_MODULES: Final = ("fairseq.dataclass.", "fairseq.logging.meters.", "fairseq.meters.")
 _NAME_IN_MESSAGE = re.compile(r"GLOBAL (\S+)")
+_SHOWN = 5
 _PICKLES_BEFORE_DATA = 5
 """A file from before torch 1.6 holds a magic number, a version, facts of the machine, the object, and storage keys."""
 
@@ -83,7 +84,7 @@ def read_torch_file(uri: str) -> Any:
             # A damaged file makes torch raise nearly any kind of error.
             named = _NAME_IN_MESSAGE.search(str(error))
             if named:
-                raise _refused(uri, named[1]) from error
+                raise _refused(uri, [ascii(named[1])[1:-1][:100]]) from error
             raise BackboneError(
                 f"{uri}: not a complete file of torch.save ({type(error).__name__}); fetch it again"
             ) from error
@@ -119,20 +120,24 @@ def check_tensors(tensors: object, where: str) -> dict[str, Tensor]:
 def _check_names(path: Path, uri: str) -> list[Any]:
     """Refuse a file that names what it should not; the stand-ins for what it may name."""
     stand_ins: list[Any] = []
+    refused: list[str] = []
     for name in dict.fromkeys(_names(path, uri)):
         if name in NUMPY_STAND_INS:
             stand_ins.append((NUMPY_STAND_INS[name], name))
         elif name in _INERT or name.startswith(_INERT_MODULES):
             stand_ins.append((type(name, (Inert,), {}), name))
         elif name not in _OF_TORCH:
-            raise _refused(uri, name)
+            refused.append(name)
+    if refused:
+        raise _refused(uri, refused)
     return stand_ins
 
 
-def _refused(uri: str, name: str) -> BackboneError:
+def _refused(uri: str, names: list[str]) -> BackboneError:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return BackboneError(
-        f"{uri}: refused, for reading it would call {name[:100]}, which no checkpoint of fairseq needs; "
-        "fetch the file from a source you trust"
+        f"{uri}: refused, for reading it would call {', '.join(names[:_SHOWN])}{more}, which no checkpoint of fairseq "
+        "needs; fetch the file from a source you trust"
     )
 
 

@@ -115,7 +115,7 @@ def _tensors(checkpoint: FairseqCheckpoint, backbone: Backbone) -> dict[str, NDA
         )
     config = backbone.config
     if config.kind != "gslm":
-        raise BundleError(f"{place}: a prompt for GSLM, which was never released for {config.kind}; name a gslm backbone")
+        raise BundleError(f"{place}: none were released for {config.kind}; name the backbone of a GSLM")
     found.pop(_INPUT, None)
     length = found[next(iter(deep.values()))].shape[0]
     rows = found[_VERBALIZER].shape[0] if _VERBALIZER in found and found[_VERBALIZER].dim() else SPECIAL_ROWS + 1
@@ -173,7 +173,7 @@ def _classes(
     if sorted(row) != list(range(classes)):
         raise BundleError(
             f"{labels.place}: its units are not the classes 0 to {classes - 1}; "
-            "name the verbalizer.json of the method 'learnable', or give the labels one per line in the order of classes"
+            "name the verbalizer.json of the method 'learnable', or give one label per line in the order of classes"
         )
     return tuple(row[index] for index in range(classes))
 
