@@ -37,6 +37,7 @@ if torch.version.cuda is None:
 
 from torchaudio.compliance import kaldi  # noqa: E402  (only after the stub)
 from torchaudio.functional import compute_deltas  # noqa: E402
+from torchaudio.models import wav2vec2_model  # noqa: E402
 from torchaudio.transforms import Resample  # noqa: E402
 
-__all__ = ["Resample", "compute_deltas", "kaldi"]
+__all__ = ["Resample", "compute_deltas", "kaldi", "wav2vec2_model"]
