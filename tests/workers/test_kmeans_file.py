@@ -31,7 +31,7 @@ CENTROIDS = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
 
 def _estimator(**attributes: Any) -> sklearn.cluster.MiniBatchKMeans:
     """A k-means as training leaves it, with a random state of numpy's inside."""
-    model = sklearn.cluster.MiniBatchKMeans(5, random_state=np.random.RandomState(3))  # noqa: NPY002
+    model = sklearn.cluster.MiniBatchKMeans(5, random_state=np.random.RandomState(3))
     vars(model).update(cluster_centers_=CENTROIDS, inertia_=np.float64(2.5), labels_=np.arange(3), **attributes)
     return model
 

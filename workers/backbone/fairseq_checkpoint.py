@@ -85,6 +85,9 @@ def plain(value: Any, depth: int = 0) -> Any:
         return None
     if isinstance(value, Inert):
         state = value.state
+        if state is None and len(value.arguments) == 1:
+            # A member of an enumeration pickles as its type, called with its value.
+            return plain(value.arguments[0], depth + 1)
         if not isinstance(state, dict):
             return value
         # omegaconf keeps the entries of its containers in _content, and values in nodes of their own in _val.

@@ -23,6 +23,7 @@ _MODEL: Final[Mapping[str, Any]] = {
     "layer_norm_first": False,
     "conv_bias": False,
     "activation_fn": "gelu",
+    "conv_pos_batch_norm": False,
     "pos_conv_depth": 1,
     "layer_type": "transformer",
 }

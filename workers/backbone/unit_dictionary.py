@@ -68,7 +68,7 @@ def read_dictionary(uri: str) -> UnitDictionary:
 
 def _symbol(line: str, place: str) -> str:
     symbol, _, count = line.rstrip("\r").rpartition(" ")
-    if not re.fullmatch(r"[0-9]+", count):
+    if not symbol or not re.fullmatch(r"[0-9]+", count):
         raise BackboneError(f"{place}: {ascii(line)[:60]} is not a symbol and its count; name the dict.txt of the LM")
     if not _PADDING.fullmatch(symbol) and not _UNIT.fullmatch(symbol):
         raise BackboneError(
