@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numpy.typing import NDArray
 
-from infra.errors import StorageError
+from infra.errors import BackboneError, StorageError
 from orchestrator.ray_data import Row, drain, json_dataset, read_rows, write_rows
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
@@ -141,6 +141,7 @@ def tokenize_jobs(
             "tensors": tokenizer.tensors(),
             "cache": cache,
             "threads": max(1, int(cpus)),
+            "device": "cuda" if gpus else "cpu",
         },
         batch_size=None,
         batch_format="pyarrow",
@@ -166,11 +167,12 @@ class _Tokenize:
         tensors: Mapping[str, NDArray[Any]],
         cache: tuple[str, str],
         threads: int,
+        device: str,
     ) -> None:
         import torch
 
         torch.set_num_threads(threads)
-        self._run = TokenizeBatch(build_tokenizer(config, tensors), UnitCache(*cache))
+        self._run = TokenizeBatch(build_tokenizer(config, tensors).to(device), UnitCache(*cache))
 
     def __call__(self, batch: pyarrow.Table) -> pyarrow.Table:
         jobs = [
@@ -179,7 +181,7 @@ class _Tokenize:
         ]
         try:
             return write_rows([asdict(outcome) for outcome in self._run(jobs)])
-        except StorageError as error:
+        except (StorageError, BackboneError) as error:
             return write_rows([{"error": str(error)}])
 
 

@@ -11,11 +11,13 @@ from workers.speech.tokenizer import TOKENIZERS, build_tokenizer
 
 
 def test_registry_is_keyed_by_kind() -> None:
-    assert {kind: cls.kind for kind, cls in TOKENIZERS.items()} == {"mfcc": "mfcc", "external": "external"}
+    assert {kind: cls.kind for kind, cls in TOKENIZERS.items()} == {
+        kind: kind for kind in ("external", "hubert", "mfcc")
+    }
 
 
 def test_unknown_kind_names_those_there_are() -> None:
-    with pytest.raises(BackboneError, match="external, mfcc"):
+    with pytest.raises(BackboneError, match="external, hubert, mfcc"):
         build_tokenizer({"kind": "wavlm"}, {})
 
 

@@ -67,6 +67,9 @@ class ExternalTokenizer:
             )
         return cls(settings)
 
+    def to(self, device: str) -> Self:  # noqa: ARG002
+        return self
+
     def encode(self, waves: Sequence[NDArray[np.float32]]) -> list[NDArray[np.int64]]:  # noqa: ARG002
         raise BackboneError(
             f"tokenizer {self._config.name!r} is external, so audio cannot be tokenized here; "

@@ -6,18 +6,20 @@ product to MKL, which knows only some processors well; laid out beforehand, a pr
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from typing import Final
 
-# Frames that the positional convolution computes at a time on a CPU. oneDNN compiles a kernel for every new shape, which
-# takes longer than using it; of this shape there is only one.
-_FRAMES: int = 32
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# Frames that the positional convolution computes at a time on a CPU. oneDNN compiles a kernel for every new shape,
+# which takes longer than using it; of this shape there is only one.
+_FRAMES: Final = 32
 
 
 def packs(device: torch.device) -> bool:
     """Whether weights are laid out for oneDNN there."""
-    return device.type == "cpu" and torch.backends.mkldnn.is_available()
+    return device.type == "cpu" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
 
 class Product(nn.Module):
@@ -90,7 +92,7 @@ class PackedPositions(nn.Module):
 
     def _piece(self, x: Tensor) -> Tensor:
         image = x.transpose(1, 2)[:, :, None]  # [B, C, 1, frames], channels last in memory
-        image = torch.ops.mkldnn._convolution_pointwise(
+        convolved: Tensor = torch.ops.mkldnn._convolution_pointwise(
             image, self._weight, self._bias, [0, 0], [1, 1], [1, 1], self._groups, "none", [], "none"
         )
-        return image[:, :, 0]
+        return convolved[:, :, 0]

@@ -130,11 +130,11 @@ def hubert_config(settings: Mapping[str, Any]) -> HubertConfig:
         raise BackboneError(f"tokenizer: {problems}; correct the hubert settings") from error
 
 
-def check_tensors(tensors: Mapping[str, NDArray[Any]], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """The tensors are exactly those expected: none missing, none left over, each of its shape, finite float32.
+def misfits(tensors: Mapping[str, NDArray[Any]], shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """What keeps the tensors from being exactly those expected, each of its shape, finite float32.
 
-    Raises:
-        BackboneError: names what is missing, extra or misshapen.
+    Returns:
+        Names of what is missing, extra, misshapen or not finite, the first few; empty if all is well.
     """
     wrong = [f"{name} is missing" for name in sorted(shapes.keys() - tensors.keys())]
     wrong += [f"{name} is not part of it" for name in sorted(tensors.keys() - shapes.keys())]
@@ -146,9 +146,8 @@ def check_tensors(tensors: Mapping[str, NDArray[Any]], shapes: Mapping[str, tupl
             wrong.append(f"{name} is {tensor.dtype} instead of float32")
         elif not np.isfinite(tensor).all():
             wrong.append(f"{name} is not finite")
-    if wrong:
-        more = f" (and {len(wrong) - _WRONG_SHOWN} more)" if len(wrong) > _WRONG_SHOWN else ""
-        raise BackboneError(f"tokenizer: hubert: {'; '.join(wrong[:_WRONG_SHOWN])}{more}; import the backbone again")
+    more = f" (and {len(wrong) - _WRONG_SHOWN} more)" if len(wrong) > _WRONG_SHOWN else ""
+    return "; ".join(wrong[:_WRONG_SHOWN]) + more
 
 
 def _pair(name: str, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:

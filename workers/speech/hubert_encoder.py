@@ -6,21 +6,22 @@ windows, and the normalisation of the first of them, which torchaudio takes over
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from workers.speech.frozen_layers import PackedPositions, Product, WindowProduct, packs
 from workers.speech.hubert_config import HubertConfig
 from workers.speech.torchaudio_import import wav2vec2_model
 
-# Frames whose convolutions are in memory at once, 0.3 MB each.
-_FRAMES_AT_ONCE: Final = 100
+# Frames whose convolutions are computed at once, 0.3 MB each: as many as caches hold, or as fill a GPU.
+_FRAMES_AT_ONCE: Final = {"cpu": 100, "cuda": 5000}
 
 
 class HubertEncoder:
@@ -41,7 +42,7 @@ class HubertEncoder:
         model.load_state_dict(
             {name: torch.tensor(tensors[name], device=self.device) for name in config.encoder_shapes()}, assign=True
         )
-        first, *rest = cast("list[Any]", list(model.feature_extractor.conv_layers))
+        first, *rest = model.feature_extractor.conv_layers
         self._first = _NormalisedConvolution(first)
         self._rest = nn.Sequential(*(WindowProduct(block.conv.weight, stride=block.stride) for block in rest))
         self._encoder = model.encoder
@@ -80,12 +81,15 @@ class HubertEncoder:
         """
         weight, bias = self._first.normalised(waves, lengths)
         frames, hop = self.config.frames(waves.shape[1]), self.config.hop_samples
-        step = max(1, _FRAMES_AT_ONCE // len(waves))
+        count = math.ceil(frames * len(waves) / _FRAMES_AT_ONCE[self.device.type])
+        # Pieces of one length, since oneDNN compiles kernels for every new one; so the last may overlap the one before.
+        length = math.ceil(frames / count)
         pieces = []
-        for start in range(0, frames, step):
-            stop = min(start + step, frames)
-            piece = waves[:, start * hop : (stop - 1) * hop + self.config.window_samples]
-            pieces.append(self._rest(self._first(piece, weight, bias)))
+        done = 0
+        for start in [min(start, frames - length) for start in range(0, frames, length)]:
+            piece = waves[:, start * hop : (start + length - 1) * hop + self.config.window_samples]
+            pieces.append(self._rest(self._first(piece, weight, bias))[:, done - start :])
+            done = start + length
         return torch.cat(pieces, dim=1)
 
 
@@ -107,7 +111,7 @@ def build_model(config: HubertConfig) -> Any:
             encoder_ff_interm_features=config.ffn_dim,
             encoder_ff_interm_dropout=0.0,
             encoder_dropout=0.0,
-            encoder_layer_norm_first=config.layer_norm == "pre",
+            encoder_layer_norm_first=False,
             encoder_layer_drop=0.0,
             aux_num_out=None,
         )

@@ -70,6 +70,9 @@ class MfccTokenizer:
             )
         return cls(mfcc_config(config), centroids=tensors["centroids"], scale=tensors["scale"])
 
+    def to(self, device: str) -> Self:  # noqa: ARG002
+        return self
+
     def encode(self, waves: Sequence[NDArray[np.float32]]) -> list[NDArray[np.int64]]:
         # Clip by clip: a matrix product's rounding depends on its shape, so a joint one would let neighbours
         # decide near ties. Nothing is lost, for a clip of one second takes a millisecond.

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from infra.errors import BackboneError
 from workers.speech.external import ExternalTokenizer
+from workers.speech.hubert import HubertTokenizer
 from workers.speech.mfcc import MfccTokenizer
 
 
@@ -51,6 +52,10 @@ class Tokenizer(Protocol):
         """
         ...
 
+    def to(self, device: str) -> Self:
+        """The same tokenizer, encoding on a device as torch names it, if it has anything to gain there."""
+        ...
+
     def encode(self, waves: Sequence[NDArray[np.float32]]) -> list[NDArray[np.int64]]:
         """Tokenizes whole clips.
 
@@ -66,6 +71,7 @@ class Tokenizer(Protocol):
 
 TOKENIZERS: Final[dict[str, type[Tokenizer]]] = {
     "external": ExternalTokenizer,
+    "hubert": HubertTokenizer,
     "mfcc": MfccTokenizer,
 }
 
