@@ -88,7 +88,9 @@ def test_predicts_what_the_reference_predicts(tmp_path: Path, backbone: str, kin
     # Row 4 + c of the verbalizer is class c; without one, the class is the token of its unit.
     rows = np.arange(CLASSES) + 4 if kind == "verb" else gold["label_token_ids"]
     scores = gold["label_slot_logits"][:, rows]
-    assert gold["label_slot_logits"].argmax(axis=1).tolist() == rows[scores.argmax(axis=1)].tolist()
+    if kind == "verb":
+        # Without a verbalizer the reference may generate a unit that is no label; a bundle always names one.
+        assert gold["label_slot_logits"].argmax(axis=1).tolist() == rows[scores.argmax(axis=1)].tolist()
     wanted = torch.from_numpy(scores).softmax(dim=1).numpy()
     for [answer], best, shares in zip(answers, scores.argmax(axis=1), wanted, strict=True):
         assert answer.labels[0] == LABELS[best]
