@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from infra import object_storage
 from orchestrator.commands.backbone_view import backbone_table
 from orchestrator.console import results_console
+
+if TYPE_CHECKING:
+    from workers.backbone.original_files import ImportedBackbone
 
 
 @click.command("import")
@@ -50,12 +53,12 @@ def import_(
     Nothing in them is trusted: a file that would run anything when read is refused by the name of what it tried.
     Files may be local or s3://.
     """
-    from workers.backbone import fairseq_verify
+    from workers.backbone import fairseq_at_hand
     from workers.backbone.directory import write_backbone
     from workers.backbone.original_files import OriginalFiles, import_backbone
 
     if verify:
-        fairseq_verify.check_installed()
+        fairseq_at_hand.check_installed()
 
     def place(path: str | None) -> str | None:
         return path and object_storage.resolve(path, str(Path.cwd()))
@@ -72,14 +75,24 @@ def import_(
         tokenizer_name=tokenizer_name,
     )
     imported = import_backbone(files, name=name, licence=licence)
-    differences: dict[str, float] = {}
-    if verify:
-        differences["logits"] = fairseq_verify.largest_difference(imported.checkpoint, imported.lm)
-    for what, difference in differences.items():
-        fairseq_verify.check_difference(difference, what)
+    differences = _differences(imported) if verify else {}
     uri = object_storage.resolve(out, str(Path.cwd()))
     write_backbone(imported.backbone, uri)
     results_console().print(backbone_table(imported.backbone))
     for what, difference in differences.items():
         click.echo(f"largest difference from fairseq in {what}: {difference:.1e}")
     click.echo(uri)
+
+
+def _differences(imported: ImportedBackbone) -> dict[str, float]:
+    """By what was compared, each checked to be rounding alone."""
+    from workers.backbone.fairseq_at_hand import check_difference
+    from workers.backbone.fairseq_hubert_verify import features_difference
+    from workers.backbone.fairseq_verify import logits_difference
+
+    found = {"logits": logits_difference(imported.checkpoint, imported.lm)}
+    if imported.hubert and imported.hubert.checkpoint:
+        found["features"] = features_difference(imported.hubert.checkpoint, imported.hubert.tokenizer)
+    for what, difference in found.items():
+        check_difference(difference, what)
+    return found

@@ -193,7 +193,7 @@ def test_labels_that_do_not_fit(tmp_path: Path, backbone: str, kind: str, labels
     assert not (tmp_path / "bundles").exists()
 
 
-def test_another_backbone_is_refused(tmp_path: Path, backbone: str) -> None:
+def test_another_backbone_is_refused(tmp_path: Path) -> None:
     labels = _labels(tmp_path, _mapping("verb"))
     pgslm = str(tmp_path / "pgslm")
     source = str(shared_folder("golden/pgslm") / "checkpoint_continuous.pt")

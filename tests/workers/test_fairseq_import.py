@@ -70,8 +70,9 @@ def test_fairseq_gives_the_same_scores(witness: Path, name: str, layout: str) ->
     dictionary = read_dictionary(str(witness / f"{name}.dict.txt"))
     heads = GSLM[name][2] if layout == ".headless" else None
     imported = import_gslm(read_checkpoint(str(witness / f"{name}{layout}.pt")), dictionary, heads=heads)
+    layers, dim, found_heads, ffn_dim, _ = GSLM[name]
     assert imported.config == UnitLMConfig(
-        **dict(zip(("layers", "dim", "heads", "ffn_dim"), GSLM[name], strict=False)), vocabulary=dictionary.vocabulary
+        layers=layers, dim=dim, heads=found_heads, ffn_dim=ffn_dim, vocabulary=dictionary.vocabulary
     )
     tokens = np.array(imported.unit_tokens)[arrays["units"]]
     np.testing.assert_array_equal(tokens, arrays["tokens"][:, 1:])

@@ -72,11 +72,11 @@ def test_reads_what_joblib_writes(tmp_path: Path, protocol: int, order: Any, kin
         np.testing.assert_array_equal(found, centroids.astype(np.float32))
 
 
-@pytest.mark.parametrize("old", [("sklearn.cluster._kmeans", "sklearn.cluster.k_means_")])
-def test_reads_the_names_of_old_versions(tmp_path: Path, old: tuple[str, str]) -> None:
-    content = _dump(_estimator(), protocol=2).replace(*(f"c{name}\n".encode() for name in old))
-    assert content != _dump(_estimator(), protocol=2)
-    np.testing.assert_array_equal(read_centroids(_file(tmp_path, content)), CENTROIDS)
+def test_reads_the_names_of_old_versions(tmp_path: Path) -> None:
+    content = _dump(_estimator(), protocol=2)
+    old = content.replace(b"csklearn.cluster._kmeans\n", b"csklearn.cluster.k_means_\n")
+    assert old != content
+    np.testing.assert_array_equal(read_centroids(_file(tmp_path, old)), CENTROIDS)
 
 
 @pytest.mark.parametrize("name", ["centres.npy", "centres.safetensors"])

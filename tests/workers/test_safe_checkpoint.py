@@ -27,7 +27,11 @@ from workers.backbone.safe_checkpoint import check_tensors, read_torch_file
 from workers.inert import Inert
 from workers.pickled_arrays import PickledArray
 
-LAYOUTS = {"zip": {}, "legacy": {"_use_new_zipfile_serialization": False}, "protocol 4": {"pickle_protocol": 4}}
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "zip": {},
+    "legacy": {"_use_new_zipfile_serialization": False},
+    "protocol 4": {"pickle_protocol": 4},
+}
 
 
 def _saved(path: Path, content: Any, **options: Any) -> str:

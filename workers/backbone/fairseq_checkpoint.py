@@ -64,7 +64,15 @@ def read_checkpoint(uri: str) -> FairseqCheckpoint:
         BackboneError: there is none, it is damaged, or it holds what a checkpoint does not.
         StorageError: the place cannot be read.
     """
-    content = read_torch_file(uri)
+    return as_checkpoint(read_torch_file(uri), uri)
+
+
+def as_checkpoint(content: object, uri: str) -> FairseqCheckpoint:
+    """What ``read_torch_file`` read, taken for a checkpoint.
+
+    Raises:
+        BackboneError: it holds what a checkpoint does not.
+    """
     if not isinstance(content, dict) or "model" not in content:
         raise BackboneError(f"{uri}: no checkpoint of fairseq, which has an entry 'model'; name one that it wrote")
     tensors = check_tensors(content["model"], f"{uri}: model")

@@ -6,12 +6,7 @@ tensors that were read safely; fairseq then renames and checks them in its own w
 
 from __future__ import annotations
 
-import logging
-import warnings
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from infra.errors import BackboneError, MissingExtra
+from workers.backbone.fairseq_at_hand import fairseq_at_hand
 from workers.backbone.fairseq_checkpoint import FairseqCheckpoint
 from workers.backbone.fairseq_import import ARCHITECTURE, ImportedLM
 from workers.backbone.fairseq_names import NOT_TRAINED, VERSION
@@ -32,14 +27,12 @@ from workers.backbone.streams import shifted_streams
 from workers.backbone.unit_lm import UnitLMConfig
 from workers.speech.unit_prosody import UnitProsody
 
-MOST_ROUNDING = 1e-3
-"""Differences of float32 sums in another order stay far below it, a wrong tensor far above."""
 _LENGTHS = (1, 7, 40, 120)
 _SEED = 20
 
 
 @torch.no_grad()
-def largest_difference(checkpoint: FairseqCheckpoint, imported: ImportedLM) -> float:
+def logits_difference(checkpoint: FairseqCheckpoint, imported: ImportedLM) -> float:
     """The largest absolute difference between fairseq's scores and those of the imported LM, over seeded random units.
 
     All outputs count: those of durations and F0 too.
@@ -67,49 +60,6 @@ def largest_difference(checkpoint: FairseqCheckpoint, imported: ImportedLM) -> f
         scores = torch.cat(list(theirs.values()), dim=-1) if isinstance(theirs, dict) else theirs[0]
         differences.append(float((scores[0] - ours).abs().max()))
     return max(differences)
-
-
-def check_installed() -> None:
-    """Look for fairseq without the seconds that importing it takes.
-
-    Raises:
-        MissingExtra: it is not installed.
-    """
-    if find_spec("fairseq") is None:
-        raise MissingExtra("fairseq", "fairseq")
-
-
-def check_difference(difference: float, what: str) -> None:
-    """Refuse an import that computes something else than fairseq does.
-
-    Raises:
-        BackboneError: the difference is more than rounding.
-    """
-    if not difference <= MOST_ROUNDING:
-        raise BackboneError(
-            f"the imported {what} differ from fairseq's by up to {difference:.2g}; nothing was written, "
-            "report it with the name of the checkpoint"
-        )
-
-
-@contextmanager
-def fairseq_at_hand() -> Iterator[None]:
-    """Turns a missing fairseq into a sentence, and keeps its warnings and log lines out of the output.
-
-    Raises:
-        MissingExtra: it is not installed.
-    """
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            # The upstream is archived; nobody will mend what it warns of.
-            warnings.simplefilter("ignore")
-            yield
-    except ImportError as error:
-        raise MissingExtra("fairseq", "fairseq") from error
-    finally:
-        logging.disable(disabled)
 
 
 def _original(checkpoint: FairseqCheckpoint, config: UnitLMConfig) -> Any:

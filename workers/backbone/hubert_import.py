@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from infra.errors import BackboneError
-from workers.backbone.fairseq_checkpoint import FairseqCheckpoint, read_checkpoint
+from workers.backbone.fairseq_checkpoint import FairseqCheckpoint, as_checkpoint
 from workers.backbone.safe_checkpoint import check_tensors, read_torch_file
 from workers.speech.hubert import HubertTokenizer
 from workers.speech.hubert_config import hubert_config
@@ -32,7 +32,19 @@ _CONVOLUTIONS = re.compile(r"\[\((\d{1,5}), ?(\d{1,4}), ?(\d{1,4})\)\](?: ?\* ?(
 _TORCHAUDIO = "encoder.feature_projection.projection.weight"
 
 
-def import_hubert(uri: str, centroids: NDArray[np.float32], *, layer: int) -> HubertTokenizer:
+class ImportedHubert(NamedTuple):
+    """A tokenizer and where it comes from.
+
+    Attributes:
+        tokenizer: encoder and centroids.
+        checkpoint: the original tensors and settings, for ``fairseq_hubert_verify``; ``None`` for torchaudio's file.
+    """
+
+    tokenizer: HubertTokenizer
+    checkpoint: FairseqCheckpoint | None
+
+
+def import_hubert(uri: str, centroids: NDArray[np.float32], *, layer: int) -> ImportedHubert:
     """A tokenizer of HuBERT's features and their clusters.
 
     Args:
@@ -45,18 +57,20 @@ def import_hubert(uri: str, centroids: NDArray[np.float32], *, layer: int) -> Hu
         StorageError: the place cannot be read.
     """
     content = read_torch_file(uri)
+    checkpoint = None
     try:
         if isinstance(content, dict) and _TORCHAUDIO in content:
             weights = from_torchaudio(check_tensors(content, uri), layer=layer)
         else:
-            weights = _of_fairseq(read_checkpoint(uri), layer=layer)
+            checkpoint = as_checkpoint(content, uri)
+            weights = _of_fairseq(checkpoint, layer=layer)
         if weights.sizes["dim"] != centroids.shape[1]:
             raise BackboneError(
                 f"features of {weights.sizes['dim']} numbers, but centroids of {centroids.shape[1]}; "
                 "give the k-means of this encoder's features"
             )
         config = hubert_config({**weights.sizes, "units": len(centroids)})
-        return HubertTokenizer(config, {**weights.tensors, "centroids": centroids})
+        return ImportedHubert(HubertTokenizer(config, {**weights.tensors, "centroids": centroids}), checkpoint)
     except BackboneError as error:
         if str(error).startswith(uri):
             raise

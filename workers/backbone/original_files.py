@@ -11,7 +11,7 @@ from workers.backbone.directory import Backbone
 from workers.backbone.f0_bins import read_f0_edges
 from workers.backbone.fairseq_checkpoint import FairseqCheckpoint, read_checkpoint
 from workers.backbone.fairseq_import import ImportedLM, import_gslm, import_pgslm, is_multistream
-from workers.backbone.hubert_import import import_hubert
+from workers.backbone.hubert_import import ImportedHubert, import_hubert
 from workers.backbone.unit_dictionary import read_dictionary
 from workers.speech.external import ExternalConfig, ExternalTokenizer
 from workers.speech.kmeans_file import read_centroids
@@ -53,11 +53,13 @@ class ImportedBackbone:
         backbone: complete, nowhere stored.
         checkpoint: the LM's original tensors and settings, for ``fairseq_verify``.
         lm: the LM alone.
+        hubert: the speech encoder, where one was given.
     """
 
     backbone: Backbone
     checkpoint: FairseqCheckpoint
     lm: ImportedLM
+    hubert: ImportedHubert | None
 
 
 def import_backbone(files: OriginalFiles, *, name: str = "", licence: str = "") -> ImportedBackbone:
@@ -78,7 +80,10 @@ def import_backbone(files: OriginalFiles, *, name: str = "", licence: str = "") 
             raise BackboneError(f"{option}: at most {longest} characters of one line; shorten it")
     checkpoint = read_checkpoint(files.lm)
     lm = _import_lm(files, checkpoint)
-    tokenizer = _tokenizer(files, units=len(lm.unit_tokens))
+    hubert = None
+    if files.hubert is not None and files.kmeans is not None:
+        hubert = import_hubert(files.hubert, read_centroids(files.kmeans), layer=files.layer)
+    tokenizer: Tokenizer = hubert.tokenizer if hubert else _external(files, units=len(lm.unit_tokens))
     if tokenizer.units != len(lm.unit_tokens):
         raise BackboneError(
             f"{files.kmeans}: {tokenizer.units} centroids for a unit LM of {len(lm.unit_tokens)} units; "
@@ -86,7 +91,7 @@ def import_backbone(files: OriginalFiles, *, name: str = "", licence: str = "") 
         )
     chosen = name or f"{lm.config.kind}-{files.tokenizer_name or f'hubert-l{files.layer}-km{tokenizer.units}'}"
     backbone = Backbone(chosen, lm.config, lm.tensors, lm.unit_tokens, tokenizer, licence)
-    return ImportedBackbone(backbone, checkpoint, lm)
+    return ImportedBackbone(backbone, checkpoint, lm, hubert)
 
 
 def _check_options(files: OriginalFiles) -> None:
@@ -119,9 +124,7 @@ def _import_lm(files: OriginalFiles, checkpoint: FairseqCheckpoint) -> ImportedL
     return import_gslm(checkpoint, read_dictionary(files.dictionary), heads=files.heads)
 
 
-def _tokenizer(files: OriginalFiles, *, units: int) -> Tokenizer:
-    if files.hubert is None:
-        if not 1 <= len(files.tokenizer_name or "") <= 200:
-            raise BackboneError("--tokenizer-name is empty or longer than 200 characters; name the units' tokenizer")
-        return ExternalTokenizer(ExternalConfig(name=str(files.tokenizer_name), units=units))
-    return import_hubert(files.hubert, read_centroids(str(files.kmeans)), layer=files.layer)
+def _external(files: OriginalFiles, *, units: int) -> Tokenizer:
+    if not 1 <= len(files.tokenizer_name or "") <= 200:
+        raise BackboneError("--tokenizer-name is empty or longer than 200 characters; name the units' tokenizer")
+    return ExternalTokenizer(ExternalConfig(name=str(files.tokenizer_name), units=units))

@@ -77,7 +77,7 @@ def reference_bundle(
                 layers=layers,
                 dim=dim,
                 vocabulary=backbone.config.vocabulary,
-                verbalizer="linear" if units is None else mapping,  # type: ignore[arg-type]
+                verbalizer="linear" if units is None else mapping,
                 special_rows=SPECIAL_ROWS if units is None else 0,
                 verbalizer_units=units,
             ),
