@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+_SHOWN = 40
+
 
 class Inert:
     """Keeps what a pickle says of an object, and does nothing.
@@ -25,3 +27,15 @@ class Inert:
 
     def __setstate__(self, state: object) -> None:
         self.state = state
+
+
+def shown(value: object) -> str:
+    """A value of a file by unknown hands, for a message: short, on one line, without characters that steer terminals.
+
+    Containers are named by their type alone, for a few bytes of pickle can make one whose text has no end.
+    """
+    if value is None:
+        return "missing"
+    if isinstance(value, (str, bytes, int, float)):
+        return ascii(value)[:_SHOWN]
+    return f"a {type(value).__name__}"

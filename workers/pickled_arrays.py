@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.inert import Inert
+from workers.inert import Inert, shown
 
 _NUMBER = re.compile(r"[biuf][1248]")
 _BYTE_ORDERS = ("<", ">", "|", "=")
@@ -36,7 +36,7 @@ class PickledDtype(Inert):
         if isinstance(order, bytes):
             order = order.decode("ascii", "replace")
         if not isinstance(code, str) or not _NUMBER.fullmatch(code) or order not in _BYTE_ORDERS:
-            raise ValueError(f"an array of {ascii(code)[:40]} holds no plain numbers")
+            raise ValueError(f"an array of {shown(code)} holds no plain numbers")
         return np.dtype(code).newbyteorder(order)  # type: ignore[no-any-return]
 
 
@@ -65,7 +65,7 @@ def byte_count(shape: object, dtype: object) -> tuple[tuple[int, ...], np.dtype[
         ValueError: the shape is none, or the array holds no plain numbers.
     """
     if not isinstance(shape, tuple) or not all(type(side) is int and 0 <= side < _LARGEST_SIDE for side in shape):
-        raise ValueError(f"an array of shape {ascii(shape)[:60]}")
+        raise ValueError(f"an array of shape {shown(shape)}")
     if not isinstance(dtype, PickledDtype):
         raise ValueError("an array of no known kind of number")
     kind = dtype.dtype()

@@ -44,8 +44,10 @@ def import_(checkpoint: str, labels: str, backbone: str, task: str, out: str, fa
         provenance = Provenance(created=datetime.now(UTC), code_version=__version__, backbone_uri=backbone)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise BundleError(f"--{field}: {first['msg']}; a name is at most 64 of a-z, 0-9, '.', '_', '-'") from error
+        option = {"name": "task"}.get(str(first["loc"][0]), first["loc"][0])
+        raise BundleError(
+            f"--{option}: {first['msg']}; a task's name is at most 64 of a-z, 0-9, '.', '_' and '-'"
+        ) from error
     read = read_checkpoint(checkpoint)
     names = read_labels(labels)
     digest = hashlib.sha256(object_storage.read_bytes(checkpoint) + object_storage.read_bytes(labels)).hexdigest()

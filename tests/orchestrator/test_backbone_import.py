@@ -101,6 +101,19 @@ def test_units_are_the_references(layer: int, file: str) -> None:
     np.testing.assert_array_equal(tokenizer.encode([wave])[0], wanted)
 
 
+def test_torchaudios_file_gives_the_same_tokenizer(tmp_path: Path) -> None:
+    centroids = np.random.default_rng(0).normal(size=(20, 48)).astype(np.float32)
+    wanted = import_hubert(str(shared_folder("golden/hubert") / "checkpoint.pt"), centroids, layer=3)
+    assert wanted.checkpoint is not None
+    tensors = {name: torch.from_numpy(array) for name, array in wanted.tokenizer.tensors().items()}
+    del tensors["centroids"]
+    torch.save(tensors, tmp_path / "hubert.pth")
+    found = import_hubert(str(tmp_path / "hubert.pth"), centroids, layer=3)
+    assert found.checkpoint is None
+    for name, array in wanted.tokenizer.tensors().items():
+        np.testing.assert_array_equal(found.tokenizer.tensors()[name], array)
+
+
 @pytest.mark.parametrize("kind", ["discrete", "continuous"])
 def test_a_pgslm(tmp_path: Path, kind: str) -> None:
     folder = shared_folder("golden/pgslm")

@@ -22,7 +22,7 @@ from infra import object_storage
 from infra.errors import BackboneError
 from tests.fixtures.hostile_files import PAYLOADS, payload
 from tests.fixtures.shared_data import shared_folder
-from workers.backbone.fairseq_checkpoint import plain, read_checkpoint
+from workers.backbone.fairseq_checkpoint import entries, read_checkpoint
 from workers.backbone.safe_checkpoint import check_tensors, read_torch_file
 from workers.inert import Inert
 from workers.pickled_arrays import PickledArray
@@ -96,7 +96,7 @@ def test_records_of_fairseq_need_no_fairseq(tmp_path: Path, layout: str) -> None
         "extra_state": {"best": np.float64(1.5), "edges": np.arange(3)},
     }
     found = read_torch_file(_saved(tmp_path / "old.pt", content, **LAYOUTS[layout]))
-    assert plain(found["args"]) == {"arch": "transformer_lm_big", "decoder_layers": 2}
+    assert entries(found["args"]) == {"arch": "transformer_lm_big", "decoder_layers": 2}
     assert isinstance(found["args"], Inert)
     assert isinstance(found["extra_state"]["edges"], PickledArray)
     assert torch.equal(found["model"]["w"], torch.ones(2, 3, dtype=torch.float16))
@@ -185,3 +185,13 @@ def test_a_checkpoint_in_s3(store_root: str) -> None:
     place = object_storage.join(store_root, "checkpoint.pt")
     object_storage.write_bytes(place, SMALL["zip"])
     assert torch.equal(read_checkpoint(place).tensors["w"], torch.arange(6.0))
+
+
+def test_settings_that_nest_without_end_cost_nothing(tmp_path: Path) -> None:
+    nested: list[Any] = []
+    for _ in range(60):
+        nested = [nested, nested]
+    content = {"cfg": {"model": {"decoder_layers": nested}, "task": {"log_f0": nested}}, "model": {"w": torch.zeros(1)}}
+    found = read_checkpoint(_saved(tmp_path / "nested.pt", content))
+    with pytest.raises(BackboneError, match=r"cfg\.task\.log_f0 is a list instead of bool"):
+        found.flag("log_f0")

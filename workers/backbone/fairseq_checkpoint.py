@@ -10,9 +10,9 @@ from torch import Tensor
 
 from infra.errors import BackboneError
 from workers.backbone.safe_checkpoint import check_tensors, read_torch_file
-from workers.inert import Inert
+from workers.inert import Inert, shown
 
-_DEEPEST = 12
+_WRAPPINGS = 4
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class FairseqCheckpoint:
         value = settings.get(name)
         if type(value) is not kind:
             raise BackboneError(
-                f"{self.place}: cfg.{section}.{name} is {_shown(value)} instead of {kind.__name__}; "
+                f"{self.place}: cfg.{section}.{name} is {shown(value)} instead of {kind.__name__}; "
                 "name the checkpoint that training wrote, with its settings"
             )
         return value
@@ -76,39 +76,37 @@ def as_checkpoint(content: object, uri: str) -> FairseqCheckpoint:
     if not isinstance(content, dict) or "model" not in content:
         raise BackboneError(f"{uri}: no checkpoint of fairseq, which has an entry 'model'; name one that it wrote")
     tensors = check_tensors(content["model"], f"{uri}: model")
-    cfg = plain(content.get("cfg"))
-    if isinstance(cfg, dict):
-        model, task = (section if isinstance(section := cfg.get(name), dict) else {} for name in ("model", "task"))
-        return FairseqCheckpoint(uri, tensors, model, task)
-    settings = plain(content.get("args"))
-    settings = settings if isinstance(settings, dict) else {}
+    cfg = entries(content.get("cfg"))
+    if cfg:
+        return FairseqCheckpoint(uri, tensors, entries(cfg.get("model")), entries(cfg.get("task")))
+    settings = entries(content.get("args"))
     if "arch" in settings:
         settings["_name"] = settings["arch"]
     return FairseqCheckpoint(uri, tensors, settings, settings)
 
 
-def plain(value: Any, depth: int = 0) -> Any:
-    """Dictionaries, lists and values out of what argparse and omegaconf pickle; anything else stays as it is."""
-    if depth > _DEEPEST:
-        return None
-    if isinstance(value, Inert):
-        state = value.state
-        if state is None and len(value.arguments) == 1:
+def entries(value: object) -> dict[str, Any]:
+    """Settings by name out of what argparse and omegaconf pickle, or of a dictionary; empty if it is none of them.
+
+    Goes down one level and no further: a few bytes of pickle can nest containers without end.
+    """
+    found = _unwrapped(value)
+    if not isinstance(found, dict):
+        return {}
+    return {name: _unwrapped(entry) for name, entry in found.items() if isinstance(name, str)}
+
+
+def _unwrapped(value: object) -> Any:
+    """A value out of the records around it."""
+    for _ in range(_WRAPPINGS):
+        if not isinstance(value, Inert):
+            break
+        if isinstance(value.state, dict):
+            # omegaconf keeps the entries of its containers in _content, and values in nodes of their own in _val.
+            value = value.state.get("_content", value.state.get("_val", value.state))
+        elif value.state is None and len(value.arguments) == 1:
             # A member of an enumeration pickles as its type, called with its value.
-            return plain(value.arguments[0], depth + 1)
-        if not isinstance(state, dict):
-            return value
-        # omegaconf keeps the entries of its containers in _content, and values in nodes of their own in _val.
-        for held in ("_content", "_val"):
-            if held in state:
-                return plain(state[held], depth + 1)
-        value = state
-    if isinstance(value, dict):
-        return {key: plain(entry, depth + 1) for key, entry in value.items() if isinstance(key, str)}
-    if isinstance(value, list):
-        return [plain(entry, depth + 1) for entry in value]
+            value = value.arguments[0]
+        else:
+            break
     return value
-
-
-def _shown(value: Any) -> str:
-    return "missing" if value is None else ascii(value)[:40]

@@ -34,6 +34,7 @@ from workers.backbone.multistream_config import SPECIAL_IDS, MultistreamConfig
 from workers.backbone.stream_settings import stream_settings
 from workers.backbone.unit_dictionary import UnitDictionary
 from workers.backbone.unit_lm import UnitLMConfig
+from workers.inert import shown
 
 ARCHITECTURE: Final[Mapping[str, Any]] = {
     "activation_fn": "relu",
@@ -151,7 +152,7 @@ def _prepared(checkpoint: FairseqCheckpoint) -> dict[str, Tensor]:
         found = checkpoint.model.get(name, wanted)
         if found != wanted:
             raise BackboneError(
-                f"{place}: cfg.model.{name} is {ascii(found)[:40]}, but the unit LM stands for {wanted!r}; "
+                f"{place}: cfg.model.{name} is {shown(found)}, but the unit LM stands for {wanted!r}; "
                 "name a checkpoint of the architecture transformer_lm_big or transformer_ulm_big"
             )
     return tensors
@@ -170,19 +171,19 @@ def _sizes(checkpoint: FairseqCheckpoint, tensors: Mapping[str, Tensor], heads: 
     elif heads is not None and heads != stated:
         raise BackboneError(f"{checkpoint.place}: it states {stated} attention heads, not {heads}; leave --heads out")
     first = tensors.get("decoder.layers.0.fc1.weight")
-    shown = {
+    found = {
         "layers": layer_count(tensors),
         "dim": tensors[EMBEDDING].shape[1],
         "ffn_dim": first.shape[0] if first is not None and first.dim() else 0,
     }
     for size, setting in (("layers", "layers"), ("dim", "embed_dim"), ("ffn_dim", "ffn_embed_dim")):
-        said = checkpoint.model.get(f"decoder_{setting}", shown[size])
-        if said != shown[size]:
+        said = checkpoint.model.get(f"decoder_{setting}", found[size])
+        if said != found[size]:
             raise BackboneError(
-                f"{checkpoint.place}: cfg.model.decoder_{setting} is {ascii(said)[:40]}, but its tensors are of "
-                f"{shown[size]}; fetch the checkpoint again"
+                f"{checkpoint.place}: cfg.model.decoder_{setting} is {shown(said)}, but its tensors are of "
+                f"{found[size]}; fetch the checkpoint again"
             )
-    return {**shown, "heads": stated}
+    return {**found, "heads": stated}
 
 
 _Config = TypeVar("_Config", bound=UnitLMConfig)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from infra.errors import BackboneError
 from workers.backbone.fairseq_checkpoint import FairseqCheckpoint, as_checkpoint
 from workers.backbone.safe_checkpoint import check_tensors, read_torch_file
+from workers.inert import shown
 from workers.speech.hubert import HubertTokenizer
 from workers.speech.hubert_config import hubert_config
 from workers.speech.hubert_weights import BASE_STRIDES, HubertWeights, from_fairseq, from_torchaudio
@@ -85,12 +86,12 @@ def _of_fairseq(checkpoint: FairseqCheckpoint, *, layer: int) -> HubertWeights:
         for name, value in wanted.items():
             if settings.get(name, value) != value:
                 raise BackboneError(
-                    f"cfg.{section}.{name} is {ascii(settings[name])[:40]}, but the tokenizer stands for {value!r}; "
+                    f"cfg.{section}.{name} is {shown(settings[name])}, but the tokenizer stands for {value!r}; "
                     "give a checkpoint of HuBERT base"
                 )
     layers = model.get("encoder_layers", layer)
     if type(layers) is not int or not 1 <= layer <= layers:
-        raise BackboneError(f"there is no layer {layer} among {ascii(layers)[:20]}; choose another --layer")
+        raise BackboneError(f"there is no layer {layer} among {shown(layers)}; choose another --layer")
     heads = model.get("encoder_attention_heads")
     if type(heads) is not int:
         raise BackboneError("cfg.model.encoder_attention_heads is missing; give the checkpoint that training wrote")
@@ -105,7 +106,7 @@ def _strides(model: Mapping[str, Any]) -> tuple[int, ...]:
     found = [_CONVOLUTIONS.fullmatch(part.strip()) for part in str(described)[:1000].split("+")]
     if not all(found):
         raise BackboneError(
-            f"cfg.model.conv_feature_layers is {ascii(described)[:60]}, no sum of lists of (channels, kernel, stride); "
+            f"cfg.model.conv_feature_layers is {shown(described)}, no sum of lists of (channels, kernel, stride); "
             "give a checkpoint of HuBERT base"
         )
     return tuple(int(part[3]) for part in found if part for _ in range(int(part[4] or 1)))

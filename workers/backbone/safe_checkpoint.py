@@ -105,14 +105,14 @@ def check_tensors(tensors: object, where: str) -> dict[str, Tensor]:
         raise BackboneError(f"{where}: no tensors by name; name a checkpoint that fairseq wrote")
     found = {}
     for name, tensor in tensors.items():
-        shown = ascii(name)[1:-1][:80]
+        label = ascii(name)[1:-1][:80]
         if type(tensor) not in (Tensor, nn.Parameter):
-            raise BackboneError(f"{where}: {shown} is no tensor; name a checkpoint that fairseq wrote")
+            raise BackboneError(f"{where}: {label} is no tensor; name a checkpoint that fairseq wrote")
         tensor = tensor.detach()
         plain = tensor.layout is torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
         # A tensor may claim to repeat a few numbers over any size; copying it would fill the memory.
         if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise BackboneError(f"{where}: {shown} is not a plain tensor with data of its own; fetch the file again")
+            raise BackboneError(f"{where}: {label} is not a plain tensor with data of its own; fetch the file again")
         found[name] = tensor
     return found
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from infra.errors import BackboneError
 from workers.backbone.fairseq_checkpoint import FairseqCheckpoint
 from workers.backbone.multistream_config import SPECIAL_IDS
+from workers.inert import shown
 from workers.speech.unit_prosody import ProsodySettings
 
 _F0_TABLE = "decoder.embed_other_list.1.weight"
@@ -65,6 +66,6 @@ def stream_settings(
 def _expect(checkpoint: FairseqCheckpoint, name: str, found: object, wanted: object) -> None:
     if found != wanted:
         raise BackboneError(
-            f"{checkpoint.place}: cfg.task.{name} is {ascii(found)[:40]}, but this model reads {wanted!r}; "
+            f"{checkpoint.place}: cfg.task.{name} is {shown(found)}, but this model reads {wanted!r}; "
             "name one of the published pGSLM checkpoints"
         )

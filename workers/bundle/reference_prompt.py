@@ -24,6 +24,7 @@ from workers.backbone.fairseq_checkpoint import FairseqCheckpoint
 from workers.bundle.format import Bundle
 from workers.bundle.manifest import BackboneIdentity, BundleManifest, Data, Metric, Prompt, Provenance, Slot, Task
 from workers.bundle.reference_labels import ReferenceLabels
+from workers.inert import shown
 from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, verbalizer_name
 
 SPECIAL_ROWS: Final = 4
@@ -163,7 +164,7 @@ def _classes(
     if stated != classes or len(labels.labels) != classes:
         raise BundleError(
             f"{labels.place}: {len(labels.labels)} labels for a verbalizer of {classes} classes"
-            f"{'' if stated == classes else f', whose settings state {ascii(stated)[:20]}'}; "
+            f"{'' if stated == classes else f', whose settings state {shown(stated)}'}; "
             "give the labels of the task that this prompt was tuned for"
         )
     if labels.units is None:
