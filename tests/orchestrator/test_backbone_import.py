@@ -145,6 +145,24 @@ def test_fairseq_verifies(tmp_path: Path, witness: Path) -> None:
     assert done.stderr == ""
 
 
+def test_importing_needs_none_of_the_original_libraries() -> None:
+    folder = shared_folder("golden")
+    program = (
+        "import sys\n"
+        "for name in 'fairseq omegaconf hydra sklearn joblib ray mlflow'.split(): sys.modules[name] = None\n"
+        "from workers.backbone.hubert_import import import_hubert\n"
+        "from workers.backbone.original_files import OriginalFiles, import_backbone\n"
+        "from workers.speech.kmeans_file import read_centroids\n"
+        "lm, dictionary, hubert, kmeans = sys.argv[1:]\n"
+        "import_backbone(OriginalFiles(lm=lm, dictionary=dictionary, tokenizer_name='any'))\n"
+        "import_hubert(hubert, read_centroids(kmeans), layer=2)\n"
+    )
+    files = ("gslm/checkpoint_args_namespace.pt", "gslm/dict.txt", "hubert/checkpoint.pt", "hubert/km.bin")
+    command = [sys.executable, "-c", program, *(str(folder / file) for file in files)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_without_fairseq_one_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.backbone.fairseq_at_hand.find_spec", lambda _: None)
     done = _import(str(tmp_path / "out"), *_gslm("--tokenizer-name", "any", "--verify"))
