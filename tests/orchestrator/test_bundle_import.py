@@ -144,6 +144,8 @@ def _set(name: str, tensor: Tensor) -> Callable[[dict[str, Any]], None]:
     return lambda content: content["model"].update({name: tensor})
 
 
+FIRST = "decoder.deep_key_embed_prompts.0.weight"
+VERBALIZER = "decoder.prompt_linear_verbalizer.weight"
 KEY = "decoder.deep_key_embed_prompts.1.weight"
 
 
@@ -155,6 +157,10 @@ KEY = "decoder.deep_key_embed_prompts.1.weight"
         (_altered(_drop(KEY)), f"{KEY} is missing"),
         (_altered(_set(KEY, torch.zeros(4, 32))), f"{KEY} has shape (4, 32) instead of (5, 32)"),
         (_altered(_set(KEY, torch.full((5, 32), torch.inf))), f"{KEY} holds numbers that are not finite"),
+        (_altered(_set(KEY, torch.tensor(1.0))), f"{KEY} has shape () instead of (5, 32)"),
+        (_altered(_set(FIRST, torch.tensor(1.0))), f"{FIRST} has shape () instead of"),
+        (_altered(_set(VERBALIZER, torch.zeros(0))), f"{VERBALIZER} has shape (0,) instead of"),
+        (_altered(_set(VERBALIZER, torch.zeros(4, 104))), f"{VERBALIZER} has shape (4, 104) instead of (5, 104)"),
         (_altered(_set("decoder.deep_key_embed_prompts.3.weight", torch.zeros(5, 32))), "is not part of a prompt"),
         (_altered(lambda content: content["cfg"]["model"].update(num_classes=9)), "7 labels for a verbalizer of 7"),
     ],

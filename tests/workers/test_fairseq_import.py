@@ -202,6 +202,34 @@ def test_what_does_not_fit_is_named(change: dict[str, Tensor | None], said: str)
     assert said in str(caught.value)
 
 
+ODD = {
+    "scalar": torch.tensor(1.0),
+    "empty": torch.zeros(0),
+    "complex": torch.zeros(14, 16, dtype=torch.complex64),
+    "complex scalar": torch.zeros(1, dtype=torch.complex64),
+    "whole": torch.zeros(14, 16, dtype=torch.int64),
+    "yes or no": torch.zeros(1, dtype=torch.bool),
+    "half": torch.zeros(14, 16, dtype=torch.float16),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_no_odd_tensor_ends_in_another_way(kind: str) -> None:
+    names = [*_checkpoint().tensors, f"{LAYER}self_attn.in_proj_weight", f"{LAYER}layer_norms.2.bias"]
+    for name in names:
+        with pytest.raises(BackboneError, match=r"^small\.pt: .*; \w"):
+            import_gslm(_with(_checkpoint(), {name: ODD[kind]}), DICTIONARY)
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_no_odd_tensor_of_a_stream_ends_in_another_way(kind: str) -> None:
+    checkpoint = read_checkpoint(str(shared_folder("golden/pgslm") / "checkpoint_discrete.pt"))
+    edges = {32: tuple(float(edge) for edge in range(31))}
+    for name in checkpoint.tensors:
+        with pytest.raises(BackboneError):
+            import_pgslm(_with(checkpoint, {name: ODD[kind]}), f0_edges=edges)
+
+
 def test_a_missing_output_projection_is_the_tied_one() -> None:
     plain, without = _checkpoint(), _with(_checkpoint(), {"decoder.output_projection.weight": None})
     found, wanted = (import_gslm(checkpoint, DICTIONARY).tensors for checkpoint in (without, plain))

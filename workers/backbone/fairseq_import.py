@@ -143,7 +143,8 @@ def _prepared(checkpoint: FairseqCheckpoint) -> dict[str, Tensor]:
     tensors = upgraded(checkpoint.tensors, place)
     if EMBEDDING not in tensors or tensors[EMBEDDING].dim() != 2:
         raise BackboneError(f"{place}: no unit LM, for {EMBEDDING} is missing; name its checkpoint_best.pt")
-    if VERSION not in tensors or tensors[VERSION].numel() != 1 or not tensors[VERSION].item() > 2:
+    version = tensors.get(VERSION)
+    if version is None or version.numel() != 1 or version.is_complex() or not version.item() > 2:
         raise BackboneError(
             f"{place}: {VERSION} is missing or at most 2, a model without the final layer norm that this LM has; "
             "train it again with a fairseq of 2018 or later"

@@ -54,7 +54,7 @@ def stream_settings(
         raise BackboneError(
             f"{place}: discrete F0 needs the edges of its bins; give mean_norm_log_f0_seg_bin.th with --f0-bins"
         )
-    bins = tensors[_F0_TABLE].shape[0] - SPECIAL_IDS if _F0_TABLE in tensors else 32
+    bins = len(table) - SPECIAL_IDS if (table := tensors.get(_F0_TABLE)) is not None and table.dim() else 32
     if bins not in f0_edges:
         raise BackboneError(
             f"{place}: {bins} F0 bins, but --f0-bins has edges for {', '.join(map(str, f0_edges))}; "

@@ -118,7 +118,8 @@ def _tensors(checkpoint: FairseqCheckpoint, backbone: Backbone) -> dict[str, NDA
     if config.kind != "gslm":
         raise BundleError(f"{place}: none were released for {config.kind}; name the backbone of a GSLM")
     found.pop(_INPUT, None)
-    length = found[next(iter(deep.values()))].shape[0]
+    first = found[next(iter(deep.values()))]
+    length = len(first) if first.dim() else 1
     rows = found[_VERBALIZER].shape[0] if _VERBALIZER in found and found[_VERBALIZER].dim() else SPECIAL_ROWS + 1
     shapes = {_SEPARATOR: (1, config.dim)}
     for layer in range(config.layers):
