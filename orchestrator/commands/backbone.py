@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import click
-from rich.table import Table
-from rich.text import Text
 
 from infra import object_storage
+from orchestrator.commands.backbone_import import import_
+from orchestrator.commands.backbone_view import backbone_rows, backbone_table
 from orchestrator.console import results_console
 
 
@@ -39,30 +39,14 @@ def pretrain(pretrain_file: str, overrides: tuple[str, ...]) -> None:
 @click.argument("uri")
 @click.option("--json", "as_json", is_flag=True, help="Print it for programs.")
 def inspect(uri: str, as_json: bool) -> None:
-    """Kinds, sizes, vocabulary, parameter count and fingerprints; every file is verified."""
+    """Kinds, sizes, vocabulary, parameter counts, fingerprints and licence; every file is verified."""
     from workers.backbone.directory import read_backbone
 
     found = read_backbone(object_storage.resolve(uri, str(Path.cwd())))
-    rows = {
-        "name": found.name,
-        "unit_lm": found.config.kind,
-        "layers": found.config.layers,
-        "dim": found.config.dim,
-        "heads": found.config.heads,
-        "ffn_dim": found.config.ffn_dim,
-        "vocabulary": found.config.vocabulary,
-        "parameters": sum(tensor.size for tensor in found.lm_tensors.values()),
-        "tokenizer": found.tokenizer.config(),
-        "units": found.tokenizer.units,
-        "lm_fingerprint": found.lm_fingerprint,
-        "tokenizer_fingerprint": found.tokenizer_fingerprint,
-        "licence": found.licence,
-    }
     if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-        return
-    table = Table(show_header=False)
-    for name, value in rows.items():
-        shown = json.dumps(value) if isinstance(value, dict) else f"{value:,}" if isinstance(value, int) else value
-        table.add_row(name, Text(str(shown)))
-    results_console().print(table)
+        click.echo(json.dumps(backbone_rows(found), indent=2, ensure_ascii=False))
+    else:
+        results_console().print(backbone_table(found))
+
+
+backbone.add_command(import_)

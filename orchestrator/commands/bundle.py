@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from infra import object_storage
+from orchestrator.commands.bundle_import import import_
 from task_specs.example import SPLITS, Split
 from workers.bundle.manifest import BundleManifest
 from workers.bundle.pull import pull
@@ -27,7 +28,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON,
 
 @click.group()
 def bundle() -> None:
-    """List, inspect, verify and fetch prompt bundles.
+    """List, inspect, verify, fetch and import prompt bundles.
 
     A bundle is named by its directory, local or s3://: <bundles>/<task> for the latest version of a task,
     or <bundles>/<task>/<version>.
@@ -92,6 +93,9 @@ def pull_(uri: str, directory: str, as_json: bool) -> None:
         _print_json({"uri": pulled.uri, "version": pulled.version, "created": pulled.created})
     else:
         click.echo(f"{pulled.uri}{'' if pulled.created else ' was there already, and is intact'}")
+
+
+bundle.add_command(import_)
 
 
 def _absolute(path: str) -> str:

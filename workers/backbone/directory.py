@@ -201,7 +201,7 @@ def read_description(uri: str) -> BackboneDescription:
     except ObjectNotFound as error:
         raise BackboneError(
             f"{uri}: there is no {BACKBONE_FILE}; name a backbone directory, or make one with "
-            "'speechprompt backbone pretrain'"
+            "'speechprompt backbone import' or 'pretrain'"
         ) from error
     try:
         described = BackboneDescription.model_validate(strict_json.loads(text))

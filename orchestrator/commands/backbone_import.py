@@ -1,0 +1,98 @@
+"""``speechprompt backbone import``: original files in, backbone directory out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from infra import object_storage
+from orchestrator.commands.backbone_view import backbone_table
+from orchestrator.console import results_console
+
+if TYPE_CHECKING:
+    from workers.backbone.original_files import ImportedBackbone
+
+
+@click.command("import")
+@click.option("--out", required=True, metavar="URI", help="Directory of the new backbone, local or s3://.")
+@click.option("--lm", required=True, metavar="FILE", help="Checkpoint of the unit LM, GSLM or pGSLM.")
+@click.option("--dict", "dictionary", metavar="FILE", help="GSLM's dict.txt.")
+@click.option("--hubert", metavar="FILE", help="Speech encoder: hubert_base_ls960.pt, or torchaudio's file of it.")
+@click.option("--kmeans", metavar="FILE", help="Its clusters: km.bin, or centroids as .npy or .safetensors.")
+@click.option("--layer", default=6, show_default=True, help="Layer of the encoder whose features are clustered.")
+@click.option("--tokenizer-name", metavar="NAME", help="Without --hubert: which tokenizer made the units of your data.")
+@click.option("--f0-bins", metavar="FILE", help="Discrete pGSLM: mean_norm_log_f0_seg_bin.th, or the edges as .npy.")
+@click.option(
+    "--f0-mean",
+    type=click.Choice(["speaker", "utterance"]),
+    help="pGSLM: whose mean log F0 is subtracted; default: the speaker's, where one is known.",
+)
+@click.option("--heads", type=click.IntRange(1, 1024), help="Attention heads, if the checkpoint does not state them.")
+@click.option("--name", default="", help="How you call it; default: its kind and tokenizer.")
+@click.option("--licence", default="", help="Under which the weights may be used; kept with them.")
+@click.option("--verify", is_flag=True, help="Compare with fairseq's own forward pass (extra: fairseq).")
+def import_(
+    out: str,
+    lm: str,
+    dictionary: str | None,
+    hubert: str | None,
+    kmeans: str | None,
+    layer: int,
+    tokenizer_name: str | None,
+    f0_bins: str | None,
+    f0_mean: Literal["speaker", "utterance"] | None,
+    heads: int | None,
+    name: str,
+    licence: str,
+    verify: bool,
+) -> None:
+    """Convert original fairseq and k-means files to a backbone, once.
+
+    Nothing in them is trusted: a file that would run anything when read is refused by the name of what it tried.
+    Files may be local or s3://.
+    """
+    from workers.backbone import fairseq_at_hand
+    from workers.backbone.directory import write_backbone
+    from workers.backbone.original_files import OriginalFiles, import_backbone
+
+    if verify:
+        fairseq_at_hand.check_installed()
+
+    def place(path: str | None) -> str | None:
+        return path and object_storage.resolve(path, str(Path.cwd()))
+
+    files = OriginalFiles(
+        lm=object_storage.resolve(lm, str(Path.cwd())),
+        dictionary=place(dictionary),
+        hubert=place(hubert),
+        kmeans=place(kmeans),
+        layer=layer,
+        f0_bins=place(f0_bins),
+        f0_mean=f0_mean,
+        heads=heads,
+        tokenizer_name=tokenizer_name,
+    )
+    imported = import_backbone(files, name=name, licence=licence)
+    differences = _differences(imported) if verify else {}
+    uri = object_storage.resolve(out, str(Path.cwd()))
+    write_backbone(imported.backbone, uri)
+    results_console().print(backbone_table(imported.backbone))
+    for what, difference in differences.items():
+        click.echo(f"largest difference from fairseq in {what}: {difference:.1e}")
+    click.echo(uri)
+
+
+def _differences(imported: ImportedBackbone) -> dict[str, float]:
+    """By what was compared, each checked to be rounding alone."""
+    from workers.backbone.fairseq_at_hand import check_difference
+    from workers.backbone.fairseq_hubert_verify import features_difference
+    from workers.backbone.fairseq_verify import logits_difference
+
+    found = {"logits": logits_difference(imported.checkpoint, imported.lm)}
+    if imported.hubert and imported.hubert.checkpoint:
+        found["features"] = features_difference(imported.hubert.checkpoint, imported.hubert.tokenizer)
+    for what, difference in found.items():
+        check_difference(difference, what)
+    return found

@@ -1,0 +1,197 @@
+"""Files of torch.save by unknown hands: read where they hold tensors and settings, and otherwise refused by name."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import tempfile
+import zipfile
+from collections import OrderedDict
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from infra import object_storage
+from infra.errors import BackboneError
+from tests.fixtures.hostile_files import PAYLOADS, payload
+from tests.fixtures.shared_data import shared_folder
+from workers.backbone.fairseq_checkpoint import entries, read_checkpoint
+from workers.backbone.safe_checkpoint import check_tensors, read_torch_file
+from workers.inert import Inert
+from workers.pickled_arrays import PickledArray
+
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "zip": {},
+    "legacy": {"_use_new_zipfile_serialization": False},
+    "protocol 4": {"pickle_protocol": 4},
+}
+
+
+def _saved(path: Path, content: Any, **options: Any) -> str:
+    torch.save(content, path, **options)
+    return str(path)
+
+
+def _bytes(content: Any, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer, **options)
+    return buffer.getvalue()
+
+
+SMALL = {
+    layout: _bytes({"args": None, "model": {"w": torch.arange(6.0)}}, **options)
+    for layout, options in LAYOUTS.items()
+    if layout != "protocol 4"
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", PAYLOADS)
+def test_a_call_is_refused_by_name(tmp_path: Path, name: str, layout: str) -> None:
+    mark = tmp_path / "mark"
+    tensors = OrderedDict(weight=torch.zeros(2))
+    file = _saved(tmp_path / "evil.pt", {"model": tensors, "cfg": {"deep": [payload(name, mark)]}}, **LAYOUTS[layout])
+    with pytest.raises(BackboneError, match=rf"evil\.pt: refused, for reading it would call {name}, which"):
+        read_torch_file(file)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("layout", ["zip", "legacy"])
+def test_a_call_inside_a_tensor_is_refused_by_name(tmp_path: Path, layout: str) -> None:
+    mark = tmp_path / "mark"
+    tensor = torch.zeros(2)
+    tensor.note = payload("os.system", mark)  # type: ignore[attr-defined]
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    parameter.__dict__["note"] = payload("builtins.exec", mark)
+    metadata = OrderedDict(w=torch.zeros(2))
+    metadata._metadata = payload("builtins.eval", mark)  # type: ignore[attr-defined]
+    for content, name in ((tensor, "os.system"), (parameter, "builtins.exec"), (metadata, "builtins.eval")):
+        file = _saved(tmp_path / "evil.pt", {"model": {"w": content}}, **LAYOUTS[layout])
+        with pytest.raises(BackboneError, match=rf"would call .*{name}"):
+            read_torch_file(file)
+    assert not mark.exists()
+
+
+def test_what_the_scan_does_not_see_is_refused_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark = tmp_path / "mark"
+    file = _saved(tmp_path / "evil.pt", {"model": payload("builtins.exec", mark)})
+    monkeypatch.setattr("workers.backbone.safe_checkpoint.pickled_names", lambda _: [])
+    with pytest.raises(BackboneError, match="would call exec, which"):
+        read_torch_file(file)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("layout", ["zip", "legacy"])
+def test_records_of_fairseq_need_no_fairseq(tmp_path: Path, layout: str) -> None:
+    content = {
+        "args": argparse.Namespace(arch="transformer_lm_big", decoder_layers=2),
+        "model": {"w": torch.ones(2, 3, dtype=torch.float16)},
+        "extra_state": {"best": np.float64(1.5), "edges": np.arange(3)},
+    }
+    found = read_torch_file(_saved(tmp_path / "old.pt", content, **LAYOUTS[layout]))
+    assert entries(found["args"]) == {"arch": "transformer_lm_big", "decoder_layers": 2}
+    assert isinstance(found["args"], Inert)
+    assert isinstance(found["extra_state"]["edges"], PickledArray)
+    assert torch.equal(found["model"]["w"], torch.ones(2, 3, dtype=torch.float16))
+
+
+def test_a_hubert_checkpoint_needs_no_fairseq() -> None:
+    folder = shared_folder("golden/hubert")
+    found = read_checkpoint(str(folder / "checkpoint.pt"))
+    assert found.model["_name"] == "hubert"
+    assert "encoder.layers.0.fc1.weight" in found.tensors
+
+
+@pytest.mark.parametrize("file", ["checkpoint.pt", "checkpoint_args_namespace.pt", "checkpoint_fp16.pt"])
+def test_both_layouts_state_model_and_task(file: str) -> None:
+    found = read_checkpoint(str(shared_folder("golden/gslm") / file))
+    assert (found.model["_name"], found.model["decoder_attention_heads"]) == ("transformer_lm_big", 4)
+    assert found.task["tokens_per_sample"] == 3072
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "not a complete file of torch.save"),
+        (b"hello, this is a text file\n" * 100, "not a complete file of torch.save"),
+        (SMALL["zip"][:-200], "not a complete file of torch.save"),
+        (SMALL["zip"][:100], "not a complete file of torch.save"),
+        (SMALL["legacy"][:-10], "not a complete file of torch.save"),
+    ],
+)
+def test_damage_is_said_in_a_sentence(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "file.pt").write_bytes(content)
+    with pytest.raises(BackboneError, match=rf"file\.pt: {said}.*; fetch it again"):
+        read_torch_file(str(tmp_path / "file.pt"))
+
+
+@settings(max_examples=150)
+@given(st.sampled_from(sorted(SMALL)), st.data())
+def test_no_damage_ends_in_another_way(layout: str, data: st.DataObject) -> None:
+    content = bytearray(SMALL[layout])
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    del content[data.draw(st.integers(1, len(content))) :]
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "damaged.pt"
+        file.write_bytes(bytes(content))
+        with suppress(BackboneError):
+            read_checkpoint(str(file))
+
+
+def test_a_small_file_that_unpacks_into_a_large_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb/data.pkl", bytes(1 << 22))
+    with pytest.raises(BackboneError, match=r"bomb\.pt: compressed, which torch\.save never does"):
+        read_torch_file(str(path))
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.zeros(1).expand(1 << 40),
+        torch.zeros(3).to_sparse(),
+        torch.zeros(3, device="meta"),
+        "text",
+        None,
+    ],
+    ids=["repeated", "sparse", "meta", "text", "none"],
+)
+def test_what_is_no_plain_tensor_is_refused(tensor: Tensor) -> None:
+    with pytest.raises(BackboneError, match=r"file: model: w is (no|not a plain) tensor"):
+        check_tensors({"w": tensor}, "file: model")
+
+
+@pytest.mark.parametrize("content", [[1], {"weights": {}}, {"model": [1]}, {"model": {1: torch.zeros(1)}}])
+def test_what_is_no_checkpoint_is_refused(tmp_path: Path, content: Any) -> None:
+    with pytest.raises(BackboneError, match=r"any\.pt: (no checkpoint of fairseq|model: no tensors by name)"):
+        read_checkpoint(_saved(tmp_path / "any.pt", content))
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match=r"gone\.pt: there is no such file; name the original file"):
+        read_torch_file(str(tmp_path / "gone.pt"))
+
+
+def test_a_checkpoint_in_s3(store_root: str) -> None:
+    place = object_storage.join(store_root, "checkpoint.pt")
+    object_storage.write_bytes(place, SMALL["zip"])
+    assert torch.equal(read_checkpoint(place).tensors["w"], torch.arange(6.0))
+
+
+def test_settings_that_nest_without_end_cost_nothing(tmp_path: Path) -> None:
+    nested: list[Any] = []
+    for _ in range(60):
+        nested = [nested, nested]
+    content = {"cfg": {"model": {"decoder_layers": nested}, "task": {"log_f0": nested}}, "model": {"w": torch.zeros(1)}}
+    found = read_checkpoint(_saved(tmp_path / "nested.pt", content))
+    with pytest.raises(BackboneError, match=r"cfg\.task\.log_f0 is a list instead of bool"):
+        found.flag("log_f0")

@@ -1,0 +1,64 @@
+"""The edges between a pGSLM's F0 bins, from the file that its data were quantised with."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+from torch import Tensor
+
+from infra import object_storage
+from infra.errors import BackboneError, ObjectNotFound
+from workers.backbone.safe_checkpoint import read_torch_file
+from workers.pickled_arrays import PickledArray
+
+_LIMIT = 1 << 20
+_REMEDY = "give mean_norm_log_f0_seg_bin.th, or its edges as .npy"
+
+
+def read_f0_edges(uri: str) -> dict[int, tuple[float, ...]]:
+    """Edges by number of bins: of ``{bins: edges}`` written by ``torch.save``, or of one array in ``.npy``.
+
+    Raises:
+        BackboneError: there is no such file, it holds something else, or its edges do not ascend.
+        StorageError: the place cannot be read.
+    """
+    if uri.endswith(".npy"):
+        edges = _array(_npy(uri), uri)
+        return {len(edges) + 1: edges}
+    content = read_torch_file(uri)
+    if not isinstance(content, dict) or not content or not all(type(bins) is int for bins in content):
+        raise BackboneError(f"{uri}: no F0 bins by their number; {_REMEDY}")
+    found = {bins: _array(value, uri) for bins, value in content.items()}
+    for bins, edges in found.items():
+        if len(edges) != bins - 1:
+            raise BackboneError(f"{uri}: {len(edges)} edges for {bins} bins, which need {bins - 1}; {_REMEDY}")
+    return found
+
+
+def _npy(uri: str) -> NDArray[Any]:
+    try:
+        return npy.read_array(io.BytesIO(object_storage.read_bytes(uri, limit=_LIMIT)), allow_pickle=False)
+    except ObjectNotFound as error:
+        raise BackboneError(f"{uri}: there is no such file; {_REMEDY}") from error
+    except (ValueError, MemoryError, EOFError) as error:
+        raise BackboneError(f"{uri}: not an .npy file of numbers; {_REMEDY}") from error
+
+
+def _array(value: object, uri: str) -> tuple[float, ...]:
+    try:
+        if isinstance(value, PickledArray):
+            value = value.array()
+        elif isinstance(value, Tensor):
+            value = value.detach().numpy()
+        if not isinstance(value, np.ndarray) or value.ndim != 1 or value.dtype.kind != "f":
+            raise ValueError("no row of numbers")
+    except ValueError as error:
+        raise BackboneError(f"{uri}: the edges of F0 bins are no row of numbers ({error}); {_REMEDY}") from error
+    edges = value.astype(np.float64)
+    if not len(edges) or not np.isfinite(edges).all() or not (np.diff(edges) > 0).all():
+        raise BackboneError(f"{uri}: the edges of F0 bins do not ascend; {_REMEDY}")
+    return tuple(float(edge) for edge in edges)

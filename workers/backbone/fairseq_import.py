@@ -1,0 +1,232 @@
+"""The original unit LMs, GSLM and pGSLM, as this project's: strictly, tensor by tensor.
+
+A checkpoint is believed only as far as it fits: its settings must describe the one architecture that ``UnitLM``
+computes, and its tensors must be exactly that architecture's. What is missing, extra or misshapen is an error
+that names it as the checkpoint does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor
+
+from infra.errors import BackboneError
+from workers.backbone.fairseq_checkpoint import FairseqCheckpoint
+from workers.backbone.fairseq_names import (
+    EMBEDDING,
+    HEAD,
+    NOT_TRAINED,
+    OUTPUT,
+    VERSION,
+    layer_count,
+    original_name,
+    upgraded,
+)
+from workers.backbone.lm_kinds import build_lm
+from workers.backbone.multistream_config import SPECIAL_IDS, MultistreamConfig
+from workers.backbone.stream_settings import stream_settings
+from workers.backbone.unit_dictionary import UnitDictionary
+from workers.backbone.unit_lm import UnitLMConfig
+from workers.inert import shown
+
+ARCHITECTURE: Final[Mapping[str, Any]] = {
+    "activation_fn": "relu",
+    "decoder_normalize_before": True,
+    "no_decoder_final_norm": False,
+    "decoder_learned_pos": False,
+    "no_token_positional_embeddings": False,
+    "no_scale_embedding": False,
+    "layernorm_embedding": False,
+    "share_decoder_input_output_embed": True,
+    "adaptive_input": False,
+    "adaptive_softmax_cutoff": None,
+    "character_embeddings": False,
+    "base_layers": 0,
+    **{f"scale_{part}": False for part in ("fc", "attn", "heads", "resids")},
+}
+"""Settings of fairseq's language models that change what is computed, and the values that ``UnitLM`` stands for."""
+_SHOWN = 5
+_ACCEPTED = (torch.float32, torch.float16, torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class ImportedLM:
+    """A unit LM of an original checkpoint.
+
+    Attributes:
+        config: kind, sizes and special ids.
+        tensors: by the names of this project, float32.
+        unit_tokens: token of each unit.
+    """
+
+    config: UnitLMConfig
+    tensors: Mapping[str, NDArray[np.float32]]
+    unit_tokens: tuple[int, ...]
+
+
+def is_multistream(checkpoint: FairseqCheckpoint) -> bool:
+    """Whether it is a pGSLM: by its head or by the name of its architecture."""
+    return HEAD in checkpoint.tensors or str(checkpoint.model.get("_name", "")).startswith("transformer_ulm")
+
+
+def import_gslm(checkpoint: FairseqCheckpoint, dictionary: UnitDictionary, *, heads: int | None = None) -> ImportedLM:
+    """fairseq's ``transformer_lm`` family over units.
+
+    Args:
+        checkpoint: of training, float32 or half precision, of any age.
+        dictionary: its ``dict.txt``; units have no other place where their tokens are stated.
+        heads: attention heads, for a checkpoint that does not state them; no tensor tells them.
+
+    Raises:
+        BackboneError: it is another kind of model, or anything is missing, extra, misshapen or not finite.
+    """
+    tensors = _prepared(checkpoint)
+    rows = tensors[EMBEDDING].shape[0]
+    if rows != dictionary.vocabulary:
+        raise BackboneError(
+            f"{checkpoint.place}: {EMBEDDING} has {rows} rows, but the dictionary {dictionary.vocabulary} tokens "
+            "with its 4 special ones; name the dict.txt of this LM"
+        )
+    config = _checked(checkpoint, UnitLMConfig, vocabulary=rows, **_sizes(checkpoint, tensors, heads))
+    return ImportedLM(config, _converted(checkpoint, config, tensors), dictionary.unit_tokens)
+
+
+def import_pgslm(
+    checkpoint: FairseqCheckpoint,
+    *,
+    f0_edges: Mapping[int, tuple[float, ...]] | None = None,
+    f0_mean: str = "speaker",
+    heads: int | None = None,
+) -> ImportedLM:
+    """fairseq's ``transformer_ulm`` family: units are tokens 0 to V - 5, the four special tokens follow them.
+
+    Args:
+        checkpoint: of training, discrete or continuous prosody.
+        f0_edges: edges between F0 bins by number of bins; for discrete prosody only.
+        f0_mean: whose mean log F0 is subtracted where the checkpoint asks for one, ``speaker`` or ``utterance``.
+        heads: as of ``import_gslm``.
+
+    Raises:
+        BackboneError: as of ``import_gslm``, or the settings of its streams cannot be followed.
+    """
+    tensors = _prepared(checkpoint)
+    units = tensors[EMBEDDING].shape[0] - SPECIAL_IDS
+    config = _checked(
+        checkpoint,
+        MultistreamConfig,
+        vocabulary=units + SPECIAL_IDS,
+        bos=units,
+        pad=units + 1,
+        eos=units + 2,
+        **_sizes(checkpoint, tensors, heads),
+        **stream_settings(checkpoint, tensors, f0_edges=f0_edges, f0_mean=f0_mean),
+    )
+    return ImportedLM(config, _converted(checkpoint, config, tensors), tuple(range(units)))
+
+
+def _prepared(checkpoint: FairseqCheckpoint) -> dict[str, Tensor]:
+    """The tensors under today's names, of a model that ``UnitLM`` can compute."""
+    place = checkpoint.place
+    for part, remedy in (
+        ("feature_extractor.", "this is a HuBERT checkpoint, give it as --hubert"),
+        ("decoder.sep_embed.", "this is a prompt of the reference code, see 'speechprompt bundle import'"),
+    ):
+        if any(name.startswith(part) for name in checkpoint.tensors):
+            raise BackboneError(f"{place}: no unit LM; {remedy}")
+    tensors = upgraded(checkpoint.tensors, place)
+    if EMBEDDING not in tensors or tensors[EMBEDDING].dim() != 2:
+        raise BackboneError(f"{place}: no unit LM, for {EMBEDDING} is missing; name its checkpoint_best.pt")
+    version = tensors.get(VERSION)
+    if version is None or version.numel() != 1 or version.is_complex() or not version.item() > 2:
+        raise BackboneError(
+            f"{place}: {VERSION} is missing or at most 2, a model without the final layer norm that this LM has; "
+            "train it again with a fairseq of 2018 or later"
+        )
+    for name, wanted in ARCHITECTURE.items():
+        found = checkpoint.model.get(name, wanted)
+        if found != wanted:
+            raise BackboneError(
+                f"{place}: cfg.model.{name} is {shown(found)}, but the unit LM stands for {wanted!r}; "
+                "name a checkpoint of the architecture transformer_lm_big or transformer_ulm_big"
+            )
+    return tensors
+
+
+def _sizes(checkpoint: FairseqCheckpoint, tensors: Mapping[str, Tensor], heads: int | None) -> dict[str, int]:
+    """Layers, dimensions and heads: as the settings state them, or else as the tensors show."""
+    stated = checkpoint.model.get("decoder_attention_heads")
+    if type(stated) is not int:
+        if heads is None:
+            raise BackboneError(
+                f"{checkpoint.place}: cfg.model.decoder_attention_heads is missing, and no tensor tells it; "
+                "give the number of attention heads with --heads"
+            )
+        stated = heads
+    elif heads is not None and heads != stated:
+        raise BackboneError(f"{checkpoint.place}: it states {stated} attention heads, not {heads}; leave --heads out")
+    first = tensors.get("decoder.layers.0.fc1.weight")
+    found = {
+        "layers": layer_count(tensors),
+        "dim": tensors[EMBEDDING].shape[1],
+        "ffn_dim": first.shape[0] if first is not None and first.dim() else 0,
+    }
+    for size, setting in (("layers", "layers"), ("dim", "embed_dim"), ("ffn_dim", "ffn_embed_dim")):
+        said = checkpoint.model.get(f"decoder_{setting}", found[size])
+        if said != found[size]:
+            raise BackboneError(
+                f"{checkpoint.place}: cfg.model.decoder_{setting} is {shown(said)}, but its tensors are of "
+                f"{found[size]}; fetch the checkpoint again"
+            )
+    return {**found, "heads": stated}
+
+
+_Config = TypeVar("_Config", bound=UnitLMConfig)
+
+
+def _checked(checkpoint: FairseqCheckpoint, kind: type[_Config], **settings: Any) -> _Config:
+    try:
+        return kind(**settings)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise BackboneError(
+            f"{checkpoint.place}: {field or 'sizes'}: {first['msg']}; name the checkpoint of a unit LM"
+        ) from error
+
+
+def _converted(
+    checkpoint: FairseqCheckpoint, config: UnitLMConfig, tensors: Mapping[str, Tensor]
+) -> dict[str, NDArray[np.float32]]:
+    """Every tensor of the module, float32, under its name there."""
+    with torch.device("meta"):
+        wanted = {original_name(name): (name, tensor.shape) for name, tensor in build_lm(config).state_dict().items()}
+    found = {name: tensor for name, tensor in tensors.items() if name not in NOT_TRAINED}
+    output = found.pop(OUTPUT, tensors[EMBEDDING])
+    wrong = [f"{name} is missing" for name in wanted if name not in found]
+    wrong += [f"{ascii(name)[1:-1][:80]} is not part of this LM" for name in found if name not in wanted]
+    for name, (_, shape) in wanted.items():
+        if name not in found:
+            continue
+        tensor = found[name]
+        if tensor.shape != shape:
+            wrong.append(f"{name} has shape {tuple(tensor.shape)} instead of {tuple(shape)}")
+        elif tensor.dtype not in _ACCEPTED:
+            wrong.append(f"{name} is {tensor.dtype} instead of float32 or half precision")
+        elif not tensor.isfinite().all():
+            wrong.append(f"{name} holds numbers that are not finite")
+    if not torch.equal(output, tensors[EMBEDDING]):
+        wrong.append(f"{OUTPUT} differs from {EMBEDDING}, to which this LM ties it")
+    if wrong:
+        more = f" (and {len(wrong) - _SHOWN} more)" if len(wrong) > _SHOWN else ""
+        raise BackboneError(
+            f"{checkpoint.place}: {'; '.join(wrong[:_SHOWN])}{more}; name the complete checkpoint of a unit LM"
+        )
+    # Copies, so that nothing depends on the file that the tensors are mapped from.
+    return {ours: np.array(found[name].float().numpy(), order="C") for name, (ours, _) in wanted.items()}
