@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ray
 from numpy.typing import NDArray
-from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+from ray.train import CheckpointConfig, FailureConfig, Result, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchTrainer
 from ray.util.queue import Empty, Queue
 from safetensors.numpy import load_file
@@ -49,10 +50,22 @@ SPECIAL_TOKENS = 4
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What came of it: where the backbone is, and how well it predicts held-out units."""
+    """What came of it: where the backbone is, how well it predicts held-out units, the step whose weights it holds,
+    and how many steps were taken."""
 
     uri: str
     perplexity: float
+    best_step: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """The weights of the best validation perplexity, that perplexity, its step, and the steps taken."""
+
+    tensors: dict[str, NDArray[np.float32]]
+    perplexity: float
+    best_step: int
     steps: int
 
 
@@ -71,17 +84,17 @@ def pretrain_backbone(described: PretrainFile, view: ProgressView) -> Pretrained
     tokenizer = _make_tokenizer(described, tasks, view)
     sequences = unit_sequences(described, tasks, tokenizer, view)
     order, name = _order(described, tokenizer, sequences)
-    tensors, figures = _train(described, order, name, view)
+    trained = _train(described, order, name, view)
     backbone = Backbone(
         name=described.name,
         config=order.config,
-        lm_tensors=tensors,
+        lm_tensors=trained.tensors,
         unit_tokens=order.unit_tokens,
         tokenizer=tokenizer,
         licence=described.licence,
     )
     write_backbone(backbone, described.out)
-    return Pretrained(described.out, float(figures["perplexity"]), int(figures["step"]))
+    return Pretrained(described.out, trained.perplexity, trained.best_step, trained.steps)
 
 
 def _read_tasks(described: PretrainFile) -> list[tuple[TaskSpec, Dataset]]:
@@ -185,10 +198,12 @@ def _order(
     return order, name
 
 
-def _train(
-    described: PretrainFile, order: PretrainOrder, name: str, view: ProgressView
-) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
-    """Weights of the last step, and its figures."""
+def _train(described: PretrainFile, order: PretrainOrder, name: str, view: ProgressView) -> _Trained:
+    """Train, or go on with a training of this name.
+
+    Raises:
+        TuningError: training failed or diverged.
+    """
     size = actor_size(described.resources)
     root = object_storage.join(described.storage, described.name)
     storage_path, filesystem = root, None
@@ -207,7 +222,10 @@ def _train(
             name=name,
             storage_path=storage_path,
             storage_filesystem=filesystem,
-            checkpoint_config=CheckpointConfig(num_to_keep=1),
+            # The best checkpoint is kept, and always the latest too, from which an interrupted training goes on.
+            checkpoint_config=CheckpointConfig(
+                num_to_keep=1, checkpoint_score_attribute="perplexity", checkpoint_score_order="min"
+            ),
             failure_config=FailureConfig(max_failures=1),
         ),
     )
@@ -226,9 +244,21 @@ def _train(
             done.set()
             watcher.join()
             queue.shutdown()
-    assert result.checkpoint is not None  # noqa: S101 - the last step always reports one
-    with result.checkpoint.as_directory() as directory:
-        return load_file(Path(directory) / LM_FILE), dict(result.metrics or {})
+    return _best(result, described)
+
+
+def _best(result: Result, described: PretrainFile) -> _Trained:
+    # The last step always reports both.
+    assert result.metrics is not None  # noqa: S101
+    assert result.best_checkpoints  # noqa: S101
+    finite = [kept for kept in result.best_checkpoints if math.isfinite(kept[1]["perplexity"])]
+    if not finite:
+        rate = described.training.learning_rate
+        raise TuningError(f"{described.source}: training.learning_rate: pretraining diverged at {rate:g}; lower it")
+    checkpoint, figures = min(finite, key=lambda kept: float(kept[1]["perplexity"]))
+    with checkpoint.as_directory() as directory:
+        tensors = load_file(Path(directory) / LM_FILE)
+    return _Trained(tensors, figures["perplexity"], figures["step"], result.metrics["step"])
 
 
 def _watch(queue: Queue, stage: Stage, done: threading.Event) -> None:

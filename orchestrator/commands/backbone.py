@@ -32,7 +32,10 @@ def pretrain(pretrain_file: str, overrides: tuple[str, ...]) -> None:
         from orchestrator.pretraining import pretrain_backbone
 
         made = pretrain_backbone(described, view)
-    click.echo(f"{made.uri}: validation perplexity {made.perplexity:.2f} per unit after {made.steps:,} steps")
+    click.echo(
+        f"{made.uri}: validation perplexity {made.perplexity:.2f} per unit, best at step {made.best_step:,} "
+        f"of {made.steps:,}"
+    )
 
 
 @backbone.command()

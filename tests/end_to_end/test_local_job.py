@@ -152,7 +152,8 @@ def test_a_backbone_is_pretrained_from_recordings_and_units(workplace: Workplace
     assert pretrained.code == 0, pretrained.stderr
     assert "Traceback" not in pretrained.stderr
     said = re.fullmatch(
-        rf"{workplace.root}/backbone: validation perplexity ([0-9.]+) per unit after 40 steps\n", pretrained.stdout
+        rf"{workplace.root}/backbone: validation perplexity ([0-9.]+) per unit, best at step 40 of 40\n",
+        pretrained.stdout,
     )
     assert said
     assert 1 < float(said[1]) < UNITS

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from tests.fixtures.chain import CONFIG, UNIT_TOKENS, chain, pretraining, train_together, weights
 from tests.fixtures.plain_lm import plain_logits
-from workers.backbone.pretrain import Pretraining, PretrainSettings, TokenBatches
+from workers.backbone.pretrain import BestPerplexity, Pretraining, PretrainSettings, TokenBatches
 from workers.backbone.pretrain_loop import load_pretraining, read_sequences, save_pretraining, write_sequences
 from workers.backbone.unit_lm import UnitLM
 from workers.sequences import UnitSequences
@@ -67,6 +67,30 @@ def test_a_resumed_run_goes_on_byte_for_byte(tmp_path: Path, pause: int) -> None
         "optimizer.safetensors",
         "progress.json",
     ]
+
+
+def test_the_best_perplexity_is_the_lowest_and_the_first_of_equals() -> None:
+    best = BestPerplexity()
+    for step, perplexity in enumerate([math.nan, 9.0, 7.0, 8.0, 7.0, math.nan, math.inf], start=1):
+        best.judge(step, perplexity)
+    assert best == BestPerplexity(perplexity=7.0, step=3, evaluations_since=4)
+
+
+@pytest.mark.parametrize(("patience", "evaluations"), [(None, 8), (1, 3), (3, 5)])
+def test_patience_ends_a_run_also_a_resumed_one(tmp_path: Path, patience: int | None, evaluations: int) -> None:
+    """Perplexities are made up: after the second evaluation none is better."""
+    taken = 0
+    run = pretraining(patience=patience)
+    while not run.finished:
+        for _ in range(5):
+            run.advance()
+        taken += 1
+        run.best.judge(run.step, abs(taken - 2) + 3.0)
+        save_pretraining(run, tmp_path)
+        run = pretraining(patience=patience)
+        load_pretraining(run, tmp_path)
+    assert (taken, run.step) == (evaluations, 5 * evaluations)
+    assert run.best == BestPerplexity(perplexity=3.0, step=10, evaluations_since=evaluations - 2)
 
 
 def test_evaluating_changes_nothing() -> None:

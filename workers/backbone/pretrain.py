@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -43,6 +44,8 @@ class PretrainSettings(BaseModel):
     f0_weight: float = Field(0.5, ge=0)
     precision: Precision = "auto"
     evaluate_every: int = Field(250, ge=1)
+    patience: int | None = Field(None, ge=1)
+    """Evaluations without a better validation perplexity after which training stops; ``None``: it takes all steps."""
     seed: int = Field(0, ge=0)
 
     def rate(self, step: int) -> float:
@@ -97,6 +100,22 @@ class TokenBatches:
         return [batches[index] for index in rng.permutation(len(batches))]
 
 
+@dataclass
+class BestPerplexity:
+    """The best evaluation so far; it says which weights are kept."""
+
+    perplexity: float = math.inf
+    step: int = 0
+    evaluations_since: int = 0
+
+    def judge(self, step: int, perplexity: float) -> None:
+        """Take the validation perplexity at a step; NaN is never better."""
+        if perplexity < self.perplexity:
+            self.perplexity, self.step, self.evaluations_since = perplexity, step, 0
+        else:
+            self.evaluations_since += 1
+
+
 class Pretraining:
     """The state of a pretraining run on one rank.
 
@@ -140,6 +159,13 @@ class Pretraining:
         self.batches = TokenBatches(self._tokens, batch_tokens=settings.batch_tokens, seed=settings.seed)
         self._order = iter(self.batches)
         self.step = 0
+        self.best = BestPerplexity()
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done or patience has run out."""
+        patience = self.settings.patience
+        return self.step >= self.settings.steps or (patience is not None and self.best.evaluations_since >= patience)
 
     def advance(self) -> Tensor:
         """One optimizer step.
@@ -181,7 +207,7 @@ class Pretraining:
                 total += torch.stack([nll.double(), total.new_tensor((self._valid.lengths[rows] + 1).sum())])
         if self.world > 1:
             torch.distributed.all_reduce(total)
-        return math.exp(float(total[0] / total[1]))
+        return float((total[0] / total[1]).exp())
 
     def state(self) -> dict[str, Any]:
         """Everything a resumed run needs."""
@@ -191,6 +217,7 @@ class Pretraining:
             "step": self.step,
             "epoch": self.batches.epoch,
             "position": self.batches.position,
+            "best": asdict(self.best),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -202,6 +229,7 @@ class Pretraining:
             state["epoch"],
             state["position"],
         )
+        self.best = BestPerplexity(**state["best"])
         self._order = iter(self.batches)
 
     def _batch(self, sequences: UnitSequences, rows: NDArray[np.int64]) -> PretrainBatch:

@@ -55,7 +55,7 @@ LM_FILE, STATE_FILE, PROGRESS_FILE = "lm.safetensors", "optimizer.safetensors", 
 
 
 def pretrain_rank(config: dict[str, Any]) -> None:
-    """Train to the last step; a checkpoint and a report at every evaluation.
+    """Train until done; a checkpoint and a report at every evaluation.
 
     Args:
         config: ``order``, a ``PretrainOrder`` as JSON values, and ``queue``, which hears step, steps and perplexity.
@@ -97,12 +97,13 @@ def _loop(run: Pretraining, order: PretrainOrder, tracking: Tracking | None, que
         params = {**settings.model_dump(), **order.config.model_dump(mode="json"), "parameters": _size(run.lm)}
         log = tracking.run(order.experiment, order.run_name, key=order.key, params=params)
     losses: list[Tensor] = []
-    while run.step < settings.steps:
+    while not run.finished:
         losses.append(run.advance())
         if run.step % settings.evaluate_every and run.step != settings.steps:
             continue
         loss, perplexity = float(torch.stack(losses).mean()), run.perplexity()
         losses.clear()
+        run.best.judge(run.step, perplexity)
         if log is not None:
             log.point(
                 run.step,
@@ -116,6 +117,7 @@ def _loop(run: Pretraining, order: PretrainOrder, tracking: Tracking | None, que
             queue.put((run.step, settings.steps, perplexity))
         _report(run, {"step": run.step, "loss": loss, "perplexity": perplexity})
     if log is not None:
+        log.tags({"best_step": run.best.step})
         log.finish("FINISHED")
 
 
@@ -139,7 +141,7 @@ def save_pretraining(run: Pretraining, directory: Path) -> None:
         for name, tensor in entry.items()
     }
     save_file(tensors, directory / STATE_FILE)
-    progress = {name: state[name] for name in ("step", "epoch", "position")}
+    progress = {name: state[name] for name in ("step", "epoch", "position", "best")}
     (directory / PROGRESS_FILE).write_text(json.dumps(progress))
 
 

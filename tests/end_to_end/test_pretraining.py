@@ -1,0 +1,111 @@
+"""Pretraining on the Ray of the session: what is kept of a run that overfits, and of one that diverges."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mlflow.tracking import MlflowClient
+
+from tests.fixtures.command_line import speechprompt
+from tests.fixtures.tiny_job import write_task, write_yaml
+from workers.backbone.directory import BACKBONE_FILE, read_backbone
+from workers.backbone.pretrain import Pretraining, PretrainSettings
+from workers.backbone.pretrain_loop import read_sequences
+from workers.backbone.unit_lm import UnitLM
+
+pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
+
+UNITS, EVERY, PATIENCE = 8, 10, 3
+
+
+@pytest.fixture
+def described(tmp_path: Path) -> Path:
+    """A backbone to pretrain on units that only a few rows repeat, so that nothing is to be learned but those rows."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {"frame_units": " ".join(map(str, rng.integers(UNITS, size=20))), "label": "abc"[row % 3], "split": split}
+        for split, count in {"train": 6, "valid": 12, "test": 3}.items()
+        for row in range(count)
+    ]
+    write_task(tmp_path / "tasks", "noise", rows)
+    content = {
+        "name": "tiny",
+        "out": "backbone",
+        "tasks": "tasks/noise.yaml",
+        "tokenizer": {"kind": "external", "name": "noise", "units": UNITS},
+        "unit_lm": {"layers": 2, "dim": 16, "heads": 2, "ffn_dim": 24},
+        "training": {
+            "steps": 400,
+            "batch_tokens": 128,
+            "warmup_steps": 5,
+            "evaluate_every": EVERY,
+            "learning_rate": 0.02,
+            "dropout": 0.0,
+            "precision": "fp32",
+            "patience": PATIENCE,
+        },
+    }
+    return write_yaml(tmp_path / "backbone.yaml", content)
+
+
+def test_the_weights_of_the_best_perplexity_are_kept(described: Path) -> None:
+    done = speechprompt("backbone", "pretrain", str(described))
+    assert done.code == 0, done.stderr
+    said = re.fullmatch(
+        r".*: validation perplexity ([0-9.]+) per unit, best at step ([0-9]+) of ([0-9]+)\n", done.stdout
+    )
+    assert said
+    perplexity, best, last = float(said[1]), int(said[2]), int(said[3])
+    curve = _curve(described.parent)
+    assert min(curve, key=lambda step: curve[step]) == best
+    assert last == max(curve) == best + PATIENCE * EVERY, "patience ended it, before its 400 steps"
+    assert curve[best] == pytest.approx(perplexity, abs=0.005)
+    assert curve[last] > 1.02 * curve[best], "it overfitted"
+    assert _perplexity(described.parent) == pytest.approx(curve[best], rel=1e-5)
+
+    # As after a kill between the last step and storing the backbone: training is found finished, its best kept.
+    kept = read_backbone(str(described.parent / "backbone")).lm_fingerprint
+    (described.parent / "backbone" / BACKBONE_FILE).unlink()
+    assert speechprompt("backbone", "pretrain", str(described)).stdout == done.stdout
+    assert read_backbone(str(described.parent / "backbone")).lm_fingerprint == kept
+    assert _curve(described.parent) == curve, "nothing was trained again"
+
+
+def test_a_diverged_training_leaves_no_backbone(described: Path) -> None:
+    done = speechprompt("backbone", "pretrain", str(described), "--set", "training.learning_rate=1e38")
+    assert done.code == 2
+    assert done.stderr.splitlines()[-1] == (
+        f"{described}: training.learning_rate: pretraining diverged at 1e+38; lower it"
+    )
+    assert not (described.parent / "backbone").exists()
+
+
+def _curve(root: Path) -> dict[int, float]:
+    """Validation perplexity by step, as MLflow has it."""
+    client = MlflowClient(f"sqlite:///{root}/mlflow.db")
+    experiment = client.get_experiment_by_name("tiny-pretraining")
+    assert experiment is not None
+    [run] = client.search_runs([experiment.experiment_id])
+    history = client.get_metric_history(run.info.run_id, "pretraining/valid_perplexity")
+    assert len({point.step for point in history}) == len(history)
+    return {point.step: point.value for point in history}
+
+
+def _perplexity(root: Path) -> float:
+    """Of the stored backbone's LM, on the validation rows that training saw."""
+    [units] = (root / "runs" / "tiny" / "units").iterdir()
+    stored = read_backbone(str(root / "backbone"))
+    lm = UnitLM(stored.config)
+    lm.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in stored.lm_tensors.items()})
+    run = Pretraining(
+        lm,
+        PretrainSettings(precision="fp32"),
+        train=read_sequences(str(units), "train"),
+        valid=read_sequences(str(units), "valid"),
+        unit_tokens=np.array(stored.unit_tokens),
+    )
+    return run.perplexity()
