@@ -37,7 +37,7 @@ class PickledDtype(Inert):
             order = order.decode("ascii", "replace")
         if not isinstance(code, str) or not _NUMBER.fullmatch(code) or order not in _BYTE_ORDERS:
             raise ValueError(f"an array of {shown(code)} holds no plain numbers")
-        return np.dtype(code).newbyteorder(order)  # type: ignore[no-any-return]
+        return np.dtype(f"{order}{code}")
 
 
 class PickledArray(Inert):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickletools
 import re
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-from typing import IO
+from typing import IO, Any
 
 _SHOWN = 100
 _PLAIN = re.compile(r"[A-Za-z_]\w*(\.\w+)*", re.ASCII)
@@ -29,6 +29,7 @@ def pickled_names(stream: IO[bytes]) -> list[str]:
     memo: dict[int, str | None] = {}
     top: str | None = None  # the string that was pushed last, unless something else was pushed after it
     try:
+        argument: Any
         for opcode, argument, _ in pickletools.genops(stream):
             if opcode.name in ("GLOBAL", "INST"):
                 module, _, name = argument.partition(" ")
