@@ -1,20 +1,25 @@
 from __future__ import annotations
 
+import hashlib
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
+import torch
 
 from infra.errors import AudioError, BackboneError, InvalidInputs, StorageError
+from orchestrator.ray_data import write_rows
 from orchestrator.tokenizing import ClipRequest, TokenizingReport, tokenize
+from orchestrator.tokenizing_stages import _Tokenize, checked_rows
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
 from tests.fixtures.hubert import noise, toy_tokenizer
@@ -281,3 +286,24 @@ def test_hubert_units_on_ray_are_those_of_this_process(tmp_path: Path) -> None:
     assert report.computed == 2
     for clip, units in zip(clips, tokenizer.encode(waves), strict=True):
         assert report.units[ClipRequest(clip, AudioPolicy())] == deduplicate(units)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_torch_does_not_see_is_one_sentence(tmp_path: Path) -> None:
+    uri = write_audio(tmp_path / "clip.wav", noise(4000))
+    tokenizer = toy_tokenizer()
+    stage = _Tokenize(
+        config=tokenizer.config(),
+        tensors=ray.put(tokenizer.tensors()),
+        cache=(str(tmp_path / "units"), _FINGERPRINT),
+        threads=torch.get_num_threads(),
+        device="cuda",
+    )
+    row = {
+        "key": "k",
+        "audio_sha256": hashlib.sha256(Path(uri).read_bytes()).hexdigest(),
+        "clip": asdict(Clip(uri)),
+        "policy": AudioPolicy().model_dump(mode="json"),
+    }
+    with pytest.raises(StorageError, match=r"cuda.*sees no GPU.*give its workers no GPU"):
+        checked_rows(stage(write_rows([row])))
