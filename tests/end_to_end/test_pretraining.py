@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -79,9 +84,44 @@ def test_a_diverged_training_leaves_no_backbone(described: Path) -> None:
     done = speechprompt("backbone", "pretrain", str(described), "--set", "training.learning_rate=1e38")
     assert done.code == 2
     assert done.stderr.splitlines()[-1] == (
-        f"{described}: training.learning_rate: pretraining diverged at 1e+38; lower it"
+        f"error: {described}: training.learning_rate: pretraining diverged at 1e+38; lower it"
     )
     assert not (described.parent / "backbone").exists()
+
+
+def test_a_killed_training_goes_on_and_gives_the_backbone_of_one_that_was_not(described: Path) -> None:
+    import ray
+
+    root = described.parent
+    changes = [part for change in ("steps=200", "patience=1000") for part in ("--set", f"training.{change}")]
+    whole = speechprompt("backbone", "pretrain", str(described), *changes, "--set", "out=whole", "--set", "name=whole")
+    assert whole.code == 0, whole.stderr
+    process = subprocess.Popen(
+        [sys.executable, "-m", "orchestrator", "backbone", "pretrain", str(described), *changes],
+        env={**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        deadline = time.monotonic() + 240
+        while process.poll() is None and time.monotonic() < deadline:
+            noted = list((root / "runs/tiny").glob("pretrain-*/checkpoint_manager_snapshot.json"))
+            if noted and '"step"' in noted[0].read_text(encoding="utf-8"):
+                break
+            time.sleep(0.01)
+    finally:
+        process.kill()
+    _, said = process.communicate()
+    assert process.returncode == -signal.SIGKILL, said.decode()
+    assert not (root / "backbone").exists()
+
+    again = speechprompt("backbone", "pretrain", str(described), *changes)
+    assert again.code == 0, again.stderr
+    begun = re.search(r"pretraining: (\d+)/200", again.stderr)
+    assert begun is None or int(begun[1]) > EVERY, "it went on from a checkpoint"
+    stored, wanted = (read_backbone(str(root / name)) for name in ("backbone", "whole"))
+    assert stored.lm_fingerprint == wanted.lm_fingerprint
+    assert sorted(_curve(root)) == list(range(EVERY, 201, EVERY)), "every point once"
 
 
 def _curve(root: Path) -> dict[int, float]:
