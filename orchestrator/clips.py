@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orchestrator.cluster import actor_size
 from orchestrator.plan import Plan
 from orchestrator.progress import ProgressView
 from orchestrator.tokenizing import TokenizingReport, tokenize
@@ -15,6 +16,7 @@ def tokenize_tasks(plan: Plan, view: ProgressView) -> TokenizingReport:
 
     Raises:
         InvalidInputs, AudioError, StorageError: as ``tokenize``.
+        JobError: actors of the wanted size do not fit the cluster.
     """
     requests = [
         (example.clip, task.spec.audio)
@@ -24,13 +26,16 @@ def tokenize_tasks(plan: Plan, view: ProgressView) -> TokenizingReport:
     ]
     if not requests:
         return TokenizingReport()
+    tokenizer = read_tokenizer(plan.job.backbone, plan.backbone)
+    size = actor_size(plan.job.resources)
     with view.stage("tokenizing") as stage:
         report = tokenize(
             requests,
-            tokenizer=read_tokenizer(plan.job.backbone, plan.backbone),
+            tokenizer=tokenizer,
             fingerprint=plan.backbone.fingerprints.tokenizer,
             cache_root=plan.job.units,
             f0=None if plan.backbone.prosody is None else plan.backbone.prosody.tracker,
+            gpus=size.gpus if tokenizer.gains_from_gpu else 0.0,
             progress=stage.update,
         )
     view.line(

@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     PlainValidator,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
@@ -68,13 +69,27 @@ class MultistreamSection(UnitLMSection):
 
 UNIT_LM_SECTIONS: Final[dict[str, type[UnitLMSection]]] = {"gslm": UnitLMSection, "pgslm": MultistreamSection}
 
-TOKENIZER_SETTINGS: Final[dict[str, type[MfccConfig | ExternalConfig]]] = {
+
+class BorrowedTokenizer(BaseModel):
+    """The tokenizer of a backbone that is there already, such as an imported HuBERT."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["backbone"] = "backbone"
+    uri: Location
+    """Directory of that backbone."""
+
+
+TokenizerSection = MfccConfig | ExternalConfig | BorrowedTokenizer
+
+TOKENIZER_SETTINGS: Final[dict[str, type[TokenizerSection]]] = {
     "mfcc": MfccConfig,
     "external": ExternalConfig,
+    "backbone": BorrowedTokenizer,
 }
 
 
-def _of_kind(value: Any, kinds: Mapping[str, type[BaseModel]], default: str) -> Any:
+def _of_kind(value: Any, info: ValidationInfo, kinds: Mapping[str, type[BaseModel]], default: str) -> Any:
     """The settings of the kind that a section names."""
     if isinstance(value, tuple(kinds.values())):
         return value
@@ -83,15 +98,15 @@ def _of_kind(value: Any, kinds: Mapping[str, type[BaseModel]], default: str) -> 
     kind = value.get("kind", default)
     if not isinstance(kind, str) or kind not in kinds:
         raise fault(f"there is no kind {described(kind)}", suggestion(str(kind), list(kinds)))
-    return kinds[kind].model_validate(value)
+    return kinds[kind].model_validate(value, context=info.context)
 
 
-def _tokenizer(value: Any) -> Any:
-    return _of_kind(value, TOKENIZER_SETTINGS, "mfcc")
+def _tokenizer(value: Any, info: ValidationInfo) -> Any:
+    return _of_kind(value, info, TOKENIZER_SETTINGS, "mfcc")
 
 
-def _unit_lm(value: Any) -> Any:
-    return _of_kind(value, UNIT_LM_SECTIONS, "gslm")
+def _unit_lm(value: Any, info: ValidationInfo) -> Any:
+    return _of_kind(value, info, UNIT_LM_SECTIONS, "gslm")
 
 
 class PretrainFile(FileModel):
@@ -104,8 +119,8 @@ class PretrainFile(FileModel):
     tasks: Annotated[tuple[Location, ...], Field(min_length=1), BeforeValidator(task_patterns)]
     """Paths and globs of task specs; their training rows, without labels, are the text, their validation rows give
     the perplexity."""
-    tokenizer: Annotated[MfccConfig | ExternalConfig, PlainValidator(_tokenizer)] = Field(default_factory=MfccConfig)
-    """How audio becomes units: ``kind`` and the settings of that kind."""
+    tokenizer: Annotated[TokenizerSection, PlainValidator(_tokenizer)] = Field(default_factory=MfccConfig)
+    """How audio becomes units: ``kind`` and the settings of that kind; ``backbone`` takes one that is there."""
     unit_lm: Annotated[UnitLMSection, PlainValidator(_unit_lm)] = Field(default_factory=UnitLMSection)
     """Its sizes, and ``kind``: ``gslm``, or ``pgslm`` with durations and F0."""
     training: PretrainSettings = Field(default_factory=PretrainSettings)

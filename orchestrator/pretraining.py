@@ -22,14 +22,14 @@ from infra.errors import BackboneError, InvalidInputs, Problem, TuningError
 from infra.tracking import check
 from orchestrator.cluster import actor_size
 from orchestrator.feature_sampling import sample_features
-from orchestrator.pretrain_file import MultistreamSection, PretrainFile
+from orchestrator.pretrain_file import BorrowedTokenizer, MultistreamSection, PretrainFile
 from orchestrator.pretraining_units import unit_sequences
 from orchestrator.progress import ProgressView, Stage
 from orchestrator.spool import spool_directory
 from task_specs.dataset import Dataset, read_dataset
 from task_specs.problems import shown
 from task_specs.schema import TaskSpec, load_task_specs
-from workers.backbone.directory import BACKBONE_FILE, Backbone, write_backbone
+from workers.backbone.directory import BACKBONE_FILE, Backbone, read_description, read_tokenizer, write_backbone
 from workers.backbone.fingerprint import canonical_json, fingerprint
 from workers.backbone.multistream_config import MultistreamConfig
 from workers.backbone.pretrain_loop import LM_FILE, PretrainOrder, pretrain_rank, split_arrays, write_sequences
@@ -125,6 +125,8 @@ def _make_tokenizer(
     config = described.tokenizer
     if isinstance(config, ExternalConfig):
         return ExternalTokenizer(config)
+    if isinstance(config, BorrowedTokenizer):
+        return read_tokenizer(config.uri, read_description(config.uri))
     clips = [example.clip for _, dataset in tasks for example in dataset.split("train") if example.clip is not None]
     with view.stage("fitting the tokenizer") as stage:
         sampled = sample_features(clips, config=config, seed=described.training.seed, progress=stage.update)

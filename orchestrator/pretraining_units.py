@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from infra.errors import InvalidInputs, Problem
+from orchestrator.cluster import actor_size
 from orchestrator.encoding import given_units
 from orchestrator.pretrain_file import MultistreamSection, PretrainFile
 from orchestrator.progress import ProgressView
@@ -48,6 +49,7 @@ def unit_sequences(
     wanted = [request for part in requests.values() for request in part]
     tokenized = {}
     if wanted:
+        size = actor_size(described.resources)
         with view.stage("tokenizing") as stage:
             tokenized = tokenize(
                 wanted,
@@ -55,6 +57,7 @@ def unit_sequences(
                 fingerprint=fingerprint(tokenizer.config(), tokenizer.tensors()),
                 cache_root=described.units,
                 f0=None if prosody is None else prosody.tracker,
+                gpus=size.gpus if tokenizer.gains_from_gpu else 0.0,
                 progress=stage.update,
             ).units
     seen = {request.clip for request in requests["train"]}

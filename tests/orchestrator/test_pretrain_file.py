@@ -8,8 +8,12 @@ import pytest
 
 from infra import object_storage
 from infra.errors import InvalidInputs
-from orchestrator.pretrain_file import load_pretrain_file
+from orchestrator.pretrain_file import BorrowedTokenizer, MultistreamSection, load_pretrain_file
+from orchestrator.pretraining import _make_tokenizer
+from orchestrator.progress import ProgressView
 from tests.fixtures.s3_server import S3Server
+from tests.fixtures.tuning import tiny_backbone
+from workers.backbone.directory import write_backbone
 from workers.speech.external import ExternalConfig
 from workers.speech.mfcc_features import MfccConfig
 
@@ -63,6 +67,35 @@ def test_an_external_tokenizer_is_named(tmp_path: Path) -> None:
     assert load_pretrain_file(path).tokenizer == ExternalConfig(name="hubert-km100", units=100)
 
 
+def test_a_tokenizer_may_be_that_of_another_backbone(tmp_path: Path) -> None:
+    write_backbone(tiny_backbone(), str(tmp_path / "other"))
+    described = load_pretrain_file(write(tmp_path, MINIMAL + "tokenizer: {kind: backbone, uri: other}\n"))
+    assert described.tokenizer == BorrowedTokenizer(uri=str(tmp_path / "other"))
+    with ProgressView() as view:
+        tokenizer = _make_tokenizer(described, [], view)
+    assert tokenizer.config() == tiny_backbone().tokenizer.config()
+    [fault] = faults(write(tmp_path, MINIMAL + "tokenizer: {kind: backbone}\n"))
+    assert fault == "small.yaml:3: tokenizer.uri: is required; add 'uri:'"
+
+
+def test_a_multistream_lm_has_settings_of_its_own(tmp_path: Path) -> None:
+    section = "unit_lm: {kind: pgslm, layers: 2, streams: continuous, prosody: {f0_mean: speaker}}\n"
+    unit_lm = load_pretrain_file(write(tmp_path, MINIMAL + section)).unit_lm
+    assert isinstance(unit_lm, MultistreamSection)
+    assert (unit_lm.streams, unit_lm.f0_bins, unit_lm.prosody.f0_mean) == ("continuous", 32, "speaker")
+    wrong = "unit_lm: {kind: pgslm, f0_bin: 8, prosody: {mean: none, tracker: {hop: 1}}}\n"
+    assert sorted(faults(write(tmp_path, MINIMAL + wrong))) == [
+        "small.yaml:3: unit_lm.f0_bin: is not a known key; did you mean 'f0_bins'?",
+        "small.yaml:3: unit_lm.prosody.mean: is not a known key; use one of tracker, f0_mean, f0_std, interpolate",
+        "small.yaml:3: unit_lm.prosody.tracker.hop: is not a known key; use one of kind, hop_seconds, frame_length_ms, "
+        "nccf_thresh1, tda_frame_length_ms, peak",
+    ]
+    [fault] = faults(write(tmp_path, MINIMAL + "unit_lm: {kind: opt}\n"))
+    assert fault == "small.yaml:3: unit_lm: there is no kind 'opt'; use one of gslm, pgslm"
+    [fault] = faults(write(tmp_path, MINIMAL + "unit_lm: {streams: discrete}\n"))
+    assert "unit_lm.streams: is not a known key" in fault
+
+
 def test_all_problems_come_at_once(tmp_path: Path) -> None:
     text = """tasks: []
 tokenizer: {kind: mfcc, unit: 20, hop_seconds: 9}
@@ -91,7 +124,7 @@ colour: red
 @pytest.mark.parametrize(
     ("section", "fault"),
     [
-        ("{kind: huburt}", "there is no kind 'huburt'; use one of mfcc, external"),
+        ("{kind: huburt}", "there is no kind 'huburt'; use one of mfcc, external, backbone"),
         ("{kind: external, units: 100}", ".name: is required; add 'name:'"),
         ("mfcc", "must be a mapping, not 'mfcc'; write kind: and its settings"),
         ("{coefficients: 40}", "coefficients (40) exceed mel_bins (23); correct it"),

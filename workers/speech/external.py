@@ -33,6 +33,7 @@ class ExternalTokenizer:
     """
 
     kind: ClassVar[str] = "external"
+    gains_from_gpu: ClassVar[bool] = False
 
     def __init__(self, config: ExternalConfig) -> None:
         self._config = config

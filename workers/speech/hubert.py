@@ -34,6 +34,7 @@ class HubertTokenizer:
     """
 
     kind: ClassVar[str] = "hubert"
+    gains_from_gpu: ClassVar[bool] = True
 
     def __init__(
         self,

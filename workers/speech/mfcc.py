@@ -31,6 +31,7 @@ class MfccTokenizer:
     """
 
     kind: ClassVar[str] = "mfcc"
+    gains_from_gpu: ClassVar[bool] = False
 
     def __init__(self, config: MfccConfig, *, centroids: NDArray[np.float32], scale: NDArray[np.float32]) -> None:
         _check("centroids", centroids, (config.units, config.dim))

@@ -19,12 +19,14 @@ class Tokenizer(Protocol):
 
     Attributes:
         kind: its key in ``TOKENIZERS``.
+        gains_from_gpu: whether it encodes faster on a GPU.
         units: how many different units there are.
         sample_rate: samples per second of the waveforms it takes.
         frame_seconds: time between two frames; also the time of one unit of duration.
     """
 
     kind: ClassVar[str]
+    gains_from_gpu: ClassVar[bool]
 
     @property
     def units(self) -> int: ...
