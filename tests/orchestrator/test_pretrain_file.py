@@ -86,7 +86,7 @@ def test_a_multistream_lm_has_settings_of_its_own(tmp_path: Path) -> None:
     wrong = "unit_lm: {kind: pgslm, f0_bin: 8, prosody: {mean: none, tracker: {hop: 1}}}\n"
     assert sorted(faults(write(tmp_path, MINIMAL + wrong))) == [
         "small.yaml:3: unit_lm.f0_bin: is not a known key; did you mean 'f0_bins'?",
-        "small.yaml:3: unit_lm.prosody.mean: is not a known key; use one of tracker, f0_mean, f0_std, interpolate",
+        "small.yaml:3: unit_lm.prosody.mean: is not a known key; did you mean 'f0_mean'?",
         "small.yaml:3: unit_lm.prosody.tracker.hop: is not a known key; use one of kind, hop_seconds, frame_length_ms, "
         "nccf_thresh1, tda_frame_length_ms, peak",
     ]
