@@ -20,6 +20,7 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.shared_memory
+	$(BIN)/python -m benchmarks.tokenizing
 
 cluster-up: $(READY)
 	$(BIN)/python -m infra.local_cluster up
