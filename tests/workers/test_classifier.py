@@ -286,7 +286,7 @@ def test_the_command_says_what_is_wrong(workplace: Path) -> None:
 WITHOUT_THE_TRAINING_STACK = """
 import sys
 
-ABSENT = {"ray", "mlflow", "pandas", "sklearn", "pyarrow", "matplotlib"}
+ABSENT = {"ray", "mlflow", "pandas", "sklearn", "scipy", "pyarrow", "matplotlib", "amfm_decompy", "fairseq"}
 
 class Without:
     # A finder to which some packages are not installed.
