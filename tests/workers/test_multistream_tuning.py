@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,8 +71,19 @@ def test_all_streams_are_learnt(streams: Streams) -> None:
     before, untrained = _losses(run), run.perplexity()
     for _ in range(SETTINGS.steps):
         run.advance()
-    assert (_losses(run) < 0.5 * before).all()
+    after = _losses(run)
+    assert (after < 0.5 * before).all()
     assert run.perplexity() < 2.5 < untrained
+    figures = run.validate()
+    predictions = float((_corpus(20, 2).lengths + 1).sum())
+    assert figures == pytest.approx(
+        {
+            "perplexity": math.exp(after[0] / predictions),
+            "duration_loss": float(after[1]) / 0.5 / predictions,
+            "f0_loss": float(after[2]) / 0.5 / predictions,
+        },
+        rel=1e-4,
+    )
 
 
 @pytest.mark.parametrize("streams", STREAMS)

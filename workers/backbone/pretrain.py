@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from workers.backbone.multistream_config import MultistreamConfig
 from workers.backbone.objective import Objective, PretrainBatch, pretrain_batch, row_tokens
 from workers.backbone.unit_lm import UnitLM
 from workers.precision import Precision, autocast
@@ -193,21 +194,35 @@ class Pretraining:
         self.step += 1
         return loss.detach()
 
-    @torch.no_grad()
     def perplexity(self) -> float:
-        """Per-unit perplexity on the validation rows, this rank's share of them summed over all ranks."""
+        """Per-unit perplexity on the validation rows."""
+        return self.validate()["perplexity"]
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Figures of the validation rows, each rank's share of them summed over all ranks.
+
+        ``perplexity`` is that of the units. A multi-stream LM also has ``duration_loss`` and ``f0_loss`` per unit:
+        nats of discrete streams, absolute errors of continuous ones.
+        """
         self.lm.eval()
-        total = torch.zeros(2, dtype=torch.float64, device=self._device)
+        objective = Objective(self.lm, duration_weight=1.0, f0_weight=1.0)
+        total = torch.zeros(4, dtype=torch.float64, device=self._device)
         order = np.argsort(self._valid.lengths, kind="stable")[self.rank :: self.world]
         for rows in np.array_split(order, max(1, len(order) // 64)):
             if len(rows):
                 with autocast(self.settings.precision, self._device):
-                    nll = Objective(self.lm)(self._batch(self._valid, rows))[0]
+                    losses = objective(self._batch(self._valid, rows))
                 # Every row ends with one more prediction, that it ends.
-                total += torch.stack([nll.double(), total.new_tensor((self._valid.lengths[rows] + 1).sum())])
+                predictions = total.new_tensor([(self._valid.lengths[rows] + 1).sum()])
+                total += torch.cat([losses.double(), predictions])
         if self.world > 1:
             torch.distributed.all_reduce(total)
-        return float((total[0] / total[1]).exp())
+        units, durations, f0 = total[:3] / total[3]
+        figures = {"perplexity": float(units.exp())}
+        if isinstance(self.lm.config, MultistreamConfig):
+            figures |= {"duration_loss": float(durations), "f0_loss": float(f0)}
+        return figures
 
     def state(self) -> dict[str, Any]:
         """Everything a resumed run needs."""

@@ -101,21 +101,21 @@ def _loop(run: Pretraining, order: PretrainOrder, tracking: Tracking | None, que
         losses.append(run.advance())
         if run.step % settings.evaluate_every and run.step != settings.steps:
             continue
-        loss, perplexity = float(torch.stack(losses).mean()), run.perplexity()
+        loss, figures = float(torch.stack(losses).mean()), run.validate()
         losses.clear()
-        run.best.judge(run.step, perplexity)
+        run.best.judge(run.step, figures["perplexity"])
         if log is not None:
             log.point(
                 run.step,
                 {
                     "pretraining/train_loss": loss,
-                    "pretraining/valid_perplexity": perplexity,
+                    **{f"pretraining/valid_{name}": value for name, value in figures.items()},
                     "pretraining/learning_rate": settings.rate(run.step - 1),
                 },
             )
         if queue is not None:
-            queue.put((run.step, settings.steps, perplexity))
-        _report(run, {"step": run.step, "loss": loss, "perplexity": perplexity})
+            queue.put((run.step, settings.steps, figures["perplexity"]))
+        _report(run, {"step": run.step, "loss": loss, "perplexity": figures["perplexity"]})
     if log is not None:
         log.tags({"best_step": run.best.step})
         log.finish("FINISHED")
