@@ -69,6 +69,8 @@ def feed_forward(x: Tensor, fc1: Projection, fc2: Projection) -> Tensor:
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, relu: bool = False) -> Tensor:
     """``x @ weight.T + bias``, [N, D] to [N, E], all of one type."""
     if x.device.type == "cpu" and _onednn(x.dtype):
+        # Gradients may come expanded or transposed.
+        x = x.contiguous()
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "relu" if relu else "none", [], "")
         return out
     out = F.linear(x, weight, bias)

@@ -13,8 +13,9 @@ Shapes: B rows, N packed tokens of all rows, G prompts of P prefix vectors, D di
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal, Self, cast
 
 import numpy as np
 import torch
@@ -141,7 +142,14 @@ class Layer(nn.Module):
             [queries] = maps_of(h.index_select(0, reads), (self.q_proj,))
         attended = attend(queries, keys, values, prefix, plan, reads=reads is not None)
         x = x + self.dropout(*maps_of(attended, (self.out_proj,)))
-        return x + self.dropout(feed_forward(self.ffn_norm(x), self.fc1, self.fc2))
+        out: Tensor = x + self.dropout(feed_forward(self.ffn_norm(x), self.fc1, self.fc2))
+        return out
+
+    def project(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Prompt vectors [..., P, D] as this layer's keys and values, like those of its tokens."""
+        [projected_keys] = maps_of(keys, (self.k_proj,))
+        [projected_values] = maps_of(values, (self.v_proj,))
+        return projected_keys, projected_values
 
 
 class UnitLM(nn.Module):
@@ -210,11 +218,11 @@ class UnitLM(nn.Module):
         plan = self._plan(packing, prefix, reads)
         x = self.dropout(x + self._position_rows(packing, x))
         last = len(self.layers) - 1
-        for index, layer in enumerate(self.layers):
+        for index, layer in enumerate(self._layers()):
             x = layer(
                 x,
                 plan,
-                self._project(layer, index, prefix),
+                self._prefix_of(layer, index, prefix),
                 None if reads is None or index < last else reads.tokens,
                 trained if index == 0 else None,
             )
@@ -247,16 +255,18 @@ class UnitLM(nn.Module):
             group_cost=cost,
         )
 
+    def project(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """A prompt's vectors through the layers' own key and value projections, 2 x [layers, P, D]."""
+        projected = [layer.project(keys[index], values[index]) for index, layer in enumerate(self._layers())]
+        return torch.stack([pair[0] for pair in projected]), torch.stack([pair[1] for pair in projected])
+
+    def _layers(self) -> Iterator[Layer]:
+        return (cast(Layer, layer) for layer in self.layers)
+
     @staticmethod
-    def _project(layer: nn.Module, index: int, prefix: Prefix | None) -> tuple[Tensor, Tensor] | None:
-        """The layer's own keys and values of the prompts, 2 x [G, P, D]."""
+    def _prefix_of(layer: Layer, index: int, prefix: Prefix | None) -> tuple[Tensor, Tensor] | None:
+        """The layer's projected keys and values of the prompts, 2 x [G, P, D]."""
         if prefix is None:
             return None
         keys, values = prefix.keys[:, index], prefix.values[:, index]
-        if prefix.projected:
-            return keys, values
-        projected = [
-            maps_of(part.flatten(0, 1), (layer.get_submodule(name),))[0].view(part.shape)  # type: ignore[arg-type]
-            for name, part in (("k_proj", keys), ("v_proj", values))
-        ]
-        return projected[0], projected[1]
+        return (keys, values) if prefix.projected else layer.project(keys, values)

@@ -29,11 +29,23 @@ from workers.speech.unit_prosody import UnitProsody
 
 @dataclass(frozen=True)
 class PromptTensors:
-    """One prompt as the pass needs it: keys and values [layers, P, D], separators [slots, D]."""
+    """One prompt as the pass needs it.
+
+    Attributes:
+        keys, values: [layers, P, D].
+        separators: [slots, D].
+        projected: whether keys and values went through the layers' projections already.
+    """
 
     keys: Tensor
     values: Tensor
     separators: Tensor
+    projected: bool = False
+
+    def project(self, lm: UnitLM) -> PromptTensors:
+        """The same prompt with its keys and values projected once for all passes; for prompts that no longer change."""
+        keys, values = lm.project(self.keys, self.values)
+        return PromptTensors(keys, values, self.separators, projected=True)
 
 
 @dataclass(frozen=True)
@@ -157,6 +169,11 @@ def prosody_inputs(
 def prompted_logits(lm: UnitLM, prompts: Sequence[PromptTensors], groups: Sequence[PromptRows]) -> list[Tensor]:
     """The LM's scores at the read positions of every prompt's rows, one pass for all.
 
+    Args:
+        lm: the frozen LM.
+        prompts: all projected, or none.
+        groups: the rows of each prompt.
+
     Returns:
         For each prompt float32 [rows, reads, lm.config.outputs].
     """
@@ -179,7 +196,8 @@ def _prefix(prompts: Sequence[PromptTensors], row_prompt: NDArray[np.int64]) -> 
     lengths = np.array([prompt.keys.shape[1] for prompt in prompts])
     longest = int(lengths.max())
     keys, values = (
-        torch.stack([F.pad(part, (0, 0, 0, longest - part.shape[1])) if part.shape[1] < longest else part for part in parts])
+        torch.stack([F.pad(part, (0, 0, 0, longest - part.shape[1])) for part in parts])
         for parts in ([prompt.keys for prompt in prompts], [prompt.values for prompt in prompts])
     )
-    return Prefix(keys, values, row_prompt, None if int(lengths.min()) == longest else lengths)
+    [projected] = {prompt.projected for prompt in prompts}
+    return Prefix(keys, values, row_prompt, None if int(lengths.min()) == longest else lengths, projected)
