@@ -222,7 +222,7 @@ def attend(
     asked = query_cells.split([count * length for count, length in zip(counts, asking.lengths, strict=True)])
     sizes = [count * length for count, length in zip(counts, plan.keys.lengths, strict=True)]
     grids = zip(counts, asked, key_cells.split(sizes), value_cells.split(sizes), asking.biases, strict=True)
-    with torch.autocast(queries.device.type, enabled=False):
+    with torch.autocast("cpu", enabled=False):
         outputs = [
             _attend_grid(*(part.view(count, -1, width) for part in parts), bias).reshape(-1, width)
             for count, *parts, bias in grids

@@ -79,6 +79,8 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, relu: bool
 
 def _compute_dtype(x: Tensor) -> torch.dtype:
     kind = x.device.type
+    if kind == "meta":
+        return torch.float32
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
 
 
