@@ -19,8 +19,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)
-	$(BIN)/python -m benchmarks.shared_memory
-	$(BIN)/python -m benchmarks.tokenizing
+	$(BIN)/python -m benchmarks
 
 cluster-up: $(READY)
 	$(BIN)/python -m infra.local_cluster up

@@ -2,6 +2,7 @@
 
 import os
 
-# oneDNN keeps a kernel for every shape of a bf16 product it has met, and packed batches hardly ever repeat a shape: its
-# default of 1024 kernels grows a worker by gigabytes and saves nothing. It is read once, when torch first computes.
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
+# oneDNN compiles a kernel for every shape of a product and keeps the last ones, half a megabyte each. Packed sizes are
+# rounded so that shapes come again (workers/backbone/packing.py); a pass has about 15 of them, and batches of a task a
+# dozen sizes. The default of 1024 grows a worker by gigabytes. It is read once, when torch first computes.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")

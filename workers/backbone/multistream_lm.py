@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from workers.backbone.multistream_config import MultistreamConfig
-from workers.backbone.unit_lm import Projection, UnitLM
+from workers.backbone.frozen_maps import Projection
+from workers.backbone.unit_lm import UnitLM
 
 DURATION_PAD = 0
 """Id of the duration stream's padding, whose embedding is zero; also what stands where its shift leaves a gap."""

@@ -1,18 +1,38 @@
 """Rows of different lengths without padding.
 
 Everything that works token by token (projections, norms, feed-forward) sees the packed tokens of all rows,
-[tokens, dim]; only attention, which is a small share of the work, spreads them over a padded grid
-[rows, longest, dim] and takes them back.
+[tokens, dim]; only attention, which is a small share of the work, knows of rows.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+SIZES_PER_OCTAVE = 16
+"""Packed sizes between one power of two and the next."""
+
+
+def upload(array: NDArray[Any], device: torch.device | str) -> Tensor:
+    """An array on a device; a GPU fetches it from pinned memory while the host goes on."""
+    tensor = torch.from_numpy(array)
+    if torch.device(device).type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def kernel_size(tokens: int) -> int:
+    """The next size that matrix kernels are made for; at most 1/16 more than ``tokens``, and 16 at least.
+
+    oneDNN compiles a kernel for every new shape, which takes as long as a product of a small LM.
+    """
+    step = max(16, 2 ** (tokens - 1).bit_length() // (2 * SIZES_PER_OCTAVE))
+    return -(-tokens // step) * step
 
 
 @dataclass(frozen=True)
@@ -20,41 +40,29 @@ class Packing:
     """Where the packed tokens of a batch stand.
 
     Attributes:
-        rows: number of rows.
-        longest: tokens of the longest row.
-        cells: cell of each packed token in the padded grid, int64 [tokens].
-        offsets: position of each packed token in its row, int64 [tokens].
-        dense: every row has ``longest`` tokens, so that grid and packed tokens are the same memory.
+        lengths: tokens of each row, int64 [rows], on the host.
+        offsets: position of each packed token in its row, int64 [tokens]; spare tokens stand at 0.
+        spare: tokens after all rows that belong to none and that nothing reads.
     """
 
-    rows: int
-    longest: int
-    cells: Tensor
+    lengths: NDArray[np.int64]
     offsets: Tensor
-    dense: bool
+    spare: int = 0
 
     @classmethod
-    def of(cls, lengths: NDArray[np.int64], device: torch.device | str = "cpu") -> Packing:
+    def of(cls, lengths: NDArray[np.int64], device: torch.device | str = "cpu", *, spare: int = 0) -> Packing:
         """The packing of rows of these lengths, int64 [rows], each at least 1."""
-        longest = int(lengths.max())
-        offsets = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        cells = offsets + np.repeat(np.arange(len(lengths)) * longest, lengths)
-        return cls(
-            rows=len(lengths),
-            longest=longest,
-            cells=torch.from_numpy(cells).to(device, non_blocking=True),
-            offsets=torch.from_numpy(offsets).to(device, non_blocking=True),
-            dense=len(cells) == len(lengths) * longest,
-        )
+        offsets = np.zeros(int(lengths.sum()) + spare, dtype=np.int64)
+        offsets[: len(offsets) - spare] = np.arange(len(offsets) - spare) - np.repeat(starts_of(lengths), lengths)
+        return cls(lengths, upload(offsets, device), spare)
 
-    def spread(self, packed: Tensor) -> Tensor:
-        """[tokens, dim] to [rows, longest, dim]; cells without a token are zero."""
-        if not self.dense:
-            grid = packed.new_zeros(self.rows * self.longest, packed.shape[-1])
-            packed = grid.index_copy(0, self.cells, packed)
-        return packed.view(self.rows, self.longest, -1)
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest row."""
+        return int(self.lengths.max())
 
-    def collect(self, grid: Tensor) -> Tensor:
-        """[rows, longest, dim] to [tokens, dim]."""
-        flat = grid.reshape(self.rows * self.longest, -1)
-        return flat if self.dense else flat.index_select(0, self.cells)
+
+def starts_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """First packed token of each row, int64 [rows]."""
+    starts: NDArray[np.int64] = np.cumsum(lengths) - lengths
+    return starts

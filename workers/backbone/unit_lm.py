@@ -7,21 +7,29 @@ Prompts enter as key/value prefixes (deep prompt tuning): per layer, vectors tha
 key and value projections and that every token attends to. The reference overwrites the keys and values of prompt
 rows in the sequence instead, which gives the same numbers and computes those rows for nothing.
 
-Shapes: B rows, N packed tokens of all rows, T longest row, P prefix vectors, H heads, D dim, S read positions a row.
+Shapes: B rows, N packed tokens of all rows, G prompts of P prefix vectors, D dim, S read positions a row.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal, Self, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from workers.backbone.attention import AttentionPlan, attend
+from workers.backbone.frozen_maps import Projection, feed_forward, maps_of
 from workers.backbone.packing import Packing
+
+GROUP_COST = 1_400_000
+"""Cells of attention scores x dim that one more grid costs, measured on a CPU at dim 192 and 1024."""
 
 
 class UnitLMConfig(BaseModel):
@@ -65,14 +73,16 @@ class Prefix:
     Attributes:
         keys: [prompts, layers, P, D].
         values: [prompts, layers, P, D].
-        row_prompt: which prompt each row attends to, int64 [B].
-        visible: which of the P vectors a prompt has, bool [prompts, P]; ``None`` when all prompts have P.
+        row_prompt: which prompt each row attends to, int64 [B], on the host.
+        lengths: how many of the P vectors each prompt has, int64 [prompts]; ``None`` when all prompts have P.
+        projected: whether they went through the projections already (``UnitLM.project``).
     """
 
     keys: Tensor
     values: Tensor
-    row_prompt: Tensor
-    visible: Tensor | None = None
+    row_prompt: NDArray[np.int64]
+    lengths: NDArray[np.int64] | None = None
+    projected: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,11 +91,11 @@ class Reads:
 
     Attributes:
         tokens: packed token of each read, int64 [B * S], row by row.
-        offsets: position of each read in its row, int64 [B, S].
+        offsets: position of each read in its row, int64 [B, S], on the host.
     """
 
     tokens: Tensor
-    offsets: Tensor
+    offsets: NDArray[np.int64]
 
 
 def sinusoids(positions: int, dim: int, pad: int) -> Tensor:
@@ -98,21 +108,12 @@ def sinusoids(positions: int, dim: int, pad: int) -> Tensor:
     return table
 
 
-class Projection(nn.Linear):
-    """A linear map whose weights are undefined until ``initialise`` or ``load_state_dict`` sets them."""
-
-    def reset_parameters(self) -> None:
-        # Torch would draw numbers that are never used, and on the meta device import its compiler to do so.
-        pass
-
-
 class Layer(nn.Module):
     """One pre-norm transformer layer over packed tokens."""
 
     def __init__(self, config: UnitLMConfig, dropout: float) -> None:
         super().__init__()
         dim = config.dim
-        self.heads = config.heads
         self.attention_norm = nn.LayerNorm(dim)
         self.q_proj = Projection(dim, dim)
         self.k_proj = Projection(dim, dim)
@@ -126,44 +127,29 @@ class Layer(nn.Module):
     def forward(
         self,
         x: Tensor,
-        packing: Packing,
-        mask: Tensor | None,
+        plan: AttentionPlan,
         prefix: tuple[Tensor, Tensor] | None,
-        reads: Reads | None,
+        reads: Tensor | None,
+        trained: Tensor | None,
     ) -> Tensor:
         """[N, D] to [N, D], or to [B * S, D] when only ``reads`` are wanted."""
         h = self.attention_norm(x)
-        keys, values = packing.spread(self.k_proj(h)), packing.spread(self.v_proj(h))  # [B, T, D]
-        if prefix is not None:
-            keys, values = torch.cat([prefix[0], keys], dim=1), torch.cat([prefix[1], values], dim=1)
         if reads is None:
-            queries = packing.spread(self.q_proj(h))
+            queries, keys, values = maps_of(h, (self.q_proj, self.k_proj, self.v_proj), wanted=trained)
         else:
-            x = x.index_select(0, reads.tokens)
-            queries = self.q_proj(h.index_select(0, reads.tokens)).view(packing.rows, -1, h.shape[-1])
-        attended = self._attend(queries, keys, values, mask)  # [B, T or S, D]
-        attended = packing.collect(attended) if reads is None else attended.flatten(0, 1)
-        x = x + self.dropout(self.out_proj(attended))
-        out: Tensor = x + self.dropout(self.fc2(F.relu(self.fc1(self.ffn_norm(x)))))
+            keys, values = maps_of(h, (self.k_proj, self.v_proj), wanted=trained)
+            x = x.index_select(0, reads)
+            [queries] = maps_of(h.index_select(0, reads), (self.q_proj,))
+        attended = attend(queries, keys, values, prefix, plan, reads=reads is not None)
+        x = x + self.dropout(*maps_of(attended, (self.out_proj,)))
+        out: Tensor = x + self.dropout(feed_forward(self.ffn_norm(x), self.fc1, self.fc2))
         return out
 
-    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-        """Attention of each head; [B, queries, D]."""
-        if queries.device.type == "cpu":
-            # The CPU's bf16 attention kernel is several times slower than its fp32 one.
-            queries, keys, values = queries.float(), keys.float(), values.float()
-        with torch.autocast(queries.device.type, enabled=False):
-            attended = F.scaled_dot_product_attention(
-                self._by_head(queries),
-                self._by_head(keys),
-                self._by_head(values),
-                attn_mask=mask,
-                is_causal=mask is None,
-            )
-        return attended.transpose(1, 2).flatten(2)
-
-    def _by_head(self, grid: Tensor) -> Tensor:
-        return grid.view(*grid.shape[:2], self.heads, -1).transpose(1, 2)
+    def project(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Prompt vectors [..., P, D] as this layer's keys and values, like those of its tokens."""
+        [projected_keys] = maps_of(keys, (self.k_proj,))
+        [projected_values] = maps_of(values, (self.v_proj,))
+        return projected_keys, projected_values
 
 
 class UnitLM(nn.Module):
@@ -208,7 +194,13 @@ class UnitLM(nn.Module):
         return self.embed_scale * embedded
 
     def forward(
-        self, x: Tensor, packing: Packing, *, prefix: Prefix | None = None, reads: Reads | None = None
+        self,
+        x: Tensor,
+        packing: Packing,
+        *,
+        prefix: Prefix | None = None,
+        reads: Reads | None = None,
+        trained: Tensor | None = None,
     ) -> Tensor:
         """Normed output states of packed inputs.
 
@@ -217,17 +209,23 @@ class UnitLM(nn.Module):
             packing: where the tokens stand.
             prefix: prompts, each row with its own; ``None`` for the bare LM.
             reads: positions wanted; the last layer then computes nothing else but keys and values.
+            trained: tokens whose inputs are trained, int64; the others' inputs get no gradient or a partial one, and
+                the first layer saves that work. ``None``: all.
 
         Returns:
             [N, D], or [B * S, D] with ``reads``. ``logits`` turns them into scores.
         """
+        plan = self._plan(packing, prefix, reads)
         x = self.dropout(x + self._position_rows(packing, x))
-        mask = self._mask(packing, prefix, None)
         last = len(self.layers) - 1
-        for index, layer in enumerate(self.layers):
-            wanted = reads if index == last else None
-            seen = mask if wanted is None else self._mask(packing, prefix, wanted)
-            x = layer(x, packing, seen, self._project(layer, index, prefix), wanted)
+        for index, layer in enumerate(self._layers()):
+            x = layer(
+                x,
+                plan,
+                self._prefix_of(layer, index, prefix),
+                None if reads is None or index < last else reads.tokens,
+                trained if index == 0 else None,
+            )
         normed: Tensor = self.norm(x)
         return normed
 
@@ -242,31 +240,33 @@ class UnitLM(nn.Module):
             self._positions = sinusoids(size, self.config.dim, self.config.pad).to(like.device)
         return self._positions.index_select(0, packing.offsets + first)
 
-    def _project(self, layer: nn.Module, index: int, prefix: Prefix | None) -> tuple[Tensor, Tensor] | None:
-        """The layer's prefix keys and values of every row, 2 x [B, P, D]."""
+    def _plan(self, packing: Packing, prefix: Prefix | None, reads: Reads | None) -> AttentionPlan:
+        offsets = None if reads is None else reads.offsets
+        heads, cost = self.config.heads, GROUP_COST // self.config.dim
         if prefix is None:
-            return None
-        keys = layer.get_submodule("k_proj")(prefix.keys[:, index])
-        values = layer.get_submodule("v_proj")(prefix.values[:, index])
-        return keys.index_select(0, prefix.row_prompt), values.index_select(0, prefix.row_prompt)
+            return AttentionPlan(packing, heads=heads, offsets=offsets, group_cost=cost)
+        return AttentionPlan(
+            packing,
+            heads=heads,
+            prefix=prefix.keys.shape[2],
+            row_prompt=prefix.row_prompt,
+            prefix_lengths=prefix.lengths,
+            offsets=offsets,
+            group_cost=cost,
+        )
+
+    def project(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """A prompt's vectors through the layers' own key and value projections, 2 x [layers, P, D]."""
+        projected = [layer.project(keys[index], values[index]) for index, layer in enumerate(self._layers())]
+        return torch.stack([pair[0] for pair in projected]), torch.stack([pair[1] for pair in projected])
+
+    def _layers(self) -> Iterator[Layer]:
+        return (cast(Layer, layer) for layer in self.layers)
 
     @staticmethod
-    def _mask(packing: Packing, prefix: Prefix | None, reads: Reads | None) -> Tensor | None:
-        """What a query may see, bool [B or 1, 1, queries, P + T]; ``None`` for plain causal attention.
-
-        Cells without a token stand behind all tokens of their row, so causality hides them.
-        """
-        if prefix is None and reads is None:
-            return None
-        device = packing.cells.device
-        columns = torch.arange(packing.longest, device=device)
-        queries = columns[None, :] if reads is None else reads.offsets
-        tokens = columns <= queries[..., None]  # [B or 1, queries, T]
+    def _prefix_of(layer: Layer, index: int, prefix: Prefix | None) -> tuple[Tensor, Tensor] | None:
+        """The layer's projected keys and values of the prompts, 2 x [G, P, D]."""
         if prefix is None:
-            return tokens[:, None]
-        if prefix.visible is None:
-            seen = tokens.new_ones(*tokens.shape[:2], prefix.keys.shape[2])
-        else:
-            seen = prefix.visible.index_select(0, prefix.row_prompt)[:, None, :].expand(-1, tokens.shape[1], -1)
-            tokens = tokens.expand(packing.rows, -1, -1)
-        return torch.cat([seen, tokens], dim=-1)[:, None]
+            return None
+        keys, values = prefix.keys[:, index], prefix.values[:, index]
+        return (keys, values) if prefix.projected else layer.project(keys, values)

@@ -242,11 +242,13 @@ class Classifier:
     def _load(self, bundle: Bundle) -> _LoadedPrompt:
         bundle.check()
         tensors = {name: torch.from_numpy(array).to(self._device) for name, array in bundle.tensors.items()}
+        with torch.no_grad(), autocast(self._precision, self._device):
+            prompt = PromptTensors(tensors[KEYS], tensors[VALUES], tensors[SEPARATORS]).project(self._lm)
         slots = range(len(bundle.manifest.slots))
         units = bundle.manifest.prompt.verbalizer_units
         return _LoadedPrompt(
             bundle=bundle,
-            tensors=PromptTensors(tensors[KEYS], tensors[VALUES], tensors[SEPARATORS]),
+            tensors=prompt,
             matrices=[tensors.get(verbalizer_name(slot)) for slot in slots],
             tokens=[None if units is None else torch.tensor(units[slot], device=self._device) for slot in slots],
         )

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from workers.backbone.packing import upload
 from workers.backbone.unit_lm import UnitLM
 from workers.precision import Precision, autocast
 from workers.prompting.examples import SplitExamples
@@ -147,7 +148,7 @@ class Gang:
     def _advance(self, active: list[int]) -> None:
         """One optimizer step of the active lanes, one forward and one backward pass for all."""
         lanes = [self.lanes[index] for index in active]
-        rows = torch.tensor(active, device=self.device)
+        rows = upload(np.array(active), self.device)
         flats = self.adam.values[rows].requires_grad_()
         groups, labels = zip(*(self._training_rows(lane) for lane in lanes), strict=True)
         dropped = [self._drop_prompt(lane, flat) for lane, flat in zip(lanes, flats, strict=True)]
@@ -160,7 +161,7 @@ class Gang:
         # Each loss depends on its own lane's numbers alone, so the gradient of the sum is every lane's own.
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
         assert flats.grad is not None  # noqa: S101
-        rates = torch.tensor([lane.rate(lane.progress.step) for lane in lanes], device=self.device)
+        rates = upload(np.array([lane.rate(lane.progress.step) for lane in lanes], dtype=np.float32), self.device)
         self.adam.step(rows, flats.grad, rates)
         for index, lane, loss in zip(active, lanes, losses, strict=True):
             lane.progress.step += 1
@@ -198,7 +199,7 @@ class Gang:
             return flat
         kept = torch.rand(lane.shape.prefix_size, generator=lane.generator) >= rate
         mask = F.pad(kept.float() / (1 - rate), (0, len(flat) - len(kept)), value=1.0)
-        return flat * mask.to(self.device)
+        return flat * upload(mask.numpy(), self.device)
 
     def _training_rows(self, lane: Lane) -> tuple[PromptRows, NDArray[np.int64]]:
         """The lane's next batch: its rows, and class numbers, int64 [rows, slots]."""
@@ -219,12 +220,12 @@ class Gang:
             ]
         assert lane.class_tokens is not None  # noqa: S101
         return [
-            class_scores(logits[:, slot], tokens=tokens.to(logits.device))
+            class_scores(logits[:, slot], tokens=upload(tokens.numpy(), logits.device))
             for slot, tokens in enumerate(lane.class_tokens)
         ]
 
     def _loss(self, lane: Lane, flat: Tensor, logits: Tensor, labels: NDArray[np.int64], group: PromptRows) -> Tensor:
-        targets = torch.from_numpy(labels).to(self.device)
+        targets = upload(labels, self.device)
         if lane.spec.recipe.loss == "separators":
             scores = self._scores(lane, flat, logits)
             return separator_loss(scores, targets, label_smoothing=lane.spec.recipe.label_smoothing)
@@ -245,7 +246,7 @@ class Gang:
         else:
             assert lane.class_tokens is not None  # noqa: S101
             outputs = list(logits.unbind(1))
-            columns = [tokens.to(labels.device)[labels[:, slot]] for slot, tokens in enumerate(lane.class_tokens)]
+            columns = [upload(tokens.numpy(), labels.device)[labels[:, slot]] for slot, tokens in enumerate(lane.class_tokens)]
             answers = torch.stack(columns, dim=1)
         source_tokens = sum(len(tokens) + 1 + group.tail for tokens in group.tokens)
         return paper_loss(outputs, torch.cat([bos, answers, eos], dim=1), tokens=source_tokens)
@@ -255,4 +256,4 @@ class Gang:
         if not rate:
             return scores
         kept = torch.rand(scores.shape, generator=lane.generator) >= rate
-        return scores * (kept.float() / (1 - rate)).to(scores.device)
+        return scores * upload((kept.float() / (1 - rate)).numpy(), scores.device)

@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 from workers.backbone.multistream_config import MultistreamConfig
 from workers.backbone.multistream_lm import MultistreamLM, ProsodyInputs
-from workers.backbone.packing import Packing
+from workers.backbone.packing import Packing, kernel_size, upload
 from workers.backbone.streams import shifted_streams
 from workers.backbone.unit_lm import Prefix, Reads, UnitLM
 from workers.speech.unit_prosody import UnitProsody
@@ -28,11 +29,23 @@ from workers.speech.unit_prosody import UnitProsody
 
 @dataclass(frozen=True)
 class PromptTensors:
-    """One prompt as the pass needs it: keys and values [layers, P, D], separators [slots, D]."""
+    """One prompt as the pass needs it.
+
+    Attributes:
+        keys, values: [layers, P, D].
+        separators: [slots, D].
+        projected: whether keys and values went through the layers' projections already.
+    """
 
     keys: Tensor
     values: Tensor
     separators: Tensor
+    projected: bool = False
+
+    def project(self, lm: UnitLM) -> PromptTensors:
+        """The same prompt with its keys and values projected once for all passes; for prompts that no longer change."""
+        keys, values = lm.project(self.keys, self.values)
+        return PromptTensors(keys, values, self.separators, projected=True)
 
 
 @dataclass(frozen=True)
@@ -77,8 +90,8 @@ class AssembledRows:
     """Packed positions of all separators, int64."""
     separator_of: Tensor
     """Which separator stands there, counted over all prompts in order, int64."""
-    row_prompt: Tensor
-    """Prompt of each row, int64 [B]."""
+    row_prompt: NDArray[np.int64]
+    """Prompt of each row, int64 [B], on the host."""
     reads: Reads
     rows_of: list[slice] = field(default_factory=list)
     """Rows of each prompt."""
@@ -117,15 +130,15 @@ def assemble(groups: Sequence[PromptRows], *, start: int, device: torch.device |
     prompts = np.repeat(np.arange(len(groups)), [len(group.tokens) for group in groups])
 
     def put(array: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(array).to(device, non_blocking=True)
+        return upload(array, device)
 
     return AssembledRows(
         tokens=put(np.concatenate(pieces)),
-        packing=Packing.of(row_lengths, device),
+        packing=Packing.of(row_lengths, device, spare=kernel_size(place) - place),
         separator_at=put(np.concatenate(separator_at)),
         separator_of=put(np.concatenate(separator_of)),
-        row_prompt=put(prompts),
-        reads=Reads(tokens=put((starts[:, None] + offsets).reshape(-1)), offsets=put(offsets)),
+        row_prompt=prompts,
+        reads=Reads(tokens=put((starts[:, None] + offsets).reshape(-1)), offsets=offsets),
         rows_of=rows_of,
     )
 
@@ -148,13 +161,18 @@ def prosody_inputs(
             present.append(np.pad(np.ones(count, dtype=np.float32), (0, rest)))
 
     def put(arrays: list[NDArray[Any]]) -> Tensor:
-        return torch.from_numpy(np.concatenate(arrays)).to(device, non_blocking=True)
+        return upload(np.concatenate(arrays), device)
 
     return ProsodyInputs(put(durations), put(f0), put(present))
 
 
 def prompted_logits(lm: UnitLM, prompts: Sequence[PromptTensors], groups: Sequence[PromptRows]) -> list[Tensor]:
     """The LM's scores at the read positions of every prompt's rows, one pass for all.
+
+    Args:
+        lm: the frozen LM.
+        prompts: all projected, or none.
+        groups: the rows of each prompt.
 
     Returns:
         For each prompt float32 [rows, reads, lm.config.outputs].
@@ -166,27 +184,20 @@ def prompted_logits(lm: UnitLM, prompts: Sequence[PromptTensors], groups: Sequen
     x = x.index_copy(0, rows.separator_at, lm.embed_scale * separators.index_select(0, rows.separator_of))
     if isinstance(lm, MultistreamLM):
         x = x + lm.prosody_terms(prosody_inputs(groups, lm.config, device=device))
-    states = lm(x, rows.packing, prefix=_prefix(prompts, rows.row_prompt), reads=rows.reads)
+    x = F.pad(x, (0, 0, 0, rows.packing.spare))
+    prefix = _prefix(prompts, rows.row_prompt)
+    states = lm(x, rows.packing, prefix=prefix, reads=rows.reads, trained=rows.separator_at)
     logits = lm.logits(states).float().view(len(rows.row_prompt), -1, lm.config.outputs)
     return [logits[place, -group.reads :] for place, group in zip(rows.rows_of, groups, strict=True)]
 
 
-def _prefix(prompts: Sequence[PromptTensors], row_prompt: Tensor) -> Prefix:
+def _prefix(prompts: Sequence[PromptTensors], row_prompt: NDArray[np.int64]) -> Prefix:
     """The prompts side by side; shorter ones are filled up with vectors that nobody sees."""
-    lengths = [prompt.keys.shape[1] for prompt in prompts]
-    longest = max(lengths)
-    if min(lengths) == longest:
-        keys = torch.stack([prompt.keys for prompt in prompts])
-        return Prefix(keys, torch.stack([prompt.values for prompt in prompts]), row_prompt)
-
-    def fill(tensor: Tensor) -> Tensor:
-        return torch.nn.functional.pad(tensor, (0, 0, 0, longest - tensor.shape[1]))
-
-    device = row_prompt.device
-    visible = torch.arange(longest, device=device)[None, :] < torch.tensor(lengths, device=device)[:, None]
-    return Prefix(
-        torch.stack([fill(prompt.keys) for prompt in prompts]),
-        torch.stack([fill(prompt.values) for prompt in prompts]),
-        row_prompt,
-        visible,
+    lengths = np.array([prompt.keys.shape[1] for prompt in prompts])
+    longest = int(lengths.max())
+    keys, values = (
+        torch.stack([F.pad(part, (0, 0, 0, longest - part.shape[1])) for part in parts])
+        for parts in ([prompt.keys for prompt in prompts], [prompt.values for prompt in prompts])
     )
+    [projected] = {prompt.projected for prompt in prompts}
+    return Prefix(keys, values, row_prompt, None if int(lengths.min()) == longest else lengths, projected)

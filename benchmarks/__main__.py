@@ -1,0 +1,74 @@
+"""All benchmarks in one table.
+
+    python -m benchmarks [--only NAME ...] [--busy] [--out FILE]
+
+Every benchmark runs in a process of its own. One with ``measure`` gives rows of the table; of any other, what it
+prints is shown as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import multiprocessing
+import pkgutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from time import perf_counter
+
+import torch
+
+import benchmarks
+from benchmarks.result import markdown
+from workers.precision import has_bf16_units
+
+ORDER = ("flops", "tuning", "gangs", "one_shot", "shared_memory", "tokenizing")
+"""Those there are, first of all; others follow by name."""
+PARTS = {"__main__", "reference_form", "result", "workload"}
+
+
+def names() -> list[str]:
+    """The benchmarks at hand."""
+    found = {module.name for module in pkgutil.iter_modules(benchmarks.__path__)} - PARTS
+    return [name for name in ORDER if name in found] + sorted(found - set(ORDER))
+
+
+def run(name: str, busy: bool) -> str:
+    """One benchmark, as Markdown; a missing library is said, not fatal."""
+    warnings.filterwarnings("ignore")
+    module = importlib.import_module(f"benchmarks.{name}")
+    if not hasattr(module, "measure"):
+        shown = subprocess.run(  # noqa: S603
+            [sys.executable, "-m", module.__name__], check=True, capture_output=True, text=True
+        ).stdout
+        return f"### {name}\n\n```\n{shown.rstrip()}\n```"
+    options = {"busy": busy} if "busy" in inspect.signature(module.measure).parameters else {}
+    return markdown(getattr(module, "TITLE", name), module.measure(**options))
+
+
+def main() -> None:
+    """Run them and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=names(), default=names())
+    parser.add_argument("--busy", action="store_true", help="others use the machine: one thread, by processor time")
+    parser.add_argument("--out", type=Path, help="write the table there too")
+    options = parser.parse_args()
+    units = "with" if has_bf16_units(torch.device("cpu")) else "without"
+    mode = "one thread by processor time" if options.busy else f"{torch.get_num_threads()} threads"
+    parts = [f"torch {torch.__version__}, CPU {units} bf16 units, {mode}"]
+    print(parts[0], flush=True)
+    for name in options.only:
+        started = perf_counter()
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            parts.append(pool.apply(run, (name, options.busy)))
+        print(f"\n{parts[-1]}", flush=True)
+        print(f"{name}: {perf_counter() - started:.0f} s", file=sys.stderr)
+    if options.out:
+        options.out.write_text("\n\n".join(parts) + "\n")
+
+
+if __name__ == "__main__":
+    main()

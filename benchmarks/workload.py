@@ -1,0 +1,63 @@
+"""What the benchmarks tune and read: utterances like those of Fluent Speech Commands, and LMs of two sizes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from task_specs.example import SPLITS
+from task_specs.recipe import Recipe
+from workers.backbone.unit_lm import UnitLM, UnitLMConfig
+from workers.prompting.examples import SplitExamples, TaskExamples
+from workers.prompting.lane import Lane, LaneSpec, SlotSpec
+from workers.sequences import UnitSequences
+
+FULL = UnitLMConfig(layers=12, dim=1024, heads=16, ffn_dim=4096)
+"""The published GSLM, 151 M parameters."""
+SMALL = UnitLMConfig(layers=4, dim=192, heads=4, ffn_dim=768)
+UNIT_TOKENS = np.arange(100, dtype=np.int64) + 4
+CLASSES = 31
+
+
+def lengths_like_fsc(count: int, seed: int) -> NDArray[np.int64]:
+    """Units per utterance as in Fluent Speech Commands: mean 57, standard deviation 16; the longest of 8 has 81."""
+    drawn = np.random.default_rng(seed).normal(57, 16, count)
+    lengths: NDArray[np.int64] = np.clip(drawn.round(), 6, 124).astype(np.int64)
+    return lengths
+
+
+def broad_lengths(count: int, seed: int) -> NDArray[np.int64]:
+    """Units per utterance where short commands and long sentences mix: log-normal, mean 57, deviation 36."""
+    sigma = np.sqrt(np.log(1 + (36 / 57) ** 2))
+    drawn = np.random.default_rng(seed).lognormal(np.log(57) - sigma**2 / 2, sigma, count)
+    lengths: NDArray[np.int64] = np.clip(drawn.round(), 6, 400).astype(np.int64)
+    return lengths
+
+
+def utterances(count: int, seed: int) -> UnitSequences:
+    """Random units without adjacent repeats."""
+    rng = np.random.default_rng([seed, 1])
+    steps = (rng.integers(1, 100, length) for length in lengths_like_fsc(count, seed))
+    return UnitSequences.of([np.cumsum(step) % 100 for step in steps])
+
+
+def frozen_lm(config: UnitLMConfig) -> UnitLM:
+    lm = UnitLM(config)
+    lm.initialise(0)
+    return lm.requires_grad_(False).eval()
+
+
+def lane(lm: UnitLM, *, seed: int, batch_size: int, rows: int = 2048) -> Lane:
+    """One prompt to tune, of length 5 with a linear verbalizer."""
+    labels = np.random.default_rng(seed).integers(CLASSES, size=(rows, 1))
+    examples = SplitExamples(utterances(rows, seed), labels)
+    spec = LaneSpec(
+        task=f"task{seed}",
+        slots=(SlotSpec(name="label", labels=tuple(map(str, range(CLASSES)))),),
+        metric="accuracy",
+        seed=seed,
+        recipe=Recipe(batch_size=batch_size, steps=1_000_000),
+        examples="",
+        examples_digest="",
+    )
+    return Lane(spec, examples=TaskExamples(dict.fromkeys(SPLITS, examples)), lm=lm, unit_tokens=UNIT_TOKENS)
