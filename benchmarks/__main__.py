@@ -41,7 +41,7 @@ def run(name: str, busy: bool) -> str:
     warnings.filterwarnings("ignore")
     module = importlib.import_module(f"benchmarks.{name}")
     if not hasattr(module, "measure"):
-        shown = subprocess.run(  # noqa: S603
+        shown = subprocess.run(
             [sys.executable, "-m", module.__name__], check=True, capture_output=True, text=True
         ).stdout
         return f"### {name}\n\n```\n{shown.rstrip()}\n```"
