@@ -118,7 +118,8 @@ def test_a_killed_training_goes_on_and_gives_the_backbone_of_one_that_was_not(de
     again = speechprompt("backbone", "pretrain", str(described), *changes)
     assert again.code == 0, again.stderr
     begun = re.search(r"pretraining: (\d+)/200", again.stderr)
-    assert begun is None or int(begun[1]) > EVERY, "it went on from a checkpoint"
+    assert begun
+    assert int(begun[1]) > EVERY, "it went on from a checkpoint"
     stored, wanted = (read_backbone(str(root / name)) for name in ("backbone", "whole"))
     assert stored.lm_fingerprint == wanted.lm_fingerprint
     assert sorted(_curve(root)) == list(range(EVERY, 201, EVERY)), "every point once"

@@ -12,9 +12,9 @@ from infra.tracking import RunLog
 from infra.tracking.event import Event, Header
 from infra.tracking.journal import Journal
 from tests.fixtures.tuning import make_lane, tiny_lm
-from workers.lane_log import LOSS_POINTS, log_evaluation, log_outcome
+from workers.lane_log import LOSS_POINTS, log_begin, log_evaluation, log_outcome
 from workers.prompting.gang import Evaluation
-from workers.prompting.metrics import Predictions
+from workers.prompting.metrics import MetricName, Predictions
 from workers.prompting.outcome import LaneOutcome
 
 
@@ -32,6 +32,14 @@ def _log(journal: Journal) -> RunLog:
 
 def _events(journal: Journal) -> list[Event]:
     return [Event.parse(line) for line in (journal.directory / "events.jsonl").read_bytes().splitlines()]
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
+def test_a_run_begins_with_the_test_metric_not_yet_a_number(journal: Journal, metric: MetricName) -> None:
+    log_begin(_log(journal), make_lane(tiny_lm(), metric=metric))
+    [event] = _events(journal)
+    assert (event.step, list(event.values)) == (0, [f"test/{metric}"])
+    assert math.isnan(event.values[f"test/{metric}"])
 
 
 @pytest.mark.parametrize("steps", [1, 3, 10, 25])

@@ -130,12 +130,18 @@ def test_ranks_and_steps_draw_dropout_of_their_own(dropout: float) -> None:
 def test_two_ranks_equal_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
     steps = 6
-    # The other rank is a process of its own; this one is rank 0.
-    other = torch.multiprocessing.get_context("spawn").Process(target=train_together, args=(1, str(tmp_path), steps))
-    other.start()
-    train_together(0, str(tmp_path), steps)
-    other.join(60)
-    assert other.exitcode == 0
+    # Processes of their own, so that ranks that wait for each other for ever fail this test and hold up no other.
+    spawn = torch.multiprocessing.get_context("spawn")
+    ranks = [spawn.Process(target=train_together, args=(rank, str(tmp_path), steps)) for rank in (0, 1)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join(120)
+    ended = [process.exitcode for process in ranks]
+    for process in ranks:
+        process.kill()
+        process.join()
+    assert ended == [0, 0]
     both = [torch.load(tmp_path / str(rank), weights_only=True) for rank in (0, 1)]
     run = pretraining(dropout=0.0)
     wanted = torch.stack([run.advance() for _ in range(steps)])
