@@ -27,7 +27,7 @@ from orchestrator.report import JobReport, TaskRow, job_root, write_report
 from orchestrator.schedule import GangWatcher, experiment_name, run_gangs
 from orchestrator.spool import spool_directory
 from orchestrator.tokenizing import TokenizingReport
-from workers.actor import GangOrder, LaneOrder
+from workers.orders import GangOrder, LaneOrder
 from workers.backbone.directory import read_backbone
 from workers.backbone.sharing import SharedLM
 from workers.bundle.manifest import BackboneIdentity, Data, Provenance, Task

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Literal
 
-from workers.actor import LaneOrder
+from workers.orders import LaneOrder
 
 AUTOMATIC_LANES = 8
 """Lanes of one task that share a pass unless the job says otherwise."""

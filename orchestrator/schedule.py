@@ -13,7 +13,8 @@ from ray.tune import Callback, CheckpointConfig
 
 from infra import object_storage
 from orchestrator.cluster import ActorSize
-from workers.actor import GangOrder, GangTrainable
+from workers.actor import GangTrainable
+from workers.orders import GangOrder
 from workers.backbone.fingerprint import canonical_json
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orchestrator.gangs import AUTOMATIC_LANES, form_gangs
 from tests.fixtures.tuning import lane_spec
-from workers.actor import LaneOrder
+from workers.orders import LaneOrder
 
 
 def lanes(*seeds_by_task: int) -> list[LaneOrder]:
