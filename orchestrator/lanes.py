@@ -10,9 +10,9 @@ from task_specs.dataset import Dataset
 from task_specs.prompt_init import shown_init
 from task_specs.schema import TaskSpec
 from task_specs.sweep import Point
-from workers.orders import LaneOrder
 from workers.backbone.directory import BackboneDescription
 from workers.backbone.fingerprint import canonical_json
+from workers.orders import LaneOrder
 from workers.precision import Precision
 from workers.prompting.lane import LaneSpec, SlotSpec
 
@@ -68,9 +68,7 @@ def _identity(lane: LaneSpec) -> dict[str, Any]:
     return {**lane.model_dump(mode="json", exclude={"examples"}), "recipe": lane.recipe.identity()}
 
 
-def _key(
-    lane: LaneSpec, backbone: BackboneDescription, precision: Precision, cohort: list[Any] | None
-) -> str:
+def _key(lane: LaneSpec, backbone: BackboneDescription, precision: Precision, cohort: list[Any] | None) -> str:
     """Digest of everything the outcome depends on."""
     content: dict[str, Any] = {
         "lane": _identity(lane),

@@ -18,8 +18,9 @@ from infra.errors import InputError, ObjectNotFound
 from infra.tracking import RunLog, Tracking
 from workers.backbone.sharing import SharedLM
 from workers.backbone.unit_lm import UnitLM
-from workers.lane_io import LaneIO
+from workers.lane_desk import LaneDesk
 from workers.lane_log import log_evaluation
+from workers.lane_source import LaneSource
 from workers.orders import GangOrder
 from workers.prompting.gang import Evaluation, Gang
 from workers.prompting.halving_board import LOST, HalvingBoard, Score
@@ -75,7 +76,8 @@ class GangRun:
 
     def __init__(self, order: GangOrder, *, lm: UnitLM, shared: SharedLM, tracking: Tracking) -> None:
         self._order = order
-        self._io = LaneIO(order, lm=lm, shared=shared, tracking=tracking)
+        self._source = LaneSource(lm, shared)
+        self._desk = LaneDesk(order, shared=shared, tracking=tracking)
         self._gang = Gang(lm, [], precision=order.precision)
         self._seats: list[Seat] = []
         """Of the lanes of the gang, in its order."""
@@ -137,7 +139,7 @@ class GangRun:
             number = self._queue.waiting.pop(0)
             order = self._order.lanes[number]
             # Halving needs to see all lanes of a task again, also those that were over before this gang began.
-            if number not in self._left and order.halving is None and self._io.has_outcome(order):
+            if number not in self._left and order.halving is None and self._desk.has_outcome(order):
                 self._queue.ended[number] = Ended(steps=0)
             else:
                 self._sit(number)
@@ -146,14 +148,14 @@ class GangRun:
         """Let a lane begin or go on; one that cannot ends here."""
         order = self._order.lanes[number]
         try:
-            lane = self._io.lane(order)
+            lane = self._source.lane(order.spec)
         except (InputError, ObjectNotFound) as error:
-            self._io.write_failure(order, str(error))
+            self._desk.write_failure(order, str(error))
             self._left.pop(number, None)
             self._queue.ended[number] = Ended(steps=0)
             return
         self._gang.join(lane, self._left.pop(number, None))
-        self._seats.append(Seat(number, lane, self._io.open_run(order, lane)))
+        self._seats.append(Seat(number, lane, self._desk.open_run(order, lane)))
 
     def _park(self) -> None:
         """Lanes at a rung make room until the others of their task are there too."""
@@ -208,10 +210,10 @@ class GangRun:
         """Write outcomes and free the rows."""
         if not indices:
             return
-        self._io.before_outcomes()
+        self._desk.before_outcomes()
         for index in sorted(indices, reverse=True):
             seat = self._seats.pop(index)
-            self._io.write(
+            self._desk.write(
                 self._order.lanes[seat.number],
                 self._gang,
                 index,

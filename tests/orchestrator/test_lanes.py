@@ -14,8 +14,8 @@ from task_specs.recipe import Recipe
 from task_specs.schema import TaskSpec
 from tests.fixtures.tuning import tiny_backbone
 from tests.task_specs.files import SOUND, delimited, task
-from workers.orders import LaneOrder
 from workers.backbone.directory import BackboneDescription, read_description, write_backbone
+from workers.orders import LaneOrder
 from workers.precision import Precision
 
 

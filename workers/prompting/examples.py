@@ -76,7 +76,7 @@ def check_examples(examples: TaskExamples, classes: Sequence[int], unit_count: i
         units, labels = part.units.flat, part.labels
         if not len(part) or labels.shape != (len(part), len(classes)):
             raise DatasetError(f"{task}: split {split} has {labels.shape} labels for {len(part)} rows; encode it again")
-        if len(units) and not (0 <= units.min() and units.max() < unit_count):
+        if len(units) and not (units.min() >= 0 and units.max() < unit_count):
             raise DatasetError(
                 f"{task}: split {split} holds units {units.min()} to {units.max()}, but the backbone has "
                 f"{unit_count}; use units of the backbone's own tokenizer"

@@ -24,8 +24,8 @@ from workers.prompting.prompted_pass import PromptRows
 from workers.prompting.verbalizer import by_frequency, check_unit_count, frequent_units, random_units
 
 Stop = Literal["steps", "patience", "diverged", "dropped", "failed"]
-"""Why a lane ended: all steps done, no more improvement, a loss that is not finite, left behind by the better half of its
-sweep, or an error of its own."""
+"""Why a lane ended: all steps done, no more improvement, a loss that is not finite, others of its sweep were better, or
+an error of its own."""
 
 SPECIAL_OUTPUTS = 4
 """Rows ``<s> <pad> </s> <unk>`` of the reference's verbalizer, before its classes."""

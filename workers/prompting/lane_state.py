@@ -1,4 +1,4 @@
-"""Everything about a lane that changes while it is tuned, so that it can leave a gang and go on in another, or later."""
+"""All of a lane that changes while it is tuned, so that it can leave a gang and go on in another, or later."""
 
 from __future__ import annotations
 

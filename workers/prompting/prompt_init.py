@@ -69,7 +69,9 @@ def attention_inputs(lm: UnitLM, rows: PromptRows) -> tuple[Tensor, list[range]]
     ]
 
 
-def begin_with_units(flat: Tensor, shape: PromptShape, lm: UnitLM, rows: PromptRows, generator: torch.Generator) -> None:
+def begin_with_units(
+    flat: Tensor, shape: PromptShape, lm: UnitLM, rows: PromptRows, generator: torch.Generator
+) -> None:
     """Let each prompt vector be what the layers see of one real unit, the same unit in all layers, so that prompt keys
     and values are those of tokens; the unit is drawn from a row of its own."""
     states, places = attention_inputs(lm, rows)

@@ -1,26 +1,16 @@
-"""How a lane begins and ends on an actor: what it is made from, and what it leaves behind."""
+"""What lanes leave behind: their outcomes in storage, and their runs in MLflow."""
 
 from __future__ import annotations
 
 import time
 
-import numpy as np
-from safetensors import SafetensorError
-
-from infra import object_storage
-from infra.errors import BundleError, DatasetError
 from infra.tracking import RunLog, Tracking
 from task_specs.example import SPLITS
-from task_specs.prompt_init import BundleInit
 from workers.backbone.sharing import SharedLM
-from workers.backbone.unit_lm import UnitLM
-from workers.bundle.format import Bundle
-from workers.bundle.read import read
 from workers.lane_log import log_begin, log_outcome
 from workers.orders import GangOrder, LaneOrder
-from workers.prompting.examples import TaskExamples
 from workers.prompting.gang import Gang
-from workers.prompting.lane import Lane, LaneSpec
+from workers.prompting.lane import Lane
 from workers.prompting.metrics import Predictions, measure
 from workers.prompting.outcome import LaneOutcome, read_outcome, write_outcome
 
@@ -28,39 +18,18 @@ MLFLOW_SECONDS = 10.0
 """Time in all that a gang waits for MLflow, so that outcomes know their runs."""
 
 
-class LaneIO:
-    """Reads what the lanes of an order need, and writes what they leave.
+class LaneDesk:
+    """Keeps the runs of an order's lanes in MLflow, and writes their outcomes.
 
     Args:
         order: what to tune.
-        lm: the LM, on its device.
-        shared: what it was attached from.
+        shared: the LM that they are tuned on.
         tracking: where lanes are logged.
     """
 
-    def __init__(self, order: GangOrder, *, lm: UnitLM, shared: SharedLM, tracking: Tracking) -> None:
-        self._order, self._lm, self._shared, self._tracking = order, lm, shared, tracking
-        self._unit_tokens = np.array(shared.unit_tokens, dtype=np.int64)
-        self._examples: dict[str, TaskExamples] = {}
+    def __init__(self, order: GangOrder, *, shared: SharedLM, tracking: Tracking) -> None:
+        self._order, self._shared, self._tracking = order, shared, tracking
         self._patience = MLFLOW_SECONDS
-
-    def lane(self, order: LaneOrder) -> Lane:
-        """The lane, fresh.
-
-        Raises:
-            InputError: its data, its bundle or its recipe cannot be used.
-            StorageError: they cannot be read.
-        """
-        spec = order.spec
-        if spec.examples_digest not in self._examples:
-            self._examples[spec.examples_digest] = _examples(spec)
-        return Lane(
-            spec,
-            examples=self._examples[spec.examples_digest],
-            lm=self._lm,
-            unit_tokens=self._unit_tokens,
-            donor=self._donor(spec),
-        )
 
     def open_run(self, order: LaneOrder, lane: Lane) -> RunLog:
         """The lane's MLflow run, new or the one it had before."""
@@ -146,34 +115,6 @@ class LaneIO:
             seconds=0.0,
         )
         write_outcome(self._order.outcomes, outcome, {})
-
-    def _donor(self, spec: LaneSpec) -> Bundle | None:
-        init = spec.recipe.prompt_init
-        if not isinstance(init, BundleInit):
-            return None
-        bundle = read(init.bundle)
-        if bundle.manifest.version != init.version:
-            raise BundleError(f"{init.bundle}: no longer version {init.version}; run the job again")
-        if bundle.manifest.backbone.unit_lm != self._shared.fingerprint:
-            raise BundleError(f"{init.bundle}: tuned on another unit LM; name a bundle of this backbone")
-        return bundle
-
-
-def _examples(spec: LaneSpec) -> TaskExamples:
-    """The lane's encoded examples.
-
-    Raises:
-        DatasetError: they are not what the plan made of them.
-        StorageError: they cannot be read.
-    """
-    wrong = f"{spec.examples}: not the examples of {spec.task}; delete the file and run the job again"
-    try:
-        examples = TaskExamples.from_bytes(object_storage.read_bytes(spec.examples))
-    except (SafetensorError, KeyError) as error:
-        raise DatasetError(wrong) from error
-    if examples.digest() != spec.examples_digest:
-        raise DatasetError(wrong)
-    return examples
 
 
 def _divergence(order: LaneOrder, lane: Lane) -> str:
