@@ -43,8 +43,10 @@ def pinned(spec: TaskSpec, backbone: BackboneDescription) -> tuple[TaskSpec, lis
     spec = spec.model_copy(update={"recipe": recipe, "sweep": sweep})
     for point in spec.points:
         init = point.recipe.prompt_init
-        length = found[init.bundle].manifest.prompt.length if isinstance(init, BundleInit) and init.version else None
-        if length is not None and length != point.recipe.prompt_length:
+        if not isinstance(init, BundleInit) or init.bundle not in found:
+            continue
+        length = found[init.bundle].manifest.prompt.length
+        if length != point.recipe.prompt_length:
             message = f"is {point.recipe.prompt_length}, but the prompt of bundle {init.bundle} has length {length}"
             problems.append(Problem(shown(spec.source), "recipe.prompt_length", message, f"set it to {length}"))
             break
