@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from infra import object_storage
 from task_specs.fault import fault
@@ -37,7 +37,7 @@ def _prompt_init(value: Any, info: ValidationInfo) -> str | BundleInit:
     raise fault(f"must be 'normal', 'units' or a bundle, not {described(value)}", suggestion(value, NAMES))
 
 
-PromptInit = Annotated[Literal["normal", "units"] | BundleInit, PlainValidator(_prompt_init)]
+PromptInit = Annotated[Literal["normal", "units"] | BundleInit, BeforeValidator(_prompt_init)]
 
 
 def shown_init(init: str | BundleInit) -> str:

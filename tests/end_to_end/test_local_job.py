@@ -387,7 +387,7 @@ def test_what_failed_is_tried_again_when_asked(workplace: Workplace) -> None:
 
 def checkpoints(runs: Path) -> list[Path]:
     """Stored checkpoints of task ``orders`` that are whole, oldest first."""
-    return sorted(file.parent for file in runs.glob("tune-*/*orders*/checkpoint_*/seconds"))
+    return sorted(file.parent for file in runs.glob("tune-*/*orders*/checkpoint_*/queue.json"))
 
 
 @pytest.mark.usefixtures("first")
@@ -418,8 +418,8 @@ def test_a_killed_job_goes_on_and_gives_the_bundles_of_one_that_was_not(workplac
     _, said = process.communicate()
     assert process.returncode == -signal.SIGKILL, said.decode()
     assert not (tmp_path / "bundles").exists()
-    kept = json.loads((checkpoints(runs)[0] / "gang.json").read_text(encoding="utf-8"))
-    steps = sum(lane["progress"]["step"] for lane in kept)
+    kept = json.loads((checkpoints(runs)[0] / "lanes.json").read_text(encoding="utf-8"))
+    steps = sum(lane["progress"]["step"] for lane in kept.values())
     assert 0 < steps < 2 * LONG["steps"]
 
     done = speechprompt("run", str(job))

@@ -153,7 +153,7 @@ def test_results_of_a_job_that_has_not_run(workplace: Path) -> None:
     [
         (
             "auto",
-            r"11 lanes, at most [1-6] in a pass \(1/2.* lanes take .* lane steps a second and .* MiB, measured here\)",
+            r"11 lanes, at most [1-6] in a pass \(1/2.* lanes take .* lane steps a second and .*\)",
         ),
         ("3", "11 lanes, at most 3 in a pass"),
         ("1", "11 lanes, at most 1 in a pass"),
