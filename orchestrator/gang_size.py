@@ -94,7 +94,12 @@ def measure_here(plan: Plan) -> list[Measured]:
             for spec, task in spread(specs, count)
         ]
 
-    return measure_gangs(lm, lanes, most=most, share=1 / actors, precision=plan.job.precision)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, int(plan.job.resources.cpus or 1)))
+    try:
+        return measure_gangs(lm, lanes, most=most, share=1 / actors, precision=plan.job.precision)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def likely_actors(plan: Plan) -> int:
