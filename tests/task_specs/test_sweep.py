@@ -15,7 +15,6 @@ from task_specs.schema import load_task_spec
 from task_specs.sweep import Halving, Sweep
 from tests.task_specs.files import spec
 
-
 DATA = {"path": "x.csv"}
 
 

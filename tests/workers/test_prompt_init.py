@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 from infra.errors import BundleError, DatasetError
 from task_specs.prompt_init import BundleInit
 from tests.fixtures.bundles import random_bundle
-from tests.fixtures.plain_lm import plain_logits
+from tests.fixtures.plain_lm import plain_attention_inputs
 from tests.fixtures.tuning import TINY, UNIT_TOKENS, UNITS, lane_spec, make_lane, tiny_lm, toy_examples
 from workers.bundle.format import Bundle
 from workers.prompting.examples import SplitExamples, TaskExamples
@@ -27,9 +29,7 @@ def initial(lane: Lane) -> dict[str, torch.Tensor]:
 
 def states_of(tokens: NDArray[np.int64]) -> NDArray[np.float64]:
     """What every layer's attention sees of a row without a prompt, [layers, 1 + T, D]."""
-    seen: list[NDArray[np.float64]] = []
-    plain_logits(LM, np.concatenate([[TINY.start], tokens]), seen=seen)
-    return np.stack(seen)
+    return plain_attention_inputs(LM, np.concatenate([[TINY.start], tokens]))
 
 
 @pytest.mark.parametrize("length", [4, 30])
@@ -63,7 +63,7 @@ def donor(**changes: object) -> Bundle:
     return random_bundle(**{**sizes, **changes})  # type: ignore[arg-type]
 
 
-def begun_with(bundle: Bundle, labels: tuple[tuple[str, ...], ...], **recipe: object) -> dict[str, torch.Tensor]:
+def begun_with(bundle: Bundle, labels: tuple[tuple[str, ...], ...], **recipe: Any) -> dict[str, torch.Tensor]:
     spec = lane_spec([len(slot) for slot in labels], prompt_init=BundleInit(bundle="/b", version="0" * 16), **recipe)
     slots = tuple(slot.model_copy(update={"labels": names}) for slot, names in zip(spec.slots, labels, strict=True))
     lane = Lane(
