@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from infra.errors import BundleError
 from task_specs.recipe import Recipe
 from workers.backbone.multistream_lm import MultistreamLM
+from workers.backbone.packing import Packing
 from workers.backbone.unit_lm import UnitLM
 from workers.bundle.format import Bundle
 from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, PromptShape, verbalizer_name
-from workers.prompting.prompted_pass import PromptRows, assemble, prosody_inputs
+from workers.prompting.prompted_pass import PromptRows, prosody_inputs
 
 
 def initial_prompt(shape: PromptShape, recipe: Recipe, lm: UnitLM, generator: torch.Generator) -> Tensor:
@@ -50,7 +51,8 @@ def attention_inputs(lm: UnitLM, rows: PromptRows) -> tuple[Tensor, list[range]]
         Layer-normed states, float32 [layers, N, D] on the CPU, and the places of each row's units among the N.
     """
     device = lm.embed.weight.device
-    laid = assemble([rows], start=lm.config.start, device=device)
+    tokens = np.concatenate([np.append(lm.config.start, row) for row in rows.tokens])
+    lengths = np.array([1 + len(row) for row in rows.tokens])
     seen: list[Tensor] = []
 
     def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:  # noqa: ARG001
@@ -59,14 +61,12 @@ def attention_inputs(lm: UnitLM, rows: PromptRows) -> tuple[Tensor, list[range]]
     with ExitStack() as hooks, torch.no_grad():
         for layer in lm.layers:
             hooks.callback(layer.get_submodule("attention_norm").register_forward_hook(keep).remove)
-        x = lm.embed_tokens(laid.tokens)
+        x = lm.embed_tokens(torch.from_numpy(tokens).to(device))
         if isinstance(lm, MultistreamLM):
             x = x + lm.prosody_terms(prosody_inputs([rows], lm.config, device=device))
-        lm(x, laid.packing)
-    ends = np.cumsum([1 + len(tokens) for tokens in rows.tokens])
-    return torch.stack(seen), [
-        range(int(end) - len(tokens), int(end)) for end, tokens in zip(ends, rows.tokens, strict=True)
-    ]
+        lm(x, Packing.of(lengths, device))
+    ends = np.cumsum(lengths).tolist()
+    return torch.stack(seen), [range(end - len(row), end) for end, row in zip(ends, rows.tokens, strict=True)]
 
 
 def begin_with_units(
