@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from infra import object_storage
-from infra.errors import ObjectNotFound
+from infra.errors import ObjectNotFound, StorageError
 from workers.orders import LaneOrder
 
 LANES_PER_ROW = 4
@@ -70,13 +70,19 @@ def useful_width(blocks: Sequence[int], actors: int) -> int:
 
 
 def remembered_gangs(place: str, lanes: Sequence[LaneOrder]) -> list[GangPlan] | None:
-    """The gangs that an earlier submission formed of the same lanes, so that their checkpoints are found again."""
+    """The gangs that an earlier submission formed of the same lanes, so that their checkpoints are found again.
+
+    Raises:
+        StorageError: what is stored is not such a file.
+    """
+    by_key = {lane.key: lane for lane in lanes}
     try:
         stored = json.loads(object_storage.read_bytes(place))
+        return [GangPlan(tuple(by_key[key] for key in gang["lanes"]), gang["width"]) for gang in stored]
     except ObjectNotFound:
         return None
-    by_key = {lane.key: lane for lane in lanes}
-    return [GangPlan(tuple(by_key[key] for key in gang["lanes"]), gang["width"]) for gang in stored]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"{place}: damaged; delete it and run the job again") from error
 
 
 def remember_gangs(place: str, gangs: Sequence[GangPlan]) -> None:

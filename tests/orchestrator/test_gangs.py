@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from itertools import chain
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infra import object_storage
+from infra.errors import StorageError
 from orchestrator.gangs import (
     LANES_PER_ROW,
     blocks_of,
@@ -90,3 +93,7 @@ def test_gangs_are_remembered(store_root: str) -> None:
     gangs = form_gangs(given_lanes, width=2, actors=2)
     remember_gangs(place, gangs)
     assert remembered_gangs(place, given_lanes) == gangs
+    for damaged in (b"[", b"[{}]", b'[{"width": 1, "lanes": ["x"]}]'):
+        object_storage.write_bytes(place, damaged)
+        with pytest.raises(StorageError, match=r"x\.json: damaged; delete it"):
+            remembered_gangs(place, given_lanes)
