@@ -33,12 +33,22 @@ def cli() -> None:
 @cli.command()
 @JOB_FILE
 @OVERRIDES
-def plan(job_file: str, overrides: tuple[str, ...]) -> None:
-    """Check everything a job names, list all errors at once, and show what would run. Starts nothing."""
+@click.option("--no-probe", is_flag=True, help="Do not measure how many lanes should share a pass.")
+def plan(job_file: str, overrides: tuple[str, ...], no_probe: bool) -> None:
+    """Check everything a job names, list all errors at once, and show what would run. Starts nothing.
+
+    With gang: auto it takes some optimizer steps in this process, for at most ten seconds.
+    """
     from orchestrator.plan import make_plan
     from orchestrator.plan_view import show_plan
 
-    show_plan(make_plan(job_file, overrides), results_console())
+    planned = make_plan(job_file, overrides)
+    measured = None
+    if planned.job.gang == "auto" and not no_probe:
+        from orchestrator.gang_size import measure_here
+
+        measured = measure_here(planned)
+    show_plan(planned, results_console(), measured)
 
 
 @cli.command()

@@ -18,22 +18,21 @@ from orchestrator import __version__
 from orchestrator.clips import tokenize_tasks
 from orchestrator.cluster import ActorSize, actor_size
 from orchestrator.encoding import EncodedTask, encode
-from orchestrator.gangs import form_gangs
-from orchestrator.lane_meter import LaneMeter
 from orchestrator.lanes import lane_orders
 from orchestrator.plan import Plan, PlannedTask
 from orchestrator.progress import ProgressView
 from orchestrator.report import JobReport, TaskRow, job_root, write_report
-from orchestrator.schedule import GangWatcher, experiment_name, run_gangs
 from orchestrator.spool import spool_directory
 from orchestrator.tokenizing import TokenizingReport
-from workers.actor import GangOrder, LaneOrder
+from orchestrator.tuning import Tuning, has_ended
 from workers.backbone.directory import read_backbone
 from workers.backbone.sharing import SharedLM
 from workers.bundle.manifest import BackboneIdentity, Data, Provenance, Task
 from workers.bundle.publish import Published
+from workers.orders import LaneOrder
 from workers.prompting.outcome import LaneOutcome, read_outcome
 from workers.publishing import PublishOrder, publish_task
+from workers.sweep_result import has_whole_point
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -63,7 +62,7 @@ class JobRun:
 
     Args:
         plan: what to do.
-        retry_failed: whether lanes and gangs that failed before are tried again.
+        retry_failed: whether tasks and gangs that failed before are tried again.
         view: where progress is shown.
     """
 
@@ -135,61 +134,52 @@ class JobRun:
             )
 
     def _tune(self, shared: ObjectRef[SharedLM]) -> None:
-        lanes = [lane for state in self._tasks for lane in state.lanes]
-        orders = [
-            GangOrder(
-                name=_gang_name(number, gang),
-                lanes=gang,
-                precision=self._job.precision,
-                cpus=self._size.cpus,
-                outcomes=self._outcomes,
-                experiment=self._job.name,
-                parent_key=self._submission,
-                tracking=self._job.tracking,
-                spool=self._spool,
-            )
-            for number, gang in enumerate(form_gangs(lanes, self._job.gang))
-        ]
-        to_do = [order for order in orders if not all(self._is_finished(lane) for lane in order.lanes)]
-        for state in self._tasks:
-            self._publish_if_complete(state, shared)
-        if not to_do:
+        first = [lane for state in self._tasks for lane in state.lanes]
+        again = self._order_failed_again() if self._retry_failed else []
+        self._publish_complete(shared)
+        tuning = Tuning(
+            self._job,
+            view=self._view,
+            shared=shared,
+            size=self._size,
+            outcomes=self._outcomes,
+            submission=self._submission,
+            spool=self._spool,
+            retry_failed=self._retry_failed,
+            on_lanes_ended=lambda: self._publish_complete(shared),
+        )
+        # Apart, so that unfinished lanes are found in the experiment in which they began.
+        ran = [tuning.run(lanes) for lanes in (first, again)]
+        if not any(ran):
             self._view.line("tuning: every lane has finished before")
-            return
-        with self._view.stage("tuning") as stage:
-            meter = LaneMeter(to_do, stage.update)
+        for state in self._tasks:
+            if state.name in tuning.failures:
+                state.fail(tuning.failures[state.name])
 
-            def on_end(gang: str) -> None:
-                tasks = {lane.spec.task for order in to_do if order.name == gang for lane in order.lanes}
-                for state in self._tasks:
-                    if state.name in tasks:
-                        self._publish_if_complete(state, shared)
+    def _order_failed_again(self) -> list[LaneOrder]:
+        """Orders the lanes of tasks that cannot be published because of lanes that failed."""
+        again = []
+        for state in self._tasks:
+            outcomes = self._lane_outcomes(state.lanes)
+            failed = {outcome.key for outcome in outcomes if outcome.error is not None}
+            if not failed or has_whole_point(outcomes):
+                continue
+            attempt = 1 + max(outcome.attempt for outcome in outcomes)
+            # Under halving a lane goes on or not by comparison with all others.
+            state.lanes = [
+                lane.model_copy(update={"attempt": attempt}) if lane.halving or lane.key in failed else lane
+                for lane in state.lanes
+            ]
+            again += [lane for lane in state.lanes if lane.attempt > 1]
+        return again
 
-            failures = run_gangs(
-                to_do,
-                name=experiment_name(orders),
-                root=self._root,
-                shared=shared,
-                size=self._size,
-                retry_failed=self._retry_failed,
-                watcher=GangWatcher(on_report=meter.report, on_end=on_end),
-            )
-        for order in to_do:
-            if order.name in failures:
-                for state in self._tasks:
-                    if any(lane.spec.task == state.name for lane in order.lanes):
-                        state.fail(failures[order.name])
-
-    def _is_finished(self, lane: LaneOrder) -> bool:
-        outcome = read_outcome(self._outcomes, lane.key)
-        return outcome is not None and not (self._retry_failed and outcome.error)
-
-    def _publish_if_complete(self, state: TaskState, shared: ObjectRef[SharedLM]) -> None:
-        """Start publishing a task as soon as its last lane is done."""
-        if state.publishing is not None or not state.lanes or state.encoded is None:
-            return
-        if all(read_outcome(self._outcomes, lane.key) is not None for lane in state.lanes):
-            state.publishing = _publish.remote(self._publish_order(state), shared)
+    def _publish_complete(self, shared: ObjectRef[SharedLM]) -> None:
+        """Start publishing every task whose last lane is done."""
+        for state in self._tasks:
+            if state.publishing is not None or not state.lanes or state.encoded is None:
+                continue
+            if all(has_ended(self._outcomes, lane) for lane in state.lanes):
+                state.publishing = _publish.remote(self._publish_order(state), shared)
 
     def _publish_order(self, state: TaskState) -> PublishOrder:
         spec, backbone, encoded = state.task.spec, self._plan.backbone, state.encoded
@@ -222,8 +212,8 @@ class JobRun:
         )
 
     def _collect_published(self, shared: ObjectRef[SharedLM]) -> None:
+        self._publish_complete(shared)
         for state in self._tasks:
-            self._publish_if_complete(state, shared)
             if state.publishing is None:
                 continue
             try:
@@ -281,12 +271,6 @@ def _own_message(error: RayError) -> str:
     """What went wrong in a worker, without Ray's traceback."""
     cause = error.cause if isinstance(error, RayTaskError) else error
     return str(cause) if isinstance(cause, SpeechPromptError) else f"{type(cause).__name__}: {cause}"
-
-
-def _gang_name(number: int, gang: Sequence[LaneOrder]) -> str:
-    tasks = list(dict.fromkeys(lane.spec.task for lane in gang))
-    more = f"+{len(tasks) - 1}" if len(tasks) > 1 else ""
-    return f"gang{number:03d}-{tasks[0]}{more}"
 
 
 def _row(task: PlannedTask) -> TaskRow:

@@ -1,32 +1,91 @@
-"""Who shares a forward pass."""
+"""Who shares a forward pass: the lanes of a job, dealt out to gangs."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal
 
-from workers.actor import LaneOrder
+from infra import object_storage
+from infra.errors import ObjectNotFound, StorageError
+from workers.orders import LaneOrder
 
-AUTOMATIC_LANES = 8
-"""Lanes of one task that share a pass unless the job says otherwise."""
+LANES_PER_ROW = 4
+"""Lanes that follow each other in a row of a pass at most: enough to keep the pass full when lanes stop early, few
+enough that Ray Tune can give the next gang to whichever actor is free."""
 
 
-def form_gangs(lanes: Sequence[LaneOrder], gang: int | Literal["auto"]) -> list[tuple[LaneOrder, ...]]:
-    """Group lanes into gangs, in order.
+@dataclass(frozen=True)
+class GangPlan:
+    """The lanes of one gang.
+
+    Attributes:
+        lanes: those to tune; the first ``width`` begin, the others join as lanes leave.
+        width: lanes that share a forward pass at most.
+    """
+
+    lanes: tuple[LaneOrder, ...]
+    width: int
+
+
+def form_gangs(lanes: Sequence[LaneOrder], *, width: int, actors: int) -> list[GangPlan]:
+    """Deal out lanes so that every actor has work, and gangs have about equally much.
+
+    The lanes of a task with halving stay together, since they wait for each other.
 
     Args:
         lanes: lanes of all tasks, those of a task together.
-        gang: lanes of a gang at most. ``auto`` keeps tasks apart, so that one that fails takes no other along.
+        width: lanes of a pass at most.
+        actors: that work at the same time.
     """
-    if gang != "auto":
-        return _parts(lanes, gang)
+    blocks = blocks_of(lanes)
+    count = min(len(blocks), max(actors, -(-len(lanes) // (LANES_PER_ROW * width))))
+    hands: list[list[LaneOrder]] = [[] for _ in range(count)]
+    work = [0] * count
+    for block in blocks:
+        least = work.index(min(work))
+        hands[least] += block
+        work[least] += sum(lane.spec.recipe.steps * lane.spec.recipe.batch_size for lane in block)
+    return [GangPlan(tuple(hand), min(width, len(hand))) for hand in hands]
+
+
+def blocks_of(lanes: Sequence[LaneOrder]) -> list[list[LaneOrder]]:
+    """Lanes that cannot be parted: those of a task with halving together, every other one by itself."""
     return [
-        part
-        for _, task in groupby(lanes, key=lambda order: order.spec.task)
-        for part in _parts(list(task), AUTOMATIC_LANES)
+        block
+        for (_, halving), task in groupby(lanes, key=lambda lane: (lane.spec.task, lane.halving is not None))
+        for block in ([list(task)] if halving else [[lane] for lane in task])
     ]
 
 
-def _parts(lanes: Sequence[LaneOrder], size: int) -> list[tuple[LaneOrder, ...]]:
-    return [tuple(lanes[start : start + size]) for start in range(0, len(lanes), size)]
+def useful_width(blocks: Sequence[int], actors: int) -> int:
+    """Lanes that a pass can have at most while no actor is idle.
+
+    Args:
+        blocks: lanes of each group that cannot be parted.
+        actors: that work at the same time.
+    """
+    return max(1, -(-sum(blocks) // max(1, actors)), *blocks)
+
+
+def remembered_gangs(place: str, lanes: Sequence[LaneOrder]) -> list[GangPlan] | None:
+    """The gangs that an earlier submission formed of the same lanes, so that their checkpoints are found again.
+
+    Raises:
+        StorageError: what is stored is not such a file.
+    """
+    by_key = {lane.key: lane for lane in lanes}
+    try:
+        stored = json.loads(object_storage.read_bytes(place))
+        return [GangPlan(tuple(by_key[key] for key in gang["lanes"]), gang["width"]) for gang in stored]
+    except ObjectNotFound:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"{place}: damaged; delete it and run the job again") from error
+
+
+def remember_gangs(place: str, gangs: Sequence[GangPlan]) -> None:
+    """Store the gangs for later submissions."""
+    stored = [{"width": gang.width, "lanes": [lane.key for lane in gang.lanes]} for gang in gangs]
+    object_storage.write_bytes(place, json.dumps(stored, indent=1).encode())

@@ -118,7 +118,7 @@ class Job(FileModel):
     """Unit cache; default: ``./units``."""
     resources: Resources = Field(default_factory=Resources)
     gang: Annotated[int | Literal["auto"], PlainValidator(_gang)] = "auto"
-    """Lanes that share one forward pass."""
+    """Lanes that share one forward pass at most; ``auto`` measures what pays when the job starts."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Of the LM's matrix products; ``auto`` is bf16 where the hardware multiplies it."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from workers.actor import GangOrder
+from workers.orders import GangOrder
 
 
 class LaneMeter:

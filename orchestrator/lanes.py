@@ -1,15 +1,18 @@
-"""The lanes of a task: its seeds, each with the digest that identifies it."""
+"""The lanes of a task: every point of its sweep with every seed, each with the digest that identifies it."""
 
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 from orchestrator.encoding import EncodedTask
 from task_specs.dataset import Dataset
+from task_specs.prompt_init import shown_init
 from task_specs.schema import TaskSpec
-from workers.actor import LaneOrder
+from task_specs.sweep import Point
 from workers.backbone.directory import BackboneDescription
 from workers.backbone.fingerprint import canonical_json
+from workers.orders import LaneOrder
 from workers.precision import Precision
 from workers.prompting.lane import LaneSpec, SlotSpec
 
@@ -23,46 +26,64 @@ def lane_orders(
     backbone: BackboneDescription,
     precision: Precision,
 ) -> list[LaneOrder]:
-    """One order per seed."""
+    """One order per point and seed, the seeds of a point together."""
     digest = encoded.examples.digest()
     slots = tuple(
         SlotSpec(name=name, labels=labels) for name, labels in zip(dataset.slots, dataset.labels, strict=True)
     )
-    orders = []
-    for seed in spec.seeds:
-        lane = LaneSpec(
-            task=spec.name,
-            slots=slots,
-            metric=spec.metric,
-            seed=seed,
-            recipe=spec.recipe,
-            examples=examples_uri,
-            examples_digest=digest,
+    halving = spec.sweep.halving if spec.sweep is not None else None
+    lanes = [
+        (
+            point,
+            LaneSpec(
+                task=spec.name,
+                slots=slots,
+                metric=spec.metric,
+                seed=seed,
+                recipe=point.recipe,
+                examples=examples_uri,
+                examples_digest=digest,
+            ),
         )
-        orders.append(
-            LaneOrder(
-                key=_key(lane, backbone, precision),
-                spec=lane,
-                run_name=f"{spec.name} s{seed}",
-                params=_params(spec, dataset, lane, backbone, precision, encoded),
-            )
+        for point in spec.points
+        for seed in spec.seeds
+    ]
+    # What becomes of a lane under halving depends on those it is compared with.
+    cohort = None if halving is None else [halving.model_dump(), [_identity(lane) for _, lane in lanes]]
+    return [
+        LaneOrder(
+            key=_key(lane, backbone, precision, cohort),
+            spec=lane,
+            run_name=" ".join(part for part in (spec.name, point.name, f"s{lane.seed}") if part),
+            params=_params(spec, dataset, point, lane, backbone, precision, encoded),
+            point=point.name,
+            halving=halving,
         )
-    return orders
+        for point, lane in lanes
+    ]
 
 
-def _key(lane: LaneSpec, backbone: BackboneDescription, precision: Precision) -> str:
-    """Digest of everything the prompt depends on; where the examples lie is not part of it."""
-    content = {
-        "lane": lane.model_dump(mode="json", exclude={"examples"}),
+def _identity(lane: LaneSpec) -> dict[str, Any]:
+    """What a lane is; where its examples and its bundle lie is not part of it."""
+    return {**lane.model_dump(mode="json", exclude={"examples"}), "recipe": lane.recipe.identity()}
+
+
+def _key(lane: LaneSpec, backbone: BackboneDescription, precision: Precision, cohort: list[Any] | None) -> str:
+    """Digest of everything the outcome depends on."""
+    content: dict[str, Any] = {
+        "lane": _identity(lane),
         "backbone": backbone.fingerprints.model_dump(),
         "precision": precision,
     }
+    if cohort is not None:
+        content["cohort"] = cohort
     return hashlib.sha256(canonical_json(content)).hexdigest()[:32]
 
 
 def _params(
     spec: TaskSpec,
     dataset: Dataset,
+    point: Point,
     lane: LaneSpec,
     backbone: BackboneDescription,
     precision: Precision,
@@ -81,7 +102,9 @@ def _params(
         "seed": lane.seed,
         "metric": lane.metric,
         "recipe": recipe.name,
+        "point": point.name,
         "prompt_length": recipe.prompt_length,
+        "prompt_init": shown_init(recipe.prompt_init),
         "verbalizer": recipe.verbalizer,
         "learning_rate": recipe.learning_rate,
         "batch_size": recipe.batch_size,

@@ -9,6 +9,7 @@ from infra import object_storage
 from infra.errors import InvalidInputs, Problem, SpeechPromptError
 from infra.tracking import check
 from orchestrator.job import InvalidJob, Job, load_job
+from orchestrator.pinning import pinned
 from task_specs.dataset import Dataset, read_dataset
 from task_specs.problems import shown
 from task_specs.schema import TaskSpec, load_task_specs
@@ -27,16 +28,24 @@ class PlannedTask:
     spec: TaskSpec
     dataset: Dataset
 
-    def prompt_shape(self, backbone: BackboneDescription) -> PromptShape:
-        """Sizes of its prompt on a backbone."""
-        return PromptShape(
-            layers=backbone.unit_lm.layers,
-            length=self.spec.recipe.prompt_length,
-            dim=backbone.unit_lm.dim,
-            vocabulary=read_outputs(backbone.unit_lm, self.spec.recipe),
-            classes=tuple(len(labels) for labels in self.dataset.labels),
-            linear=self.spec.recipe.verbalizer == "linear",
-        )
+    @property
+    def lanes(self) -> int:
+        """Prompts to tune."""
+        return len(self.spec.points) * len(self.spec.seeds)
+
+    def prompt_shapes(self, backbone: BackboneDescription) -> list[PromptShape]:
+        """Sizes of its prompts on a backbone, one for each point of its sweep."""
+        return [
+            PromptShape(
+                layers=backbone.unit_lm.layers,
+                length=point.recipe.prompt_length,
+                dim=backbone.unit_lm.dim,
+                vocabulary=read_outputs(backbone.unit_lm, point.recipe),
+                classes=tuple(len(labels) for labels in self.dataset.labels),
+                linear=point.recipe.verbalizer == "linear",
+            )
+            for point in self.spec.points
+        ]
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,12 @@ class Plan:
     def lm_bytes(self) -> int:
         """Bytes of the frozen LM."""
         return BYTES_PER_NUMBER * parameter_count(self.backbone.unit_lm)
+
+    @property
+    def blocks(self) -> list[int]:
+        """Sizes of the groups of lanes that cannot be parted: those of a task with halving, and single lanes."""
+        halved = [task.lanes for task in self.tasks if task.spec.sweep is not None and task.spec.sweep.halving]
+        return halved + [1] * (sum(task.lanes for task in self.tasks) - sum(halved))
 
     @property
     def notes(self) -> list[str]:
@@ -110,7 +125,9 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
             problems.append(_as_problem(spec.source, "data", error))
             continue
         if backbone is not None:
-            problems += _misfits(task, backbone)
+            spec, wrong = pinned(spec, backbone)
+            task = PlannedTask(spec, task.dataset)
+            problems += wrong + _misfits(task, backbone)
         tasks.append(task)
     if backbone is not None and backbone.prosody is not None and any(task.dataset.audio for task in tasks):
         try:
@@ -151,7 +168,8 @@ def _misfits(task: PlannedTask, backbone: BackboneDescription) -> list[Problem]:
             )
         )
     most = max(len(labels) for labels in dataset.labels)
-    if most > units and (spec.recipe.verbalizer != "linear" or spec.recipe.loss == "paper"):
+    recipes = [point.recipe for point in spec.points]
+    if most > units and any(recipe.verbalizer != "linear" or recipe.loss == "paper" for recipe in recipes):
         problems.append(
             Problem(
                 shown(spec.source),

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.gangs import AUTOMATIC_LANES
 from orchestrator.plan import Plan
 from task_specs.example import SPLITS
+from task_specs.sweep import Sweep
+from workers.prompting.probe import Measured, best_width
 
 MIB = 1 << 20
 
 
-def show_plan(plan: Plan, console: Console) -> None:
-    """Print what a job would run: tasks, lanes, gangs, trained numbers, where things go."""
+def show_plan(plan: Plan, console: Console, measured: Sequence[Measured] | None) -> None:
+    """Print what a job would run: tasks, lanes, gangs, trained numbers, where things go.
+
+    Args:
+        plan: what to print.
+        console: where.
+        measured: gangs as they were timed; ``None`` if they were not.
+    """
     job, lm = plan.job, plan.backbone.unit_lm
     table = Table(title=f"job {job.name}: {len(plan.tasks)} tasks", title_justify="left")
     table.add_column("task", no_wrap=True)
@@ -30,23 +39,22 @@ def show_plan(plan: Plan, console: Console) -> None:
             Text(spec.language),
             "x".join(str(len(labels)) for labels in task.dataset.labels),
             "/".join(str(counts[split]) for split in SPLITS),
-            str(len(spec.seeds)),
+            str(task.lanes),
             f"{spec.recipe.steps:,}",
-            f"{task.prompt_shape(plan.backbone).size:,}",
+            _between([shape.size for shape in task.prompt_shapes(plan.backbone)]),
         )
     console.print(table)
-    lanes = [len(task.spec.seeds) for task in plan.tasks]
-    together = AUTOMATIC_LANES if job.gang == "auto" else job.gang
-    gangs = sum(-(-count // together) for count in lanes) if job.gang == "auto" else -(-sum(lanes) // together)
     resources = ", ".join(f"{name} {value}" for name, value in job.resources if value is not None) or "by the machine"
     recipes = {
         f"{task.spec.recipe.name}, length {task.spec.recipe.prompt_length}, {task.spec.recipe.verbalizer} verbalizer"
         for task in plan.tasks
     }
+    sweeps = [f"{task.spec.name}: {_sweep(task.spec.sweep)}" for task in plan.tasks if task.spec.sweep is not None]
     for name, value in (
         ("recipe", "; ".join(sorted(recipes))),
         ("backbone", f"{plan.backbone.name}: {lm.kind} {lm.layers} x {lm.dim}, {plan.lm_bytes / MIB:.0f} MiB shared"),
-        ("gangs", f"{sum(lanes)} lanes in {gangs} gangs of at most {together} lanes"),
+        *(("sweep", sweep) for sweep in sweeps),
+        ("gangs", gangs_line(plan, measured)),
         ("actors", resources),
         ("bundles", job.bundles),
         ("storage", job.storage),
@@ -55,3 +63,34 @@ def show_plan(plan: Plan, console: Console) -> None:
         console.print(f"{name:>9}  {value}", markup=False, highlight=False, soft_wrap=True)
     for note in plan.notes:
         console.print(f"     note  {note}", markup=False, highlight=False, soft_wrap=True)
+
+
+def gangs_line(plan: Plan, measured: Sequence[Measured] | None) -> str:
+    """How many lanes share a pass, and what was measured."""
+    lanes = sum(task.lanes for task in plan.tasks)
+    if plan.job.gang != "auto":
+        return f"{lanes} lanes, at most {plan.job.gang} in a pass"
+    if measured is None:
+        return f"{lanes} lanes; how many share a pass is measured when the job starts"
+    return f"{lanes} lanes, at most {best_width(measured)} in a pass ({measured_text(measured)}, measured here)"
+
+
+def measured_text(measured: Sequence[Measured]) -> str:
+    """Speed and memory of each size."""
+    if not measured:
+        return "one needs no measuring"
+    sizes = "/".join(str(one.lanes) for one in measured)
+    rates = "/".join(f"{one.rate:.3g}" for one in measured)
+    memory = "/".join(f"{one.memory / MIB:.0f}" for one in measured)
+    return f"{sizes} lanes take {rates} lane steps a second and {memory} MiB"
+
+
+def _between(sizes: Sequence[int]) -> str:
+    least, most = min(sizes), max(sizes)
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
+
+
+def _sweep(sweep: Sweep) -> str:
+    grid = " x ".join(f"{len(values)} {name}" for name, values in sweep.grid.items())
+    halving = sweep.halving
+    return grid if halving is None else f"{grid}; {halving.rungs} times 1 of {halving.eta} goes on"

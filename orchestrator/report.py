@@ -16,6 +16,7 @@ from infra import object_storage
 from infra.errors import JobError, ObjectNotFound
 from orchestrator.job import Job
 from workers.prompting.outcome import LaneOutcome
+from workers.sweep_result import best_point, by_point
 
 REPORT_FILE = "report.json"
 
@@ -26,10 +27,12 @@ class TaskRow(BaseModel):
     Attributes:
         status: ``published``, ``failed``, or ``unfinished``.
         metric: its name; the figures below are of it.
-        valid, test: mean over seeds.
+        point: the chosen point of a sweep.
+        points: how many there were; 0 without a sweep.
+        valid, test: mean over the seeds of that point.
         test_std: standard deviation over seeds; 0 for one.
         majority: accuracy of always answering the most frequent label.
-        seeds: lanes that went well.
+        seeds: how many those are.
         trained: trained numbers of a prompt.
         steps: optimizer steps of all lanes.
         quarantined: examples left out.
@@ -45,6 +48,8 @@ class TaskRow(BaseModel):
     classes: str = ""
     status: Literal["published", "failed", "unfinished"] = "unfinished"
     metric: str = ""
+    point: str = ""
+    points: int = 0
     valid: float | None = None
     test: float | None = None
     test_std: float | None = None
@@ -58,19 +63,23 @@ class TaskRow(BaseModel):
     error: str | None = None
 
     def with_outcomes(self, outcomes: Sequence[LaneOutcome]) -> TaskRow:
-        """The row with the figures of its lanes."""
-        good = [outcome for outcome in outcomes if outcome.error is None]
-        if not good:
-            return self
-        tests = [outcome.figures["test"][self.metric] for outcome in good]
+        """The row with the figures of the best point of all lanes.
+
+        Raises:
+            TuningError: no point went well with every seed.
+        """
+        best, points = best_point(outcomes), len(by_point(outcomes))
+        tests = [outcome.figures["test"][self.metric] for outcome in best]
         return self.model_copy(
             update={
-                "valid": statistics.fmean(outcome.figures["valid"][self.metric] for outcome in good),
+                "point": best[0].point,
+                "points": points if points > 1 else 0,
+                "valid": statistics.fmean(outcome.figures["valid"][self.metric] for outcome in best),
                 "test": statistics.fmean(tests),
                 "test_std": statistics.stdev(tests) if len(tests) > 1 else 0.0,
-                "seeds": len(good),
-                "trained": good[0].trained,
-                "steps": sum(outcome.steps for outcome in good),
+                "seeds": len(best),
+                "trained": best[0].trained,
+                "steps": sum(outcome.steps for outcome in outcomes),
             }
         )
 
@@ -157,7 +166,8 @@ def report_json(report: JobReport) -> str:
 
 def _outcome(row: TaskRow) -> str:
     if row.status == "published":
-        return row.bundle or ""
+        chosen = f"  ({row.point}, the best of {row.points})" if row.points else ""
+        return (row.bundle or "") + chosen
     return row.error or row.status
 
 

@@ -13,8 +13,9 @@ from ray.tune import Callback, CheckpointConfig
 
 from infra import object_storage
 from orchestrator.cluster import ActorSize
-from workers.actor import GangOrder, GangTrainable
+from workers.actor import GangTrainable
 from workers.backbone.fingerprint import canonical_json
+from workers.orders import GangOrder, LaneOrder
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -40,22 +41,27 @@ class GangWatcher(Callback):
 
     Args:
         on_report: called with a gang's name and its latest report.
-        on_end: called with a gang's name when it is over, whichever way.
+        on_lanes_ended: called when lanes of a gang have ended, whichever way.
     """
 
-    def __init__(self, *, on_report: Callable[[str, dict[str, Any]], None], on_end: Callable[[str], None]) -> None:
-        self._on_report, self._on_end = on_report, on_end
+    def __init__(self, *, on_report: Callable[[str, dict[str, Any]], None], on_lanes_ended: Callable[[], None]) -> None:
+        self._on_report, self._on_lanes_ended = on_report, on_lanes_ended
+        self._ended: dict[str, int] = {}
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        self._on_report(gang_name(trial), result)
+        gang = gang_name(trial)
+        self._on_report(gang, result)
+        if result["lanes_ended"] > self._ended.get(gang, 0):
+            self._ended[gang] = result["lanes_ended"]
+            self._on_lanes_ended()
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._on_end(gang_name(trial))
+        self._on_lanes_ended()
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._on_end(gang_name(trial))
+        self._on_lanes_ended()
 
 
 def gang_name(trial: Trial) -> str:
@@ -63,10 +69,10 @@ def gang_name(trial: Trial) -> str:
     return str(trial.config["gang"]["name"])
 
 
-def experiment_name(orders: Sequence[GangOrder]) -> str:
-    """Name of the Tune experiment of these gangs; the same lanes in the same gangs find their checkpoints again."""
-    lanes = [[lane.key for lane in order.lanes] for order in orders]
-    return f"tune-{hashlib.sha256(canonical_json(lanes)).hexdigest()[:16]}"
+def experiment_name(lanes: Sequence[LaneOrder]) -> str:
+    """Name of the Tune experiment of these lanes; the same ones find their checkpoints again."""
+    known = [[lane.key, lane.attempt] for lane in lanes]
+    return f"tune-{hashlib.sha256(canonical_json(known)).hexdigest()[:16]}"
 
 
 def run_gangs(

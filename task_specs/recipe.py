@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from task_specs.prompt_init import BundleInit, PromptInit
+
+PromptLength = Annotated[int, Field(ge=1, le=512)]
+LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+Verbalizer = Literal["linear", "frequency", "random"]
 
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
@@ -38,13 +45,14 @@ class Recipe(BaseModel):
 
     name: Literal["default", "paper"] = "default"
 
-    prompt_length: int = Field(5, ge=1, le=512)
+    prompt_length: PromptLength = 5
     """Key and value vectors per layer."""
-    prompt_init: Literal["normal"] = "normal"
-    """``normal``: N(0, 1), the scale of a layer-normed state, in whose place a prompt vector stands."""
+    prompt_init: PromptInit = "normal"
+    """``normal``: N(0, 1), the scale of a layer-normed state, in whose place a prompt vector stands; ``units``: such
+    states, of random units of the training rows; ``{bundle: URI}``: the prompt of another task."""
     separator_init: Literal["eos", "normal"] = "eos"
     """``eos``: the embedding of ``</s>``; ``normal``: N(0, 1), scaled as embeddings are."""
-    verbalizer: Literal["linear", "frequency", "random"] = "linear"
+    verbalizer: Verbalizer = "linear"
     """``linear``: trained; ``frequency`` and ``random``: one fixed unit a class."""
     verbalizer_init: Literal["zero", "uniform"] = "zero"
     """``uniform``: U(-1/sqrt(vocabulary), 1/sqrt(vocabulary)), as the reference."""
@@ -58,7 +66,7 @@ class Recipe(BaseModel):
     """Optimizer steps at most."""
     batch_size: int = Field(32, ge=1)
     """Utterances per step."""
-    learning_rate: float = Field(5e-3, gt=0, allow_inf_nan=False)
+    learning_rate: LearningRate = 5e-3
     """Peak rate of the prompt vectors."""
     separator_lr_scale: float = Field(1.0, gt=0)
     verbalizer_lr_scale: float = Field(1.0, gt=0)
@@ -69,7 +77,7 @@ class Recipe(BaseModel):
     adam_beta2: float = Field(0.99, ge=0, lt=1)
     clip_norm: float = Field(1.0, gt=0)
     """Largest gradient norm of a lane, over all that it trains."""
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: Dropout = 0.0
     """On the prompt vectors (recipe ``paper``: on the class scores too)."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     loss: Literal["separators", "paper"] = "separators"
@@ -86,12 +94,23 @@ class Recipe(BaseModel):
     """What the kept prompt is best at, on the validation split."""
 
     @classmethod
-    def from_spec(cls, value: str | dict[str, Any]) -> Self:
+    def from_spec(cls, value: str | dict[str, Any], *, context: dict[str, Any] | None = None) -> Self:
         """A recipe from what a task spec says: a name, or a mapping of a name and changes.
+
+        Args:
+            value: what it says.
+            context: of the validation, for paths that are relative to the file.
 
         Raises:
             pydantic.ValidationError: an unknown name or field, or a value out of range.
         """
         changes = {"name": value} if isinstance(value, str) else dict(value)
         preset = RECIPES.get(changes.get("name", "default"), {}) if isinstance(changes.get("name", ""), str) else {}
-        return cls.model_validate({**preset, **changes})
+        return cls.model_validate({**preset, **changes}, context=context)
+
+    def identity(self) -> dict[str, Any]:
+        """The settings as JSON values, a bundle by its version, wherever it lies."""
+        values = self.model_dump(mode="json")
+        if isinstance(self.prompt_init, BundleInit):
+            values["prompt_init"] = {"bundle": self.prompt_init.version}
+        return values

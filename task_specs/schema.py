@@ -21,9 +21,11 @@ from task_specs.fault import fault
 from task_specs.file_model import FileModel
 from task_specs.file_patterns import find_files
 from task_specs.problems import ProblemList, shown
+from task_specs.prompt_init import BundleInit
 from task_specs.readers import READERS, Reader
 from task_specs.recipe import Recipe
 from task_specs.slug import Slug
+from task_specs.sweep import MAX_LANES, Halving, Point, Sweep
 from task_specs.validation import Models, described, problems_of, suggestion
 from task_specs.yaml_file import read_yaml
 
@@ -40,8 +42,8 @@ def _reader(value: Any, info: ValidationInfo) -> Any:
     return READERS[name].model_validate(value, context=info.context)
 
 
-def _recipe(value: Any) -> Any:
-    return Recipe.from_spec(value) if isinstance(value, str | dict) else value
+def _recipe(value: Any, info: ValidationInfo) -> Any:
+    return Recipe.from_spec(value, context=info.context) if isinstance(value, str | dict) else value
 
 
 def _seeds(value: Any) -> Any:
@@ -59,6 +61,15 @@ def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
     if len(set(seeds)) < len(seeds):
         raise fault("holds a seed twice", "remove one of them")
     return seeds
+
+
+def _few_lanes(sweep: Sweep | None, info: ValidationInfo) -> Sweep | None:
+    if sweep is not None and {"seeds", "recipe"} <= info.data.keys():
+        points, seeds = len(sweep.points(info.data["recipe"])), len(info.data["seeds"])
+        if points * seeds > MAX_LANES:
+            message = f"{points} points with {seeds} seeds are {points * seeds} prompts to tune"
+            raise fault(message, f"give fewer values or seeds, at most {MAX_LANES} together")
+    return sweep
 
 
 DataSpec = Annotated[SerializeAsAny[Reader], BeforeValidator(_reader)]
@@ -92,6 +103,9 @@ class TaskSpec(FileModel):
     """How many seeds, or which; each is one lane."""
     recipe: Annotated[Recipe, BeforeValidator(_recipe)] = Field(default_factory=Recipe)
     """``default``, ``paper``, or a mapping of a name and changes."""
+    sweep: Annotated[Sweep | None, AfterValidator(_few_lanes)] = None
+    """Settings of the recipe to try in every combination, each with every seed; the best by the mean over seeds of the
+    metric on validation is published."""
     audio: AudioPolicy = Field(default_factory=AudioPolicy)
     """What becomes of recordings that cannot be used as they are."""
 
@@ -99,6 +113,11 @@ class TaskSpec(FileModel):
     def seed_list(self) -> list[int]:
         """The seeds to tune with."""
         return list(self.seeds)
+
+    @property
+    def points(self) -> list[Point]:
+        """The settings to tune with: those of the recipe, or every combination of the sweep."""
+        return [Point("", self.recipe)] if self.sweep is None else self.sweep.points(self.recipe)
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -148,7 +167,14 @@ def load_task_spec(uri: str) -> tuple[TaskSpec | None, list[Problem]]:
     file, problems = read_yaml(uri)
     if file is None:
         return None, problems
-    models: Models = {(): TaskSpec, ("audio",): AudioPolicy, ("recipe",): Recipe}
+    models: Models = {
+        (): TaskSpec,
+        ("audio",): AudioPolicy,
+        ("recipe",): Recipe,
+        ("recipe", "prompt_init"): BundleInit,
+        ("sweep",): Sweep,
+        ("sweep", "halving"): Halving,
+    }
     data = file.data.get("data")
     reader = READERS.get(str(data.get("reader", "manifest"))) if isinstance(data, dict) else None
     if reader is not None:

@@ -30,6 +30,7 @@ from workers.bundle.manifest import (
 from workers.bundle.publish import Published, publish
 from workers.prompting.outcome import LaneOutcome, read_outcome, read_outcome_tensors
 from workers.prompting.prompt import read_outputs
+from workers.sweep_result import best_lane, best_point, by_point, has_whole_point, mean_valid
 
 
 class PublishOrder(BaseModel):
@@ -58,16 +59,16 @@ class PublishOrder(BaseModel):
 
 
 def publish_task(order: PublishOrder, shared: SharedLM) -> Published:
-    """Publish the task's best prompt by its metric on the validation split.
+    """Publish the task's best prompt by its metric on the validation split: the best seed of the best point.
 
     Raises:
         FrozenWeightsChanged: the LM in memory is not the one of its fingerprint; nothing is published.
-        TuningError: a lane has no outcome, or failed.
+        TuningError: a lane has no outcome, or no point of the sweep went well with every seed.
         StorageError: the bundle cannot be written.
     """
     shared.verify()
-    outcomes = [_good_outcome(order, key, name) for key, name in order.lanes]
-    best = max(outcomes, key=lambda outcome: outcome.figures["valid"][outcome.spec.metric])
+    outcomes = [_outcome(order, key, name) for key, name in order.lanes]
+    best = best_lane(best_point(outcomes))
     if best.lm_fingerprint != order.backbone.unit_lm:
         raise TuningError(f"{order.task.name}: tuned on another unit LM; run the job again")
     tensors = read_outcome_tensors(order.outcomes, best.key)
@@ -77,12 +78,10 @@ def publish_task(order: PublishOrder, shared: SharedLM) -> Published:
     return published
 
 
-def _good_outcome(order: PublishOrder, key: str, name: str) -> LaneOutcome:
+def _outcome(order: PublishOrder, key: str, name: str) -> LaneOutcome:
     outcome = read_outcome(order.outcomes, key)
     if outcome is None:
         raise TuningError(f"{name}: its outcome is not stored in {order.outcomes}; run the job again")
-    if outcome.error is not None:
-        raise TuningError(outcome.error)
     return outcome
 
 
@@ -100,7 +99,7 @@ def _manifest(
         task=order.task,
         slots=tuple(Slot(name=slot.name, labels=slot.labels) for slot in best.spec.slots),
         metric=Metric(name=best.spec.metric),
-        results=_results(best, outcomes),
+        results=_results(best, best_point(outcomes)),
         prompt=Prompt(
             length=length,
             layers=layers,
@@ -110,7 +109,7 @@ def _manifest(
             special_rows=best.special_rows,
             verbalizer_units=mapped and tuple(tuple(shared.unit_tokens[unit] for unit in slot) for slot in mapped),
         ),
-        recipe=best.spec.recipe.model_dump(mode="json"),
+        recipe=best.spec.recipe.identity() | _sweep(best, outcomes),
         seed=best.spec.seed,
         backbone=order.backbone,
         preprocessing=order.preprocessing,
@@ -119,7 +118,20 @@ def _manifest(
     )
 
 
+def _sweep(best: LaneOutcome, outcomes: Sequence[LaneOutcome]) -> dict[str, JsonValue]:
+    """What was tried, where there was a choice: of each point the metric on validation, or that it was left out."""
+    points = by_point(outcomes)
+    if len(points) == 1:
+        return {}
+    tried: dict[str, JsonValue] = {}
+    for name, lanes in points.items():
+        tried[name] = mean_valid(lanes) if has_whole_point(lanes) else None
+    return {"sweep": {"chosen": best.point, "seeds": len(points[best.point]), "valid": tried}}
+
+
 def _results(best: LaneOutcome, outcomes: Sequence[LaneOutcome]) -> dict[Split, dict[str, Spread]]:
+    """Figures of the best lane beside those of all seeds of its point."""
+
     def spread(split: Split, name: str) -> Spread:
         values = [outcome.figures[split][name] for outcome in outcomes]
         return Spread(
@@ -137,6 +149,7 @@ def _results(best: LaneOutcome, outcomes: Sequence[LaneOutcome]) -> dict[Split, 
 
 
 def _tag_runs(order: PublishOrder, bundle: str) -> None:
+    """The bundle's place, on the run of every lane that the choice was made from."""
     with Tracking(order.tracking, Path(order.spool)) as tracking:
         for key, name in order.lanes:
             tracking.run(order.experiment, name, key=key, tags={"bundle": bundle})

@@ -2,48 +2,98 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import chain
-from typing import Literal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.gangs import AUTOMATIC_LANES, form_gangs
+from infra import object_storage
+from infra.errors import StorageError
+from orchestrator.gangs import (
+    LANES_PER_ROW,
+    blocks_of,
+    form_gangs,
+    remember_gangs,
+    remembered_gangs,
+    useful_width,
+)
+from task_specs.sweep import Halving
 from tests.fixtures.tuning import lane_spec
-from workers.actor import LaneOrder
+from workers.orders import LaneOrder
 
 
-def lanes(*seeds_by_task: int) -> list[LaneOrder]:
-    """Lanes of some tasks, so many seeds each."""
+def lanes(*seeds_by_task: int, halving: tuple[int, ...] = (), steps: dict[int, int] | None = None) -> list[LaneOrder]:
+    """Lanes of some tasks, so many seeds each.
+
+    Args:
+        seeds_by_task: lanes of each task.
+        halving: tasks with halving.
+        steps: of tasks with other steps than the rest.
+    """
     return [
         LaneOrder(
             key=f"{task}.{seed}",
-            spec=lane_spec(seed=seed).model_copy(update={"task": f"task{task}"}),
+            spec=lane_spec(seed=seed, steps=(steps or {}).get(task, 9)).model_copy(update={"task": f"task{task}"}),
             run_name=f"task{task} s{seed}",
             params={},
+            halving=Halving() if task in halving else None,
         )
         for task, seeds in enumerate(seeds_by_task)
         for seed in range(seeds)
     ]
 
 
-@given(st.lists(st.integers(1, 20), max_size=6), st.one_of(st.just("auto"), st.integers(1, 12)))
-def test_every_lane_is_in_one_gang_and_in_order(seeds: list[int], gang: int | Literal["auto"]) -> None:
-    given_lanes = lanes(*seeds)
-    gangs = form_gangs(given_lanes, gang)
-    assert list(chain.from_iterable(gangs)) == given_lanes
-    assert all(1 <= len(part) <= (AUTOMATIC_LANES if gang == "auto" else gang) for part in gangs)
+@given(
+    st.lists(st.integers(1, 20), min_size=1, max_size=6),
+    st.integers(1, 12),
+    st.integers(1, 9),
+    st.sets(st.integers(0, 5)),
+)
+def test_every_lane_is_in_one_gang(seeds: list[int], width: int, actors: int, halving: set[int]) -> None:
+    given_lanes = lanes(*seeds, halving=tuple(halving))
+    gangs = form_gangs(given_lanes, width=width, actors=actors)
+    keys = [lane.key for lane in given_lanes]
+    dealt = list(chain.from_iterable(gang.lanes for gang in gangs))
+    assert Counter(lane.key for lane in dealt) == Counter(keys)
+    assert all(1 <= gang.width <= min(width, len(gang.lanes)) for gang in gangs)
+    assert len(gangs) >= min(actors, len(blocks_of(given_lanes))), "no actor is idle"
+    for gang in gangs:
+        assert [lane.key for lane in gang.lanes] == sorted((lane.key for lane in gang.lanes), key=keys.index), (
+            "in the order of the job"
+        )
+    for task in halving & set(range(len(seeds))):
+        assert sum(any(lane.spec.task == f"task{task}" for lane in gang.lanes) for gang in gangs) == 1
 
 
-def test_automatic_gangs_keep_tasks_apart() -> None:
-    gangs = form_gangs(lanes(1, AUTOMATIC_LANES + 1, 2), "auto")
-    assert [{lane.spec.task for lane in gang} for gang in gangs] == [{"task0"}, {"task1"}, {"task1"}, {"task2"}]
-    assert [len(gang) for gang in gangs] == [1, AUTOMATIC_LANES, 1, 2]
-
-
-def test_a_number_fills_gangs_across_tasks() -> None:
-    assert [[lane.key for lane in gang] for gang in form_gangs(lanes(2, 3), 4)] == [
-        ["0.0", "0.1", "1.0", "1.1"],
-        ["1.2"],
+def test_gangs_have_about_equally_much_to_do() -> None:
+    gangs = form_gangs(lanes(1, 6, steps={0: 30, 1: 10}), width=8, actors=2)
+    assert [[lane.key for lane in gang.lanes] for gang in gangs] == [
+        ["0.0", "1.3", "1.5"],
+        ["1.0", "1.1", "1.2", "1.4"],
     ]
-    assert all(len(gang) == 1 for gang in form_gangs(lanes(2, 3), 1))
+
+
+def test_long_queues_are_parted_so_that_a_free_actor_finds_work() -> None:
+    gangs = form_gangs(lanes(100), width=5, actors=2)
+    assert len(gangs) == 100 / (5 * LANES_PER_ROW)
+    assert {(len(gang.lanes), gang.width) for gang in gangs} == {(5 * LANES_PER_ROW, 5)}
+
+
+def test_a_pass_is_no_wider_than_keeps_all_actors_at_work() -> None:
+    assert useful_width([1] * 8, 2) == 4
+    assert useful_width([1, 1], 8) == 1
+    assert useful_width([6, 1, 1], 4) == 6, "lanes that wait for each other share an actor anyway"
+
+
+def test_gangs_are_remembered(store_root: str) -> None:
+    given_lanes, place = lanes(3, 2), f"{store_root}/gangs/x.json"
+    assert remembered_gangs(place, given_lanes) is None
+    gangs = form_gangs(given_lanes, width=2, actors=2)
+    remember_gangs(place, gangs)
+    assert remembered_gangs(place, given_lanes) == gangs
+    for damaged in (b"[", b"[{}]", b'[{"width": 1, "lanes": ["x"]}]'):
+        object_storage.write_bytes(place, damaged)
+        with pytest.raises(StorageError, match=r"x\.json: damaged; delete it"):
+            remembered_gangs(place, given_lanes)

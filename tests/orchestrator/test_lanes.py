@@ -14,8 +14,8 @@ from task_specs.recipe import Recipe
 from task_specs.schema import TaskSpec
 from tests.fixtures.tuning import tiny_backbone
 from tests.task_specs.files import SOUND, delimited, task
-from workers.actor import LaneOrder
 from workers.backbone.directory import BackboneDescription, read_description, write_backbone
+from workers.orders import LaneOrder
 from workers.precision import Precision
 
 
@@ -95,7 +95,9 @@ def test_the_columns_of_the_compare_view_are_stable(spec: TaskSpec, backbone: Ba
         "seed": "7",
         "metric": "accuracy",
         "recipe": "default",
+        "point": "",
         "prompt_length": "5",
+        "prompt_init": "normal",
         "verbalizer": "linear",
         "learning_rate": "0.005",
         "batch_size": "32",

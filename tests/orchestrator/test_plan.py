@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import pytest
 import yaml
 
 from orchestrator.plan import make_plan
+from task_specs.prompt_init import BundleInit
+from tests.fixtures.bundles import random_bundle
 from tests.fixtures.command_line import speechprompt
 from tests.fixtures.tones import tone, write_audio
 from tests.fixtures.tuning import TINY, UNIT_TOKENS, UNITS, tiny_backbone, tiny_lm
 from tests.task_specs.files import SOUND, delimited
-from workers.backbone.directory import Backbone, write_backbone
+from workers.backbone.directory import Backbone, read_description, write_backbone
+from workers.bundle.publish import publish
 from workers.speech.external import ExternalConfig, ExternalTokenizer
 
 
@@ -144,13 +148,23 @@ def test_results_of_a_job_that_has_not_run(workplace: Path) -> None:
     assert "run it with 'speechprompt run'" in done.stderr
 
 
-@pytest.mark.parametrize(("gang", "gangs"), [("auto", 4), ("3", 4), ("1", 11), ("100", 1)])
-def test_a_sound_job_is_shown(workplace: Path, gang: str, gangs: int) -> None:
+@pytest.mark.parametrize(
+    ("gang", "said"),
+    [
+        (
+            "auto",
+            r"11 lanes, at most [1-6] in a pass \(1/2.* lanes take .* lane steps a second and .*\)",
+        ),
+        ("3", "11 lanes, at most 3 in a pass"),
+        ("1", "11 lanes, at most 1 in a pass"),
+    ],
+)
+def test_a_sound_job_is_shown(workplace: Path, gang: str, said: str) -> None:
     add_task(workplace, "one", family="[SCR]", language="lt", seeds=9)
     two_slots = [{**row, "size": "small" if row["label"] == "no" else "large"} for row in SOUND]
     add_task(workplace, "two", delimited(two_slots), data={"label": ["label", "size"]}, recipe={"steps": 1234})
     add_task(workplace, "three", recipe={"verbalizer": "random"})
-    done = speechprompt("plan", "job.yaml", "--set", f"gang={gang}")
+    done = speechprompt("plan", "job.yaml", "--set", f"gang={gang}", "--set", "resources.workers=2")
     assert (done.code, done.stderr) == (0, "")
     cells = {
         line.split("│")[1].strip(): [cell.strip() for cell in line.split("│")[2:-1]]
@@ -161,7 +175,7 @@ def test_a_sound_job_is_shown(workplace: Path, gang: str, gangs: int) -> None:
     assert cells["one"] == ["[SCR]", "lt", "2", "2/1/1", "9", "2,000", f"{prompt + TINY.dim + 2 * TINY.vocabulary:,}"]
     assert cells["two"][2:] == ["2x2", "2/1/1", "1", "1,234", f"{prompt + 2 * TINY.dim + 4 * TINY.vocabulary:,}"]
     assert cells["three"][-1] == f"{prompt + TINY.dim:,}"
-    assert f"11 lanes in {gangs} gangs" in done.stdout
+    assert re.search(f"^ +gangs  {said}$", done.stdout, re.MULTILINE), done.stdout
     assert f"{workplace}/bundles" in done.stdout
 
 
@@ -169,3 +183,48 @@ def test_bytes_of_the_lm_are_those_of_its_tensors(workplace: Path) -> None:
     add_task(workplace, "a")
     stored = sum(np.asarray(tensor).nbytes for tensor in tiny_backbone().lm_tensors.values())
     assert make_plan("job.yaml").lm_bytes == stored
+
+
+def test_a_sweep_is_shown_with_its_lanes_and_sizes(workplace: Path) -> None:
+    sweep = {"learning_rate": [0.001, 0.01], "prompt_length": [2, 9], "halving": {"eta": 3}}
+    add_task(workplace, "swept", seeds=3, sweep=sweep)
+    done = speechprompt("plan", "job.yaml", "--no-probe")
+    assert done.code == 0, done.stderr
+    assert "sweep  swept: 2 learning_rate x 2 prompt_length; 2 times 1 of 3 goes on" in done.stdout
+    assert "12 lanes; how many share a pass is measured when the job starts" in done.stdout
+    sizes = [2 * TINY.layers * length * TINY.dim + TINY.dim + 2 * TINY.vocabulary for length in (2, 9)]
+    assert f"{sizes[0]:,} to {sizes[1]:,}" in done.stdout
+
+
+def begin_with(workplace: Path, **fields: Any) -> list[str]:
+    """The problems of a task that begins with bundles, without the directory."""
+    add_task(workplace, "follower", **fields)
+    done = speechprompt("plan", "job.yaml", "--no-probe")
+    return [line.replace(f"{workplace}/", "") for line in done.problems]
+
+
+def test_bundles_to_begin_with_are_found_and_held_to_a_version(workplace: Path) -> None:
+    ours = read_description(str(workplace / "backbone")).fingerprints.unit_lm
+    made = random_bundle(task="donor", layers=TINY.layers, length=3, dim=TINY.dim, unit_lm=ours)
+    published = publish(str(workplace / "bundles"), made)
+    foreign = publish(str(workplace / "bundles"), random_bundle(task="foreign"))
+    init = {"bundle": "../bundles/donor"}
+    sweep = {"prompt_init": ["normal", init]}
+    assert begin_with(workplace, recipe={"prompt_length": 3}, sweep=sweep) == []
+    [task] = make_plan("job.yaml").tasks
+    assert [point.name for point in task.spec.points] == ["normal", f"from-donor-{published.version[:6]}"]
+    assert task.spec.points[1].recipe.prompt_init == BundleInit(bundle=published.uri, version=published.version)
+    [wrong] = begin_with(workplace, recipe={"prompt_init": init})
+    assert wrong.startswith("tasks/follower.yaml: recipe.prompt_length: is 5, but the prompt of bundle bundles/donor/")
+    assert wrong.endswith("has length 3; set it to 3")
+    [wrong] = begin_with(workplace, recipe={"prompt_init": {"bundle": foreign.uri}})
+    assert "recipe.prompt_init: bundles/foreign/" in wrong
+    assert "was tuned on another unit LM (toy); name a bundle of backbone 'tiny'" in wrong
+    [wrong] = begin_with(workplace, recipe={"prompt_init": {"bundle": "../bundles/absent"}})
+    assert "recipe.prompt_init: bundles/absent holds no bundle" in wrong
+    both = {"prompt_init": [init, {"bundle": published.uri}]}
+    [wrong] = begin_with(workplace, recipe={"prompt_length": 3}, sweep=both)
+    assert "sweep.prompt_init: names a bundle twice" in wrong
+    old = {"bundle": "../bundles/donor", "version": "0" * 16}
+    [wrong] = begin_with(workplace, recipe={"prompt_length": 3, "prompt_init": old})
+    assert f"is not version {'0' * 16}" in wrong

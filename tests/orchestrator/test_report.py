@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from infra import object_storage
-from infra.errors import JobError
+from infra.errors import JobError, TuningError
 from orchestrator.console import results_console
 from orchestrator.job import Job, load_job
 from orchestrator.report import JobReport, TaskRow, job_root, read_report, report_json, report_table, write_report
@@ -17,10 +17,10 @@ from tests.fixtures.tuning import lane_spec
 from workers.prompting.outcome import LaneOutcome
 
 
-def outcome(seed: int, test: float, *, error: str | None = None) -> LaneOutcome:
+def outcome(seed: int, test: float, *, point: str = "", error: str | None = None) -> LaneOutcome:
     figures = {
-        "valid": {"accuracy": 0.5 + seed / 10, "macro_f1": 0.1},
-        "test": {"accuracy": test, "macro_f1": 0.2},
+        "valid": {"accuracy": 0.5 + seed / 10, "macro_f1": 0.1, "loss": 1.0},
+        "test": {"accuracy": test, "macro_f1": 0.2, "loss": 1.0},
     }
     return LaneOutcome(
         key=str(seed),
@@ -28,6 +28,7 @@ def outcome(seed: int, test: float, *, error: str | None = None) -> LaneOutcome:
         lm_fingerprint="a" * 64,
         error=error,
         stopped="diverged" if error else "steps",
+        point=point,
         steps=9,
         best_step=6,
         figures={} if error else figures,
@@ -61,14 +62,23 @@ def printed(shown: JobReport, capsys: pytest.CaptureFixture[str]) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
-def test_figures_are_means_over_the_seeds_that_went_well() -> None:
+def test_figures_are_means_over_the_seeds_of_the_best_point() -> None:
+    """``a`` has the best test figures, ``c`` lost a seed; validation chooses ``b``."""
     row = TaskRow(task="toy", metric="accuracy").with_outcomes(
-        [outcome(0, 0.7), outcome(1, 0.8), outcome(2, 0.0, error="toy/seed2: not finite")]
+        [
+            outcome(0, 0.9, point="a"),
+            outcome(1, 0.9, point="a"),
+            outcome(1, 0.7, point="b"),
+            outcome(2, 0.8, point="b"),
+            outcome(9, 0.9, point="c"),
+            outcome(8, 0.0, point="c", error="toy/seed8 c: not finite"),
+        ]
     )
-    assert row.valid == pytest.approx(0.55)
+    assert (row.point, row.points) == ("b", 3)
+    assert row.valid == pytest.approx(0.65)
     assert row.test == pytest.approx(0.75)
     assert row.test_std == pytest.approx(statistics.stdev([0.7, 0.8]))
-    assert (row.seeds, row.steps, row.trained) == (2, 18, 100)
+    assert (row.seeds, row.steps, row.trained) == (2, 54, 100)
 
 
 def test_figures_are_those_of_the_metric_of_the_task() -> None:
@@ -76,9 +86,9 @@ def test_figures_are_those_of_the_metric_of_the_task() -> None:
     assert (row.valid, row.test, row.test_std, row.seeds) == (0.1, 0.2, 0.0, 1)
 
 
-def test_without_a_good_lane_there_are_no_figures() -> None:
-    row = TaskRow(task="toy", metric="accuracy").with_outcomes([outcome(0, 0.0, error="not finite")])
-    assert (row.valid, row.test, row.seeds) == (None, None, 0)
+def test_without_a_point_that_went_well_there_are_no_figures() -> None:
+    with pytest.raises(TuningError, match="not finite"):
+        TaskRow(task="toy", metric="accuracy").with_outcomes([outcome(0, 0.9), outcome(1, 0.0, error="not finite")])
 
 
 def test_a_job_is_complete_when_every_task_is_published() -> None:

@@ -45,6 +45,6 @@ def test_a_lane_without_its_description_has_not_finished(tmp_path_factory: pytes
     assert read_outcome(root, "k1") is None
 
 
-def test_why_it_stopped_is_one_of_three() -> None:
+def test_why_it_stopped_is_one_of_five() -> None:
     with pytest.raises(ValidationError, match="stopped"):
         LaneOutcome.model_validate(_outcome().model_dump() | {"stopped": "bored"})

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from task_specs.recipe import Recipe
 from tests.fixtures.tuning import tiny_lm
-from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, PromptShape, initial_prompt, rate_scales
+from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, PromptShape, rate_scales
+from workers.prompting.prompt_init import initial_prompt
 
 
 def _published(*classes: int, linear: bool, special_rows: int = 0) -> PromptShape:

@@ -70,8 +70,15 @@ def _results(manifest: BundleManifest) -> str:
     if not rows:
         return "## Results\n\nNone were recorded."
     head = ("| split | metric | this prompt | mean ± std | seeds |", "| --- | --- | --- | --- | --- |")
-    selected = f"Selected by {_plain(manifest.metric.name)} on the validation split."
+    selected = f"Selected by {_plain(manifest.metric.name)} on the validation split{_among(manifest)}."
     return "## Results\n\n" + "\n".join((*head, *rows)) + f"\n\n{selected}"
+
+
+def _among(manifest: BundleManifest) -> str:
+    match manifest.recipe.get("sweep"):
+        case {"chosen": str(chosen), "valid": dict(points)}:
+            return f": {_plain(chosen)} among {len(points)} settings by the mean over seeds, and of its seeds the best"
+    return ""
 
 
 def _use(manifest: BundleManifest) -> str:

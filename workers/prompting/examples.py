@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
+from infra.errors import DatasetError
 from task_specs.example import SPLITS, Split
 from workers.backbone.fingerprint import fingerprint
 from workers.sequences import UnitSequences
@@ -63,6 +64,25 @@ class TaskExamples:
         return cls(
             {split: SplitExamples(UnitSequences.from_arrays(parts[split]), parts[split]["labels"]) for split in SPLITS}
         )
+
+
+def check_examples(examples: TaskExamples, classes: Sequence[int], unit_count: int, task: str) -> None:
+    """Every unit and every class number exists: one that does not would bring down the pass of all its neighbours.
+
+    Raises:
+        DatasetError: one does not, or a split is empty.
+    """
+    for split, part in examples.splits.items():
+        units, labels = part.units.flat, part.labels
+        if not len(part) or labels.shape != (len(part), len(classes)):
+            raise DatasetError(f"{task}: split {split} has {labels.shape} labels for {len(part)} rows; encode it again")
+        if len(units) and not (units.min() >= 0 and units.max() < unit_count):
+            raise DatasetError(
+                f"{task}: split {split} holds units {units.min()} to {units.max()}, but the backbone has "
+                f"{unit_count}; use units of the backbone's own tokenizer"
+            )
+        if (labels < 0).any() or (labels >= np.array(classes)).any():
+            raise DatasetError(f"{task}: split {split} holds a class that the task has not; run the job again")
 
 
 BATCHES_PER_WINDOW = 8

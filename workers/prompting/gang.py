@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
@@ -19,8 +15,9 @@ from workers.backbone.packing import upload
 from workers.backbone.unit_lm import UnitLM
 from workers.precision import Precision, autocast
 from workers.prompting.examples import SplitExamples
-from workers.prompting.lane import BEGIN_OUTPUT, END_OUTPUT, SPECIAL_OUTPUTS, Lane, Progress
+from workers.prompting.lane import BEGIN_OUTPUT, END_OUTPUT, SPECIAL_OUTPUTS, Lane
 from workers.prompting.lane_adam import LaneAdam
+from workers.prompting.lane_state import LaneState
 from workers.prompting.loss import paper_loss, separator_loss
 from workers.prompting.metrics import Predictions, measure
 from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, rate_scales, verbalizer_name
@@ -52,34 +49,91 @@ class Evaluation:
 
 
 class Gang:
-    """Tunes its lanes together until each has stopped.
+    """Tunes its lanes together until each has stopped; lanes may join and leave between evaluations.
 
     Args:
         lm: the frozen LM, on its device, in evaluation mode.
-        lanes: the lanes; each keeps its own data, schedule, random stream and early stop.
+        lanes: those that begin; each keeps its own data, schedule, random stream and early stop.
         precision: of the LM's matrix products.
     """
 
     def __init__(self, lm: UnitLM, lanes: Sequence[Lane], *, precision: Precision = "auto") -> None:
-        self.lm, self.lanes, self.precision = lm, list(lanes), precision
+        self.lm, self.precision = lm, precision
         self.device = lm.embed.weight.device
-        width = max(lane.shape.size for lane in lanes)
-        recipes = [lane.spec.recipe for lane in lanes]
-        values = torch.stack([F.pad(lane.initial, (0, width - lane.shape.size)) for lane in lanes])
-        scales = torch.stack(
-            [
-                F.pad(rate_scales(lane.shape, recipe), (0, width - lane.shape.size))
-                for lane, recipe in zip(lanes, recipes, strict=True)
-            ]
-        )
+        self.lanes: list[Lane] = []
         self.adam = LaneAdam(
-            values.to(self.device),
-            scales=scales.to(self.device),
-            betas=torch.tensor([[recipe.adam_beta1, recipe.adam_beta2] for recipe in recipes], device=self.device),
-            clip_norms=torch.tensor([recipe.clip_norm for recipe in recipes], device=self.device),
+            torch.zeros(0, 0, device=self.device),
+            scales=torch.zeros(0, 0, device=self.device),
+            betas=torch.zeros(0, 2, device=self.device),
+            clip_norms=torch.zeros(0, device=self.device),
         )
         self.best = self.adam.values.clone()
-        self._losses: list[list[tuple[int, Tensor]]] = [[] for _ in lanes]  # since each lane's last evaluation
+        self._losses: list[list[tuple[int, Tensor]]] = []  # since each lane's last evaluation
+        for lane in lanes:
+            self.join(lane)
+
+    def join(self, lane: Lane, state: LaneState | None = None) -> None:
+        """Take in a lane behind the others, fresh, or as it once left a gang.
+
+        Raises:
+            ValueError: the state is that of another lane.
+        """
+        state = state or LaneState.fresh(lane)
+        if len(state.values) != lane.shape.size:
+            raise ValueError(f"a state of {len(state.values)} numbers for a lane of {lane.shape.size}")
+        recipe = lane.spec.recipe
+        row = LaneAdam(
+            state.values[None].to(self.device, copy=True),
+            scales=rate_scales(lane.shape, recipe)[None].to(self.device),
+            betas=torch.tensor([[recipe.adam_beta1, recipe.adam_beta2]], device=self.device),
+            clip_norms=torch.tensor([recipe.clip_norm], device=self.device),
+        )
+        row.first, row.second = (
+            state.first[None].to(self.device, copy=True),
+            state.second[None].to(self.device, copy=True),
+        )
+        row.steps += state.progress.step
+        lane.progress = replace(state.progress)
+        lane.generator.set_state(state.generator)
+        self.lanes.append(lane)
+        self._losses.append([(step, torch.tensor(loss)) for step, loss in state.losses])
+        self._resize()
+        row.resize(self.adam.size)
+        self.adam.extend(row)
+        best = F.pad(state.best, (0, self.adam.size - len(state.best)))
+        self.best = torch.cat([self.best, best[None].to(self.device)])
+
+    def leave(self, index: int) -> LaneState:
+        """Take a lane out; those behind it move up. Returns what it needs to go on elsewhere."""
+        state = self.state(index)
+        del self.lanes[index], self._losses[index]
+        self.adam.remove(index)
+        self.best = torch.cat([self.best[:index], self.best[index + 1 :]])
+        self._resize()
+        return state
+
+    def state(self, index: int) -> LaneState:
+        """A copy of how far a lane is."""
+        lane = self.lanes[index]
+
+        def part(rows: Tensor) -> Tensor:
+            return rows[index, : lane.shape.size].detach().cpu().clone()
+
+        return LaneState(
+            values=part(self.adam.values),
+            best=part(self.best),
+            first=part(self.adam.first),
+            second=part(self.adam.second),
+            generator=lane.generator.get_state(),
+            progress=replace(lane.progress),
+            losses=[(step, float(loss)) for step, loss in self._losses[index]],
+        )
+
+    def _resize(self) -> None:
+        """Rows as wide as the largest lane at hand, so that a resumed gang computes bit for bit as this one."""
+        size = max((lane.shape.size for lane in self.lanes), default=0)
+        self.adam.resize(size)
+        self.best = F.pad(self.best, (0, size - self.best.shape[1]))
 
     @property
     def active(self) -> list[int]:
@@ -89,11 +143,15 @@ class Gang:
     def run_to_evaluation(self) -> list[Evaluation]:
         """Take steps until a lane is due for evaluation, and evaluate those that are; empty when all have stopped."""
         while active := self.active:
-            self._advance(active)
+            self.advance()
             due = [index for index in active if self.lanes[index].evaluation_due]
             if due:
                 return [self._evaluate(index) for index in due]
         return []
+
+    def advance(self) -> None:
+        """One optimizer step of every lane that goes on."""
+        self._advance(self.active)
 
     def predict(self, index: int, examples: SplitExamples, *, best: bool) -> Predictions:
         """Class scores of one lane's prompt, the present or the best one, on a split."""
@@ -107,43 +165,6 @@ class Gang:
                 for slot, slot_scores in enumerate(self._scores(lane, flat, logits)):
                     scores[slot][rows] = slot_scores.cpu().numpy()
         return Predictions(scores, examples.labels)
-
-    def save(self, directory: Path) -> None:
-        """Everything a resumed gang needs, without pickling."""
-        tensors = {
-            "values": self.adam.values,
-            "first": self.adam.first,
-            "second": self.adam.second,
-            "steps": self.adam.steps,
-            "best": self.best,
-        }
-        tensors |= {f"generator.{index}": lane.generator.get_state() for index, lane in enumerate(self.lanes)}
-        save_file(
-            {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
-            directory / "gang.safetensors",
-        )
-        saved = [
-            {"progress": asdict(lane.progress), "losses": [(step, float(loss)) for step, loss in losses]}
-            for lane, losses in zip(self.lanes, self._losses, strict=True)
-        ]
-        (directory / "gang.json").write_text(json.dumps(saved))
-
-    def load(self, directory: Path) -> None:
-        """Continue where ``save`` was called."""
-        tensors = load_file(directory / "gang.safetensors")
-        self.adam.values = tensors["values"].to(self.device)
-        self.adam.first, self.adam.second = (
-            tensors["first"].to(self.device),
-            tensors["second"].to(self.device),
-        )
-        self.adam.steps, self.best = tensors["steps"].to(self.device), tensors["best"].to(self.device)
-        saved: list[dict[str, Any]] = json.loads((directory / "gang.json").read_text())
-        self._losses = [[(step, torch.tensor(loss)) for step, loss in entry["losses"]] for entry in saved]
-        for index, (lane, entry) in enumerate(zip(self.lanes, saved, strict=True)):
-            progress = entry["progress"]
-            score = progress.pop("best_score")
-            lane.progress = Progress(best_score=None if score is None else (score[0], score[1]), **progress)
-            lane.generator.set_state(tensors[f"generator.{index}"])
 
     def _advance(self, active: list[int]) -> None:
         """One optimizer step of the active lanes, one forward and one backward pass for all."""

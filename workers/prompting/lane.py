@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -15,14 +15,17 @@ from torch import Tensor
 
 from task_specs.recipe import Recipe
 from workers.backbone.unit_lm import UnitLM
-from workers.prompting.examples import Batches, SplitExamples, TaskExamples
+from workers.bundle.format import Bundle
+from workers.prompting.examples import Batches, SplitExamples, TaskExamples, check_examples
 from workers.prompting.metrics import MetricName
-from workers.prompting.prompt import PromptShape, initial_prompt, read_outputs
+from workers.prompting.prompt import PromptShape, read_outputs
+from workers.prompting.prompt_init import begin_with_bundle, begin_with_units, initial_prompt
 from workers.prompting.prompted_pass import PromptRows
 from workers.prompting.verbalizer import by_frequency, check_unit_count, frequent_units, random_units
 
-Stop = Literal["steps", "patience", "diverged"]
-"""Why a lane ended: all steps done, no more improvement, or a loss that is not finite."""
+Stop = Literal["steps", "patience", "diverged", "dropped", "failed"]
+"""Why a lane ended: all steps done, no more improvement, a loss that is not finite, others of its sweep were better, or
+an error of its own."""
 
 SPECIAL_OUTPUTS = 4
 """Rows ``<s> <pad> </s> <unk>`` of the reference's verbalizer, before its classes."""
@@ -87,17 +90,29 @@ class Lane:
         examples: the task's encoded examples.
         lm: the frozen LM.
         unit_tokens: token id of each unit, int64 [units].
+        donor: the bundle that the recipe begins with, on the same LM; ``None`` where it names none.
 
     Raises:
         TaskSpecError: a fixed verbalizer, or recipe ``paper``, with more classes than units.
+        DatasetError: an example holds a unit or a class that there is not.
+        BundleError: the donor's prompt has another length.
     """
 
-    def __init__(self, spec: LaneSpec, *, examples: TaskExamples, lm: UnitLM, unit_tokens: NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        spec: LaneSpec,
+        *,
+        examples: TaskExamples,
+        lm: UnitLM,
+        unit_tokens: NDArray[np.int64],
+        donor: Bundle | None = None,
+    ) -> None:
         recipe = spec.recipe
         classes = tuple(len(slot.labels) for slot in spec.slots)
         linear = recipe.verbalizer == "linear"
         paper = recipe.loss == "paper"
         check_unit_count(recipe, classes, len(unit_tokens), spec.task)
+        check_examples(examples, classes, len(unit_tokens), spec.task)
         self.spec, self.examples, self.progress = spec, examples, Progress()
         self.shape = PromptShape(
             layers=lm.config.layers,
@@ -113,6 +128,10 @@ class Lane:
         train = examples.splits["train"]
         self.batches = Batches(train.units.lengths, batch_size=recipe.batch_size, seed=spec.seed)
         self._unit_tokens = unit_tokens
+        if donor is not None:
+            begin_with_bundle(self.initial, self.shape, tuple(slot.labels for slot in spec.slots), donor)
+        elif recipe.prompt_init == "units":
+            begin_with_units(self.initial, self.shape, lm, self._rows_to_begin_with(), self.generator)
         self.mapped_units = None if linear else self._mapped_units(train)
         self.fed_tokens = unit_tokens[self._ranks(train)] if paper else None
         """Token of each class of the last slot that recipe ``paper`` feeds after the separators, int64 [classes]."""
@@ -174,6 +193,13 @@ class Lane:
             prosody=prosody or None,
             separator_prosody=self.spec.recipe.separator_prosody == "last",
         )
+
+    def _rows_to_begin_with(self) -> PromptRows:
+        """As many training rows as the prompt is long, drawn with the lane's seed; all of them several times if few."""
+        train, wanted = self.examples.splits["train"], self.shape.length
+        order = np.random.default_rng([self.spec.seed, 2]).permutation(len(train))
+        rows = self.rows(train, np.resize(order, wanted))
+        return replace(rows, slots=0, separator_prosody=False)
 
     def judge(self, figures: dict[str, float]) -> bool:
         """Take the figures of an evaluation on the validation split; returns whether they are the best so far."""

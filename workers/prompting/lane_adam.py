@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 
 class LaneAdam:
@@ -20,6 +21,7 @@ class LaneAdam:
     """
 
     EPSILON = 1e-8
+    _ROWS = ("values", "_scales", "_betas", "_clip_norms", "first", "second", "steps")
 
     def __init__(self, values: Tensor, *, scales: Tensor, betas: Tensor, clip_norms: Tensor) -> None:
         self.values = values
@@ -27,6 +29,28 @@ class LaneAdam:
         self.first = torch.zeros_like(values)
         self.second = torch.zeros_like(values)
         self.steps = torch.zeros(len(values), device=values.device)
+
+    @property
+    def size(self) -> int:
+        """Numbers of a row."""
+        return self.values.shape[1]
+
+    def resize(self, size: int) -> None:
+        """Make every row ``size`` numbers long; what is cut off must be its filling."""
+        for name in ("values", "_scales", "first", "second"):
+            rows = getattr(self, name)
+            setattr(self, name, F.pad(rows, (0, size - rows.shape[1])))
+
+    def extend(self, other: LaneAdam) -> None:
+        """Take in the lanes of another, of the same size, behind one's own."""
+        for name in self._ROWS:
+            setattr(self, name, torch.cat([getattr(self, name), getattr(other, name)]))
+
+    def remove(self, lane: int) -> None:
+        """Forget a lane; those behind it move up."""
+        for name in self._ROWS:
+            rows = getattr(self, name)
+            setattr(self, name, torch.cat([rows[:lane], rows[lane + 1 :]]))
 
     @torch.no_grad()
     def step(self, lanes: Tensor, gradients: Tensor, rates: Tensor) -> None:

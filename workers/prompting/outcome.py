@@ -28,7 +28,9 @@ class LaneOutcome(BaseModel):
         spec: what it was.
         lm_fingerprint: the unit LM it was tuned on.
         error: why there is no prompt; ``None`` for a lane that went well.
-        stopped: ``steps``, ``patience`` or ``diverged``.
+        stopped: ``steps``, ``patience``, ``diverged``, ``dropped`` or ``failed``.
+        point: the settings of a sweep that it tried.
+        attempt: how often it had been ordered.
         steps: optimizer steps taken.
         best_step: step of the kept prompt.
         figures: by split, every figure of the kept prompt.
@@ -46,6 +48,8 @@ class LaneOutcome(BaseModel):
     lm_fingerprint: str
     error: str | None = None
     stopped: Stop
+    point: str = ""
+    attempt: int = 1
     steps: int
     best_step: int
     figures: dict[str, dict[str, float]]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from task_specs.recipe import Recipe
-from workers.backbone.unit_lm import UnitLM, UnitLMConfig
+from workers.backbone.unit_lm import UnitLMConfig
 
 KEYS, VALUES, SEPARATORS = "prompt.keys", "prompt.values", "separators"
 
@@ -81,27 +81,6 @@ class PromptShape:
 def read_outputs(config: UnitLMConfig, recipe: Recipe) -> int:
     """How many of the LM's scores at a position the verbalizer reads, the units' first."""
     return config.outputs if recipe.channels == "all" else config.vocabulary
-
-
-def initial_prompt(shape: PromptShape, recipe: Recipe, lm: UnitLM, generator: torch.Generator) -> Tensor:
-    """A fresh prompt, float32 [shape.size], drawn from ``generator`` alone.
-
-    Prompt vectors replace layer-normed states, so N(0, 1) has their scale. Separators are multiplied by the embedding
-    scale like tokens; the reference draws them N(0, 1) all the same, 32 times too large at dim 1024, while the row
-    of ``</s>`` (``separator_init: eos``) begins at a place the LM knows as the end of an utterance.
-    """
-    flat = torch.randn(shape.size, generator=generator)
-    tensors = shape.views(flat)
-    if recipe.separator_init == "eos":
-        tensors[SEPARATORS].copy_(lm.embed.weight[lm.config.eos].detach().float().cpu())
-    for slot in range(len(shape.classes) if shape.linear else 0):
-        matrix = tensors[verbalizer_name(slot)]
-        if recipe.verbalizer_init == "zero":
-            matrix.zero_()
-        else:
-            bound = shape.vocabulary**-0.5
-            matrix.uniform_(-bound, bound, generator=generator)
-    return flat
 
 
 def rate_scales(shape: PromptShape, recipe: Recipe) -> Tensor:

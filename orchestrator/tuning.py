@@ -1,0 +1,134 @@
+"""The lanes of a job, from orders to outcomes: gangs are formed, and Ray Tune runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from infra import object_storage
+from orchestrator.cluster import ActorSize
+from orchestrator.gang_size import measure_on_worker
+from orchestrator.gangs import GangPlan, blocks_of, form_gangs, remember_gangs, remembered_gangs, useful_width
+from orchestrator.job import Job
+from orchestrator.lane_meter import LaneMeter
+from orchestrator.plan_view import measured_text
+from orchestrator.progress import ProgressView
+from orchestrator.report import job_root
+from orchestrator.schedule import GangWatcher, experiment_name, run_gangs
+from workers.backbone.sharing import SharedLM
+from workers.orders import GangOrder, LaneOrder
+from workers.prompting.outcome import read_outcome
+from workers.prompting.probe import best_width
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+
+class Tuning:
+    """Tunes lanes of one submission.
+
+    Args:
+        job: whose lanes they are.
+        view: where progress is shown.
+        shared: the LM in the object store.
+        size: of actors.
+        outcomes: where lanes leave their outcomes.
+        submission: key of the MLflow run above the lanes' runs.
+        spool: local directory in which unsent tracking data waits.
+        retry_failed: whether gangs that failed before are taken up again.
+        on_lanes_ended: called whenever lanes have ended.
+
+    Attributes:
+        failures: by task, why lanes have no outcome.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        view: ProgressView,
+        shared: ObjectRef[SharedLM],
+        size: ActorSize,
+        outcomes: str,
+        submission: str,
+        spool: str,
+        retry_failed: bool,
+        on_lanes_ended: Callable[[], None],
+    ) -> None:
+        self._job, self._view, self._shared, self._size = job, view, shared, size
+        self._root, self._outcomes, self._submission, self._spool = job_root(job), outcomes, submission, spool
+        self._retry_failed, self._on_lanes_ended = retry_failed, on_lanes_ended
+        self.failures: dict[str, str] = {}
+
+    def run(self, lanes: Sequence[LaneOrder]) -> bool:
+        """Tune those of the lanes that have not ended; returns whether there were any."""
+        if all(has_ended(self._outcomes, lane) for lane in lanes):
+            return False
+        name = experiment_name(lanes)
+        orders = [
+            GangOrder(
+                name=_gang_name(number, gang.lanes),
+                lanes=gang.lanes,
+                width=gang.width,
+                precision=self._job.precision,
+                cpus=self._size.cpus,
+                outcomes=self._outcomes,
+                experiment=self._job.name,
+                parent_key=self._submission,
+                tracking=self._job.tracking,
+                spool=self._spool,
+            )
+            for number, gang in enumerate(self._gangs(lanes, name))
+        ]
+        to_do = [order for order in orders if not all(has_ended(self._outcomes, lane) for lane in order.lanes)]
+        with self._view.stage("tuning") as stage:
+            meter = LaneMeter(to_do, stage.update)
+            failures = run_gangs(
+                to_do,
+                name=name,
+                root=self._root,
+                shared=self._shared,
+                size=self._size,
+                retry_failed=self._retry_failed,
+                watcher=GangWatcher(on_report=meter.report, on_lanes_ended=self._on_lanes_ended),
+            )
+        for order in to_do:
+            for lane in order.lanes if order.name in failures else ():
+                if not has_ended(self._outcomes, lane):
+                    self.failures[lane.spec.task] = failures[order.name]
+        return True
+
+    def _gangs(self, lanes: Sequence[LaneOrder], name: str) -> list[GangPlan]:
+        """The gangs in which these lanes began, or new ones."""
+        place = object_storage.join(self._root, "gangs", f"{name}.json")
+        gangs = remembered_gangs(place, lanes)
+        if gangs is None:
+            width, actors = self._job.gang, self._size.workers
+            if width == "auto":
+                width = self._measured_width(lanes)
+            else:
+                actors = min(actors, -(-len(lanes) // width))
+            gangs = form_gangs(lanes, width=width, actors=actors)
+            remember_gangs(place, gangs)
+        self._view.line(f"gangs: {' + '.join(f'{len(gang.lanes)} lanes ({gang.width} in a pass)' for gang in gangs)}")
+        return gangs
+
+    def _measured_width(self, lanes: Sequence[LaneOrder]) -> int:
+        most = useful_width([len(block) for block in blocks_of(lanes)], self._size.workers)
+        if most == 1:
+            return 1
+        measured = measure_on_worker(lanes, self._shared, most=most, size=self._size, precision=self._job.precision)
+        self._view.line(f"gangs: {measured_text(measured)}")
+        return best_width(measured)
+
+
+def has_ended(outcomes: str, lane: LaneOrder) -> bool:
+    """Whether a lane has left its outcome, for as often as it was ordered."""
+    outcome = read_outcome(outcomes, lane.key)
+    return outcome is not None and outcome.attempt >= lane.attempt
+
+
+def _gang_name(number: int, gang: Sequence[LaneOrder]) -> str:
+    tasks = list(dict.fromkeys(lane.spec.task for lane in gang))
+    more = f"+{len(tasks) - 1}" if len(tasks) > 1 else ""
+    return f"gang{number:03d}-{tasks[0]}{more}"

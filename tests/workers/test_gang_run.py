@@ -1,0 +1,300 @@
+"""Orders carried out without Ray: queues, lanes that fail alone, halving, and going on from a checkpoint."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+import workers.lane_desk
+from infra import object_storage
+from infra.errors import FrozenWeightsChanged
+from infra.tracking import Tracking
+from task_specs.sweep import Halving
+from tests.fixtures.tuning import UNITS, lane_spec, tiny_backbone, toy_examples
+from workers.backbone.sharing import SharedLM
+from workers.gang_run import GangRun
+from workers.orders import GangOrder, LaneOrder
+from workers.prompting.examples import SplitExamples, TaskExamples
+from workers.prompting.outcome import LaneOutcome, read_outcome, read_outcome_tensors
+from workers.sequences import UnitSequences
+
+SHARED = SharedLM.of(tiny_backbone())
+
+
+@pytest.fixture
+def tracking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tracking]:
+    """Of a server that is not there, for which nobody waits."""
+    monkeypatch.setattr(workers.lane_desk, "MLFLOW_SECONDS", 0.0)
+    made = Tracking("http://127.0.0.1:9", tmp_path / "spool")
+    yield made
+    made.close(timeout=0)
+
+
+class Bench:
+    """A directory with the examples of lanes, and the runs of gangs on it."""
+
+    def __init__(self, root: Path, tracking: Tracking) -> None:
+        self.root, self._tracking = root, tracking
+
+    def lane(
+        self, key: str, classes: Sequence[int] = (3,), *, examples: TaskExamples | None = None, **settings: Any
+    ) -> LaneOrder:
+        examples = examples or toy_examples(classes)
+        place = str(self.root / "examples" / f"{examples.digest()}.safetensors")
+        object_storage.write_bytes(place, examples.to_bytes())
+        order = {name: settings.pop(name) for name in ("point", "halving", "attempt") if name in settings}
+        spec = lane_spec(classes, **settings)
+        spec = spec.model_copy(update={"examples": place, "examples_digest": examples.digest()})
+        return LaneOrder(key=key, spec=spec, run_name=key, params={}, **order)
+
+    def run(self, lanes: Sequence[LaneOrder], *, width: int, name: str, shared: SharedLM = SHARED) -> GangRun:
+        order = GangOrder(
+            name=name,
+            lanes=tuple(lanes),
+            width=width,
+            precision="fp32",
+            cpus=1,
+            outcomes=str(self.root / name),
+            experiment="toy",
+            parent_key="parent",
+            tracking="",
+            spool="",
+        )
+        # As it comes through Tune.
+        order = GangOrder.model_validate(order.model_dump(mode="json"))
+        return GangRun(order, lm=shared.attach(), shared=shared, tracking=self._tracking)
+
+    def finish(self, run: GangRun) -> list[dict[str, Any]]:
+        reports = []
+        while not run.done:
+            reports.append(run.step())
+        return reports
+
+    def outcome(self, name: str, key: str) -> LaneOutcome:
+        found = read_outcome(str(self.root / name), key)
+        assert found is not None, key
+        return found
+
+    def prompt(self, name: str, key: str) -> dict[str, NDArray[np.float32]]:
+        return read_outcome_tensors(str(self.root / name), key)
+
+    def assert_same(self, name: str, other: str, keys: Sequence[str], *, atol: float = 1e-5) -> None:
+        for key in keys:
+            one, two = self.outcome(name, key), self.outcome(other, key)
+            assert (one.stopped, one.steps, one.best_step, one.error) == (
+                two.stopped,
+                two.steps,
+                two.best_step,
+                two.error,
+            ), key
+            tensors, expected = self.prompt(name, key), self.prompt(other, key)
+            assert tensors.keys() == expected.keys()
+            for tensor in expected:
+                np.testing.assert_allclose(tensors[tensor], expected[tensor], rtol=atol, atol=atol, err_msg=key)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, tracking: Tracking) -> Bench:
+    return Bench(tmp_path, tracking)
+
+
+def with_a_wrong_unit() -> TaskExamples:
+    sound = toy_examples((3,), seed=3)
+    train = sound.splits["train"]
+    units = UnitSequences.of([[*train.units[0], UNITS], *(train.units[row] for row in range(1, len(train)))])
+    return TaskExamples({**sound.splits, "train": SplitExamples(units, train.labels)})
+
+
+def mixed(bench: Bench) -> list[LaneOrder]:
+    lost = bench.lane("lost", examples=toy_examples((3,), seed=8))
+    Path(lost.spec.examples).unlink()
+    damaged = bench.lane("damaged", examples=toy_examples((3,), seed=9))
+    Path(damaged.spec.examples).write_bytes(b"x" * 99)
+    return [
+        bench.lane("plain"),
+        bench.lane("diverges", seed=1, learning_rate=3e38, warmup_steps=0),
+        bench.lane("wrong unit", examples=with_a_wrong_unit()),
+        bench.lane("two slots", (4, 2), seed=2, batch_size=7, dropout=0.2),
+        lost,
+        bench.lane("short", seed=3, steps=4, evaluate_every=2, prompt_length=7),
+        damaged,
+        bench.lane("units", seed=4, prompt_init="units"),
+        bench.lane("long", seed=5, steps=21),
+    ]
+
+
+SOUND = ["plain", "two slots", "short", "units", "long"]
+
+
+@pytest.mark.parametrize("width", [2, 3, 9])
+def test_a_lane_fails_alone_and_the_others_go_as_they_go_alone(bench: Bench, width: int) -> None:
+    lanes = mixed(bench)
+    reports = bench.finish(bench.run(lanes, width=width, name="together"))
+    for lane in lanes:
+        bench.finish(bench.run([lane], width=1, name="alone"))
+    bench.assert_same("together", "alone", SOUND)
+    errors = {key: bench.outcome("together", key).error for key in ("diverges", "wrong unit", "lost", "damaged")}
+    assert errors == {key: bench.outcome("alone", key).error for key in errors}
+    assert str(errors["diverges"]).startswith("toy/seed1: the loss was not finite at step")
+    assert f"split train holds units 0 to {UNITS}, but the backbone has {UNITS}" in str(errors["wrong unit"])
+    assert "not the examples of toy" in str(errors["damaged"])
+    assert [bench.outcome("together", key).stopped for key in errors] == ["diverged", "failed", "failed", "failed"]
+    assert [report["lanes_ended"] for report in reports] == sorted(report["lanes_ended"] for report in reports)
+    assert reports[-1]["lanes_ended"] == len(lanes)
+    assert reports[-1]["lane_steps"] == reports[-1]["lane_steps_planned"]
+
+
+def test_an_outcome_is_written_while_others_go_on(bench: Bench) -> None:
+    run = bench.run([bench.lane("long", steps=30), bench.lane("short", steps=3)], width=2, name="gang")
+    while run.step()["lanes_ended"] == 0:
+        pass
+    assert not run.done
+    assert bench.outcome("gang", "short").steps == 3
+    assert read_outcome(str(bench.root / "gang"), "long") is None
+
+
+def test_lanes_that_ended_before_are_not_tuned_again(bench: Bench) -> None:
+    first, second = bench.lane("first"), bench.lane("second", seed=1)
+    bench.finish(bench.run([first], width=1, name="gang"))
+    file = bench.root / "gang" / "first" / "lane.json"
+    before = (file.read_bytes(), file.stat().st_mtime_ns)
+    bench.finish(bench.run([first, second], width=1, name="gang"))
+    assert (file.read_bytes(), file.stat().st_mtime_ns) == before
+    assert bench.outcome("gang", "second").error is None
+    bench.finish(bench.run([first.model_copy(update={"attempt": 2}), second], width=1, name="gang"))
+    assert bench.outcome("gang", "first").attempt == 2
+
+
+@pytest.mark.parametrize("pauses", [1, 3, 6])
+def test_a_run_goes_on_from_its_checkpoint_byte_for_byte(bench: Bench, tmp_path: Path, pauses: int) -> None:
+    lanes = mixed(bench)
+    straight = bench.finish(bench.run(lanes, width=3, name="straight"))
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    run = bench.run(lanes, width=3, name="resumed")
+    reports = [run.step() for _ in range(pauses)]
+    run.save(checkpoint)
+    # What happened after the checkpoint is lost, but for the outcomes of lanes that ended.
+    run.step()
+    resumed = bench.run(lanes, width=3, name="resumed")
+    resumed.load(checkpoint)
+    reports += bench.finish(resumed)
+    bench.assert_same("resumed", "straight", SOUND, atol=0)
+    assert reports == straight
+
+
+def sweep(bench: Bench, halving: Halving | None, points: int = 5, seeds: int = 2) -> list[LaneOrder]:
+    """Learning rates from useless to good, and one that diverges."""
+    rates = [1e-6, 0.003, 0.03, 3e38, 1e-4][:points]
+    return [
+        bench.lane(
+            f"lr{rate} s{seed}",
+            seed=seed,
+            learning_rate=rate,
+            steps=24,
+            evaluate_every=3,
+            point=f"lr{rate}",
+            halving=halving,
+        )
+        for rate in rates
+        for seed in range(seeds)
+    ]
+
+
+def expected_survivors(bench: Bench, lanes: Sequence[LaneOrder], rungs: dict[int, int]) -> dict[str, int]:
+    """The step at which each point is dropped, 24 for none, from lanes that were tuned alone.
+
+    Args:
+        bench: where.
+        lanes: of the sweep.
+        rungs: points kept by step.
+    """
+    best: dict[int, dict[str, list[tuple[float, float]]]] = {step: {} for step in rungs}
+    for lane in lanes:
+        run = bench.run([lane.model_copy(update={"halving": None})], width=1, name="looked at")
+        seen: dict[int, tuple[float, float]] = {}
+        while not run.done:
+            report = run.step()
+            step = report["lane_steps"]
+            seen[step] = max([*seen.values(), (report["metric"], -report["loss"])])
+        lost = bench.outcome("looked at", lane.key).error is not None
+        for step, points in best.items():
+            points.setdefault(lane.point, []).append((-1.0, 0.0) if lost else seen[step])
+    dropped = {lane.point: 24 for lane in lanes}
+    left = list(dropped)
+    for step, kept in rungs.items():
+        scores = best[step]
+
+        def mean(point: str, scores: dict[str, list[tuple[float, float]]] = scores) -> tuple[float, float]:
+            return statistics.fmean(a for a, _ in scores[point]), statistics.fmean(b for _, b in scores[point])
+
+        ranked = sorted(left, key=mean, reverse=True)
+        dropped |= dict.fromkeys(ranked[kept:], step)
+        left = [point for point in left if point in ranked[:kept]]
+    return dropped
+
+
+@pytest.mark.parametrize("width", [1, 3, 10])
+def test_halving_keeps_the_best_points_whoever_shares_a_pass(bench: Bench, width: int) -> None:
+    """Rungs at 24 / 4 = 6 and 24 / 2 = 12 steps keep 3 and then 2 of 5 points."""
+    lanes = sweep(bench, Halving(eta=2, rungs=2))
+    wanted = expected_survivors(bench, lanes, {6: 3, 12: 2})
+    assert sorted(wanted.values()) == [6, 6, 12, 24, 24]
+    # Another task beside them changes nothing.
+    other = bench.lane("other", (4, 2), seed=7, steps=13)
+    other = other.model_copy(update={"spec": other.spec.model_copy(update={"task": "another"})})
+    bench.finish(bench.run([lanes[0], other, *lanes[1:]], width=width, name="halved"))
+    for lane in lanes:
+        outcome = bench.outcome("halved", lane.key)
+        if outcome.error is None:
+            assert outcome.steps == wanted[lane.point], lane.key
+            assert outcome.stopped == ("steps" if wanted[lane.point] == 24 else "dropped"), lane.key
+            assert outcome.figures.keys() == {"valid", "test"}
+    survivors = [lane.key for lane in lanes if wanted[lane.point] == 24]
+    bench.assert_same("halved", "looked at", survivors)
+
+
+@pytest.mark.parametrize("pauses", [2, 5, 9])
+def test_halving_goes_on_from_a_checkpoint(bench: Bench, tmp_path: Path, pauses: int) -> None:
+    lanes = sweep(bench, Halving(eta=2, rungs=2))
+    bench.finish(bench.run(lanes, width=3, name="straight"))
+    run = bench.run(lanes, width=3, name="resumed")
+    for _ in range(pauses):
+        run.step()
+    run.save(tmp_path)
+    resumed = bench.run(lanes, width=3, name="resumed")
+    resumed.load(tmp_path)
+    bench.finish(resumed)
+    bench.assert_same("resumed", "straight", [lane.key for lane in lanes if "3e+38" not in lane.key], atol=0)
+
+
+def test_a_checkpoint_that_is_not_whole_is_an_error_that_the_actor_knows(bench: Bench, tmp_path: Path) -> None:
+    run = bench.run([bench.lane("plain")], width=1, name="gang")
+    run.step()
+    directory = tmp_path / "checkpoint"
+    directory.mkdir()
+    run.save(directory)
+    for file in sorted(path.name for path in directory.iterdir()):
+        damaged = tmp_path / f"without-{file}"
+        shutil.copytree(directory, damaged)
+        (damaged / file).write_bytes((damaged / file).read_bytes()[:10])
+        with pytest.raises((SafetensorError, ValueError)):
+            bench.run([bench.lane("plain")], width=1, name="gang").load(damaged)
+
+
+def test_no_outcome_leaves_a_worker_whose_weights_changed(bench: Bench) -> None:
+    tensors = {name: tensor.copy() for name, tensor in SHARED.tensors.items()}
+    shared = SharedLM(SHARED.config, SHARED.unit_tokens, tensors, SHARED.fingerprint)
+    run = bench.run([bench.lane("plain", steps=3)], width=1, name="gang", shared=shared)
+    next(iter(tensors.values())).flat[0] += 1
+    with pytest.raises(FrozenWeightsChanged):
+        bench.finish(run)
+    assert read_outcome(str(bench.root / "gang"), "plain") is None

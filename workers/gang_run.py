@@ -1,0 +1,245 @@
+"""A gang order carried out: lanes join as rows become free, leave when done, and each leaves its own outcome.
+
+What goes wrong with one lane ends that lane: its error is its outcome, and its neighbours go on.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from infra.errors import InputError, ObjectNotFound
+from infra.tracking import RunLog, Tracking
+from workers.backbone.sharing import SharedLM
+from workers.backbone.unit_lm import UnitLM
+from workers.lane_desk import LaneDesk
+from workers.lane_log import log_evaluation
+from workers.lane_source import LaneSource
+from workers.orders import GangOrder
+from workers.prompting.gang import Evaluation, Gang
+from workers.prompting.halving_board import LOST, HalvingBoard, Score
+from workers.prompting.lane import Lane
+from workers.prompting.lane_state import LaneState, load_states, save_states
+
+QUEUE_FILE = "queue.json"
+
+
+@dataclass
+class Seat:
+    """A lane that has begun: its number in the order, and its MLflow run."""
+
+    number: int
+    lane: Lane
+    log: RunLog
+
+
+class Ended(BaseModel):
+    """A lane that is over: how many steps it took, and how good it was, if it was any good."""
+
+    steps: int
+    score: Score | None = None
+
+
+class Queue(BaseModel):
+    """Where every lane of an order is but those that are being tuned; lanes by number.
+
+    Attributes:
+        waiting: to join, the next one first.
+        parked: waiting at a rung of their sweep's halving.
+        ended: over, with an outcome.
+        boards: halving of the sweeps, by task.
+        seconds: time that each lane has had.
+    """
+
+    waiting: list[int]
+    parked: list[int] = []
+    ended: dict[int, Ended] = {}
+    boards: dict[str, HalvingBoard] = {}
+    seconds: dict[int, float] = {}
+
+
+class GangRun:
+    """Carries out one order.
+
+    Args:
+        order: what to tune.
+        lm: the LM, on its device.
+        shared: what it was attached from.
+        tracking: where lanes are logged.
+    """
+
+    def __init__(self, order: GangOrder, *, lm: UnitLM, shared: SharedLM, tracking: Tracking) -> None:
+        self._order = order
+        self._source = LaneSource(lm, shared)
+        self._desk = LaneDesk(order, shared=shared, tracking=tracking)
+        self._gang = Gang(lm, [], precision=order.precision)
+        self._seats: list[Seat] = []
+        """Of the lanes of the gang, in its order."""
+        self._left: dict[int, LaneState] = {}
+        """Of lanes that have begun and are not in the gang."""
+        self._queue = Queue(waiting=list(range(len(order.lanes))))
+
+    @property
+    def done(self) -> bool:
+        """Whether every lane has an outcome."""
+        return len(self._queue.ended) == len(self._order.lanes)
+
+    def step(self) -> dict[str, Any]:
+        """Go on to the next evaluation of a lane, and write the outcomes of those that end there.
+
+        Returns:
+            How far the lanes are, for the driver.
+
+        Raises:
+            FrozenWeightsChanged: the LM is no longer the one of its fingerprint; no outcome is written.
+            StorageError: an outcome cannot be written.
+        """
+        self._admit()
+        started = time.monotonic()
+        evaluations = self._gang.run_to_evaluation()
+        share = (time.monotonic() - started) / max(1, len(self._seats))
+        for seat in self._seats:
+            self._queue.seconds[seat.number] = self._queue.seconds.get(seat.number, 0.0) + share
+        for evaluation in evaluations:
+            log_evaluation(self._seats[evaluation.lane].log, evaluation)
+        report = self._report(evaluations)
+        self._end([index for index, seat in enumerate(self._seats) if not seat.lane.active])
+        self._park()
+        self._judge()
+        return report | {"lanes_ended": len(self._queue.ended)}
+
+    def save(self, directory: Path) -> None:
+        """Full state of all lanes, without pickling."""
+        states = {str(seat.number): self._gang.state(index) for index, seat in enumerate(self._seats)}
+        save_states(directory, states | {str(number): state for number, state in self._left.items()})
+        seated = [seat.number for seat in self._seats]
+        (directory / QUEUE_FILE).write_text(json.dumps({"seated": seated, "queue": self._queue.model_dump()}))
+
+    def load(self, directory: Path) -> None:
+        """Continue where ``save`` was called; before any step.
+
+        Raises:
+            OSError, ValueError, safetensors.SafetensorError: the files are missing or damaged.
+        """
+        saved = json.loads((directory / QUEUE_FILE).read_text())
+        self._left = {int(number): state for number, state in load_states(directory).items()}
+        self._queue = Queue.model_validate(saved["queue"])
+        # Those that were at work go on first, in the same order, so that the same numbers come out.
+        self._queue.waiting = saved["seated"] + self._queue.waiting
+
+    def _admit(self) -> None:
+        """Give free rows to waiting lanes."""
+        while self._queue.waiting and len(self._seats) < self._order.width:
+            number = self._queue.waiting.pop(0)
+            order = self._order.lanes[number]
+            # Halving needs to see all lanes of a task again, also those that were over before this gang began.
+            if number not in self._left and order.halving is None and self._desk.has_outcome(order):
+                self._queue.ended[number] = Ended(steps=0)
+            else:
+                self._sit(number)
+
+    def _sit(self, number: int) -> None:
+        """Let a lane begin or go on; one that cannot ends here."""
+        order = self._order.lanes[number]
+        try:
+            lane = self._source.lane(order.spec)
+        except (InputError, ObjectNotFound) as error:
+            self._desk.write_failure(order, str(error))
+            self._left.pop(number, None)
+            self._queue.ended[number] = Ended(steps=0)
+            return
+        self._gang.join(lane, self._left.pop(number, None))
+        self._seats.append(Seat(number, lane, self._desk.open_run(order, lane)))
+
+    def _park(self) -> None:
+        """Lanes at a rung make room until the others of their task are there too."""
+        for index in reversed(range(len(self._seats))):
+            seat = self._seats[index]
+            board = self._board(seat.number)
+            if board is not None and board.waits_at(seat.lane.progress.step):
+                self._left[seat.number] = self._gang.leave(index)
+                self._queue.parked.append(seat.number)
+                del self._seats[index]
+
+    def _board(self, number: int) -> HalvingBoard | None:
+        order = self._order.lanes[number]
+        if order.halving is None:
+            return None
+        task = order.spec.task
+        if task not in self._queue.boards:
+            lanes: dict[str, list[int]] = {}
+            for other, described in enumerate(self._order.lanes):
+                if described.spec.task == task:
+                    lanes.setdefault(described.point, []).append(other)
+            every = next(seat.lane.evaluate_every for seat in self._seats if seat.number == number)
+            steps = order.halving.steps(order.spec.recipe.steps, every)
+            self._queue.boards[task] = HalvingBoard(halving=order.halving, steps=steps, lanes=lanes)
+        return self._queue.boards[task]
+
+    def _judge(self) -> None:
+        """Where all lanes of a sweep are at their rung or over, the best go on and the others end."""
+        queue = self._queue
+        for board in queue.boards.values():
+            members = [number for numbers in board.lanes.values() for number in numbers]
+            parked = [number for number in members if number in queue.parked]
+            if not parked or any(number not in queue.parked and number not in queue.ended for number in members):
+                continue
+            scores = {number: self._score(number) for number in members}
+            dropped = board.judge(scores)
+            queue.parked = [number for number in queue.parked if number not in parked]
+            queue.waiting = [number for number in parked if number not in dropped] + queue.waiting
+            seated = len(self._seats)
+            for number in parked:
+                if number in dropped:
+                    self._sit(number)
+            for seat in self._seats[seated:]:
+                seat.lane.progress.stopped = "dropped"
+            self._end(range(seated, len(self._seats)))
+
+    def _score(self, number: int) -> Score:
+        ended = self._queue.ended.get(number)
+        return (self._left[number].progress.best_score if ended is None else ended.score) or LOST
+
+    def _end(self, indices: Sequence[int]) -> None:
+        """Write outcomes and free the rows."""
+        if not indices:
+            return
+        self._desk.before_outcomes()
+        for index in sorted(indices, reverse=True):
+            seat = self._seats.pop(index)
+            self._desk.write(
+                self._order.lanes[seat.number],
+                self._gang,
+                index,
+                seat.log,
+                self._queue.seconds.get(seat.number, 0.0),
+            )
+            self._gang.leave(index)
+            progress = seat.lane.progress
+            score = None if progress.stopped == "diverged" else progress.best_score
+            self._queue.ended[seat.number] = Ended(steps=progress.step, score=score)
+
+    def _report(self, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
+        """What the driver shows while the gang runs."""
+        queue = self._queue
+        taken = {number: ended.steps for number, ended in queue.ended.items()}
+        going = {seat.number: seat.lane.progress for seat in self._seats}
+        going |= {number: state.progress for number, state in self._left.items()}
+        planned = {number: order.spec.recipe.steps for number, order in enumerate(self._order.lanes)} | taken
+        planned |= {number: progress.step for number, progress in going.items() if progress.stopped is not None}
+        report: dict[str, Any] = {
+            "lane_steps": sum(taken.values()) + sum(progress.step for progress in going.values()),
+            "lane_steps_planned": sum(planned.values()),
+        }
+        if evaluations:
+            last = evaluations[-1]
+            order = self._order.lanes[self._seats[last.lane].number]
+            spec = order.spec
+            report |= {"lane": order.run_name, "metric": last.figures[spec.metric], "loss": last.figures["loss"]}
+        return report

@@ -1,0 +1,125 @@
+"""What lanes leave behind: their outcomes in storage, and their runs in MLflow."""
+
+from __future__ import annotations
+
+import time
+
+from infra.tracking import RunLog, Tracking
+from task_specs.example import SPLITS
+from workers.backbone.sharing import SharedLM
+from workers.lane_log import log_begin, log_outcome
+from workers.orders import GangOrder, LaneOrder
+from workers.prompting.gang import Gang
+from workers.prompting.lane import Lane
+from workers.prompting.metrics import Predictions, measure
+from workers.prompting.outcome import LaneOutcome, read_outcome, write_outcome
+
+MLFLOW_SECONDS = 10.0
+"""Time in all that a gang waits for MLflow, so that outcomes know their runs."""
+
+
+class LaneDesk:
+    """Keeps the runs of an order's lanes in MLflow, and writes their outcomes.
+
+    Args:
+        order: what to tune.
+        shared: the LM that they are tuned on.
+        tracking: where lanes are logged.
+    """
+
+    def __init__(self, order: GangOrder, *, shared: SharedLM, tracking: Tracking) -> None:
+        self._order, self._shared, self._tracking = order, shared, tracking
+        self._patience = MLFLOW_SECONDS
+
+    def open_run(self, order: LaneOrder, lane: Lane) -> RunLog:
+        """The lane's MLflow run, new or the one it had before."""
+        log = self._tracking.run(
+            self._order.experiment,
+            order.run_name,
+            key=order.key,
+            parent_key=self._order.parent_key,
+            params={**order.params, "trainable_parameters": lane.shape.size},
+            tags={"task": order.spec.task, "seed": order.spec.seed, "point": order.point},
+        )
+        log_begin(log, lane)
+        return log
+
+    def has_outcome(self, order: LaneOrder) -> bool:
+        """Whether the lane ended in a gang before this one."""
+        outcome = read_outcome(self._order.outcomes, order.key)
+        return outcome is not None and outcome.attempt >= order.attempt
+
+    def before_outcomes(self) -> None:
+        """Nothing tuned with weights that were tampered with leaves this worker.
+
+        Raises:
+            FrozenWeightsChanged: the LM is no longer the one of its fingerprint.
+        """
+        self._shared.verify()
+        started = time.monotonic()
+        self._tracking.flush(self._patience)
+        self._patience = max(0.0, self._patience - (time.monotonic() - started))
+
+    def write(self, order: LaneOrder, gang: Gang, index: int, log: RunLog, seconds: float) -> None:
+        """The outcome of a lane that has stopped and still has its row."""
+        lane = gang.lanes[index]
+        progress = lane.progress
+        assert progress.stopped is not None  # noqa: S101
+        diverged = progress.stopped == "diverged"
+        slots = [slot.name for slot in lane.spec.slots]
+        predictions: dict[str, Predictions] = {}
+        if not diverged:
+            predictions = {split: gang.predict(index, lane.examples.splits[split], best=True) for split in SPLITS[1:]}
+        outcome = LaneOutcome(
+            key=order.key,
+            spec=order.spec,
+            lm_fingerprint=self._shared.fingerprint,
+            error=_divergence(order, lane) if diverged else None,
+            stopped=progress.stopped,
+            point=order.point,
+            attempt=order.attempt,
+            steps=progress.step,
+            best_step=progress.best_step,
+            figures={split: measure(predicted, slots) for split, predicted in predictions.items()},
+            trained=lane.shape.size,
+            special_rows=lane.shape.special_rows,
+            mapped_units=None if lane.mapped_units is None else [units.tolist() for units in lane.mapped_units],
+            seconds=seconds,
+            run_id=log.run_id(),
+        )
+        views = lane.shape.views(gang.best[index].cpu())
+        write_outcome(self._order.outcomes, outcome, {name: view.numpy() for name, view in views.items()})
+        if diverged:
+            log.tags({"stopped": "diverged", "error": outcome.error})
+            log.finish("FAILED")
+        else:
+            log_outcome(log, lane, outcome, predictions["test"])
+            log.finish("FINISHED")
+
+    def write_failure(self, order: LaneOrder, error: str) -> None:
+        """The outcome of a lane that cannot begin, or not go on."""
+        outcome = LaneOutcome(
+            key=order.key,
+            spec=order.spec,
+            lm_fingerprint=self._shared.fingerprint,
+            error=error,
+            stopped="failed",
+            point=order.point,
+            attempt=order.attempt,
+            steps=0,
+            best_step=0,
+            figures={},
+            trained=0,
+            special_rows=0,
+            mapped_units=None,
+            seconds=0.0,
+        )
+        write_outcome(self._order.outcomes, outcome, {})
+
+
+def _divergence(order: LaneOrder, lane: Lane) -> str:
+    name = f"{lane.spec.name} {order.point}".strip()
+    return (
+        f"{name}: the loss was not finite at step {lane.progress.step}; "
+        f"lower recipe.learning_rate, which is {lane.spec.recipe.learning_rate:g}"
+    )

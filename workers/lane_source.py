@@ -1,0 +1,75 @@
+"""What a lane is made from: its stored examples, and the bundle it begins with."""
+
+from __future__ import annotations
+
+import numpy as np
+from safetensors import SafetensorError
+
+from infra import object_storage
+from infra.errors import BundleError, DatasetError
+from task_specs.prompt_init import BundleInit
+from workers.backbone.sharing import SharedLM
+from workers.backbone.unit_lm import UnitLM
+from workers.bundle.format import Bundle
+from workers.bundle.read import read
+from workers.prompting.examples import TaskExamples
+from workers.prompting.lane import Lane, LaneSpec
+
+
+class LaneSource:
+    """Makes lanes; those of one task share their examples in memory.
+
+    Args:
+        lm: the LM, on its device.
+        shared: what it was attached from.
+    """
+
+    def __init__(self, lm: UnitLM, shared: SharedLM) -> None:
+        self._lm, self._fingerprint = lm, shared.fingerprint
+        self._unit_tokens = np.array(shared.unit_tokens, dtype=np.int64)
+        self._examples: dict[str, TaskExamples] = {}
+
+    def lane(self, spec: LaneSpec) -> Lane:
+        """The lane, fresh.
+
+        Raises:
+            InputError: its data, its bundle or its recipe cannot be used.
+            StorageError: they cannot be read.
+        """
+        if spec.examples_digest not in self._examples:
+            self._examples[spec.examples_digest] = _examples(spec)
+        return Lane(
+            spec,
+            examples=self._examples[spec.examples_digest],
+            lm=self._lm,
+            unit_tokens=self._unit_tokens,
+            donor=self._donor(spec),
+        )
+
+    def _donor(self, spec: LaneSpec) -> Bundle | None:
+        init = spec.recipe.prompt_init
+        if not isinstance(init, BundleInit):
+            return None
+        bundle = read(init.bundle)
+        if bundle.manifest.version != init.version:
+            raise BundleError(f"{init.bundle}: no longer version {init.version}; run the job again")
+        if bundle.manifest.backbone.unit_lm != self._fingerprint:
+            raise BundleError(f"{init.bundle}: tuned on another unit LM; name a bundle of this backbone")
+        return bundle
+
+
+def _examples(spec: LaneSpec) -> TaskExamples:
+    """The lane's encoded examples.
+
+    Raises:
+        DatasetError: they are not what the plan made of them.
+        StorageError: they cannot be read.
+    """
+    wrong = f"{spec.examples}: not the examples of {spec.task}; delete the file and run the job again"
+    try:
+        examples = TaskExamples.from_bytes(object_storage.read_bytes(spec.examples))
+    except (SafetensorError, KeyError) as error:
+        raise DatasetError(wrong) from error
+    if examples.digest() != spec.examples_digest:
+        raise DatasetError(wrong)
+    return examples

@@ -1,0 +1,64 @@
+"""Successive halving among the lanes of one gang order: which points of a sweep go on at each rung.
+
+All lanes of a point share its fate: points are compared by the mean over their seeds, and the spread over seeds of a
+point that is published is always that of all its seeds. The verdict at a rung depends on what each lane reached by
+that step and on nothing else: not on who shared a pass with whom, nor on when a lane got there.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+
+from pydantic import BaseModel
+
+from task_specs.sweep import Halving
+
+Score = tuple[float, float]
+"""What lanes select by: the metric, then the negative loss."""
+
+LOST: Score = (-math.inf, -math.inf)
+"""Of a lane that diverged or failed."""
+
+
+class HalvingBoard(BaseModel):
+    """The state of one task's sweep.
+
+    Attributes:
+        halving: its settings.
+        steps: optimizer step of each rung.
+        lanes: numbers of the lanes of each point that is still in, in the order of the sweep.
+        rung: the next one.
+    """
+
+    halving: Halving
+    steps: list[int]
+    lanes: dict[str, list[int]]
+    rung: int = 0
+
+    def waits_at(self, step: int) -> bool:
+        """Whether a lane that was evaluated at this step waits for the verdict."""
+        return self.rung < len(self.steps) and step >= self.steps[self.rung]
+
+    def judge(self, scores: Mapping[int, Score]) -> list[int]:
+        """Pass the rung.
+
+        Args:
+            scores: of every lane that is still in.
+
+        Returns:
+            The lanes that are dropped.
+        """
+        kept = self.halving.kept(len(self.lanes))
+        ranked = sorted(self.lanes, key=lambda point: _mean([scores[lane] for lane in self.lanes[point]]), reverse=True)
+        dropped = [lane for point in ranked[kept:] for lane in self.lanes[point]]
+        self.lanes = {point: lanes for point, lanes in self.lanes.items() if point in ranked[:kept]}
+        self.rung += 1
+        return dropped
+
+
+def _mean(scores: Sequence[Score]) -> Score:
+    if LOST in scores:
+        return LOST
+    return statistics.fmean(metric for metric, _ in scores), statistics.fmean(loss for _, loss in scores)
