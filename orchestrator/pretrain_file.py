@@ -15,7 +15,6 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from workers.speech.f0 import F0Settings
 
 from infra import object_storage
 from infra.errors import InvalidInputs, Problem
@@ -28,6 +27,7 @@ from task_specs.validation import Models, described, problems_of, suggestion
 from task_specs.yaml_file import read_yaml
 from workers.backbone.pretrain import PretrainSettings
 from workers.speech.external import ExternalConfig
+from workers.speech.f0 import F0Settings
 from workers.speech.mfcc_features import MfccConfig
 from workers.speech.unit_prosody import ProsodySettings
 

@@ -15,7 +15,6 @@ from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig,
 from ray.train.torch import TorchTrainer
 from ray.util.queue import Empty, Queue
 from safetensors.numpy import load_file
-from workers.speech.prosody import bin_edges
 
 from infra import object_storage
 from infra.errors import BackboneError, InvalidInputs, Problem, TuningError
@@ -38,6 +37,7 @@ from workers.sequences import UnitSequences
 from workers.speech.external import ExternalConfig, ExternalTokenizer
 from workers.speech.mfcc import MfccTokenizer, fit_from_features
 from workers.speech.mfcc_features import MfccConfig
+from workers.speech.prosody import bin_edges
 from workers.speech.tokenizer import Tokenizer
 
 if TYPE_CHECKING:

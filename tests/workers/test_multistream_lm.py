@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
-from workers.speech.prosody import Pitch, PitchStatistics
 
 from tests.fixtures.golden import expected, toy_multistream_lm
 from tests.fixtures.shared_data import shared_folder
@@ -19,6 +18,7 @@ from workers.backbone.multistream_config import MultistreamConfig
 from workers.backbone.multistream_lm import MultistreamLM
 from workers.backbone.objective import Objective, PretrainBatch, pretrain_batch
 from workers.sequences import UnitSequences
+from workers.speech.prosody import Pitch, PitchStatistics
 from workers.speech.unit_prosody import ProsodySettings, UnitProsody, unit_prosody
 from workers.speech.units import Units
 

@@ -75,7 +75,8 @@ class AttentionPlan:
     Args:
         packing: the rows.
         heads: attention heads.
-        prefix: prefix vectors of a prompt, of those there are.
+        prompts: prompts there are, G.
+        prefix: prefix vectors of each, P.
         row_prompt: prompt of each row, int64 [B]; ``None`` without prefix.
         prefix_lengths: prefix vectors that each prompt has, int64 [G]; ``None``: all.
         offsets: position in its row of each read, int64 [B, S]; ``None`` without reads.
@@ -87,6 +88,7 @@ class AttentionPlan:
         packing: Packing,
         *,
         heads: int,
+        prompts: int = 0,
         prefix: int = 0,
         row_prompt: NDArray[np.int64] | None = None,
         prefix_lengths: NDArray[np.int64] | None = None,
@@ -96,7 +98,7 @@ class AttentionPlan:
         self.heads = heads
         self._lengths, self._device = packing.lengths, packing.offsets.device
         self._tokens = len(packing.offsets)
-        self._prefix, self._offsets = prefix, offsets
+        self._prompts, self._prefix, self._offsets = prompts, prefix, offsets
         self._row_prompt = np.zeros(len(self._lengths), dtype=np.int64) if row_prompt is None else row_prompt
         self._prefix_lengths = prefix_lengths
         self._starts = starts_of(self._lengths)
@@ -106,7 +108,7 @@ class AttentionPlan:
     @cached_property
     def keys(self) -> Keys:
         prefix, heads = self._prefix, self.heads
-        first_token = prefix * (int(self._row_prompt.max()) + 1 if prefix else 0)
+        first_token = self._prompts * prefix
         sources, backs, prefix_cells = [], np.zeros((self._tokens, heads), dtype=np.int64), []
         place = 0
         for rows, longest in zip(self.groups, self._longest, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+
 def length_groups(lengths: NDArray[np.int64], *, prefix: int = 0, cost: int) -> list[NDArray[np.int64]]:
     """Rows parted into groups of similar lengths, with the least computed cells.
 

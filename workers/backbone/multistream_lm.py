@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from workers.backbone.multistream_config import MultistreamConfig
 from workers.backbone.frozen_maps import Projection
+from workers.backbone.multistream_config import MultistreamConfig
 from workers.backbone.unit_lm import UnitLM
 
 DURATION_PAD = 0

@@ -248,6 +248,7 @@ class UnitLM(nn.Module):
         return AttentionPlan(
             packing,
             heads=heads,
+            prompts=len(prefix.keys),
             prefix=prefix.keys.shape[2],
             row_prompt=prefix.row_prompt,
             prefix_lengths=prefix.lengths,

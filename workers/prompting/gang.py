@@ -246,7 +246,9 @@ class Gang:
         else:
             assert lane.class_tokens is not None  # noqa: S101
             outputs = list(logits.unbind(1))
-            columns = [upload(tokens.numpy(), labels.device)[labels[:, slot]] for slot, tokens in enumerate(lane.class_tokens)]
+            columns = [
+                upload(tokens.numpy(), labels.device)[labels[:, slot]] for slot, tokens in enumerate(lane.class_tokens)
+            ]
             answers = torch.stack(columns, dim=1)
         source_tokens = sum(len(tokens) + 1 + group.tail for tokens in group.tokens)
         return paper_loss(outputs, torch.cat([bos, answers, eos], dim=1), tokens=source_tokens)

@@ -112,7 +112,7 @@ def load_yaapt() -> ModuleType:
         MissingExtra: it is not installed.
     """
     try:
-        from amfm_decompy import pYAAPT  # noqa: N813
+        from amfm_decompy import pYAAPT
     except ImportError as error:
         raise MissingExtra("amfm-decompy", "prosody") from error
     module: ModuleType = pYAAPT
