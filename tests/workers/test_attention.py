@@ -11,9 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from workers.backbone import attention
-from workers.backbone.attention import AttentionPlan, attend
+from workers.backbone.attention import attend
+from workers.backbone.attention_plan import AttentionPlan
 from workers.backbone.packing import Packing
 
 HEADS, WIDTH = 2, 3
@@ -76,7 +78,7 @@ def test_equals_attention_row_by_row(
     with pytest.MonkeyPatch.context() as patch:
         if fused:
             patch.setattr(attention, "FUSED_FROM", 0)
-        found = attend(*tensors[:3], (tensors[3], tensors[4]), plan, reads=reading)
+        found = attend(tensors[0], tensors[1], tensors[2], (tensors[3], tensors[4]), plan, reads=reading)
     wanted = _plainly(tensors, lengths, prompts, of_rows, offsets)
     found = found[: len(wanted)]
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
@@ -92,3 +94,44 @@ def test_rows_of_one_length_are_one_grid() -> None:
     plan = AttentionPlan(Packing.of(np.array([4, 4, 4])), heads=HEADS)
     assert len(plan.groups) == 1
     assert plan.queries.empty is None
+
+
+def _varlen(
+    q: Tensor, k: Tensor, v: Tensor, q_ends: Tensor, k_ends: Tensor, *longest: int, window_size: tuple[int, int]
+) -> Tensor:
+    """What ``torch.nn.attention.varlen.varlen_attn`` documents, which runs on GPUs only."""
+    assert window_size == (-1, 0)
+    assert longest == (int(q_ends.diff().max()), int(k_ends.diff().max()))
+    outputs = []
+    for (q_start, q_end), (k_start, k_end) in zip(pairwise(q_ends.tolist()), pairwise(k_ends.tolist()), strict=True):
+        parts = (q[q_start:q_end], k[k_start:k_end], v[k_start:k_end])
+        own_q, own_k, own_v = (part.transpose(0, 1) for part in parts)
+        shape = q_end - q_start, k_end - k_start
+        seen = torch.ones(shape, dtype=torch.bool).tril(shape[1] - shape[0])
+        outputs.append(scaled_dot_product_attention(own_q, own_k, own_v, attn_mask=seen).transpose(0, 1))
+    return torch.cat(outputs)
+
+
+@pytest.mark.parametrize("prompts", [0, 2])
+def test_variable_length_kernels_get_what_the_grids_compute(prompts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths, spare = np.array([3, 1, 5]), 2
+    tensors = [torch.randn(int(lengths.sum()) + spare, DIM, requires_grad=True) for _ in range(3)]
+    prefix = (torch.randn(2, 4, DIM, requires_grad=True), torch.randn(2, 4, DIM, requires_grad=True))
+    plan = AttentionPlan(
+        Packing.of(lengths, spare=spare),
+        heads=HEADS,
+        prompts=prompts,
+        prefix=4 if prompts else 0,
+        row_prompt=np.array([1, 0, 1]) if prompts else None,
+    )
+    leaves = [*tensors, *(prefix if prompts else ())]
+    results = []
+    for kernels in (False, True):
+        if kernels:
+            monkeypatch.setattr(attention, "_fits_varlen", lambda *_: True)
+            monkeypatch.setattr(attention, "varlen_attn", _varlen)
+        outputs = attend(tensors[0], tensors[1], tensors[2], prefix if prompts else None, plan, reads=False)[:-spare]
+        gradients = torch.autograd.grad((outputs * torch.arange(DIM)).sum(), leaves)
+        results.append([outputs, *(part[:-spare] if part.dim() == 2 else part for part in gradients)])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
