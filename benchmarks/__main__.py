@@ -9,45 +9,16 @@ prints is shown as it is.
 from __future__ import annotations
 
 import argparse
-import importlib
-import inspect
 import multiprocessing
-import pkgutil
-import subprocess
 import sys
-import warnings
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from time import perf_counter
 
 import torch
 
-import benchmarks
-from benchmarks.result import markdown
+from benchmarks.suite import names, run
 from workers.precision import has_bf16_units
-
-ORDER = ("flops", "tuning", "gangs", "one_shot", "shared_memory", "tokenizing")
-"""Those there are, first of all; others follow by name."""
-PARTS = {"__main__", "reference_form", "result", "workload"}
-
-
-def names() -> list[str]:
-    """The benchmarks at hand."""
-    found = {module.name for module in pkgutil.iter_modules(benchmarks.__path__)} - PARTS
-    return [name for name in ORDER if name in found] + sorted(found - set(ORDER))
-
-
-def run(name: str, busy: bool) -> str:
-    """One benchmark, as Markdown."""
-    warnings.filterwarnings("ignore")
-    module = importlib.import_module(f"benchmarks.{name}")
-    if not hasattr(module, "measure"):
-        shown = subprocess.run(
-            [sys.executable, "-m", module.__name__], check=True, capture_output=True, text=True
-        ).stdout
-        return f"### {name}\n\n```\n{shown.rstrip()}\n```"
-    options = {"busy": busy} if "busy" in inspect.signature(module.measure).parameters else {}
-    return markdown(getattr(module, "TITLE", name), module.measure(**options))
 
 
 def main() -> None:
