@@ -9,44 +9,16 @@ prints is shown as it is.
 from __future__ import annotations
 
 import argparse
-import importlib
-import inspect
 import multiprocessing
-import pkgutil
-import subprocess
 import sys
-import warnings
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from time import perf_counter
 
 import torch
 
-import benchmarks
-from benchmarks.result import markdown
+from benchmarks.suite import names, run
 from workers.precision import has_bf16_units
-
-ORDER = ("flops", "tuning", "gangs", "one_shot", "shared_memory", "tokenizing")
-"""Those there are, first of all; others follow by name."""
-PARTS = {"__main__", "reference_form", "result", "workload"}
-
-
-def names() -> list[str]:
-    """The benchmarks at hand."""
-    found = {module.name for module in pkgutil.iter_modules(benchmarks.__path__)} - PARTS
-    return [name for name in ORDER if name in found] + sorted(found - set(ORDER))
-
-
-def run(name: str, busy: bool) -> str:
-    """One benchmark, as Markdown; a missing library is said, not fatal."""
-    warnings.filterwarnings("ignore")
-    module = importlib.import_module(f"benchmarks.{name}")
-    if not hasattr(module, "measure"):
-        shown = subprocess.run(
-            [sys.executable, "-m", module.__name__], check=True, capture_output=True, text=True
-        ).stdout
-        return f"### {name}\n\n```\n{shown.rstrip()}\n```"
-    options = {"busy": busy} if "busy" in inspect.signature(module.measure).parameters else {}
-    return markdown(getattr(module, "TITLE", name), module.measure(**options))
 
 
 def main() -> None:
@@ -62,8 +34,8 @@ def main() -> None:
     print(parts[0], flush=True)
     for name in options.only:
         started = perf_counter()
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            parts.append(pool.apply(run, (name, options.busy)))
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            parts.append(pool.submit(run, name, options.busy).result())
         print(f"\n{parts[-1]}", flush=True)
         print(f"{name}: {perf_counter() - started:.0f} s", file=sys.stderr)
     if options.out:

@@ -56,7 +56,7 @@ def measure(rounds: int = 2, *, busy: bool = False, config: UnitLMConfig = FULL)
     """The ratio for one utterance at a time and for eight."""
     lm, results = frozen_lm(config), []
     for rows in (1, 8):
-        turns = alternate(arms(lm, rows), rounds=rounds, seconds=1.0, busy=busy)
+        turns = alternate(arms(lm, rows), rounds=rounds, seconds=1.0, busy=busy, warm=True)
         fast, slow = speed(turns["one shot"]), speed(turns["decoding"])
         ratio = speed_ratio(turns, "one shot", "decoding")
         note = f"{fast:.1f} against {slow:.2f} utterances/s"

@@ -65,7 +65,7 @@ class ReferenceForm(nn.Module):
         )
         heads = self.lm.config.heads
         queries, answering, told = (
-            F.linear(source, each.weight, each.bias).unflatten(-1, (heads, -1)).transpose(1, 2)
+            F.linear(source, each.weight, each.bias).view(*h.shape[:2], heads, -1).transpose(1, 2)
             for source, each in ((h, layer.q_proj), (key_source, layer.k_proj), (value_source, layer.v_proj))
         )
         attended = F.scaled_dot_product_attention(queries, answering, told, is_causal=True).transpose(1, 2).flatten(2)
@@ -98,6 +98,6 @@ def generate_label(model: ReferenceForm, rows: Sequence[NDArray[np.int64]], labe
     tokens, separator_at = padded(rows, model.lm)
     for step in range(1, tokens.shape[1]):
         model(tokens[:, :step], None)
-    answer = (model(tokens, separator_at)[:, -1] @ label_scores.T).argmax(dim=1)
+    answer: Tensor = (model(tokens, separator_at)[:, -1] @ label_scores.T).argmax(dim=1)
     model(torch.cat([tokens, 4 + answer[:, None]], dim=1), separator_at)
     return answer

@@ -53,12 +53,13 @@ def alternate(
     rounds: int,
     seconds: float = 0.0,
     busy: bool = False,
+    warm: bool = False,
 ) -> dict[str, list[tuple[float, float]]]:
     """Run all arms in turn, so that what disturbs the machine disturbs all of them.
 
     Args:
         arms: each does some work and returns how much.
-        rounds: turns after one that warms up.
+        rounds: turns after one that warms up, unless the arms are ``warm`` already.
         seconds: an arm repeats its work in a turn until so much time is over.
         busy: for a machine that others use too: one thread, and its processor time instead of the wall's.
 
@@ -69,7 +70,7 @@ def alternate(
     if busy:
         torch.set_num_threads(1)
     turns: dict[str, list[tuple[float, float]]] = {name: [] for name in arms}
-    for turn in range(rounds + 1):
+    for turn in range(warm, rounds + 1):
         for name, arm in arms.items():
             work, started = 0.0, clock()
             while not work or clock() - started < seconds:

@@ -58,7 +58,7 @@ def on_torchs_products(arm: Arm) -> Arm:
     """The arm without oneDNN in float32."""
 
     def step() -> float:
-        with mock.patch.object(frozen_maps, "_onednn", lambda _: False):
+        with mock.patch.object(frozen_maps, "_onednn", return_value=False):
             return arm()
 
     return step

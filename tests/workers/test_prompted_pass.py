@@ -131,3 +131,14 @@ def test_gradients_reach_everything_trained() -> None:
     logits[0, 1].square().sum().backward()  # type: ignore[no-untyped-call]
     assert all(leaf.grad is not None and leaf.grad.abs().max() > 0 for leaf in leaves)
     assert not any(parameter.grad is not None for parameter in LM.parameters())
+
+
+def test_a_prompt_projected_once_gives_the_same_scores() -> None:
+    prompts, groups = (
+        [_prompt(3, 1, 7), _prompt(2, 2, 8)],
+        [PromptRows(_units([3, 5], 7), 1), PromptRows(_units([4], 8), 2)],
+    )
+    wanted = prompted_logits(LM, prompts, groups)
+    found = prompted_logits(LM, [prompt.project(LM) for prompt in prompts], groups)
+    for one, other in zip(found, wanted, strict=True):
+        _close(one, other)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -59,11 +59,9 @@ def maps_of(x: Tensor, maps: Sequence[Projection], *, wanted: Tensor | None = No
 def feed_forward(x: Tensor, fc1: Projection, fc2: Projection) -> Tensor:
     """``fc2(relu(fc1(x)))``, [N, D] to [N, D]."""
     if not fc1.frozen:
-        out: Tensor = fc2(F.relu(fc1(x)))
-        return out
+        return cast(Tensor, fc2(F.relu(fc1(x))))
     dtype = _compute_dtype(x)
-    out = _FeedForward.apply(x, fc1.weights_as(dtype), fc2.weights_as(dtype))  # type: ignore[no-untyped-call]
-    return out
+    return cast(Tensor, _FeedForward.apply(x, fc1.weights_as(dtype), fc2.weights_as(dtype)))  # type: ignore[no-untyped-call]
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, relu: bool = False) -> Tensor:
@@ -86,7 +84,8 @@ def _compute_dtype(x: Tensor) -> torch.dtype:
 
 @cache
 def _onednn(dtype: torch.dtype) -> bool:
-    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if not available or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return False
     return dtype == torch.float32 or (dtype == torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()))
 

@@ -31,7 +31,7 @@ def kernel_size(tokens: int) -> int:
 
     oneDNN compiles a kernel for every new shape, which takes as long as a product of a small LM.
     """
-    step = max(16, 2 ** (tokens - 1).bit_length() // (2 * SIZES_PER_OCTAVE))
+    step = max(16, (1 << (tokens - 1).bit_length()) // (2 * SIZES_PER_OCTAVE))
     return -(-tokens // step) * step
 
 

@@ -24,7 +24,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from workers.backbone.attention import AttentionPlan, attend
+from workers.backbone.attention import attend
+from workers.backbone.attention_plan import AttentionPlan
 from workers.backbone.frozen_maps import Projection, feed_forward, maps_of
 from workers.backbone.packing import Packing
 
@@ -248,6 +249,7 @@ class UnitLM(nn.Module):
         return AttentionPlan(
             packing,
             heads=heads,
+            prompts=len(prefix.keys),
             prefix=prefix.keys.shape[2],
             row_prompt=prefix.row_prompt,
             prefix_lengths=prefix.lengths,
