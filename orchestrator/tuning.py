@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from infra import object_storage
+from infra.errors import StorageError
+from orchestrator import measured_gangs
 from orchestrator.cluster import ActorSize
 from orchestrator.gang_size import measure_on_worker
 from orchestrator.gangs import GangPlan, blocks_of, form_gangs, remember_gangs, remembered_gangs, useful_width
@@ -78,7 +80,7 @@ class Tuning:
                 tracking=self._job.tracking,
                 spool=self._spool,
             )
-            for number, gang in enumerate(self._gangs(lanes, name))
+            for number, gang in enumerate(self.gangs(lanes, name))
         ]
         to_do = [order for order in orders if not all(has_ended(self._outcomes, lane) for lane in order.lanes)]
         with self._view.stage("tuning") as stage:
@@ -98,7 +100,7 @@ class Tuning:
                     self.failures[lane.spec.task] = failures[order.name]
         return True
 
-    def _gangs(self, lanes: Sequence[LaneOrder], name: str) -> list[GangPlan]:
+    def gangs(self, lanes: Sequence[LaneOrder], name: str) -> list[GangPlan]:
         """The gangs in which these lanes began, or new ones."""
         place = object_storage.join(self._root, "gangs", f"{name}.json")
         gangs = remembered_gangs(place, lanes)
@@ -117,7 +119,14 @@ class Tuning:
         most = useful_width([len(block) for block in blocks_of(lanes)], self._size.workers)
         if most == 1:
             return 1
-        measured = measure_on_worker(lanes, self._shared, most=most, size=self._size, precision=self._job.precision)
+        place = measured_gangs.place_of(lanes, most=most, size=self._size, precision=self._job.precision)
+        measured = measured_gangs.remembered(place)
+        if measured is None:
+            measured = measure_on_worker(lanes, self._shared, most=most, size=self._size, precision=self._job.precision)
+            try:
+                measured_gangs.remember(place, measured)
+            except StorageError as error:
+                self._view.line(f"gangs: another run may form others, as {error}; name a width (gang: N) to fix them")
         self._view.line(f"gangs: {measured_text(measured)}")
         return best_width(measured)
 

@@ -1,0 +1,79 @@
+"""What was measured of gangs, kept for this machine: the same job forms the same gangs again, though times vary, and
+so tunes the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from infra import object_storage
+from infra.errors import ObjectNotFound, StorageError
+from orchestrator.cluster import ActorSize
+from workers.orders import LaneOrder
+from workers.precision import Precision
+from workers.prompting.probe import Measured
+
+
+def place_of(lanes: Sequence[LaneOrder], *, most: int, size: ActorSize, precision: Precision) -> str:
+    """The file for gangs of these lanes, on actors of this size of this machine.
+
+    Args:
+        lanes: to tune; their keys are digests of LM, data and recipe.
+        most: lanes of the largest gang that is of use.
+        size: of actors.
+        precision: of the LM's matrix products.
+    """
+    facts = {
+        "lanes": sorted(lane.key for lane in lanes),
+        "most": most,
+        "size": asdict(size),
+        "precision": precision,
+        "machine": _machine(),
+    }
+    name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    cache = os.environ.get("SPEECHPROMPT_CACHE") or str(Path.home() / ".cache" / "speechprompt")
+    return object_storage.join(cache, "gangs", f"{name}.json")
+
+
+def remembered(place: str) -> list[Measured] | None:
+    """What an earlier job measured, ``None`` if none did.
+
+    Raises:
+        StorageError: the file is damaged or cannot be read.
+    """
+    try:
+        return [Measured(**one) for one in json.loads(object_storage.read_bytes(place))]
+    except ObjectNotFound:
+        return None
+    except (ValueError, TypeError) as error:
+        raise StorageError(f"{place}: damaged; delete it and run the job again") from error
+
+
+def remember(place: str, measured: Sequence[Measured]) -> None:
+    """Keep it for later jobs.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    object_storage.write_bytes(place, json.dumps([asdict(one) for one in measured]).encode())
+
+
+def _machine() -> dict[str, Any]:
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {"cpu": _cpu_model(), "cores": os.cpu_count(), "gpus": gpus, "torch": torch.__version__}
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
