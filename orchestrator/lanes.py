@@ -52,12 +52,13 @@ def lane_orders(
     cohort = None if halving is None else [halving.model_dump(), [_identity(lane) for _, lane in lanes]]
     return [
         LaneOrder(
-            key=_key(lane, backbone, precision, cohort),
+            key=_key(lane, backbone, precision, cohort, spec.workers),
             spec=lane,
             run_name=" ".join(part for part in (spec.name, point.name, f"s{lane.seed}") if part),
             params=_params(spec, dataset, point, lane, backbone, precision, encoded),
             point=point.name,
             halving=halving,
+            workers=spec.workers,
         )
         for point, lane in lanes
     ]
@@ -68,7 +69,9 @@ def _identity(lane: LaneSpec) -> dict[str, Any]:
     return {**lane.model_dump(mode="json", exclude={"examples"}), "recipe": lane.recipe.identity()}
 
 
-def _key(lane: LaneSpec, backbone: BackboneDescription, precision: Precision, cohort: list[Any] | None) -> str:
+def _key(
+    lane: LaneSpec, backbone: BackboneDescription, precision: Precision, cohort: list[Any] | None, workers: int
+) -> str:
     """Digest of everything the outcome depends on."""
     content: dict[str, Any] = {
         "lane": _identity(lane),
@@ -77,6 +80,8 @@ def _key(lane: LaneSpec, backbone: BackboneDescription, precision: Precision, co
     }
     if cohort is not None:
         content["cohort"] = cohort
+    if workers > 1:
+        content["workers"] = workers
     return hashlib.sha256(canonical_json(content)).hexdigest()[:32]
 
 
@@ -111,6 +116,7 @@ def _params(
         "max_steps": recipe.steps,
         "dropout": recipe.dropout,
         "precision": precision,
+        "workers": spec.workers,
         "backbone": backbone.name,
         "backbone_fingerprint": backbone.fingerprints.unit_lm[:12],
         "tokenizer_fingerprint": backbone.fingerprints.tokenizer[:12],

@@ -50,11 +50,13 @@ def show_plan(plan: Plan, console: Console, measured: Sequence[Measured] | None)
         for task in plan.tasks
     }
     sweeps = [f"{task.spec.name}: {_sweep(task.spec.sweep)}" for task in plan.tasks if task.spec.sweep is not None]
+    big = [f"{task.spec.workers} for {task.spec.name}" for task in plan.tasks if task.spec.workers > 1]
     for name, value in (
         ("recipe", "; ".join(sorted(recipes))),
         ("backbone", f"{plan.backbone.name}: {lm.kind} {lm.layers} x {lm.dim}, {plan.lm_bytes / MIB:.0f} MiB shared"),
         *(("sweep", sweep) for sweep in sweeps),
         ("gangs", gangs_line(plan, measured)),
+        *((("workers", ", ".join(big)),) if big else ()),
         ("actors", resources),
         ("bundles", job.bundles),
         ("storage", job.storage),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,7 @@ from typing import TYPE_CHECKING
 
 import ray
 from numpy.typing import NDArray
-from ray.train import CheckpointConfig, FailureConfig, Result, RunConfig, ScalingConfig, TrainingFailedError
-from ray.train.torch import TorchTrainer
-from ray.util.queue import Empty, Queue
+from ray.train import CheckpointConfig, Result
 from safetensors.numpy import load_file
 
 from infra import object_storage
@@ -25,6 +22,7 @@ from orchestrator.feature_sampling import sample_features
 from orchestrator.pretrain_file import BorrowedTokenizer, MultistreamSection, PretrainFile
 from orchestrator.pretraining_units import unit_sequences
 from orchestrator.progress import ProgressView, Stage
+from orchestrator.ranks import run_ranks
 from orchestrator.spool import spool_directory
 from task_specs.dataset import Dataset, read_dataset
 from task_specs.problems import shown
@@ -206,47 +204,31 @@ def _train(described: PretrainFile, order: PretrainOrder, name: str, view: Progr
     Raises:
         TuningError: training failed or diverged.
     """
-    size = actor_size(described.resources)
-    root = object_storage.join(described.storage, described.name)
-    storage_path, filesystem = root, None
-    if object_storage.is_s3(root):
-        filesystem, storage_path = object_storage.arrow_filesystem(root)
-    queue = Queue(actor_options={"num_cpus": 0})
-    trainer = TorchTrainer(
-        pretrain_rank,
-        train_loop_config={"order": order.model_dump(mode="json"), "queue": queue},
-        scaling_config=ScalingConfig(
-            num_workers=described.resources.workers or 1,
-            use_gpu=size.gpus > 0,
-            resources_per_worker={"CPU": size.cpus, **({"GPU": size.gpus} if size.gpus else {})},
-        ),
-        run_config=RunConfig(
-            name=name,
-            storage_path=storage_path,
-            storage_filesystem=filesystem,
-            # The best checkpoint is kept, and always the latest too, from which an interrupted training goes on.
-            checkpoint_config=CheckpointConfig(
-                num_to_keep=1, checkpoint_score_attribute="perplexity", checkpoint_score_order="min"
-            ),
-            failure_config=FailureConfig(max_failures=1),
-        ),
-    )
     with view.stage("pretraining") as stage:
-        done = threading.Event()
-        watcher = threading.Thread(target=_watch, args=(queue, stage, done), daemon=True)
-        watcher.start()
         try:
-            result = trainer.fit()
-        except TrainingFailedError as error:
-            cause = str(error).strip().splitlines()[-1]
+            result = run_ranks(
+                pretrain_rank,
+                {"order": order.model_dump(mode="json")},
+                name=name,
+                root=object_storage.join(described.storage, described.name),
+                workers=described.resources.workers or 1,
+                size=actor_size(described.resources),
+                # The best checkpoint is kept, and always the latest too, from which an interrupted training goes on.
+                checkpoints=CheckpointConfig(
+                    num_to_keep=1, checkpoint_score_attribute="perplexity", checkpoint_score_order="min"
+                ),
+                heard=lambda report: _show(report, stage),
+            )
+        except TuningError as error:
             raise TuningError(
-                f"{described.source}: pretraining failed ({cause}); correct that, and run it again to continue"
+                f"{described.source}: pretraining failed ({error}); correct that, and run it again to continue"
             ) from error
-        finally:
-            done.set()
-            watcher.join()
-            queue.shutdown()
     return _best(result, described)
+
+
+def _show(report: tuple[int, int, float], stage: Stage) -> None:
+    step, steps, perplexity = report
+    stage.update(step, steps, f"perplexity {perplexity:.2f}")
 
 
 def _best(result: Result, described: PretrainFile) -> _Trained:
@@ -261,12 +243,3 @@ def _best(result: Result, described: PretrainFile) -> _Trained:
     with checkpoint.as_directory() as directory:
         tensors = load_file(Path(directory) / LM_FILE)
     return _Trained(tensors, figures["perplexity"], figures["step"], result.metrics["step"])
-
-
-def _watch(queue: Queue, stage: Stage, done: threading.Event) -> None:
-    while not done.is_set():
-        try:
-            step, steps, perplexity = queue.get(timeout=0.5)
-        except Empty:
-            continue
-        stage.update(step, steps, f"perplexity {perplexity:.2f}")

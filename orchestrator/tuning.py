@@ -1,8 +1,10 @@
-"""The lanes of a job, from orders to outcomes: gangs are formed, and Ray Tune runs them."""
+"""The lanes of a job, from orders to outcomes: gangs are formed, and run by Ray Tune, or by Ray Train if big."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from infra import object_storage
@@ -13,6 +15,7 @@ from orchestrator.gang_size import measure_on_worker
 from orchestrator.gangs import GangPlan, blocks_of, form_gangs, remember_gangs, remembered_gangs, useful_width
 from orchestrator.job import Job
 from orchestrator.lane_meter import LaneMeter
+from orchestrator.parallel_gangs import run_parallel_gangs
 from orchestrator.plan_view import measured_text
 from orchestrator.progress import ProgressView
 from orchestrator.report import job_root
@@ -24,6 +27,21 @@ from workers.prompting.probe import best_width
 
 if TYPE_CHECKING:
     from ray import ObjectRef
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Gangs that are tuned under one name, so that a later submission finds their checkpoints.
+
+    Attributes:
+        name: of the experiment.
+        workers: that tune each gang together.
+        orders: gangs that have not ended.
+    """
+
+    name: str
+    workers: int
+    orders: list[GangOrder]
 
 
 class Tuning:
@@ -66,6 +84,17 @@ class Tuning:
         """Tune those of the lanes that have not ended; returns whether there were any."""
         if all(has_ended(self._outcomes, lane) for lane in lanes):
             return False
+        alone = [lane for lane in lanes if lane.workers == 1]
+        together = groupby((lane for lane in lanes if lane.workers > 1), key=lambda lane: lane.spec.task)
+        parts = [part for part in (alone, *(list(task) for _, task in together)) if part]
+        experiments = [experiment for part in parts if (experiment := self._experiment(part)).orders]
+        with self._view.stage("tuning") as stage:
+            meter = LaneMeter([order for experiment in experiments for order in experiment.orders], stage.update)
+            for experiment in experiments:
+                self._run(experiment, meter)
+        return True
+
+    def _experiment(self, lanes: Sequence[LaneOrder]) -> Experiment:
         name = experiment_name(lanes)
         orders = [
             GangOrder(
@@ -83,31 +112,45 @@ class Tuning:
             for number, gang in enumerate(self.gangs(lanes, name))
         ]
         to_do = [order for order in orders if not all(has_ended(self._outcomes, lane) for lane in order.lanes)]
-        with self._view.stage("tuning") as stage:
-            meter = LaneMeter(to_do, stage.update)
+        return Experiment(name, lanes[0].workers, to_do)
+
+    def _run(self, experiment: Experiment, meter: LaneMeter) -> None:
+        if experiment.workers == 1:
             failures = run_gangs(
-                to_do,
-                name=name,
+                experiment.orders,
+                name=experiment.name,
                 root=self._root,
                 shared=self._shared,
                 size=self._size,
                 retry_failed=self._retry_failed,
                 watcher=GangWatcher(on_report=meter.report, on_lanes_ended=self._on_lanes_ended),
             )
-        for order in to_do:
+        else:
+            failures = run_parallel_gangs(
+                experiment.orders,
+                workers=experiment.workers,
+                name=experiment.name,
+                root=self._root,
+                shared=self._shared,
+                size=self._size,
+                retry_failed=self._retry_failed,
+                on_report=meter.report,
+            )
+            self._on_lanes_ended()
+        for order in experiment.orders:
             for lane in order.lanes if order.name in failures else ():
                 if not has_ended(self._outcomes, lane):
                     self.failures[lane.spec.task] = failures[order.name]
-        return True
 
     def gangs(self, lanes: Sequence[LaneOrder], name: str) -> list[GangPlan]:
         """The gangs in which these lanes began, or new ones."""
         place = object_storage.join(self._root, "gangs", f"{name}.json")
         gangs = remembered_gangs(place, lanes)
         if gangs is None:
-            width, actors = self._job.gang, self._size.workers
+            # Workers that tune one gang together are one actor to it.
+            width, actors = self._job.gang, self._size.workers if lanes[0].workers == 1 else 1
             if width == "auto":
-                width = self._measured_width(lanes)
+                width = self._measured_width(lanes, actors)
             else:
                 actors = min(actors, -(-len(lanes) // width))
             gangs = form_gangs(lanes, width=width, actors=actors)
@@ -115,8 +158,8 @@ class Tuning:
         self._view.line(f"gangs: {' + '.join(f'{len(gang.lanes)} lanes ({gang.width} in a pass)' for gang in gangs)}")
         return gangs
 
-    def _measured_width(self, lanes: Sequence[LaneOrder]) -> int:
-        most = useful_width([len(block) for block in blocks_of(lanes)], self._size.workers)
+    def _measured_width(self, lanes: Sequence[LaneOrder], actors: int) -> int:
+        most = useful_width([len(block) for block in blocks_of(lanes)], actors)
         if most == 1:
             return 1
         place = measured_gangs.place_of(lanes, most=most, size=self._size, precision=self._job.precision)

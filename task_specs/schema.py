@@ -106,6 +106,9 @@ class TaskSpec(FileModel):
     sweep: Annotated[Sweep | None, AfterValidator(_few_lanes)] = None
     """Settings of the recipe to try in every combination, each with every seed; the best by the mean over seeds of the
     metric on validation is published."""
+    workers: int = Field(1, ge=1, le=1024, strict=True)
+    """Workers that tune it together, each with its share of every batch: for tasks that are big enough. The result is
+    that of one worker, but for rounding."""
     audio: AudioPolicy = Field(default_factory=AudioPolicy)
     """What becomes of recordings that cannot be used as they are."""
 

@@ -22,21 +22,22 @@ from workers.lane_desk import LaneDesk
 from workers.lane_log import log_evaluation
 from workers.lane_source import LaneSource
 from workers.orders import GangOrder
-from workers.prompting.gang import Evaluation, Gang
+from workers.prompting.gang import ALONE, Evaluation, Gang
 from workers.prompting.halving_board import LOST, HalvingBoard, Score
 from workers.prompting.lane import Lane
 from workers.prompting.lane_state import LaneState, load_states, save_states
+from workers.prompting.ranks import Ranks
 
 QUEUE_FILE = "queue.json"
 
 
 @dataclass
 class Seat:
-    """A lane that has begun: its number in the order, and its MLflow run."""
+    """A lane that has begun: its number in the order, and its MLflow run if this rank keeps it."""
 
     number: int
     lane: Lane
-    log: RunLog
+    log: RunLog | None
 
 
 class Ended(BaseModel):
@@ -71,14 +72,17 @@ class GangRun:
         order: what to tune.
         lm: the LM, on its device.
         shared: what it was attached from.
-        tracking: where lanes are logged.
+        tracking: where lanes are logged; ``None`` on a rank that leaves runs and outcomes to another.
+        ranks: those that carry out the order together.
     """
 
-    def __init__(self, order: GangOrder, *, lm: UnitLM, shared: SharedLM, tracking: Tracking) -> None:
+    def __init__(
+        self, order: GangOrder, *, lm: UnitLM, shared: SharedLM, tracking: Tracking | None, ranks: Ranks = ALONE
+    ) -> None:
         self._order = order
         self._source = LaneSource(lm, shared)
         self._desk = LaneDesk(order, shared=shared, tracking=tracking)
-        self._gang = Gang(lm, [], precision=order.precision)
+        self._gang = Gang(lm, [], precision=order.precision, ranks=ranks)
         self._seats: list[Seat] = []
         """Of the lanes of the gang, in its order."""
         self._left: dict[int, LaneState] = {}
@@ -107,7 +111,9 @@ class GangRun:
         for seat in self._seats:
             self._queue.seconds[seat.number] = self._queue.seconds.get(seat.number, 0.0) + share
         for evaluation in evaluations:
-            log_evaluation(self._seats[evaluation.lane].log, evaluation)
+            log = self._seats[evaluation.lane].log
+            if log is not None:
+                log_evaluation(log, evaluation)
         report = self._report(evaluations)
         self._end([index for index, seat in enumerate(self._seats) if not seat.lane.active])
         self._park()

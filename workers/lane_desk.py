@@ -24,15 +24,17 @@ class LaneDesk:
     Args:
         order: what to tune.
         shared: the LM that they are tuned on.
-        tracking: where lanes are logged.
+        tracking: where lanes are logged; ``None`` on a rank that leaves runs and outcomes to another.
     """
 
-    def __init__(self, order: GangOrder, *, shared: SharedLM, tracking: Tracking) -> None:
+    def __init__(self, order: GangOrder, *, shared: SharedLM, tracking: Tracking | None) -> None:
         self._order, self._shared, self._tracking = order, shared, tracking
         self._patience = MLFLOW_SECONDS
 
-    def open_run(self, order: LaneOrder, lane: Lane) -> RunLog:
+    def open_run(self, order: LaneOrder, lane: Lane) -> RunLog | None:
         """The lane's MLflow run, new or the one it had before."""
+        if self._tracking is None:
+            return None
         log = self._tracking.run(
             self._order.experiment,
             order.run_name,
@@ -56,11 +58,13 @@ class LaneDesk:
             FrozenWeightsChanged: the LM is no longer the one of its fingerprint.
         """
         self._shared.verify()
+        if self._tracking is None:
+            return
         started = time.monotonic()
         self._tracking.flush(self._patience)
         self._patience = max(0.0, self._patience - (time.monotonic() - started))
 
-    def write(self, order: LaneOrder, gang: Gang, index: int, log: RunLog, seconds: float) -> None:
+    def write(self, order: LaneOrder, gang: Gang, index: int, log: RunLog | None, seconds: float) -> None:
         """The outcome of a lane that has stopped and still has its row."""
         lane = gang.lanes[index]
         progress = lane.progress
@@ -70,6 +74,8 @@ class LaneDesk:
         predictions: dict[str, Predictions] = {}
         if not diverged:
             predictions = {split: gang.predict(index, lane.examples.splits[split], best=True) for split in SPLITS[1:]}
+        if log is None:
+            return
         outcome = LaneOutcome(
             key=order.key,
             spec=order.spec,
@@ -98,6 +104,8 @@ class LaneDesk:
 
     def write_failure(self, order: LaneOrder, error: str) -> None:
         """The outcome of a lane that cannot begin, or not go on."""
+        if self._tracking is None:
+            return
         outcome = LaneOutcome(
             key=order.key,
             spec=order.spec,

@@ -17,6 +17,7 @@ class LaneOrder(BaseModel):
         point: the settings of a sweep that it tries.
         attempt: how often it has been ordered, this time included.
         halving: how the points of its task's sweep are thinned out.
+        workers: ranks that tune it together.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -28,6 +29,7 @@ class LaneOrder(BaseModel):
     point: str = ""
     attempt: int = 1
     halving: Halving | None = None
+    workers: int = 1
 
 
 class GangOrder(BaseModel):

@@ -22,9 +22,30 @@ from workers.prompting.loss import paper_loss, separator_loss
 from workers.prompting.metrics import Predictions, measure
 from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, rate_scales, verbalizer_name
 from workers.prompting.prompted_pass import PromptRows, PromptTensors, prompted_logits
+from workers.prompting.ranks import Ranks
 from workers.prompting.verbalizer import class_scores
 
 EVALUATION_ROWS = 256
+ALONE = Ranks()
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """The rows of a lane's next batch that this rank works on.
+
+    Attributes:
+        rows: as the pass wants them.
+        labels: their class numbers, int64 [rows, slots].
+        places: where they stand in the batch, int64 [rows].
+        batch: rows of the whole batch.
+        weight: of their loss in that of the whole batch.
+    """
+
+    rows: PromptRows
+    labels: NDArray[np.int64]
+    places: NDArray[np.int64]
+    batch: int
+    weight: float
 
 
 @dataclass(frozen=True)
@@ -55,10 +76,13 @@ class Gang:
         lm: the frozen LM, on its device, in evaluation mode.
         lanes: those that begin; each keeps its own data, schedule, random stream and early stop.
         precision: of the LM's matrix products.
+        ranks: those that tune the same lanes together.
     """
 
-    def __init__(self, lm: UnitLM, lanes: Sequence[Lane], *, precision: Precision = "auto") -> None:
-        self.lm, self.precision = lm, precision
+    def __init__(
+        self, lm: UnitLM, lanes: Sequence[Lane], *, precision: Precision = "auto", ranks: Ranks = ALONE
+    ) -> None:
+        self.lm, self.precision, self.ranks = lm, precision, ranks
         self.device = lm.embed.weight.device
         self.lanes: list[Lane] = []
         self.adam = LaneAdam(
@@ -157,13 +181,15 @@ class Gang:
         """Class scores of one lane's prompt, the present or the best one, on a split."""
         lane = self.lanes[index]
         flat = (self.best if best else self.adam.values)[index]
-        scores = [np.empty((len(examples), classes), dtype=np.float32) for classes in lane.shape.classes]
+        scores = [np.zeros((len(examples), classes), dtype=np.float32) for classes in lane.shape.classes]
         order = np.argsort(examples.units.lengths, kind="stable")
+        parts = np.array_split(order, min(len(order), max(self.ranks.world, -(-len(order) // EVALUATION_ROWS))))
         with torch.no_grad():
-            for rows in np.array_split(order, max(1, -(-len(order) // EVALUATION_ROWS))):
+            for rows in (parts[place] for place in self.ranks.own(len(parts))):
                 [logits] = self._logits([lane], [self._tensors(lane, flat)], [lane.rows(examples, rows)])
                 for slot, slot_scores in enumerate(self._scores(lane, flat, logits)):
                     scores[slot][rows] = slot_scores.cpu().numpy()
+        scores = [self.ranks.add(torch.from_numpy(part).to(self.device)).cpu().numpy() for part in scores]
         return Predictions(scores, examples.labels)
 
     def _advance(self, active: list[int]) -> None:
@@ -171,22 +197,25 @@ class Gang:
         lanes = [self.lanes[index] for index in active]
         rows = upload(np.array(active), self.device)
         flats = self.adam.values[rows].requires_grad_()
-        groups, labels = zip(*(self._training_rows(lane) for lane in lanes), strict=True)
+        batches = [self._training_rows(lane) for lane in lanes]
         dropped = [self._drop_prompt(lane, flat) for lane, flat in zip(lanes, flats, strict=True)]
         tensors = [self._tensors(lane, flat) for lane, flat in zip(lanes, dropped, strict=True)]
-        logits = self._logits(lanes, tensors, groups)
-        losses = [
-            self._loss(lane, flat, lane_logits, lane_labels, group)
-            for lane, flat, lane_logits, lane_labels, group in zip(lanes, flats, logits, labels, groups, strict=True)
-        ]
+        logits = self._logits(lanes, tensors, [batch.rows for batch in batches])
+        losses = torch.stack(
+            [
+                batch.weight * self._loss(lane, flat, lane_logits, batch)
+                for lane, flat, lane_logits, batch in zip(lanes, flats, logits, batches, strict=True)
+            ]
+        )
         # Each loss depends on its own lane's numbers alone, so the gradient of the sum is every lane's own.
-        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+        losses.sum().backward()  # type: ignore[no-untyped-call]
         assert flats.grad is not None  # noqa: S101
+        summed = self.ranks.add(torch.cat([flats.grad, losses.detach()[:, None]], dim=1))
         rates = upload(np.array([lane.rate(lane.progress.step) for lane in lanes], dtype=np.float32), self.device)
-        self.adam.step(rows, flats.grad, rates)
-        for index, lane, loss in zip(active, lanes, losses, strict=True):
+        self.adam.step(rows, summed[:, :-1], rates)
+        for index, lane, loss in zip(active, lanes, summed[:, -1], strict=True):
             lane.progress.step += 1
-            self._losses[index].append((lane.progress.step, loss.detach()))
+            self._losses[index].append((lane.progress.step, loss))
 
     def _evaluate(self, index: int) -> Evaluation:
         lane = self.lanes[index]
@@ -222,13 +251,22 @@ class Gang:
         mask = F.pad(kept.float() / (1 - rate), (0, len(flat) - len(kept)), value=1.0)
         return flat * upload(mask.numpy(), self.device)
 
-    def _training_rows(self, lane: Lane) -> tuple[PromptRows, NDArray[np.int64]]:
-        """The lane's next batch: its rows, and class numbers, int64 [rows, slots]."""
-        train = lane.examples.splits["train"]
-        chosen = lane.batches[lane.progress.step]
+    def _training_rows(self, lane: Lane) -> TrainingRows:
+        """This rank's share of the lane's next batch."""
+        train, paper = lane.examples.splits["train"], lane.spec.recipe.loss == "paper"
+        batch = lane.batches[lane.progress.step]
+        places = self.ranks.own(len(batch))
+        if not len(places):
+            # A batch with less rows than there are ranks: this one takes a row that counts for nothing.
+            places = np.zeros(1, dtype=np.int64)
+        chosen = batch[places]
         labels = train.labels[chosen]
         fed = None if lane.fed_tokens is None else lane.fed_tokens[labels[:, -1]]
-        return lane.rows(train, chosen, fed=fed), labels
+        rows = lane.rows(train, chosen, fed=fed)
+        # What the loss is a mean over: source tokens in recipe ``paper``, else examples.
+        shares = train.units.lengths[batch] + 1 + rows.tail if paper else np.ones(len(batch))
+        weight = shares[places].sum() / shares.sum() if self.ranks.rank < len(batch) else 0.0
+        return TrainingRows(rows, labels, places, len(batch), float(weight))
 
     @staticmethod
     def _scores(lane: Lane, flat: Tensor, logits: Tensor) -> list[Tensor]:
@@ -245,14 +283,14 @@ class Gang:
             for slot, tokens in enumerate(lane.class_tokens)
         ]
 
-    def _loss(self, lane: Lane, flat: Tensor, logits: Tensor, labels: NDArray[np.int64], group: PromptRows) -> Tensor:
-        targets = upload(labels, self.device)
+    def _loss(self, lane: Lane, flat: Tensor, logits: Tensor, batch: TrainingRows) -> Tensor:
+        targets = upload(batch.labels, self.device)
         if lane.spec.recipe.loss == "separators":
             scores = self._scores(lane, flat, logits)
             return separator_loss(scores, targets, label_smoothing=lane.spec.recipe.label_smoothing)
-        return self._paper_loss(lane, flat, logits, targets, group)
+        return self._paper_loss(lane, flat, logits, targets, batch)
 
-    def _paper_loss(self, lane: Lane, flat: Tensor, logits: Tensor, labels: Tensor, group: PromptRows) -> Tensor:
+    def _paper_loss(self, lane: Lane, flat: Tensor, logits: Tensor, labels: Tensor, batch: TrainingRows) -> Tensor:
         """Reads are: last unit, separators, label. They predict: ``<s>``, the labels, ``</s>``."""
         shape, config = lane.shape, self.lm.config
         rows, slots = labels.shape
@@ -262,7 +300,7 @@ class Gang:
         if shape.linear:
             matrices = [shape.views(flat)[verbalizer_name(slot)] for slot in range(slots)]
             outputs = [F.linear(logits[:, read], matrices[slot]) for read, slot in enumerate(slot_of_read)]
-            outputs = [self._drop_scores(lane, output) for output in outputs]
+            outputs = [self._drop_scores(lane, output, batch) for output in outputs]
             answers = labels + SPECIAL_OUTPUTS
         else:
             assert lane.class_tokens is not None  # noqa: S101
@@ -271,12 +309,13 @@ class Gang:
                 upload(tokens.numpy(), labels.device)[labels[:, slot]] for slot, tokens in enumerate(lane.class_tokens)
             ]
             answers = torch.stack(columns, dim=1)
-        source_tokens = sum(len(tokens) + 1 + group.tail for tokens in group.tokens)
+        source_tokens = sum(len(tokens) + 1 + batch.rows.tail for tokens in batch.rows.tokens)
         return paper_loss(outputs, torch.cat([bos, answers, eos], dim=1), tokens=source_tokens)
 
-    def _drop_scores(self, lane: Lane, scores: Tensor) -> Tensor:
+    def _drop_scores(self, lane: Lane, scores: Tensor, batch: TrainingRows) -> Tensor:
+        """Dropout on single class scores, [rows, outputs]; all ranks draw the mask of the whole batch."""
         rate = lane.spec.recipe.dropout
         if not rate:
             return scores
-        kept = torch.rand(scores.shape, generator=lane.generator) >= rate
+        kept = torch.rand(batch.batch, scores.shape[1], generator=lane.generator)[batch.places] >= rate
         return scores * upload((kept.float() / (1 - rate)).numpy(), scores.device)

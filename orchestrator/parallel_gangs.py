@@ -1,0 +1,94 @@
+"""Ray Train runs the gangs of big tasks: several workers tune one gang, each with its share of every batch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ray.train import CheckpointConfig
+
+from infra import object_storage
+from infra.errors import ObjectNotFound, TuningError
+from orchestrator.cluster import ActorSize
+from orchestrator.ranks import run_ranks
+from workers.gang_rank import tune_rank
+from workers.orders import GangOrder
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+    from workers.backbone.sharing import SharedLM
+
+
+def run_parallel_gangs(
+    orders: Sequence[GangOrder],
+    *,
+    workers: int,
+    name: str,
+    root: str,
+    shared: ObjectRef[SharedLM],
+    size: ActorSize,
+    retry_failed: bool,
+    on_report: Callable[[str, dict[str, Any]], None],
+) -> dict[str, str]:
+    """Tune gangs one after another; an interrupted one goes on from its latest checkpoint.
+
+    Args:
+        orders: what to tune.
+        workers: that tune each of them together.
+        name: which the runs of Ray Train share.
+        root: directory of the job, local or S3.
+        shared: the LM in the object store.
+        size: of workers.
+        retry_failed: whether gangs that failed before are taken up again.
+        on_report: called with a gang's name and its latest report.
+
+    Returns:
+        For each gang that failed its name and why.
+    """
+    if workers > size.workers:
+        cause = (
+            f"workers: is {workers}, but there is room for {size.workers} with {size.cpus:g} CPUs and "
+            f"{size.gpus:g} GPUs each; lower it, or give the job more resources"
+        )
+        return {order.name: cause for order in orders}
+    failures: dict[str, str] = {}
+    for order in orders:
+        run = f"{name}-{order.name}"
+        note = object_storage.join(root, run, "failure.json")
+        before = _noted(note)
+        if before is not None:
+            if not retry_failed:
+                failures[order.name] = before
+                continue
+            _write_note(note, None)
+        try:
+            run_ranks(
+                tune_rank,
+                {"order": order.model_dump(mode="json"), "shared": shared},
+                name=run,
+                root=root,
+                workers=workers,
+                size=size,
+                checkpoints=CheckpointConfig(num_to_keep=1),
+                heard=partial(on_report, order.name),
+            )
+        except TuningError as error:
+            failures[order.name] = str(error)
+            _write_note(note, str(error))
+    return failures
+
+
+def _noted(note: str) -> str | None:
+    """Why a gang failed in an earlier submission."""
+    try:
+        cause = json.loads(object_storage.read_bytes(note))
+    except ObjectNotFound:
+        return None
+    return None if cause is None else str(cause)
+
+
+def _write_note(note: str, cause: str | None) -> None:
+    object_storage.write_bytes(note, json.dumps(cause).encode())

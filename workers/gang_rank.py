@@ -1,0 +1,58 @@
+"""The Ray Train worker function of tuning: one rank of a gang that several workers tune together, resumable."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray import train
+from ray.train.torch import get_device
+
+from infra.tracking import Tracking
+from workers.backbone.sharing import SharedLM
+from workers.gang_run import GangRun
+from workers.orders import GangOrder
+from workers.prompting.ranks import Ranks
+
+
+def tune_rank(config: dict[str, Any]) -> None:
+    """Carry out an order together with the other ranks; a checkpoint and a report at every evaluation.
+
+    Args:
+        config: ``order``, a ``GangOrder`` as JSON values, ``shared``, a reference to the LM, and ``queue``, which hears
+            the reports.
+    """
+    order = GangOrder.model_validate(config["order"])
+    context = train.get_context()
+    ranks = Ranks(context.get_world_rank(), context.get_world_size())
+    device = get_device()
+    if device.type == "cpu":
+        torch.set_num_threads(max(1, int(order.cpus)))
+    shared: SharedLM = ray.get(config["shared"])
+    shared.verify()
+    lm = shared.attach(device)
+    # The first rank alone writes; all the others know the same.
+    with Tracking(order.tracking, Path(order.spool)) if ranks.rank == 0 else nullcontext() as tracking:
+        run = GangRun(order, lm=lm, shared=shared, tracking=tracking, ranks=ranks)
+        checkpoint = train.get_checkpoint()
+        if checkpoint is not None:
+            with checkpoint.as_directory() as directory:
+                run.load(Path(directory))
+        while not run.done:
+            report = run.step()
+            if ranks.rank == 0:
+                config["queue"].put(report)
+            _report(run, report, ranks)
+
+
+def _report(run: GangRun, report: dict[str, Any], ranks: Ranks) -> None:
+    if ranks.rank:
+        train.report(report)
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        run.save(Path(directory))
+        train.report(report, checkpoint=train.Checkpoint.from_directory(directory))
