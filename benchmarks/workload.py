@@ -27,9 +27,10 @@ def lengths_like_fsc(count: int, seed: int) -> NDArray[np.int64]:
 
 
 def broad_lengths(count: int, seed: int) -> NDArray[np.int64]:
-    """Units per utterance where short commands and long sentences mix: log-normal, mean 57, deviation 36."""
-    sigma = np.sqrt(np.log(1 + (36 / 57) ** 2))
-    drawn = np.random.default_rng(seed).lognormal(np.log(57) - sigma**2 / 2, sigma, count)
+    """Units per utterance where commands and sentences mix: log-normal, mean 59, deviation 31; of the places of a
+    random batch of 8, padded, units fill 53 %, where those of Fluent Speech Commands fill 69 %."""
+    sigma = np.sqrt(np.log(1 + (31 / 59) ** 2))
+    drawn = np.random.default_rng(seed).lognormal(np.log(59) - sigma**2 / 2, sigma, count)
     lengths: NDArray[np.int64] = np.clip(drawn.round(), 6, 400).astype(np.int64)
     return lengths
 
