@@ -13,6 +13,7 @@ from ray.util.queue import Empty, Queue
 from infra import object_storage
 from infra.errors import TuningError
 from orchestrator.cluster import ActorSize
+from orchestrator.failure_text import cause_of
 
 MAX_FAILURES = 1
 """Times that Train goes on from the latest checkpoint after a worker failed."""
@@ -70,7 +71,7 @@ def run_ranks(
     try:
         return trainer.fit()
     except TrainingFailedError as error:
-        raise TuningError(str(error).strip().splitlines()[-1]) from error
+        raise TuningError(cause_of(str(error))) from error
     finally:
         done.set()
         watcher.join()

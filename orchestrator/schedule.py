@@ -13,6 +13,7 @@ from ray.tune import Callback, CheckpointConfig
 
 from infra import object_storage
 from orchestrator.cluster import ActorSize
+from orchestrator.failure_text import cause_of
 from workers.actor import GangTrainable
 from workers.backbone.fingerprint import canonical_json
 from workers.orders import GangOrder, LaneOrder
@@ -149,9 +150,5 @@ def _resume_mode(directory: str, *, retry_failed: bool) -> str | None:
 
 
 def _cause(trial: Trial) -> str:
-    """Why a trial failed, in one sentence: the last line of what Tune noted, without our own errors' type."""
     # Annotated as an exception, it is the text of one.
-    noted = str(trial.get_error() or "").strip()
-    last = noted.splitlines()[-1].strip() if noted else "its actor failed; see Ray's logs"
-    module, colon, message = last.partition(": ")
-    return message if colon and module.startswith("infra.errors.") else last
+    return cause_of(str(trial.get_error() or "")) or "its actor failed; see Ray's logs"
