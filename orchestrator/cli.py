@@ -167,6 +167,20 @@ def classify(
 
 
 @cli.command()
+@click.argument("job_file", metavar="[JOB.yaml]", required=False)
+@OVERRIDES
+@click.option("--json", "as_json", is_flag=True, help="Print the findings for programs.")
+def doctor(job_file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Look at this machine, and at the backbone, stores and servers that a job names; 1 if something is bad.
+
+    In S3 it writes one small object, to see whether the store obeys conditions.
+    """
+    from orchestrator.commands.doctor import doctor as look
+
+    sys.exit(look(job_file, overrides, as_json=as_json))
+
+
+@cli.command()
 @click.argument("directory", default="demo", type=click.Path(path_type=Path))
 @click.option("--scale", default=1.0, show_default=True, help="Size of the corpus; less is faster and worse.")
 def demo(directory: Path, scale: float) -> None:

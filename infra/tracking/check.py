@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from infra.errors import TrackingError
@@ -37,8 +38,7 @@ def check(uri: str, *, experiment: str | None = None) -> None:
         store.search_experiments(max_results=1)
     # MLflow passes on what its HTTP client, its database driver and their plug-ins raise.
     except Exception as error:  # noqa: BLE001
-        # The first line says it; a database's message goes on with its statement.
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = _reason(error)
         raise TrackingError(
             f"tracking {redacted(uri)} cannot be used ({redacted(reason)}); start the server or correct the URI"
         ) from None
@@ -46,6 +46,13 @@ def check(uri: str, *, experiment: str | None = None) -> None:
         raise TrackingError(
             f"tracking {redacted(uri)}: experiment {experiment} is deleted; restore it or rename the job"
         )
+
+
+def _reason(error: Exception) -> str:
+    """The system's own word where there is one, such as "Connection refused"; else the first line of what was said: an
+    HTTP client wraps its cause in all it tried, a database's message goes on with its statement."""
+    said = re.search(r"\[Errno -?\d+\] ([\w ]+)", str(error))
+    return said[1] if said else next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _check_can_be_made(database: Path) -> None:

@@ -1,0 +1,186 @@
+"""What a machine, and the places that a job names, are like: each check is one line with a verdict and a remedy."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Final, Literal
+
+import torch
+
+from infra import object_storage
+from infra.errors import SpeechPromptError
+from infra.tracking import check
+from infra.tracking.redaction import redacted
+from orchestrator.job import Job
+from workers.backbone.directory import BackboneDescription, read_description
+from workers.backbone.lm_kinds import parameter_count
+from workers.precision import has_bf16_units
+
+Verdict = Literal["good", "warning", "bad"]
+PACKAGES: Final = {"": ("torch", "torchaudio", "boto3", "numpy"), "train": ("ray", "mlflow", "scikit-learn")}
+"""By the extra that brings them."""
+OPEN_FILES = 4096
+"""Ray opens some dozen files and sockets for each worker."""
+FREE_DISK = 2 << 30
+CLOCK_SECONDS = 60.0
+"""S3 refuses requests signed a quarter of an hour off; MLflow's curves look odd long before."""
+PROBE = ".speechprompt-doctor"
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was looked at, whether it is as it should be, and what was seen."""
+
+    what: str
+    verdict: Verdict
+    seen: str
+
+
+def examine(job: Job | None) -> Iterator[Finding]:
+    """Everything about this machine and, with a job, about the backbone, the stores and the servers that it names."""
+    yield from _packages()
+    yield from _devices()
+    yield _open_files()
+    description = None
+    if job is not None:
+        description, finding = _backbone(job.backbone)
+        yield finding
+    yield _shared_memory(description)
+    if job is None:
+        return
+    for place in dict.fromkeys((job.bundles, job.storage, job.units)):
+        yield _conditional_writes(place) if object_storage.is_s3(place) else _disk(place)
+    finding = _tracking(job.tracking)
+    yield finding
+    if finding.verdict == "good" and job.tracking.startswith("http"):
+        yield _clock(job.tracking)
+
+
+def _packages() -> Iterator[Finding]:
+    for extra, names in PACKAGES.items():
+        found, missing = [], []
+        for name in names:
+            try:
+                found.append(f"{name} {metadata.version(name)}")
+            except metadata.PackageNotFoundError:
+                missing.append(name)
+        if found:
+            yield Finding("packages", "good", ", ".join(found))
+        if missing:
+            what = f"{', '.join(missing)} missing: bundles can be used, tasks not tuned"
+            yield Finding("packages", "warning", f"{what}; pip install 'speechprompt[{extra}]'")
+
+
+def _devices() -> Iterator[Finding]:
+    units = "bf16" if has_bf16_units(torch.device("cpu")) else "no bf16"
+    yield Finding("CPU", "good", f"{os.cpu_count()} cores, {units} units, torch uses {torch.get_num_threads()} threads")
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        name = torch.cuda.get_device_name(index)
+        yield Finding("GPU", "good", f"{name}, {free / GIB:.0f} of {total / GIB:.0f} GiB free")
+    if not torch.cuda.device_count():
+        built = f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "torch is built without CUDA"
+        yield Finding("GPU", "good", f"none ({built})")
+
+
+def _open_files() -> Finding:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= OPEN_FILES:
+        return Finding("open files", "good", f"{soft:,} at a time")
+    most = "unlimited" if hard == resource.RLIM_INFINITY else f"{hard:,}"
+    return Finding("open files", "warning", f"{soft:,} at a time, Ray wants {OPEN_FILES:,}; ulimit -n (at most {most})")
+
+
+def _backbone(uri: str) -> tuple[BackboneDescription | None, Finding]:
+    try:
+        description = read_description(uri)
+    except SpeechPromptError as error:
+        return None, Finding("backbone", "bad", str(error))
+    lm = description.unit_lm
+    return description, Finding("backbone", "good", f"{description.name}: {lm.kind} {lm.layers} x {lm.dim}, {uri}")
+
+
+def _shared_memory(description: BackboneDescription | None) -> Finding:
+    """Ray keeps objects, and with them the LM, in /dev/shm; where that is too small it falls back to slow files."""
+    try:
+        free = shutil.disk_usage("/dev/shm").free  # noqa: S108
+    except OSError:
+        return Finding("shared memory", "good", "no /dev/shm; Ray keeps objects in files")
+    wanted = GIB if description is None else GIB // 4 + 4 * parameter_count(description.unit_lm)
+    seen = f"{free / GIB:.1f} GiB free in /dev/shm"
+    if free >= wanted:
+        return Finding("shared memory", "good", seen)
+    return Finding(
+        "shared memory", "warning", f"{seen}, the LM wants {wanted / GIB:.1f}; docker run --shm-size, or ask less"
+    )
+
+
+def _disk(place: str) -> Finding:
+    there = Path(place)
+    while not there.exists():
+        there = there.parent
+    if not os.access(there, os.W_OK):
+        return Finding("disk", "bad", f"{place}: {there} cannot be written; choose another place or its rights")
+    free = shutil.disk_usage(there).free
+    verdict: Verdict = "good" if free >= FREE_DISK else "warning"
+    return Finding("disk", verdict, f"{place}: {free / GIB:.0f} GiB free")
+
+
+def _conditional_writes(place: str) -> Finding:
+    """Publishing needs both conditions: bundles are created once, and ``latest.json`` is replaced knowingly.
+
+    The probe is one small object that stays.
+    """
+    probe = object_storage.join(place, PROBE)
+    try:
+        object_storage.write_bytes(probe, b"1")
+        refused = not object_storage.write_if_absent(probe, b"2")
+        version = object_storage.read_versioned(probe)[1]
+        replaced = object_storage.write_if_version(probe, b"3", version)
+        kept = not object_storage.write_if_version(probe, b"4", version)
+        right = object_storage.read_bytes(probe) == b"3"
+    except SpeechPromptError as error:
+        return Finding("S3", "bad", str(error))
+    if refused and replaced and kept and right:
+        return Finding("S3", "good", f"{place}: reads, writes, and refuses what conditions forbid")
+    broken = "If-None-Match" if not refused else "If-Match"
+    return Finding("S3", "bad", f"{place}: the store ignores {broken}; two publishers would mix, use another store")
+
+
+def _tracking(uri: str) -> Finding:
+    try:
+        check(uri)
+    except SpeechPromptError as error:
+        return Finding("MLflow", "bad", str(error))
+    return Finding("MLflow", "good", redacted(uri))
+
+
+def _clock(uri: str) -> Finding:
+    """Compares with the server's clock, by its answer's header."""
+    request = urllib.request.Request(uri, method="HEAD")  # noqa: S310  (the scheme is http or https)
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
+            date = answer.headers["Date"]
+    except urllib.error.HTTPError as error:
+        date = error.headers["Date"]
+    except OSError as error:
+        return Finding("clock", "warning", f"{redacted(uri)} did not tell the time ({error})")
+    if date is None:
+        return Finding("clock", "warning", f"{redacted(uri)} did not tell the time")
+    ahead = time.time() - parsedate_to_datetime(date).timestamp()
+    verdict: Verdict = "good" if abs(ahead) <= CLOCK_SECONDS else "bad"
+    seen = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} {redacted(uri)}"
+    return Finding(
+        "clock", verdict, seen if verdict == "good" else f"{seen}; set this machine's clock, or the server's"
+    )
