@@ -98,15 +98,15 @@ def differences(found: dict[str, dict[str, int]], expected: Counts) -> list[str]
     """Where counts are not the published ones, as sentences."""
     said = []
     for where, published in expected.items():
-        splits = list(found) if where == "all" else [where]
+        splits = [split for split in found if where in ("all", split)]
         have: Counter[str] = Counter()
         for split in splits:
             have.update(found[split])
         if isinstance(published, int):
-            pairs = {where: (have.total(), published)}
+            pairs = [(str(where), have.total(), published)]
         else:
-            pairs = {f"{where}, {label}": (have[label], count) for label, count in published.items()}
-        said += [f"{place}: {is_} instead of {should}" for place, (is_, should) in pairs.items() if is_ != should]
+            pairs = [(f"{where}, {label}", have[label], count) for label, count in published.items()]
+        said += [f"{place}: {is_} instead of {should}" for place, is_, should in pairs if is_ != should]
     return said
 
 
