@@ -56,7 +56,8 @@ def _piece(text: str) -> tuple[str, float, float, str] | None:
         return None
     path, label = entry.get("audio_filepath"), entry.get("label")
     start, seconds = entry.get("offset"), entry.get("duration")
-    numbers = all(isinstance(value, int | float) and 0 <= value < 1e6 for value in (start, seconds))
-    if not (isinstance(path, str) and path and isinstance(label, str) and numbers and seconds):
+    if not (isinstance(start, int | float) and isinstance(seconds, int | float)):
+        return None
+    if not (isinstance(path, str) and path and isinstance(label, str) and 0 <= start < 1e6 and 0 < seconds < 1e6):
         return None
     return path, float(start), float(seconds), label

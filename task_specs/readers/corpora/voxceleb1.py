@@ -64,9 +64,7 @@ class VoxCeleb1Gender(DividedCorpus):
             elif part:
                 developed.append(spoken)
             elif people:
-                line = utterance.listed[1] if utterance.listed else None
-                message = f"{utterance.labels[0]} is not in {PEOPLE}"
-                folder.problem(UTTERANCES, message, "get both files anew", line=line)
+                folder.problem(PEOPLE, f"says nothing of {utterance.labels[0]}", "get the file anew")
         yield from self.apart(folder, developed, test=0)
 
 
