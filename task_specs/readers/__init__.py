@@ -16,6 +16,7 @@ from task_specs.readers.corpora.mustard_plus_plus import MustardPlusPlus
 from task_specs.readers.corpora.voice_activity import VoiceActivity
 from task_specs.readers.corpora.voxceleb1 import VoxCeleb1Gender, VoxCeleb1Speaker
 from task_specs.readers.corpora.voxforge import VoxForge
+from task_specs.readers.folders import Folders
 from task_specs.readers.manifest import Manifest
 from task_specs.readers.reader import Reader, Reading, Row
 
@@ -23,6 +24,7 @@ __all__ = ["READERS", "Reader", "Reading", "Row"]
 
 READERS: dict[str, type[Reader]] = {
     "manifest": Manifest,
+    "folders": Folders,
     "google_speech_commands_v1": GoogleSpeechCommandsV1,
     "grabo": Grabo,
     "lithuanian_speech_commands": LithuanianSpeechCommands,

@@ -85,9 +85,14 @@ class Corpus(Reader):
         """Counts of the complete data set with these settings; empty where they are not known."""
         return {} if self.duplicates == "drop" else self.published.get(self.split, {})
 
+    @property
+    def remedy(self) -> str:
+        """What to do about something that is missing."""
+        return f"get it from {self.origin} (licence: {self.licence})"
+
     def read(self, problems: ProblemList) -> Reading:
         """Reads every utterance, in the order of its lists and file names."""
-        folder = Folder(self.root, problems, f"{self.origin} (licence: {self.licence})")
+        folder = Folder(self.root, problems, self.remedy)
         if not folder.usable():
             return Reading([], complete=False)
         rows: list[Row] = []
@@ -100,8 +105,7 @@ class Corpus(Reader):
                 uri = folder.audio.find(utterance.path)
                 clip = Clip(uri, utterance.start or None, utterance.end)
             except NotFound as error:
-                remedy = f"get it from {self.origin}, or correct 'root'"
-                problems.add(folder.uri(path), "", error.message, remedy, line=line, kind="not found")
+                problems.add(folder.uri(path), "", error.message, self.remedy, line=line, kind="not found")
             except StorageError as error:
                 if unlisted:
                     message, _, remedy = str(error).partition("; ")

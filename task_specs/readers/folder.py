@@ -19,23 +19,30 @@ class Folder:
     Args:
         root: directory URI.
         problems: where problems are noted.
-        origin: where the data set can be had, for remedies.
+        remedy: what to do about something that is missing.
     """
 
-    def __init__(self, root: str, problems: ProblemList, origin: str) -> None:
+    def __init__(self, root: str, problems: ProblemList, remedy: str) -> None:
         self.root = root
         self.complete = True
         self.notes: list[str] = []
         self.audio = AudioFiles(root)
         self._problems = problems
-        self._remedy = f"get it from {origin}"
+        self._remedy = remedy
 
     def usable(self) -> bool:
         """Whether there is such a directory."""
-        if object_storage.is_s3(self.root) or Path(self.root).is_dir():
-            return True
-        self.problem("", "there is no such directory", f"correct 'root'; {self._remedy}")
-        return False
+        if not object_storage.is_s3(self.root) and not Path(self.root).is_dir():
+            others = "" if "'root'" in self._remedy else f", or {self._remedy}"
+            self.problem("", "there is no such directory", f"correct 'root'{others}")
+            return False
+        try:
+            self.audio.names("", FILE)
+        except (NotFound, StorageError) as error:
+            message, _, remedy = str(error).partition("; ")
+            self.problem("", message, remedy or "correct 'root'")
+            return False
+        return True
 
     def problem(self, path: str, message: str, remedy: str, *, line: int | None = None, field: str = "") -> None:
         """Notes what is wrong with a file, or a line of it, that says which recordings there are."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -79,27 +79,30 @@ def speakers_apart(
         test: share of test; 0 if test is given otherwise.
     """
     counts = Counter(zip(labels, speakers, strict=True))
-    voices = {label: sorted({speaker for named, speaker in counts if named == label}) for label in set(labels)}
-    says = {speaker: [label for label in voices if (label, speaker) in counts] for speaker in set(speakers)}
+    voices: dict[str, list[str]] = defaultdict(list)
+    says: dict[str, list[str]] = defaultdict(list)
+    for label, speaker in sorted(counts):
+        voices[label].append(speaker)
+        says[speaker].append(label)
     needed = 1 + (valid > 0) + (test > 0)
     divided = sorted(
-        (label for label in voices if len(voices[label]) >= needed), key=lambda name: (len(voices[name]), name)
+        (label for label in voices if len(voices[label]) >= needed), key=lambda one: (len(voices[one]), one)
     )
+    free = {label: len(voices[label]) for label in voices}
     chosen: dict[str, Split] = {}
-    shares: tuple[tuple[Split, float], ...] = (("test", test), ("valid", valid))
+    shares: tuple[tuple[Split, float, int], ...] = (("test", test, valid > 0), ("valid", valid, 0))
     for label in divided:
         order = shuffled(voices[label], f"{seed} {label}")
         total = sum(counts[label, speaker] for speaker in order)
-        for position, (split, share) in enumerate(shares):
-            later = sum(1 for _, further in shares[position + 1 :] if further)
+        for split, share, later in shares:
             have = sum(counts[label, speaker] for speaker in order if chosen.get(speaker) == split)
             for speaker in order:
                 # Whoever goes leaves one speaker of each of their labels to train, and one of this to the later split.
-                left = [sum(other not in chosen for other in voices[said]) for said in says[speaker]]
-                mine = sum(other not in chosen for other in order)
-                if have < share * total and speaker not in chosen and min(left) > 1 and mine > 1 + later:
+                spared = free[label] > 1 + later and all(free[said] > 1 for said in says[speaker])
+                if have < share * total and speaker not in chosen and spared:
                     chosen[speaker] = split
                     have += counts[label, speaker]
+                    free.update({said: free[said] - 1 for said in says[speaker]})
     undivided = tuple(sorted(set(voices) - set(divided)))
     splits: list[Split] = [chosen.get(speaker, "train") for speaker in speakers]
     for label in undivided:
