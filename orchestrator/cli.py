@@ -15,6 +15,7 @@ from infra.errors import InvalidInputs, SpeechPromptError
 from orchestrator import __version__
 from orchestrator.commands.backbone import backbone
 from orchestrator.commands.bundle import bundle
+from orchestrator.commands.tasks import tasks
 from orchestrator.console import results_console
 from orchestrator.exit_codes import BAD_INPUT, TASKS_FAILED
 
@@ -193,6 +194,7 @@ def demo(directory: Path, scale: float) -> None:
 
 cli.add_command(backbone)
 cli.add_command(bundle)
+cli.add_command(tasks)
 
 
 def main() -> None:

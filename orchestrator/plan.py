@@ -76,11 +76,11 @@ class Plan:
     @property
     def notes(self) -> list[str]:
         """What a user should know, though nothing is wrong."""
+        notes = [f"{task.spec.name}: {note}" for task in self.tasks for note in task.dataset.notes]
         if self.backbone.prosody is None:
-            return []
+            return notes
         untimed = [task.spec.name for task in self.tasks if task.dataset.untimed]
         unvoiced = [task.spec.name for task in self.tasks if not task.dataset.audio]
-        notes = []
         if untimed:
             notes.append(f"{', '.join(untimed)}: units without durations, so this pgslm hears each for one frame")
         if unvoiced:

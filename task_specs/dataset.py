@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from infra.errors import InvalidInputs
 from task_specs.example import SPLITS, Clip, Example, Split
 from task_specs.problems import ProblemList, shown
 from task_specs.readers import Reading, Row
+from task_specs.recordings import check_headers, without_copies
 from task_specs.schema import TaskSpec
 
 
@@ -22,11 +23,13 @@ class Dataset:
         examples: in the order of the manifests.
         slots: names of the labels every example has.
         labels: for each slot its classes, sorted, as the train split has them.
+        notes: what a user should know about them, though nothing is wrong.
     """
 
     examples: tuple[Example, ...]
     slots: tuple[str, ...]
     labels: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def counts(self) -> dict[Split, int]:
@@ -57,6 +60,8 @@ class Dataset:
 def read_dataset(spec: TaskSpec) -> Dataset:
     """Reads the examples of a task and checks them, without decoding audio.
 
+    Headers of a published data set's recordings are read, and copies are looked for where the reader says so.
+
     Raises:
         InvalidInputs: everything that is wrong with the manifests and their rows.
         MissingExtra: the reader needs a package that is not installed.
@@ -64,13 +69,20 @@ def read_dataset(spec: TaskSpec) -> Dataset:
     problems = ProblemList()
     reading = spec.data.read(problems)
     _check_clips(reading.rows, problems)
+    notes = list(reading.notes)
+    if spec.data.opened:
+        check_headers(reading.rows, problems)
+    if spec.data.duplicates is not None:
+        rows, copies = without_copies(reading.rows, spec.data.duplicates, problems)
+        reading = replace(reading, rows=rows)
+        notes += copies
     if reading.complete:
         _check_splits(spec, reading, problems)
         _check_labels(spec, reading, problems)
     if problems:
         raise InvalidInputs(problems.collected())
     examples = tuple(row.example for row in reading.rows)
-    return Dataset(examples, spec.slots, _classes(examples, len(spec.slots)))
+    return Dataset(examples, spec.slots, _classes(examples, len(spec.slots)), tuple(notes))
 
 
 def _classes(examples: Sequence[Example], slots: int) -> tuple[tuple[str, ...], ...]:
@@ -87,10 +99,8 @@ def _check_clips(rows: Sequence[Row], problems: ProblemList) -> None:
             continue
         other = first.setdefault(clip, row)
         if other.example.split != row.example.split:
-            message = (
-                f"this clip of split {row.example.split} is also in {other.example.split} "
-                f"({shown(other.uri)}:{other.line})"
-            )
+            there = shown(other.uri) if other.line is None else f"{shown(other.uri)}:{other.line}"
+            message = f"this clip of split {row.example.split} is also in {other.example.split} ({there})"
             problems.add(row.uri, "split", message, "keep it in one split", line=row.line, kind="clip in two splits")
 
 

@@ -11,13 +11,15 @@ from pydantic_core import PydanticCustomError
 from infra import object_storage
 from infra.errors import StorageError
 from task_specs.location import located
+from task_specs.packaged import packaged_specs
 from task_specs.problems import ProblemList
 
 
 def find_files(pattern: str, base: str, problems: ProblemList, *, named_in: str, field: str) -> list[str]:
     """URIs of the files that match ``pattern``, sorted; a pattern that matches none is a problem.
 
-    A path that exists is taken as it is, even with ``*`` or ``[`` in its name.
+    A path that exists is taken as it is, even with ``*`` or ``[`` in its name. One of the form
+    ``task_specs/<name>.yaml`` that does not exist names a spec of this package.
     """
     try:
         absolute = located(pattern, base)
@@ -27,9 +29,13 @@ def find_files(pattern: str, base: str, problems: ProblemList, *, named_in: str,
             found = _in_s3(absolute) if object_storage.is_s3(absolute) else _on_disk(absolute)
             if found:
                 return found
+            if packaged := packaged_specs(absolute):
+                return packaged
             problems.add(named_in, field, f"{pattern!r} matches no file", "correct the pattern")
         elif not object_storage.is_s3(absolute) and Path(absolute).is_dir():
             problems.add(named_in, field, f"{pattern!r} is a directory", f"write {pattern.rstrip('/')}/*.yaml")
+        elif packaged := packaged_specs(absolute):
+            return packaged
         else:
             problems.add(named_in, field, f"there is no file {pattern!r}", "correct the path")
     except PydanticCustomError as error:

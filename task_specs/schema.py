@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -14,12 +14,12 @@ from pydantic import (
     ValidationInfo,
 )
 
-from infra import object_storage
 from infra.errors import Problem
 from task_specs.audio_policy import AudioPolicy
 from task_specs.fault import fault
 from task_specs.file_model import FileModel
 from task_specs.file_patterns import find_files
+from task_specs.packaged import base_of
 from task_specs.problems import ProblemList, shown
 from task_specs.prompt_init import BundleInit
 from task_specs.readers import READERS, Reader
@@ -165,8 +165,13 @@ def load_task_specs(patterns: Sequence[str], base: str, *, named_in: str = "") -
     return specs, listed
 
 
-def load_task_spec(uri: str) -> tuple[TaskSpec | None, list[Problem]]:
-    """The task spec in one file, or ``None`` and what is wrong with it."""
+def load_task_spec(uri: str, *, data: Mapping[str, str] | None = None) -> tuple[TaskSpec | None, list[Problem]]:
+    """The task spec in one file, or ``None`` and what is wrong with it.
+
+    Args:
+        uri: the file.
+        data: settings of its data section, in place of those in the file.
+    """
     file, problems = read_yaml(uri)
     if file is None:
         return None, problems
@@ -178,12 +183,14 @@ def load_task_spec(uri: str) -> tuple[TaskSpec | None, list[Problem]]:
         ("sweep",): Sweep,
         ("sweep", "halving"): Halving,
     }
-    data = file.data.get("data")
-    reader = READERS.get(str(data.get("reader", "manifest"))) if isinstance(data, dict) else None
+    section = file.data.get("data")
+    reader = READERS.get(str(section.get("reader", "manifest"))) if isinstance(section, dict) else None
+    if isinstance(section, dict):
+        section.update(data or {})
     if reader is not None:
         sections: Models = {("data", name): model for name, model in reader.sections.items()}
         models = {**models, ("data",): reader, **sections}
-    context = {"base": object_storage.parent(uri), "source": uri}
+    context = {"base": base_of(uri), "source": uri}
     try:
         spec = TaskSpec.model_validate(file.data, context=context)
     except ValidationError as error:

@@ -52,6 +52,25 @@ class AudioFiles:
             uri = self._found[path] = f"{self.root.rstrip('/')}/{self._name(self._relative(path))}"
         return uri
 
+    def names(self, directory: str, kind: bool) -> list[str]:
+        """Names of the files or directories in ``directory``, relative to the root, sorted; without hidden ones.
+
+        Raises:
+            NotFound: there is no such directory, or it cannot be read.
+            StorageError: an S3 root that cannot be listed.
+        """
+        spelled = self._name(posixpath.normpath(directory), DIRECTORY) if directory else ""
+        entries = self._listing.entries(spelled)
+        return sorted(name for name, found in entries.items() if found is kind and not name.startswith("."))
+
+    def has(self, path: str, kind: bool) -> bool:
+        """Whether there is a file or directory of this name."""
+        try:
+            self._name(posixpath.normpath(path), kind)
+        except NotFound:
+            return False
+        return True
+
     def _relative(self, path: str) -> str:
         inside = path.removeprefix(self.root.rstrip("/") + "/")
         relative = posixpath.normpath(inside)
@@ -59,16 +78,16 @@ class AudioFiles:
             raise NotFound(f"{path!r} is outside the root {self.root}", "correct the path, or set 'root'")
         return relative
 
-    def _name(self, relative: str) -> str:
-        """The file's own spelling of ``relative``."""
+    def _name(self, relative: str, last: bool = FILE) -> str:
+        """The own spelling of ``relative``, which is a file or, if ``last`` says so, a directory."""
         spelled = ""
         parts = relative.split("/")
         for depth, part in enumerate(parts, start=1):
-            kind = FILE if depth == len(parts) else DIRECTORY
+            kind = last if depth == len(parts) else DIRECTORY
             name = self._listing.entry(spelled, part, kind)
             if name is None:
                 hint = "write / between directories" if "\\" in relative else "correct the path, or set 'root'"
-                raise NotFound(f"there is no file {relative!r} in {self.root}", hint)
+                raise NotFound(f"there is no {'file' if last else 'directory'} {relative!r} in {self.root}", hint)
             spelled = f"{spelled}/{name}" if spelled else name
         return spelled
 
@@ -83,9 +102,7 @@ class _Listing:
 
     def entry(self, directory: str, name: str, kind: bool) -> str | None:
         """The name as it is spelled in ``directory``, or ``None`` if nothing of this kind has it."""
-        entries = self._directories.get(directory)
-        if entries is None:
-            entries = self._directories[directory] = self._read(directory)
+        entries = self.entries(directory)
         if entries.get(name) is kind:
             return name
         normal = self._normal.get(directory)
@@ -94,6 +111,13 @@ class _Listing:
                 (unicodedata.normalize("NFC", entry), entries[entry]): entry for entry in sorted(entries)
             }
         return normal.get((unicodedata.normalize("NFC", name), kind))
+
+    def entries(self, directory: str) -> dict[str, bool]:
+        """Whether each entry of ``directory`` is a file."""
+        entries = self._directories.get(directory)
+        if entries is None:
+            entries = self._directories[directory] = self._read(directory)
+        return entries
 
     def _read(self, directory: str) -> dict[str, bool]:
         raise NotImplementedError

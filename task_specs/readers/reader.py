@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -18,12 +18,12 @@ class Row(NamedTuple):
     Attributes:
         example: the example; neither clip nor units where a problem with them was reported.
         uri: the file it was read from.
-        line: its line or row there, from 1.
+        line: its line or row there, from 1; ``None`` where the file is the recording itself.
     """
 
     example: Example
     uri: str
-    line: int
+    line: int | None
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,12 @@ class Reading:
     Attributes:
         rows: every example whose split and labels could be read.
         complete: whether these are all; otherwise a split or a label may only seem to be absent.
+        notes: what a user should know, though nothing is wrong.
     """
 
     rows: list[Row]
     complete: bool
+    notes: tuple[str, ...] = ()
 
 
 class Reader(BaseModel, ABC):
@@ -49,6 +51,14 @@ class Reader(BaseModel, ABC):
 
     reader: str = "manifest"
     """Name of the reader, as registered in ``task_specs.readers.READERS``."""
+    duplicates: Literal["keep", "drop"] | None = None
+    """What becomes of recordings with the same bytes: ``keep`` tells how many there are and which splits share
+    them; ``drop`` leaves each once, in test before valid before train. Where it is left out nobody looks."""
+
+    @property
+    def opened(self) -> bool:
+        """Whether the header of every recording is read, so that an unreadable one is a problem."""
+        return False
 
     @property
     @abstractmethod

@@ -1,0 +1,40 @@
+"""AccentDB, extended: nine accents of English."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+from task_specs.readers.corpus import Counts, DividedCorpus, Utterance
+from task_specs.readers.folder import Folder
+
+ACCENTS = ("american", "australian", "bangla", "british", "indian", "malayalam", "odiya", "telugu", "welsh")
+
+
+class AccentDb(DividedCorpus):
+    """The directory ``accentdb_extended``: ``data/<accent>/speaker_<n>/*.wav``.
+
+    Speakers are apart where an accent has three of them; the recordings of the other accents are divided at random.
+    ``paper`` divides all at random, 64 to 16 to 20.
+    """
+
+    origin: ClassVar[str] = "https://accentdb.org (accentdb_extended)"
+    licence: ClassVar[str] = "CC BY-NC 4.0"
+    classes: ClassVar[tuple[int, ...]] = (len(ACCENTS),)
+    published: ClassVar[dict[str, Counts]] = {"speakers": {"all": 17_313}, "paper": {"all": 17_313}}
+
+    split: Literal["speakers", "paper"] = "speakers"
+
+    def utterances(self, folder: Folder) -> Iterator[Utterance]:
+        top = folder.first("data", "accentdb_extended/data", "")
+        prefix = f"{top}/".removeprefix("/")
+        found: list[Utterance] = []
+        for accent in folder.directories(top):
+            if accent not in ACCENTS:
+                folder.problem(f"{prefix}{accent}", "is not an accent of this data set", "move it away")
+        for accent in ACCENTS:
+            for speaker in folder.directories(f"{prefix}{accent}"):
+                path = f"{prefix}{accent}/{speaker}"
+                for name in folder.files(path):
+                    found.append(Utterance(f"{path}/{name}", (accent,), speaker=f"{accent} {speaker}"))
+        yield from self.mixed(found, valid=0.16, test=0.2) if self.split == "paper" else self.apart(folder, found)

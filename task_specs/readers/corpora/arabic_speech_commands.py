@@ -1,0 +1,44 @@
+"""Arabic Speech Commands: six control words and ten digits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from task_specs.example import Split
+from task_specs.readers.corpus import Corpus, Counts, Utterance
+from task_specs.readers.folder import Folder
+
+TAKES = 100
+
+
+class ArabicSpeechCommands(Corpus):
+    """A checkout of the repository: ``Words/<word><n>.wav`` (48 kHz) and ``Numbers/<digit>_<n>.wav`` (8 kHz).
+
+    The division is the published one of github.com/dodohow1011/SpeechAdvReprogram, which the paper uses: a draw over
+    files, though many files are copies of others, so that 225 test clips are in train too.
+    """
+
+    origin: ClassVar[str] = "https://github.com/ltkbenamer/AR_Speech_Database"
+    licence: ClassVar[str] = "none is stated"
+    classes: ClassVar[tuple[int, ...]] = (16,)
+    published: ClassVar[dict[str, Counts]] = {"official": {"train": 1_107, "valid": 123, "test": 370}}
+
+    split: Literal["official"] = "official"
+
+    def utterances(self, folder: Folder) -> Iterator[Utterance]:
+        top = folder.first("Words", "AR_Speech_Database/Words").removesuffix("Words")
+        for stem, splits in published_split().items():
+            label = stem.partition("/")[2][0]
+            for take in range(1, TAKES + 1):
+                yield Utterance(f"{top}{stem}{take}.wav", (label,), splits.get(take, "train"))
+
+
+def published_split() -> dict[str, dict[int, Split]]:
+    """For the beginning of each path, the takes that are in valid and test."""
+    found: dict[str, dict[int, Split]] = {}
+    for line in Path(__file__).with_suffix(".txt").read_text(encoding="utf-8").splitlines():
+        stem, split, *takes = line.split()
+        found.setdefault(stem, {}).update({int(take): "valid" if split == "valid" else "test" for take in takes})
+    return found

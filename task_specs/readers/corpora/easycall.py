@@ -1,0 +1,47 @@
+"""EasyCall: how severe is the dysarthria of an Italian speaker?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+from task_specs.readers.corpus import Counts, DividedCorpus, Utterance
+from task_specs.readers.folder import Folder
+
+# Therapy Outcome Measure of each speaker with dysarthria, 1 (mild) to 5 (very severe), from the corpus paper.
+SEVERITY = {
+    "f01": 1, "f02": 3, "f03": 1, "f05": 1, "f06": 1, "f07": 1, "f08": 1, "f09": 1, "f10": 5, "f11": 2, "m01": 3,
+    "m02": 1, "m03": 3, "m04": 1, "m05": 4, "m06": 4, "m07": 4, "m08": 3, "m09": 1, "m10": 3, "m11": 5, "m12": 1,
+    "m13": 1, "m14": 5, "m15": 1, "m16": 3, "m17": 1, "m18": 1, "m19": 3, "m20": 1,
+}  # fmt: skip
+HEALTHY = ("fc", "mc")
+
+
+class EasyCall(DividedCorpus):
+    """``<speaker>/**/*.wav``: f and m for speakers with dysarthria, fc and mc for healthy ones.
+
+    Labels are 0, healthy, to 5. Speakers are apart, but for severity 2, of which there is one. ``paper`` takes a tenth
+    each of all recordings for valid and test.
+    """
+
+    origin: ClassVar[str] = "http://neurolab.unife.it/easycallcorpus"
+    licence: ClassVar[str] = "by the terms of its site, research only"
+    classes: ClassVar[tuple[int, ...]] = (6,)
+    published: ClassVar[dict[str, Counts]] = {"speakers": {"all": 21_386}, "paper": {"all": 21_386}}
+
+    split: Literal["speakers", "paper"] = "speakers"
+
+    def utterances(self, folder: Folder) -> Iterator[Utterance]:
+        top = folder.first("f01", "EasyCall/f01").removesuffix("f01")
+        found: list[Utterance] = []
+        speakers = folder.directories(top.rstrip("/"))
+        for speaker in sorted(set(SEVERITY).difference(speakers)):
+            folder.problem(f"{top}{speaker}", "there is no such directory", f"get it from {self.origin}")
+        for speaker in speakers:
+            severity = 0 if speaker.startswith(HEALTHY) else SEVERITY.get(speaker)
+            if severity is None:
+                folder.problem(f"{top}{speaker}", "is not a speaker of this data set", "move it away")
+                continue
+            for name in folder.below(f"{top}{speaker}"):
+                found.append(Utterance(f"{top}{speaker}/{name}", (str(severity),), speaker=speaker))
+        yield from self.mixed(found) if self.split == "paper" else self.apart(folder, found)

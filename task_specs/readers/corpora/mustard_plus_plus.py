@@ -1,0 +1,47 @@
+"""MUStARD++: is a remark in a television show sarcastic?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+from task_specs.readers.corpus import Counts, DividedCorpus, Utterance
+from task_specs.readers.folder import Folder
+from task_specs.readers.sound_of_videos import has_sound
+
+LIST = "mustard++_text.csv"
+SHOWN = {"1": "sarcastic", "1.0": "sarcastic", "0": "sincere", "0.0": "sincere"}
+SOMEBODY = "PERSON"
+"""Stands for any speaker without a name."""
+
+
+class MustardPlusPlus(DividedCorpus):
+    """``mustard++_text.csv`` and the sound of the videos, ``final_utterance_videos/<key>.wav``.
+
+    Rows without a value of sarcasm are what was said before a remark, and are passed over. Speakers are apart;
+    ``paper`` takes a tenth each for valid and test, whoever speaks.
+    """
+
+    origin: ClassVar[str] = "https://github.com/cfiltnlp/MUStARD_Plus_Plus"
+    licence: ClassVar[str] = "by the terms of its repository; the clips are of copyrighted television"
+    classes: ClassVar[tuple[int, ...]] = (2,)
+    published: ClassVar[dict[str, Counts]] = {"speakers": {"all": 1_202}, "paper": {"all": 1_202}}
+
+    split: Literal["speakers", "paper"] = "speakers"
+
+    def utterances(self, folder: Folder) -> Iterator[Utterance]:
+        videos = folder.first("final_utterance_videos", "final_utterances_videos")
+        if not has_sound(folder, videos):
+            return
+        found: list[Utterance] = []
+        for line, row in folder.table(LIST, ("KEY", "SPEAKER", "SHOW", "Sarcasm")):
+            value = row["Sarcasm"].strip()
+            if not value:
+                continue
+            if value not in SHOWN:
+                folder.problem(LIST, f"{value!r} is neither 0 nor 1", "get the file anew", line=line, field="Sarcasm")
+                continue
+            speaker = row["KEY"] if row["SPEAKER"] == SOMEBODY else row["SPEAKER"]
+            audio = f"{videos}/{row['KEY']}.wav"
+            found.append(Utterance(audio, (SHOWN[value],), speaker=f"{row['SHOW']} {speaker}", listed=(LIST, line)))
+        yield from self.mixed(found) if self.split == "paper" else self.apart(folder, found)

@@ -1,0 +1,58 @@
+"""VoxForge: which of six languages is spoken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from task_specs.readers.corpus import Counts, DividedCorpus, Utterance
+from task_specs.readers.folder import Folder
+from task_specs.readers.splitting import shuffled
+
+LANGUAGES = ("de", "en", "es", "fr", "it", "ru")
+AUDIO = "Trunk/Audio/Main/16kHz_16bit"
+ENGLISH = "SpeechCorpus"
+"""The directory of English on the server; of the other languages it is their code."""
+
+
+class VoxForge(DividedCorpus):
+    """``downloads/<language>/Trunk/Audio/Main/16kHz_16bit/<speaker>-<date>-<id>/wav/*.wav``, archives unpacked there.
+
+    Sessions are drawn until a language has enough recordings; two thirds train, a sixth each is valid and test, and
+    speakers are apart (every session of ``anonymous`` counts as a speaker). ``paper`` mixes the speakers.
+    """
+
+    origin: ClassVar[str] = (
+        "the archives in https://storage.googleapis.com/tfds-data/downloads/voxforge/voxforge_urls.txt"
+    )
+    licence: ClassVar[str] = "GPL 3.0"
+    classes: ClassVar[tuple[int, ...]] = (len(LANGUAGES),)
+    published: ClassVar[dict[str, Counts]] = {
+        "speakers": {"all": 10_800},
+        "paper": {"train": 7_200, "valid": 1_800, "test": 1_800},
+    }
+
+    split: Literal["speakers", "paper"] = "speakers"
+    per_language: int = Field(1_800, ge=6, strict=True)
+    """Recordings of each language at most."""
+
+    def utterances(self, folder: Folder) -> Iterator[Utterance]:
+        top = folder.first("downloads", "www.repository.voxforge1.org/downloads")
+        for language in LANGUAGES:
+            there = folder.first(f"{top}/{language}", f"{top}/{ENGLISH}") if language == "en" else f"{top}/{language}"
+            found: list[Utterance] = []
+            for session in shuffled(folder.directories(f"{there}/{AUDIO}"), self.seed):
+                speaker = session.partition("-")[0]
+                voice = f"{language} {session if speaker.lower() == 'anonymous' else speaker}"
+                path = f"{there}/{AUDIO}/{session}"
+                for name in folder.below(path, (".wav", ".flac")):
+                    found.append(Utterance(f"{path}/{name}", (language,), speaker=voice))
+                if len(found) >= self.per_language:
+                    break
+            kept = found[: self.per_language]
+            if self.split == "paper":
+                yield from self.mixed(kept, valid=1 / 6, test=1 / 6)
+            else:
+                yield from self.apart(folder, kept, valid=1 / 6, test=1 / 6)

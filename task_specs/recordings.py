@@ -1,0 +1,152 @@
+"""Looks into the recordings of a task without decoding them: can they be read, and is any there twice?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from infra import object_storage
+from infra.errors import StorageError
+from task_specs.example import SPLITS, Clip, Split
+from task_specs.problems import ProblemList
+from task_specs.readers import Row
+
+_THREADS = 8
+_SAMPLE_BYTES = 4096
+_END_TOLERANCE_SECONDS = 0.05
+
+Key = TypeVar("Key")
+Content = tuple[str, float | None, float | None]
+"""Digest of the file, start and end: clips with the same content sound the same."""
+
+
+def check_headers(rows: Sequence[Row], problems: ProblemList) -> None:
+    """Notes every local recording whose header cannot be read, or that ends before its clip does."""
+    clips = {row.example.clip: row for row in reversed(rows) if row.example.clip is not None}
+    uris = sorted({clip.uri for clip in clips if not object_storage.is_s3(clip.uri)})
+    lengths = _each(_length, uris)
+    for clip, row in reversed(clips.items()):
+        length = lengths.get(clip.uri)
+        if isinstance(length, str):
+            remedy = "get the file anew, or write 'check: names' under data to have it quarantined"
+            problems.add(row.uri, "", f"{_name(clip, row)}{length}", remedy, line=row.line, kind="unreadable")
+        elif length is not None and max(clip.start or 0.0, clip.end or 0.0) > length + _END_TOLERANCE_SECONDS:
+            message = f"{_name(clip, row)}has {length:.2f} s, which is less than its clip needs"
+            problems.add(row.uri, "", message, "get the file anew", line=row.line, kind="too short")
+
+
+def without_copies(
+    rows: Sequence[Row], policy: Literal["keep", "drop"], problems: ProblemList
+) -> tuple[list[Row], list[str]]:
+    """Finds clips with the same bytes, wherever their files lie.
+
+    Args:
+        rows: all examples of the task.
+        policy: ``keep`` leaves them; ``drop`` keeps each content once, in test before valid before train.
+        problems: where a file is noted that cannot be read.
+
+    Returns:
+        The rows that are left, in order, and what a user should know about the copies.
+    """
+    found = [(row, row.example.clip) for row in rows if row.example.clip is not None]
+    uris = {clip.uri for _, clip in found}
+    notes = []
+    if policy == "keep" and any(map(object_storage.is_s3, uris)):
+        # To compare them all of them would have to be fetched.
+        uris = {uri for uri in uris if not object_storage.is_s3(uri)}
+        notes.append("recordings in S3 were not searched for copies; 'duplicates: drop' under data reads them all")
+    digests = _digests(uris, problems)
+    groups: dict[Content, list[Row]] = defaultdict(list)
+    for row, clip in found:
+        if clip.uri in digests:
+            groups[digests[clip.uri], clip.start, clip.end].append(row)
+    # A row that is repeated on purpose names the same clip, and is no copy.
+    copied = [group for group in groups.values() if len({row.example.clip for row in group}) > 1]
+    if not copied:
+        return list(rows), notes
+    dropped = {id(row) for group in copied for row in _later_ones(group)}
+    notes.append(_note(rows, copied, len(dropped), policy))
+    disputed = sum(len({row.example.labels for row in group}) > 1 for group in copied)
+    if disputed:
+        notes.append(f"{disputed} recordings are there with different labels")
+    return [row for row in rows if policy == "keep" or id(row) not in dropped], notes
+
+
+def _later_ones(group: Sequence[Row]) -> list[Row]:
+    kept = max(group, key=lambda row: SPLITS.index(row.example.split))
+    return [row for row in group if row is not kept]
+
+
+def _note(rows: Sequence[Row], copied: Sequence[Sequence[Row]], copies: int, policy: Literal["keep", "drop"]) -> str:
+    sizes = Counter(row.example.split for row in rows)
+    shared: Counter[Split] = Counter()
+    for group in copied:
+        splits = {row.example.split for row in group}
+        if "train" in splits:
+            shared.update(row.example.split for row in group if row.example.split != "train")
+    leaks = [f"{shared[split]} of {sizes[split]} {split} clips are also in train" for split in SPLITS if shared[split]]
+    text = "; ".join([f"{copies} of {len(rows)} clips are copies of others, byte for byte", *leaks])
+    if policy == "drop":
+        return f"{text}; each is kept once, in test before valid before train"
+    return f"{text}; 'duplicates: drop' under data keeps each once"
+
+
+def _digests(uris: set[str], problems: ProblemList) -> dict[str, str]:
+    """SHA-256 of every file that may be a copy: a local one has the size and a sample of another."""
+    local = sorted(uri for uri in uris if not object_storage.is_s3(uri))
+    samples = _each(_sample, local)
+    alike = Counter(samples.values())
+    candidates = [uri for uri in local if alike[samples[uri]] > 1] + sorted(uris.difference(local))
+    digests = {}
+    for uri, digest in _each(_digest, candidates).items():
+        if isinstance(digest, StorageError):
+            message, _, remedy = str(digest).partition("; ")
+            problems.add(uri, "", message, remedy or "make it readable")
+        else:
+            digests[uri] = digest
+    return digests
+
+
+def _digest(uri: str) -> str | StorageError:
+    try:
+        return hashlib.sha256(object_storage.read_bytes(uri)).hexdigest()
+    except StorageError as error:
+        return error
+
+
+def _sample(uri: str) -> tuple[int, bytes]:
+    """Size of a local file and bytes from its middle, where recordings differ as headers do not."""
+    try:
+        with Path(uri).open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size // 2 - _SAMPLE_BYTES // 2))
+            return size, file.read(_SAMPLE_BYTES)
+    except OSError:
+        # Read again with the other candidates, where the reason is noted.
+        return -1, b""
+
+
+def _length(uri: str) -> float | str:
+    """Seconds of a local recording, or why its header cannot be read."""
+    import soundfile
+
+    try:
+        header = soundfile.info(uri)
+    except (soundfile.LibsndfileError, OSError) as error:
+        reason = getattr(error, "error_string", None) or error
+        return f"is not audio that can be decoded ({str(reason).rstrip('.')})"
+    return float(header.duration) if header.frames else "holds no samples"
+
+
+def _name(clip: Clip, row: Row) -> str:
+    return "" if clip.uri == row.uri else f"{object_storage.basename(clip.uri)} "
+
+
+def _each(work: Callable[[str], Key], uris: Iterable[str]) -> dict[str, Key]:
+    names = list(uris)
+    with ThreadPoolExecutor(_THREADS) as threads:
+        return dict(zip(names, threads.map(work, names), strict=True))

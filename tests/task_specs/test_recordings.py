@@ -1,0 +1,72 @@
+"""Copies and headers of the recordings of a manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from task_specs.dataset import read_dataset
+from tests.fixtures.corpora import record
+from tests.task_specs.files import delimited, problems_of, recordings, task
+
+ROWS = [
+    {"path": "a.wav", "label": "x", "split": "train"},
+    {"path": "b.wav", "label": "y", "split": "train"},
+    {"path": "c.wav", "label": "y", "split": "train"},
+    {"path": "d.wav", "label": "x", "split": "valid"},
+    {"path": "e.wav", "label": "x", "split": "test"},
+    {"path": "f.wav", "label": "x", "split": "test"},
+]
+
+
+def recorded(root: Path, **same: str) -> None:
+    for row in ROWS:
+        record(root / row["path"])
+    for copy, original in same.items():
+        (root / f"{copy}.wav").write_bytes((root / f"{original}.wav").read_bytes())
+
+
+def test_a_manifest_is_searched_for_copies_only_if_it_says_so(tmp_path: Path) -> None:
+    recorded(tmp_path, e="a")
+    assert read_dataset(task(tmp_path, delimited(ROWS))).notes == ()
+    [note] = read_dataset(task(tmp_path, delimited(ROWS), duplicates="keep")).notes
+    assert note == (
+        "1 of 6 clips are copies of others, byte for byte; 1 of 2 test clips are also in train; "
+        "'duplicates: drop' under data keeps each once"
+    )
+
+
+def test_each_content_is_kept_once_in_test_before_valid_before_train(tmp_path: Path) -> None:
+    recorded(tmp_path, b="c", d="a", f="e")
+    record(tmp_path / "g.wav")
+    record(tmp_path / "h.wav")
+    (tmp_path / "h.wav").write_bytes((tmp_path / "e.wav").read_bytes())
+    more = [{"path": "g.wav", "label": "x", "split": "train"}, {"path": "h.wav", "label": "x", "split": "valid"}]
+    dataset = read_dataset(task(tmp_path, delimited([*ROWS, *more]), duplicates="drop"))
+    kept = [Path(example.clip.uri).name for example in dataset.examples if example.clip]
+    assert kept == ["b.wav", "d.wav", "e.wav", "g.wav"]
+
+
+def test_copies_with_different_labels_are_noted(tmp_path: Path) -> None:
+    recorded(tmp_path, f="b")
+    notes = read_dataset(task(tmp_path, delimited(ROWS), duplicates="keep")).notes
+    assert notes[1:] == ("1 recordings are there with different labels",)
+
+
+def test_pieces_of_copies_are_copies_only_at_the_same_times(tmp_path: Path) -> None:
+    recorded(tmp_path, e="a")
+    rows = [{**row, "start": 0, "end": 0.05 if row["path"] == "e.wav" else 0.1} for row in ROWS]
+    assert read_dataset(task(tmp_path, delimited(rows), duplicates="keep")).notes == ()
+    rows = [{**row, "start": 0, "end": 0.1} for row in ROWS]
+    assert len(read_dataset(task(tmp_path, delimited(rows), duplicates="keep")).notes) == 1
+
+
+def test_units_and_rows_that_repeat_a_clip_are_no_copies(tmp_path: Path) -> None:
+    recorded(tmp_path)
+    assert read_dataset(task(tmp_path, delimited([*ROWS, ROWS[0]]), duplicates="drop")).counts["train"] == 4
+    units = [{"units": "1 2", "label": row["label"], "split": row["split"]} for row in ROWS]
+    assert read_dataset(task(tmp_path, delimited(units), duplicates="drop")).notes == ()
+
+
+def test_the_headers_of_a_manifests_recordings_are_left_to_the_tokenizer(tmp_path: Path) -> None:
+    recordings(tmp_path, *(row["path"] for row in ROWS))
+    assert problems_of(task(tmp_path, delimited(ROWS))) == []
