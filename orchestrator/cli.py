@@ -152,6 +152,13 @@ def tokenize(job_file: str, overrides: tuple[str, ...]) -> None:
 @click.option(
     "--one-speaker", is_flag=True, help="All recordings are of one speaker, whose mean pitch a pgslm then goes by."
 )
+@click.option(
+    "--abstain-below",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    metavar="PROBABILITY",
+    help="Give no answer where the first label is less probable.",
+)
 @click.argument("audio", nargs=-1, required=True)
 def classify(
     bundles: tuple[str, ...],
@@ -159,12 +166,21 @@ def classify(
     top: int,
     as_json: bool,
     one_speaker: bool,
+    abstain_below: float,
     audio: tuple[str, ...],
 ) -> None:
     """Label recordings with published prompts. Needs neither Ray nor MLflow."""
     from orchestrator.commands.classify import classify_files
 
-    classify_files(bundles, audio, backbone=backbone, top=top, as_json=as_json, one_speaker=one_speaker)
+    classify_files(
+        bundles,
+        audio,
+        backbone=backbone,
+        top=top,
+        as_json=as_json,
+        one_speaker=one_speaker,
+        abstain_below=abstain_below,
+    )
 
 
 @cli.command()

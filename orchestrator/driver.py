@@ -281,4 +281,5 @@ def _row(task: PlannedTask) -> TaskRow:
         language=spec.language,
         classes="x".join(str(len(labels)) for labels in task.dataset.labels),
         metric=spec.metric,
+        positive=spec.positive,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +51,7 @@ def encode(
         prosody: settings of a multi-stream LM, for which durations and F0 go along; ``None`` for units alone.
 
     Raises:
-        DatasetError: a split has no usable example left.
+        DatasetError: a split has no usable example left, or none of the positive or negative class.
     """
     usable = [
         (example, units)
@@ -75,7 +75,11 @@ def encode(
                 (usable[place][1].units for place in places), heard and [heard[place] for place in places]
             ),
             _class_numbers([usable[place][0].labels for place in places], dataset.labels),
+            _speakers([usable[place][0] for place in places])
+            if split == "test" and spec.bootstrap == "speakers"
+            else None,
         )
+        _check_detectable(spec, split, splits[split])
     return EncodedTask(TaskExamples(splits), len(dataset.examples) - len(usable), _majority(splits))
 
 
@@ -91,6 +95,20 @@ def given_units(example: Example) -> Units | None:
         return None
     durations = example.durations or (1,) * len(example.units)
     return Units(np.array(example.units, dtype=np.int16), np.array(durations, dtype=np.int32))
+
+
+def _speakers(examples: Sequence[Example]) -> NDArray[np.int64]:
+    """Number of the speaker of each, from 0, int64 [examples]."""
+    numbers: dict[str | None, int] = {}
+    return np.array([numbers.setdefault(example.speaker, len(numbers)) for example in examples], dtype=np.int64)
+
+
+def _check_detectable(spec: TaskSpec, split: Split, examples: SplitExamples) -> None:
+    if spec.positive is not None and len(set(examples.labels[:, 0].tolist())) < 2:
+        raise DatasetError(
+            f"{spec.name}: the clips of split {split} that can be used are all of one class, so {spec.positive!r} "
+            "cannot be detected; see the quarantine report, and the task's audio policy"
+        )
 
 
 def _class_numbers(labels: list[tuple[str, ...]], classes: tuple[tuple[str, ...], ...]) -> NDArray[np.int64]:

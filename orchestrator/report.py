@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Group
 from rich.table import Table
@@ -15,8 +16,10 @@ from rich.text import Text
 from infra import object_storage
 from infra.errors import JobError, ObjectNotFound
 from orchestrator.job import Job
+from task_specs.metric import LOWER_IS_BETTER
+from workers.prompting.bootstrap import Interval, interval
 from workers.prompting.outcome import LaneOutcome
-from workers.sweep_result import best_point, by_point
+from workers.sweep_result import best_lane, best_point, by_point
 
 REPORT_FILE = "report.json"
 
@@ -27,10 +30,15 @@ class TaskRow(BaseModel):
     Attributes:
         status: ``published``, ``failed``, or ``unfinished``.
         metric: its name; the figures below are of it.
+        positive: the positive class of ``f1`` and ``eer``.
         point: the chosen point of a sweep.
         points: how many there were; 0 without a sweep.
         valid, test: mean over the seeds of that point.
         test_std: standard deviation over seeds; 0 for one.
+        test_interval: 95 % confidence interval of ``test``, by bootstrap over utterances or speakers of the test split;
+            it says nothing of seeds.
+        ece: expected calibration error on test, mean over the seeds.
+        temperatures: of the published prompt, by slot.
         majority: accuracy of always answering the most frequent label.
         seeds: how many those are.
         trained: trained numbers of a prompt.
@@ -48,11 +56,15 @@ class TaskRow(BaseModel):
     classes: str = ""
     status: Literal["published", "failed", "unfinished"] = "unfinished"
     metric: str = ""
+    positive: str | None = None
     point: str = ""
     points: int = 0
     valid: float | None = None
     test: float | None = None
     test_std: float | None = None
+    test_interval: Interval | None = None
+    ece: float | None = None
+    temperatures: list[float] = []
     majority: float | None = None
     seeds: int = 0
     trained: int | None = None
@@ -69,6 +81,7 @@ class TaskRow(BaseModel):
             TuningError: no point went well with every seed.
         """
         best, points = best_point(outcomes), len(by_point(outcomes))
+        eces = [outcome.figures["test"]["ece"] for outcome in best if "ece" in outcome.figures["test"]]
         tests = [outcome.figures["test"][self.metric] for outcome in best]
         return self.model_copy(
             update={
@@ -77,11 +90,20 @@ class TaskRow(BaseModel):
                 "valid": statistics.fmean(outcome.figures["valid"][self.metric] for outcome in best),
                 "test": statistics.fmean(tests),
                 "test_std": statistics.stdev(tests) if len(tests) > 1 else 0.0,
+                "test_interval": _interval_of_mean(best),
+                "ece": statistics.fmean(eces) if len(eces) == len(best) else None,
+                "temperatures": best_lane(best).temperatures,
                 "seeds": len(best),
                 "trained": best[0].trained,
                 "steps": sum(outcome.steps for outcome in outcomes),
             }
         )
+
+
+def _interval_of_mean(outcomes: Sequence[LaneOutcome]) -> Interval | None:
+    """Of the mean over seeds, each of which was measured on the same draws of the test split."""
+    draws = [outcome.draws for outcome in outcomes]
+    return interval(np.mean(draws, axis=0)) if all(draws) else None
 
 
 class JobReport(BaseModel):
@@ -136,7 +158,7 @@ def report_table(report: JobReport) -> Group:
     table.add_column("task", no_wrap=True)
     for heading in ("family", "lang", "classes", "train", *(["quarantined"] if left_out else [])):
         table.add_column(heading)
-    for heading in ("metric", "valid", "test", "majority"):
+    for heading in ("metric", "valid", "test", "95 %", "ECE", "majority"):
         table.add_column(heading, justify="left" if heading == "metric" else "right")
     ends = Table.grid(padding=(0, 2))
     for row in report.tasks:
@@ -149,9 +171,11 @@ def report_table(report: JobReport) -> Group:
             row.classes,
             str(row.examples.get("train", "")),
             *([str(row.quarantined)] if left_out else []),
-            row.metric,
+            f"{row.metric} ↓" if row.metric in LOWER_IS_BETTER else row.metric,
             _percent(row.valid),
             _percent(row.test) + spread,
+            "–".join(_percent(end) for end in row.test_interval or ()),
+            _percent(row.ece),
             _percent(row.majority),
             style=colour,
         )

@@ -79,6 +79,8 @@ def read_dataset(spec: TaskSpec) -> Dataset:
     if reading.complete:
         _check_splits(spec, reading, problems)
         _check_labels(spec, reading, problems)
+        _check_positive(spec, reading, problems)
+        _check_speakers(spec, reading, problems)
     if problems:
         raise InvalidInputs(problems.collected())
     examples = tuple(row.example for row in reading.rows)
@@ -131,3 +133,28 @@ def _check_labels(spec: TaskSpec, reading: Reading, problems: ProblemList) -> No
                 message = f"{label!r} occurs in {row.example.split} but not in train"
                 remedy = "add training examples of it, or correct the label"
                 problems.add(row.uri, name, message, remedy, line=row.line, kind="unknown label")
+
+
+def _check_positive(spec: TaskSpec, reading: Reading, problems: ProblemList) -> None:
+    """The positive class is one of two, and each split can tell how well it is detected."""
+    if spec.positive is None:
+        return
+    [classes] = _classes([row.example for row in reading.rows], 1)
+    if len(classes) != 2 or spec.positive not in classes:
+        message = f"{spec.positive!r} is to be one of two classes, but train has {', '.join(map(repr, classes[:5]))}"
+        remedy = "name one of two classes" if len(classes) == 2 else "remove it, and use macro_f1"
+        problems.add(spec.source, "positive", message, remedy)
+        return
+    for split in SPLITS[1:]:
+        present = {row.example.labels[0] for row in reading.rows if row.example.split == split}
+        for label in set(classes) - present if present else ():
+            message = f"no example of {label!r} belongs to the split {split}"
+            problems.add(spec.source, "positive", message, "add some, or remove 'positive'", kind=f"{split} {label}")
+
+
+def _check_speakers(spec: TaskSpec, reading: Reading, problems: ProblemList) -> None:
+    """Whoever draws speakers knows them."""
+    for row in reading.rows if spec.bootstrap == "speakers" else ():
+        if row.example.split == "test" and row.example.speaker is None:
+            remedy = "fill it in, or set bootstrap to utterances"
+            problems.add(row.uri, "speaker", "names no speaker to draw", remedy, line=row.line)

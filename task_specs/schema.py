@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -19,6 +19,7 @@ from task_specs.audio_policy import AudioPolicy
 from task_specs.fault import fault
 from task_specs.file_model import FileModel
 from task_specs.file_patterns import find_files
+from task_specs.metric import BINARY, MetricName, Resampled
 from task_specs.packaged import base_of
 from task_specs.problems import ProblemList, shown
 from task_specs.prompt_init import BundleInit
@@ -72,6 +73,24 @@ def _few_lanes(sweep: Sweep | None, info: ValidationInfo) -> Sweep | None:
     return sweep
 
 
+def _positive(label: str | None, info: ValidationInfo) -> str | None:
+    metric = info.data.get("metric")
+    if label is None and metric in BINARY:
+        raise fault(f"is required by metric {metric!r}", "name the class that is to be detected")
+    if "data" not in info.data:
+        return label
+    slots = len(info.data["data"].slots)
+    if label is not None and slots > 1:
+        raise fault(f"names a class, but examples have {slots} labels", "remove it, or give one label column")
+    return label
+
+
+def _several_slots(metric: MetricName, info: ValidationInfo) -> MetricName:
+    if metric == "slot_accuracy" and "data" in info.data and len(info.data["data"].slots) == 1:
+        raise fault("is the accuracy where examples have one label", "write accuracy")
+    return metric
+
+
 DataSpec = Annotated[SerializeAsAny[Reader], BeforeValidator(_reader)]
 """The ``data`` section: one of the registered readers."""
 
@@ -92,8 +111,13 @@ class TaskSpec(FileModel):
     """Licence of the data; it is printed in the model card."""
     data: DataSpec
     """Where the examples are."""
-    metric: Literal["accuracy", "macro_f1"] = "accuracy"
+    metric: Annotated[MetricName, AfterValidator(_several_slots)] = "accuracy"
     """What prompts are selected by and the table shows."""
+    positive: Annotated[str | None, AfterValidator(_positive)] = Field(None, validate_default=True)
+    """The positive class of ``f1`` and ``eer``, for tasks of two classes."""
+    bootstrap: Resampled = "utterances"
+    """What confidence intervals draw anew: utterances, or speakers with all that they say, for which every test example
+    names its speaker."""
     seeds: Annotated[
         tuple[Seed, ...],
         Field(min_length=1, max_length=MAX_SEEDS),

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 
 from infra.tracking import RunLog, Tracking
-from task_specs.example import SPLITS
+from task_specs.example import SPLITS, Split
 from workers.backbone.sharing import SharedLM
 from workers.lane_log import log_begin, log_outcome
 from workers.orders import GangOrder, LaneOrder
+from workers.prompting.detection_files import detection_files
+from workers.prompting.final_figures import FinalFigures, final_figures
 from workers.prompting.gang import Gang
 from workers.prompting.lane import Lane
-from workers.prompting.metrics import Predictions, measure
+from workers.prompting.metrics import Predictions
 from workers.prompting.outcome import LaneOutcome, read_outcome, write_outcome
 
 MLFLOW_SECONDS = 10.0
@@ -70,12 +72,16 @@ class LaneDesk:
         progress = lane.progress
         assert progress.stopped is not None  # noqa: S101
         diverged = progress.stopped == "diverged"
-        slots = [slot.name for slot in lane.spec.slots]
-        predictions: dict[str, Predictions] = {}
+        predictions: dict[Split, Predictions] = {}
         if not diverged:
             predictions = {split: gang.predict(index, lane.examples.splits[split], best=True) for split in SPLITS[1:]}
         if log is None:
             return
+        final, files, positive = FinalFigures(), {}, lane.spec.positive_class
+        if not diverged:
+            final = final_figures(lane.spec, predictions, lane.examples.splits["test"])
+            if positive is not None:
+                files = detection_files(predictions["test"], lane.spec.slots[0].labels, positive)
         outcome = LaneOutcome(
             key=order.key,
             spec=order.spec,
@@ -86,7 +92,10 @@ class LaneDesk:
             attempt=order.attempt,
             steps=progress.step,
             best_step=progress.best_step,
-            figures={split: measure(predicted, slots) for split, predicted in predictions.items()},
+            figures=final.figures,
+            temperatures=final.temperatures,
+            intervals=final.intervals,
+            draws=final.draws,
             trained=lane.shape.size,
             special_rows=lane.shape.special_rows,
             mapped_units=None if lane.mapped_units is None else [units.tolist() for units in lane.mapped_units],
@@ -94,12 +103,15 @@ class LaneDesk:
             run_id=log.run_id(),
         )
         views = lane.shape.views(gang.best[index].cpu())
-        write_outcome(self._order.outcomes, outcome, {name: view.numpy() for name, view in views.items()})
+        tensors = {name: view.numpy() for name, view in views.items()}
+        write_outcome(self._order.outcomes, outcome, tensors, files)
         if diverged:
             log.tags({"stopped": "diverged", "error": outcome.error})
             log.finish("FAILED")
         else:
             log_outcome(log, lane, outcome, predictions["test"])
+            for name, content in files.items():
+                log.text(name, content.decode())
             log.finish("FINISHED")
 
     def write_failure(self, order: LaneOrder, error: str) -> None:

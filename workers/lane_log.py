@@ -1,6 +1,7 @@
 """What MLflow hears of a lane. Names are stable: they are the columns of the compare view.
 
-``test/...`` and ``valid/...`` are the figures of the kept prompt; ``tuning/...`` are curves by optimizer step and
+``test/...`` and ``valid/...`` are the figures of the kept prompt, ``test/..._low`` and ``..._high`` the ends of a 95 %
+confidence interval, ``calibration/...`` the temperatures; ``tuning/...`` are curves by optimizer step and
 what they cost.
 """
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from infra.tracking import RunLog
 from workers.prompting.confusion_figure import confusion_png
+from workers.prompting.detection_files import det_png
 from workers.prompting.gang import Evaluation
 from workers.prompting.lane import Lane
 from workers.prompting.metrics import Predictions
@@ -40,6 +42,12 @@ def log_evaluation(log: RunLog, evaluation: Evaluation) -> None:
 def log_outcome(log: RunLog, lane: Lane, outcome: LaneOutcome, test: Predictions) -> None:
     """Figures of the kept prompt, its confusion matrices on the test split, and why the lane stopped."""
     figures = {f"{split}/{name}": value for split, part in outcome.figures.items() for name, value in part.items()}
+    metric, slots = lane.spec.metric, [slot.name for slot in lane.spec.slots]
+    if metric in outcome.intervals:
+        low, high = outcome.intervals[metric]
+        figures |= {f"test/{metric}_low": low, f"test/{metric}_high": high}
+    for name, temperature in zip(slots, outcome.temperatures, strict=False):
+        figures[f"calibration/temperature_{name}"] = temperature
     utterances = outcome.steps * lane.spec.recipe.batch_size
     log.point(
         outcome.best_step,
@@ -64,3 +72,6 @@ def log_outcome(log: RunLog, lane: Lane, outcome: LaneOutcome, test: Predictions
                 "count": [int(count) for count in table[true, predicted]],
             },
         )
+    positive = lane.spec.positive_class
+    if positive is not None:
+        log.figure("det", det_png(test, positive, f"{lane.spec.name}, test, step {outcome.best_step}"))

@@ -17,8 +17,10 @@ from task_specs.example import Split
 from workers.backbone.sharing import SharedLM
 from workers.bundle.format import Bundle
 from workers.bundle.manifest import (
+    FORMAT_VERSION,
     BackboneIdentity,
     BundleManifest,
+    Calibration,
     Data,
     Metric,
     Prompt,
@@ -96,9 +98,10 @@ def _manifest(
     layers, length, dim = keys.shape
     mapped = best.mapped_units
     return BundleManifest(
+        format_version=FORMAT_VERSION,
         task=order.task,
         slots=tuple(Slot(name=slot.name, labels=slot.labels) for slot in best.spec.slots),
-        metric=Metric(name=best.spec.metric),
+        metric=Metric(name=best.spec.metric, positive=best.spec.positive),
         results=_results(best, best_point(outcomes)),
         prompt=Prompt(
             length=length,
@@ -110,6 +113,7 @@ def _manifest(
             verbalizer_units=mapped and tuple(tuple(shared.unit_tokens[unit] for unit in slot) for slot in mapped),
         ),
         recipe=best.spec.recipe.identity() | _sweep(best, outcomes),
+        calibration=Calibration(temperatures=tuple(best.temperatures)) if best.temperatures else None,
         seed=best.spec.seed,
         backbone=order.backbone,
         preprocessing=order.preprocessing,
@@ -139,6 +143,7 @@ def _results(best: LaneOutcome, outcomes: Sequence[LaneOutcome]) -> dict[Split, 
             mean=statistics.fmean(values),
             std=statistics.stdev(values) if len(values) > 1 else 0.0,
             seeds=len(values),
+            interval=best.intervals.get(name) if split == "test" else None,
         )
 
     splits: tuple[Split, ...] = ("valid", "test")

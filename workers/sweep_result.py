@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 
 from infra.errors import TuningError
+from task_specs.metric import merit
 from workers.prompting.outcome import LaneOutcome
 
 
@@ -30,7 +31,8 @@ def best_point(outcomes: Sequence[LaneOutcome]) -> list[LaneOutcome]:
     whole = [lanes for lanes in by_point(outcomes).values() if _is_whole(lanes)]
     if not whole:
         raise TuningError(next(outcome.error for outcome in outcomes if outcome.error is not None))
-    return max(whole, key=lambda lanes: (mean_valid(lanes), -_mean(lanes, "loss")))
+    metric = outcomes[0].spec.metric
+    return max(whole, key=lambda lanes: (merit(metric, mean_valid(lanes)), -_mean(lanes, "loss")))
 
 
 def has_whole_point(outcomes: Sequence[LaneOutcome]) -> bool:
@@ -40,7 +42,8 @@ def has_whole_point(outcomes: Sequence[LaneOutcome]) -> bool:
 
 def best_lane(lanes: Sequence[LaneOutcome]) -> LaneOutcome:
     """The best seed of a point by the metric on the validation split; the first of equal ones."""
-    return max(lanes, key=lambda outcome: outcome.figures["valid"][outcome.spec.metric])
+    metric = lanes[0].spec.metric
+    return max(lanes, key=lambda outcome: merit(metric, outcome.figures["valid"][metric]))
 
 
 def mean_valid(lanes: Sequence[LaneOutcome]) -> float:

@@ -160,6 +160,8 @@ def _print_manifest(uri: str, manifest: BundleManifest) -> None:
         "prompt": f"length {prompt.length}, {prompt.layers} layers of {prompt.dim}, "
         f"{manifest.parameters:,} trained numbers",
         "verbalizer": prompt.verbalizer,
+        "temperature": ", ".join(f"{value:g}" for value in manifest.temperatures) if manifest.calibration else "",
+        "positive": manifest.metric.positive or "",
         "recipe": f"{json.dumps(manifest.recipe.get('name'))}, seed {manifest.seed}",
         "backbone": manifest.backbone.name,
         "unit LM": manifest.backbone.unit_lm,
@@ -193,10 +195,11 @@ def _results(manifest: BundleManifest) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("split")
     table.add_column("metric", overflow="fold")
-    for name in ("this prompt", "mean", "std", "seeds"):
+    for name in ("this prompt", "95 %", "mean", "std", "seeds"):
         table.add_column(name, justify="right")
     for split in SPLITS:
         for metric, spread in sorted(manifest.results.get(split, {}).items()):
-            numbers = (f"{number:.4f}" for number in (spread.value, spread.mean, spread.std))
-            table.add_row(split, metric, *numbers, str(spread.seeds))
+            value, mean, std = (f"{number:.4f}" for number in (spread.value, spread.mean, spread.std))
+            interval = " to ".join(f"{end:.4f}" for end in spread.interval or ())
+            table.add_row(split, metric, value, interval, mean, std, str(spread.seeds))
     return table

@@ -12,11 +12,20 @@ from rich.text import Text
 
 from infra import object_storage
 from orchestrator.console import results_console
-from workers.inference.classifier import Classifier
+from workers.inference.classifier import Answer, Classifier
+
+ABSTAINED = "(abstains)"
 
 
 def classify_files(
-    bundles: Sequence[str], audio: Sequence[str], *, backbone: str | None, top: int, as_json: bool, one_speaker: bool
+    bundles: Sequence[str],
+    audio: Sequence[str],
+    *,
+    backbone: str | None,
+    top: int,
+    as_json: bool,
+    one_speaker: bool,
+    abstain_below: float = 0.0,
 ) -> None:
     """Print what each bundle makes of each recording.
 
@@ -27,6 +36,7 @@ def classify_files(
         top: labels per slot.
         as_json: one JSON line per recording instead of a table.
         one_speaker: whether all recordings are of one speaker, for a multi-stream LM.
+        abstain_below: probability below which a slot has no answer.
 
     Raises:
         AudioError, BundleError, BackboneError, StorageError: as ``Classifier``.
@@ -35,6 +45,7 @@ def classify_files(
     classifier = Classifier.from_uris(
         [object_storage.resolve(uri, here) for uri in bundles],
         backbone and object_storage.resolve(backbone, here),
+        abstain_below=abstain_below,
     )
     recordings = [object_storage.resolve(uri, here) for uri in audio]
     # Every recording for every task, all in one batch.
@@ -54,7 +65,8 @@ def classify_files(
                 task: {
                     answer.slot: [
                         {"label": label, "probability": round(probability, 6)}
-                        for label, probability in list(zip(answer.labels, answer.probabilities, strict=True))[:top]
+                        | ({"abstained": True} if label is None else {})
+                        for label, probability in _shown(answer, top)
                     ]
                     for answer in labelled[number]
                 }
@@ -66,7 +78,17 @@ def classify_files(
     for number, given in enumerate(audio):
         for task, labelled in answers.items():
             for answer in labelled[number]:
-                for label, probability in list(zip(answer.labels, answer.probabilities, strict=True))[:top]:
+                for label, probability in _shown(answer, top):
                     # Text, because a file may be called "[a].wav".
-                    table.add_row(Text(given), task, Text(answer.slot), Text(label), f"{probability:.3f}")
+                    named = Text(ABSTAINED, style="italic") if label is None else Text(label)
+                    table.add_row(Text(given), task, Text(answer.slot), named, f"{probability:.3f}")
     results_console().print(table)
+
+
+def _shown(answer: Answer, top: int) -> list[tuple[str | None, float]]:
+    """The first labels with their probabilities; one that abstained begins with no label, which stands for the answer,
+    and goes on with the labels only if more than one was asked for."""
+    labels: list[tuple[str | None, float]] = list(zip(answer.labels, answer.probabilities, strict=True))
+    if not answer.abstained:
+        return labels[:top]
+    return [(None, answer.probabilities[0]), *(labels[:top] if top > 1 else [])]

@@ -15,6 +15,7 @@ from task_specs.dataset import Dataset, read_dataset
 from task_specs.example import SPLITS, Clip
 from task_specs.schema import TaskSpec
 from tests.task_specs.files import delimited, recordings, task
+from workers.prompting.examples import TaskExamples
 from workers.speech.units import Units
 
 SLOTS = (
@@ -115,3 +116,36 @@ def test_the_digest_tells_data_apart(tmp_path: Path) -> None:
     assert digest(encode(spec, dataset, found)) == digest(encode(spec, dataset, dict(reversed(found.items()))))
     changed = found | {ClipRequest(Clip(f"{tmp_path}/valid-no0.wav"), spec.audio): units(99)}
     assert digest(encode(spec, dataset, found)) != digest(encode(spec, dataset, changed))
+
+
+def test_speakers_of_test_go_along_where_they_are_drawn(tmp_path: Path) -> None:
+    rows = [
+        {"split": split, "label": label, "units": "1 2", "speaker": speaker}
+        for split in SPLITS
+        for label, speaker in (("no", "bob"), ("yes", "ann"), ("no", "ann"), ("yes", "bob"))
+    ]
+    spec = task(tmp_path, delimited(rows))
+    plain = encode(spec, read_dataset(spec), {}).examples
+    assert all(part.speakers is None for part in plain.splits.values())
+    drawn = encode(spec.model_copy(update={"bootstrap": "speakers"}), read_dataset(spec), {}).examples
+    speakers = drawn.splits["test"].speakers
+    assert speakers is not None
+    assert speakers.tolist() == [0, 1, 1, 0]
+    assert drawn.splits["train"].speakers is None
+    again = TaskExamples.from_bytes(drawn.to_bytes())
+    stored = again.splits["test"].speakers
+    assert stored is not None
+    assert np.array_equal(stored, speakers)
+    assert again.digest() == drawn.digest() != plain.digest()
+
+
+def test_what_cannot_be_detected_is_said(tmp_path: Path) -> None:
+    spec, dataset = audio_task(tmp_path)
+    spec = spec.model_copy(update={"positive": "yes", "metric": "eer"})
+    found = {
+        request: units
+        for request, units in tokenized(spec, dataset).items()
+        if not request.clip.uri.endswith(("valid-yes0.wav", "valid-yes1.wav"))
+    }
+    with pytest.raises(DatasetError, match=r"task: the clips of split valid .* all of one class, so 'yes' cannot be"):
+        encode(spec, dataset, found)

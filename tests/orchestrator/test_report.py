@@ -6,6 +6,7 @@ import json
 import statistics
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from infra import object_storage
@@ -86,6 +87,34 @@ def test_figures_are_those_of_the_metric_of_the_task() -> None:
     assert (row.valid, row.test, row.test_std, row.seeds) == (0.1, 0.2, 0.0, 1)
 
 
+def test_the_interval_is_that_of_the_mean_over_seeds() -> None:
+    """Seeds that err on the same draws do not make each other's errors smaller; those that err on others do."""
+    draws = np.random.default_rng(0).normal(0.8, 0.05, 1000)
+    figures = {"valid": {"accuracy": 0.5, "loss": 1.0}, "test": {"accuracy": 0.8, "ece": 0.1}}
+    seeds = [
+        outcome(seed, 0.8).model_copy(update={"figures": figures, "draws": row.tolist(), "temperatures": [1.0 + seed]})
+        for seed, row in enumerate([draws, draws, 1.6 - draws])
+    ]
+    alike = TaskRow(task="toy", metric="accuracy").with_outcomes(seeds[:2])
+    assert alike.test_interval == pytest.approx((0.8 - 1.96 * 0.05, 0.8 + 1.96 * 0.05), abs=0.01)
+    assert alike.ece == pytest.approx(0.1)
+    assert alike.temperatures == [1.0]
+    opposite = TaskRow(task="toy", metric="accuracy").with_outcomes(seeds[1:])
+    assert opposite.test_interval == pytest.approx((0.8, 0.8))
+
+
+def test_the_published_temperature_is_that_of_the_lowest_error_rate() -> None:
+    def lane(seed: int, rate: float) -> LaneOutcome:
+        figures = {"eer": rate, "loss": 1.0}
+        made = outcome(seed, 0.0).model_copy(update={"figures": {"valid": figures, "test": figures}})
+        spec = made.spec.model_copy(update={"metric": "eer"})
+        return made.model_copy(update={"spec": spec, "temperatures": [1.0 + seed]})
+
+    row = TaskRow(task="toy", metric="eer").with_outcomes([lane(0, 0.3), lane(1, 0.1), lane(2, 0.2)])
+    assert row.temperatures == [2.0]
+    assert (row.test_interval, row.ece) == (None, None)
+
+
 def test_without_a_point_that_went_well_there_are_no_figures() -> None:
     with pytest.raises(TuningError, match="not finite"):
         TaskRow(task="toy", metric="accuracy").with_outcomes([outcome(0, 0.9), outcome(1, 0.0, error="not finite")])
@@ -127,6 +156,14 @@ def test_the_table_shows_percents_spread_and_errors_as_they_are(capsys: pytest.C
     assert "[F]" in by_task["c"]
     assert "quarantined" in "\n".join(lines)
     assert "quarantined" not in "\n".join(printed(report(PUBLISHED), capsys))
+
+
+def test_the_table_shows_intervals_calibration_and_which_way_is_better(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = {"metric": "eer", "positive": "spoof", "test_interval": (0.7801, 0.8349), "ece": 0.0312}
+    lines = printed(report(PUBLISHED.model_copy(update=shown), FAILED), capsys)
+    [row] = [line for line in lines if line.startswith("│ a")]
+    for part in ("eer ↓", "78.0–83.5", "3.1"):
+        assert part in row
 
 
 def test_the_spread_of_one_seed_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:

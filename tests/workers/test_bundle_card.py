@@ -6,6 +6,7 @@ import yaml
 
 from tests.fixtures.bundles import random_bundle
 from workers.bundle.card import card
+from workers.bundle.manifest import Calibration, Metric, Spread
 
 
 def test_says_what_a_finder_needs() -> None:
@@ -24,6 +25,22 @@ def test_does_not_depend_on_provenance_and_files() -> None:
     manifest = random_bundle().manifest
     other = random_bundle(created=datetime(2030, 1, 1, tzinfo=UTC), run_id="x").manifest
     assert card(manifest) == card(other) == card(manifest.with_files([("README.md", b"")]))
+
+
+def test_says_how_sure_the_figures_and_the_probabilities_are() -> None:
+    made = random_bundle().manifest
+    test = {"eer": Spread(value=0.1, mean=0.12, std=0.01, seeds=3, interval=(0.08, 0.13))}
+    changes = {
+        "metric": Metric(name="eer", positive="yes"),
+        "results": {"test": test},
+        "calibration": Calibration(temperatures=(1.5,)),
+    }
+    text = card(made.model_copy(update={"format_version": 2, **changes}))
+    assert "| test | eer | 0.1000 | 0.0800 to 0.1300 | 0.1200 ± 0.0100 | 3 |" in text
+    assert "of which yes is the positive class" in text
+    assert "1.5 (label)" in text
+    assert "15 bins" in text
+    assert "temperature" not in card(made)
 
 
 def test_labels_cannot_draw_markdown() -> None:

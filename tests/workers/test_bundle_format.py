@@ -90,6 +90,42 @@ def test_the_format_is_pinned() -> None:
     }
 
 
+def calibrated(**changes: Any) -> BundleManifest:
+    """A manifest with all that is new in format 2."""
+    made = random_bundle().manifest
+    document = json.loads(made.model_dump_json()) | {
+        "format_version": 2,
+        "metric": {"name": "eer", "positive": "yes"},
+        "calibration": {"temperatures": [1.5]},
+    }
+    document["results"]["test"]["accuracy"]["interval"] = [0.6, 0.9]
+    return BundleManifest.model_validate_json(json.dumps(document | changes))
+
+
+def test_the_second_format_is_pinned_and_the_first_is_what_it_was() -> None:
+    assert calibrated().version == "22ca773f721d73b9"
+    assert calibrated().temperatures == (1.5,)
+    assert random_bundle().manifest.temperatures == (1.0,)
+    packed = pack(replace(random_bundle(), manifest=calibrated()))
+    assert parse_manifest(packed.files[MANIFEST_FILE], file="bundle.json") == packed.manifest
+    document = json.loads(pack(random_bundle()).files[MANIFEST_FILE])
+    assert "calibration" not in document
+    assert "interval" not in document["results"]["test"]["accuracy"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"calibration": {"temperatures": [1.0, 1.0]}},
+        {"calibration": {"temperatures": [0.0]}},
+        {"metric": {"name": "eer", "positive": "perhaps"}},
+    ],
+)
+def test_calibration_belongs_to_the_slots(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        calibrated(**changes)
+
+
 def test_tensors_are_named_as_tuning_names_them() -> None:
     shape = trained.PromptShape(layers=2, length=3, dim=4, vocabulary=11, classes=(2, 3), linear=True)
     manifest = random_bundle(slots={"a": ["x", "y"], "b": ["x", "y", "z"]}).manifest
@@ -145,7 +181,10 @@ ENTRY = {"sha256": "0" * 64, "size": 1}
 HOSTILE: dict[str, Callable[[dict[str, Any]], None]] = {
     "unknown field": _set("surprise", 1),
     "unknown field within": _set("prompt/surprise", 1),
-    "newer format": _set("format_version", 2),
+    "newer format": _set("format_version", 3),
+    "calibration in the first format": _set("calibration", {"temperatures": [2.0]}),
+    "interval in the first format": _set("results/test/accuracy/interval", [0.1, 0.9]),
+    "positive class in the first format": _set("metric/positive", "yes"),
     "format as a truth value": _set("format_version", True),
     "number as text": _set("prompt/length", "3"),
     "number as fraction": _set("prompt/length", 3.5),

@@ -24,6 +24,7 @@ from tests.fixtures.tuning import TINY, UNIT_TOKENS, UNITS, make_lane, tiny_back
 from workers.backbone.directory import Backbone, write_backbone
 from workers.backbone.sharing import SharedLM
 from workers.bundle.format import Bundle
+from workers.bundle.manifest import Calibration
 from workers.bundle.publish import publish
 from workers.inference.classifier import Answer, Classifier
 from workers.prompting.gang import Gang
@@ -98,6 +99,37 @@ def test_answers_are_those_of_the_tuned_prompt(kind: str) -> None:
     for answer in (answer for row in answers for answer in row):
         assert list(answer.probabilities) == sorted(answer.probabilities, reverse=True)
         assert sum(answer.probabilities) == pytest.approx(1, abs=1e-5)
+
+
+def calibrated(kind: str, temperatures: tuple[float, ...]) -> Bundle:
+    bundle, _ = tuned(kind)
+    changes = {"format_version": 2, "calibration": Calibration(temperatures=temperatures)}
+    return Bundle(bundle.manifest.model_copy(update=changes), bundle.tensors)
+
+
+def test_scores_are_divided_by_the_temperature_of_their_slot() -> None:
+    _, predictions = tuned("linear")
+    answers = Classifier([calibrated("linear", (2.0, 0.25))], backbone()).classify_units(utterances())
+    for slot, (temperature, labels) in enumerate(zip((2.0, 0.25), SLOTS.values(), strict=True)):
+        expected = (torch.from_numpy(predictions.scores[slot]) / temperature).softmax(dim=1)
+        found = [probabilities(row[slot], labels) for row in answers]
+        torch.testing.assert_close(torch.tensor(found), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_an_answer_that_is_not_sure_enough_abstains() -> None:
+    bundle = tuned("linear")[0]
+    sure = Classifier([bundle], backbone()).classify_units(utterances())
+    tops = sorted(answer.probabilities[0] for row in sure for answer in row)
+    threshold = tops[len(tops) // 2]
+    answers = Classifier([bundle], backbone(), abstain_below=threshold).classify_units(utterances())
+    for row, wanted in zip(answers, sure, strict=True):
+        for answer, other in zip(row, wanted, strict=True):
+            assert answer.abstained == (other.probabilities[0] < threshold)
+            assert answer.label == (None if answer.abstained else other.labels[0])
+            assert (answer.labels, answer.probabilities) == (other.labels, other.probabilities)
+    assert len({answer.abstained for row in answers for answer in row}) == 2
+    with pytest.raises(ValueError, match="probability, not 60"):
+        Classifier([bundle], backbone(), abstain_below=60)
 
 
 def test_utterances_of_several_tasks_share_a_call_and_do_not_change_each_other() -> None:
@@ -267,6 +299,24 @@ def test_the_command_prints_a_table(workplace: Path) -> None:
         for task, row in answers.items()
         for answer in row
     ]
+
+
+def test_the_command_abstains_explicitly(workplace: Path) -> None:
+    one = [answers["linear"][0] for answers in expected_labels(workplace)]
+    sure, unsure = sorted((answer.probabilities[0] for answer in one), reverse=True)
+    assert sure > unsure
+    threshold = f"{(sure + unsure) / 2}"
+    command = ("classify", "--bundle", "bundles/linear", "--abstain-below", threshold)
+    for top in (1, 2):
+        lines = speechprompt(*command, "--json", "--top", str(top), *AUDIO).stdout.splitlines()
+        for line, answer in zip(map(json.loads, lines), one, strict=True):
+            labels = as_json({"linear": [answer]}, top=top)["linear"]["slot0"]
+            if answer.probabilities[0] == unsure:
+                no_answer = {"label": None, "abstained": True, "probability": labels[0]["probability"]}
+                labels = [no_answer, *(labels if top > 1 else [])]
+            assert line["labels"]["linear"]["slot0"] == labels
+    assert speechprompt(*command, *AUDIO).stdout.count("(abstains)") >= 1
+    assert speechprompt("classify", "--bundle", "bundles/linear", "--abstain-below", "2", *AUDIO).code == 2
 
 
 def test_the_command_says_what_is_wrong(workplace: Path) -> None:

@@ -22,6 +22,7 @@ from tests.fixtures.tuning import UNITS, lane_spec, tiny_backbone, toy_examples
 from workers.backbone.sharing import SharedLM
 from workers.gang_run import GangRun
 from workers.orders import GangOrder, LaneOrder
+from workers.prompting.error_rates import ErrorRates
 from workers.prompting.examples import SplitExamples, TaskExamples
 from workers.prompting.outcome import LaneOutcome, read_outcome, read_outcome_tensors
 from workers.sequences import UnitSequences
@@ -298,3 +299,22 @@ def test_no_outcome_leaves_a_worker_whose_weights_changed(bench: Bench) -> None:
     with pytest.raises(FrozenWeightsChanged):
         bench.finish(run)
     assert read_outcome(str(bench.root / "gang"), "plain") is None
+
+
+def test_a_detector_leaves_its_scores_and_every_lane_its_calibration(bench: Bench, tmp_path: Path) -> None:
+    lane = bench.lane("spoofs", (2,), metric="eer", positive="class1")
+    bench.finish(bench.run([lane, bench.lane("plain")], width=2, name="together"))
+    detector, plain = bench.outcome("together", "spoofs"), bench.outcome("together", "plain")
+    assert {"eer", "f1", "ece"} <= set(detector.figures["test"])
+    assert "eer" not in plain.figures["test"]
+    for outcome in (detector, plain):
+        low, high = outcome.intervals[outcome.spec.metric]
+        assert low <= outcome.figures["test"][outcome.spec.metric] <= high
+        assert (len(outcome.draws), len(outcome.temperatures)) == (1000, 1)
+    test = toy_examples((2,)).splits["test"]
+    lines = (tmp_path / "together/spoofs/scores_test.tsv").read_text().splitlines()
+    assert [line.split("\t")[0] for line in lines[1:]] == [f"class{number}" for number in test.labels[:, 0]]
+    scores = np.array([float(line.split("\t")[1]) for line in lines[1:]])
+    rate = ErrorRates(scores, test.labels[:, 0] == 1).equal_error_rate()
+    assert rate == pytest.approx(detector.figures["test"]["eer"])
+    assert sorted(path.name for path in (tmp_path / "together/plain").iterdir()) == ["lane.json", "prompt.safetensors"]

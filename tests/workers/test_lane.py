@@ -64,6 +64,12 @@ def test_selection_by_another_metric_or_by_loss() -> None:
     assert _judge(make_lane(LM, steps=100, select_on="loss"), history) == [True, False, True]
 
 
+def test_a_lower_error_rate_is_better_and_one_that_is_undefined_the_worst() -> None:
+    lane = make_lane(LM, (2,), steps=100, metric="eer")
+    rates = [math.nan, 0.4, 0.5, 0.3, math.nan]
+    assert [lane.judge({"eer": rate, "loss": 1.0}) for rate in rates] == [True, True, False, True, False]
+
+
 def test_patience_counts_evaluations_without_improvement() -> None:
     lane = make_lane(LM, steps=100, patience=2)
     verdicts = _judge(lane, [_figures(a) for a in (0.5, 0.4, 0.6, 0.6, 0.5, 0.9)])

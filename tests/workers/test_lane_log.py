@@ -105,3 +105,33 @@ def test_an_outcome_becomes_figures_and_confusion_matrices(journal: Journal) -> 
         "data": [["class0", "class0", 1], ["class1", "class0", 1], ["class2", "class2", 1]],
     }
     assert json.loads(kept["tables/confusion_slot1.json"])["data"] == [["class0", "class1", 1], ["class1", "class1", 2]]
+
+
+def test_a_detector_is_drawn_and_intervals_and_temperatures_are_figures(journal: Journal) -> None:
+    lane = make_lane(tiny_lm(), (2,), metric="eer", positive="class1")
+    outcome = LaneOutcome(
+        key="key",
+        spec=lane.spec,
+        lm_fingerprint="a" * 64,
+        stopped="steps",
+        steps=9,
+        best_step=9,
+        figures={"test": {"eer": 0.25}},
+        temperatures=[1.5],
+        intervals={"eer": (0.2, 0.3), "accuracy": (0.7, 0.8)},
+        trained=lane.shape.size,
+        special_rows=0,
+        mapped_units=None,
+        seconds=1.0,
+    )
+    scores = np.array([[0, 1], [1, 0], [0, 2], [2, 0]], np.float32)
+    log_outcome(_log(journal), lane, outcome, Predictions([scores], np.array([[1], [0], [0], [1]])))
+    point, _, *artifacts = _events(journal)
+    logged = {name: value for name, value in point.values.items() if not name.startswith("tuning/")}
+    assert logged == {
+        "test/eer": 0.25,
+        "test/eer_low": 0.2,
+        "test/eer_high": 0.3,
+        "calibration/temperature_slot0": 1.5,
+    }
+    assert "figures/det.png" in {event.path for event in artifacts}

@@ -45,6 +45,19 @@ def test_where_every_point_is_out_the_first_error_is_told() -> None:
         best_point([lane("a", 0.9, stopped="diverged"), lane("b", 0.9), lane("b", 0.9, stopped="diverged")])
 
 
+def test_of_error_rates_the_lowest_is_the_best() -> None:
+    def detector(point: str, rate: float) -> LaneOutcome:
+        made = lane(point, 0.0)
+        figures = {"eer": rate, "loss": 1.0}
+        spec = made.spec.model_copy(update={"metric": "eer"})
+        return made.model_copy(update={"spec": spec, "figures": {"valid": figures, "test": figures}})
+
+    lanes = [detector("a", 0.3), detector("a", 0.1), detector("b", 0.15), detector("b", 0.2)]
+    best = best_point(lanes)
+    assert {found.point for found in best} == {"b"}
+    assert best_lane(best).figures["valid"]["eer"] == 0.15
+
+
 def board(points: dict[str, list[int]], eta: int = 2) -> HalvingBoard:
     return HalvingBoard(halving=Halving(eta=eta), steps=[5, 10], lanes=points)
 

@@ -7,7 +7,7 @@ import re
 import yaml
 
 from task_specs.example import SPLITS
-from workers.bundle.manifest import BundleManifest, Slot
+from workers.bundle.manifest import BundleManifest, Slot, Spread
 
 _LABELS_SHOWN = 100
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~$&])")
@@ -63,15 +63,33 @@ def _slot(slot: Slot) -> str:
 
 def _results(manifest: BundleManifest) -> str:
     rows = [
-        f"| {split} | {_plain(name)} | {figure.value:.4f} | {figure.mean:.4f} ± {figure.std:.4f} | {figure.seeds} |"
+        f"| {split} | {_plain(name)} | {figure.value:.4f} | {_interval(figure)} | {figure.mean:.4f} ± {figure.std:.4f} "
+        f"| {figure.seeds} |"
         for split in SPLITS
         for name, figure in sorted(manifest.results.get(split, {}).items())
     ]
     if not rows:
         return "## Results\n\nNone were recorded."
-    head = ("| split | metric | this prompt | mean ± std | seeds |", "| --- | --- | --- | --- | --- |")
-    selected = f"Selected by {_plain(manifest.metric.name)} on the validation split{_among(manifest)}."
-    return "## Results\n\n" + "\n".join((*head, *rows)) + f"\n\n{selected}"
+    head = ("| split | metric | this prompt | 95 % | mean ± std | seeds |", "| --- | --- | --- | --- | --- | --- |")
+    positive = manifest.metric.positive
+    detected = f", of which {_plain(positive)} is the positive class," if positive is not None else ""
+    selected = f"Selected by {_plain(manifest.metric.name)}{detected} on the validation split{_among(manifest)}."
+    sections = ["\n".join((*head, *rows)), selected]
+    if manifest.calibration is not None:
+        fitted = ", ".join(
+            f"{temperature:g} ({_plain(slot.name)})"
+            for slot, temperature in zip(manifest.slots, manifest.temperatures, strict=True)
+        )
+        sections.append(
+            f"Scores are divided by a temperature, fitted on the validation split: {fitted}. `ece` is the expected "
+            "calibration error with it, over 15 bins of confidence, `ece_uncalibrated` that without. Intervals are by "
+            "bootstrap over test examples, or speakers where the task says so."
+        )
+    return "## Results\n\n" + "\n\n".join(sections)
+
+
+def _interval(figure: Spread) -> str:
+    return "" if figure.interval is None else f"{figure.interval[0]:.4f} to {figure.interval[1]:.4f}"
 
 
 def _among(manifest: BundleManifest) -> str:

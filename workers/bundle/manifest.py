@@ -17,7 +17,8 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from task_specs.example import Split
 from workers.backbone.fingerprint import canonical_json
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+"""The newest; 1 has no calibration, intervals, and positive class."""
 FileName = Literal["prompt.safetensors", "README.md"]
 PROMPT_FILE: Final = "prompt.safetensors"
 CARD_FILE: Final = "README.md"
@@ -43,6 +44,11 @@ def _distinct(items: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(items)) != len(items):
         raise ValueError("holds an entry twice")
     return items
+
+
+def _absent(value: object) -> bool:
+    """Whether a field is left out of the document, so that a manifest of format 1 is what it was before format 2."""
+    return value is None
 
 
 def _sayable(settings: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -83,6 +89,8 @@ class Metric(_Section):
     """What the prompt was selected by."""
 
     name: Slug
+    positive: Label | None = Field(None, exclude_if=_absent)
+    """The positive class of ``f1`` and ``eer``."""
 
 
 class Spread(_Section):
@@ -93,6 +101,15 @@ class Spread(_Section):
     mean: float
     std: Annotated[float, Field(ge=0)]
     seeds: Annotated[int, Field(ge=1, le=10_000)]
+    interval: tuple[float, float] | None = Field(None, exclude_if=_absent)
+    """Of the published prompt's value: 95 %, by bootstrap over the examples of the split or their speakers."""
+
+
+class Calibration(_Section):
+    """How scores become probabilities that can be taken at their word."""
+
+    temperatures: Annotated[tuple[Annotated[float, Field(gt=0, le=1e6)], ...], Field(min_length=1, max_length=64)]
+    """By which the scores of each slot are divided before the softmax; fitted on validation."""
 
 
 class Prompt(_Section):
@@ -149,13 +166,15 @@ class Provenance(_Section):
 class BundleManifest(_Section):
     """The whole of ``bundle.json``."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[1, 2] = 1
     task: Task
     slots: Annotated[tuple[Slot, ...], Field(min_length=1, max_length=64)]
     metric: Metric
     results: dict[Split, Annotated[dict[Slug, Spread], Field(max_length=64)]]
     prompt: Prompt
     recipe: Settings
+    calibration: Calibration | None = Field(None, exclude_if=_absent)
+    """Absent, all temperatures are 1."""
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)]
     """Of the published prompt."""
     backbone: BackboneIdentity
@@ -169,6 +188,13 @@ class BundleManifest(_Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         _distinct(tuple(slot.name for slot in self.slots))
+        intervals = any(spread.interval for split in self.results.values() for spread in split.values())
+        if self.format_version == 1 and (self.calibration or self.metric.positive or intervals):
+            raise ValueError("calibration, metric.positive and intervals belong to format_version 2")
+        if len(self.temperatures) != len(self.slots):
+            raise ValueError("calibration.temperatures must hold one entry per slot")
+        if self.metric.positive is not None and self.metric.positive not in self.slots[0].labels:
+            raise ValueError("metric.positive must be a label")
         units = self.prompt.verbalizer_units
         if self.prompt.verbalizer == "linear":
             if units is not None:
@@ -203,6 +229,11 @@ class BundleManifest(_Section):
         return shapes
 
     @property
+    def temperatures(self) -> tuple[float, ...]:
+        """By which the scores of each slot are divided."""
+        return (1.0,) * len(self.slots) if self.calibration is None else self.calibration.temperatures
+
+    @property
     def separator_prosody(self) -> bool:
         """Whether the first separator takes the last unit's duration and F0, on a multi-stream LM."""
         return self.recipe.get("separator_prosody", "last") == "last"
@@ -221,5 +252,5 @@ class BundleManifest(_Section):
 class Latest(_Section):
     """``latest.json`` of a task: the version that readers of the task get."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[1] = 1
     version: Version

@@ -32,11 +32,21 @@ ROWS_PER_PASS = 64
 
 @dataclass(frozen=True)
 class Answer:
-    """The labels of one slot, most probable first, with probabilities that sum to 1 over all labels."""
+    """The labels of one slot, most probable first, with calibrated probabilities that sum to 1 over all labels.
+
+    Attributes:
+        abstained: whether the first label is less probable than the classifier was asked to be sure.
+    """
 
     slot: str
     labels: tuple[str, ...]
     probabilities: tuple[float, ...]
+    abstained: bool = False
+
+    @property
+    def label(self) -> str | None:
+        """The answer; ``None`` for one that abstained."""
+        return None if self.abstained else self.labels[0]
 
 
 @dataclass(frozen=True)
@@ -55,8 +65,10 @@ class Classifier:
         backbone: tokenizer and unit LM.
         device: where the LM computes.
         precision: of its matrix products.
+        abstain_below: probability of the first label below which a slot's answer abstains.
 
     Raises:
+        ValueError: ``abstain_below`` is no probability.
         BundleError: a bundle was made for another backbone, or two are of one task.
     """
 
@@ -67,7 +79,11 @@ class Classifier:
         *,
         device: torch.device | str = "cpu",
         precision: Precision = "fp32",
+        abstain_below: float = 0.0,
     ) -> None:
+        if not 0 <= abstain_below <= 1:
+            raise ValueError(f"abstain_below must be a probability, not {abstain_below}")
+        self._abstain_below = abstain_below
         self._backbone, self._precision = backbone, precision
         self._device = torch.device(device)
         self._lm = SharedLM.of(backbone).attach(self._device)
@@ -81,12 +97,15 @@ class Classifier:
             self._prompts[name] = self._load(bundle)
 
     @classmethod
-    def from_uris(cls, bundles: Sequence[str], backbone: str | None = None) -> Classifier:
+    def from_uris(
+        cls, bundles: Sequence[str], backbone: str | None = None, *, abstain_below: float = 0.0
+    ) -> Classifier:
         """Read bundles and their backbone.
 
         Args:
             bundles: URIs of bundles, or of tasks for their latest one.
             backbone: URI of the backbone; ``None``: where the first bundle says it was made.
+            abstain_below: probability of the first label below which a slot's answer abstains.
 
         Raises:
             BundleError, BackboneError: something is missing, altered, or does not fit.
@@ -96,7 +115,7 @@ class Classifier:
         place = backbone or loaded[0].manifest.provenance.backbone_uri
         if not place:
             raise BundleError(f"{bundles[0]}: does not say where its backbone is; name it with --backbone")
-        return cls(loaded, read_backbone(place))
+        return cls(loaded, read_backbone(place), abstain_below=abstain_below)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -217,7 +236,7 @@ class Classifier:
                 read = scores[:, slot, : prompt.bundle.manifest.prompt.vocabulary]
                 probabilities = self._probabilities(prompt, slot, read)
                 for row, shares in zip(members, probabilities, strict=True):
-                    answers[row].append(_answer(prompt.bundle, slot, shares))
+                    answers[row].append(self._answer(prompt.bundle, slot, shares))
 
     @staticmethod
     def _probabilities(prompt: _LoadedPrompt, slot: int, logits: Tensor) -> NDArray[np.float32]:
@@ -227,8 +246,18 @@ class Classifier:
             tokens=prompt.tokens[slot],
             special_rows=prompt.bundle.manifest.prompt.special_rows,
         )
-        shares: NDArray[np.float32] = scores.softmax(dim=1).cpu().numpy()
+        shares: NDArray[np.float32] = (scores / prompt.bundle.manifest.temperatures[slot]).softmax(dim=1).cpu().numpy()
         return shares
+
+    def _answer(self, bundle: Bundle, slot: int, shares: NDArray[np.float32]) -> Answer:
+        described = bundle.manifest.slots[slot]
+        order = np.argsort(-shares, kind="stable")
+        return Answer(
+            described.name,
+            tuple(described.labels[index] for index in order),
+            tuple(float(shares[index]) for index in order),
+            abstained=bool(shares[order[0]] < self._abstain_below),
+        )
 
     def _prompt(self, task: str | None) -> _LoadedPrompt:
         if task is None:
@@ -252,13 +281,3 @@ class Classifier:
             matrices=[tensors.get(verbalizer_name(slot)) for slot in slots],
             tokens=[None if units is None else torch.tensor(units[slot], device=self._device) for slot in slots],
         )
-
-
-def _answer(bundle: Bundle, slot: int, shares: NDArray[np.float32]) -> Answer:
-    described = bundle.manifest.slots[slot]
-    order = np.argsort(-shares, kind="stable")
-    return Answer(
-        described.name,
-        tuple(described.labels[index] for index in order),
-        tuple(float(shares[index]) for index in order),
-    )

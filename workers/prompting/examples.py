@@ -23,13 +23,30 @@ class SplitExamples:
     Attributes:
         units: the unit sequences.
         labels: class numbers, int64 [examples, slots].
+        speakers: number of the speaker of each, from 0, int64 [examples]; ``None`` where nobody asks.
     """
 
     units: UnitSequences
     labels: NDArray[np.int64]
+    speakers: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.units)
+
+    def take(self, chosen: NDArray[np.int64]) -> SplitExamples:
+        """Some of the examples, in the order given, int64 [chosen]."""
+        speakers = None if self.speakers is None else self.speakers[chosen]
+        return SplitExamples(self.units.take(chosen), self.labels[chosen], speakers)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything by name, as it is stored and digested."""
+        optional = {} if self.speakers is None else {"speakers": self.speakers}
+        return {**self.units.arrays(), "labels": self.labels, **optional}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> SplitExamples:
+        """Inverse of ``arrays``."""
+        return cls(UnitSequences.from_arrays(arrays), arrays["labels"], arrays.get("speakers"))
 
 
 @dataclass(frozen=True)
@@ -41,9 +58,7 @@ class TaskExamples:
     def tensors(self) -> dict[str, NDArray[Any]]:
         """The arrays by name, as stored and as digested."""
         return {
-            f"{split}.{name}": array
-            for split, part in self.splits.items()
-            for name, array in {**part.units.arrays(), "labels": part.labels}.items()
+            f"{split}.{name}": array for split, part in self.splits.items() for name, array in part.arrays().items()
         }
 
     def digest(self) -> str:
@@ -61,9 +76,7 @@ class TaskExamples:
         for name, array in load(data).items():
             split, _, part = name.partition(".")
             parts.setdefault(split, {})[part] = array
-        return cls(
-            {split: SplitExamples(UnitSequences.from_arrays(parts[split]), parts[split]["labels"]) for split in SPLITS}
-        )
+        return cls({split: SplitExamples.from_arrays(parts[split]) for split in SPLITS})
 
 
 def check_examples(examples: TaskExamples, classes: Sequence[int], unit_count: int, task: str) -> None:

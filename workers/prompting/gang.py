@@ -220,7 +220,7 @@ class Gang:
     def _evaluate(self, index: int) -> Evaluation:
         lane = self.lanes[index]
         slots = [slot.name for slot in lane.spec.slots]
-        figures = measure(self.predict(index, lane.selection, best=False), slots)
+        figures = measure(self.predict(index, lane.selection, best=False), slots, lane.spec.positive_class)
         best = lane.judge(figures)
         if best:
             self.best[index] = self.adam.values[index]

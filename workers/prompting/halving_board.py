@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from task_specs.sweep import Halving
 
 Score = tuple[float, float]
-"""What lanes select by: the metric, then the negative loss."""
+"""What lanes select by: the metric, negative if lower is better, then the negative loss."""
 
 LOST: Score = (-math.inf, -math.inf)
 """Of a lane that diverged or failed."""

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from task_specs.metric import MetricName, Resampled, merit
 from task_specs.recipe import Recipe
 from workers.backbone.unit_lm import UnitLM
 from workers.bundle.format import Bundle
 from workers.prompting.examples import Batches, SplitExamples, TaskExamples, check_examples
-from workers.prompting.metrics import MetricName
 from workers.prompting.prompt import PromptShape, read_outputs
 from workers.prompting.prompt_init import begin_with_bundle, begin_with_units, initial_prompt
 from workers.prompting.prompted_pass import PromptRows
@@ -48,6 +48,8 @@ class LaneSpec(BaseModel):
         task: name of the task spec.
         slots: its labels.
         metric: what the kept prompt is best at, on the validation split.
+        positive: the positive class of ``f1`` and ``eer``.
+        bootstrap: what confidence intervals draw.
         seed: of initialisation, order and dropout.
         recipe: how it is tuned.
         examples: URI of the encoded examples.
@@ -59,6 +61,8 @@ class LaneSpec(BaseModel):
     task: str
     slots: tuple[SlotSpec, ...]
     metric: MetricName
+    positive: str | None = None
+    bootstrap: Resampled = "utterances"
     seed: int
     recipe: Recipe
     examples: str
@@ -68,6 +72,11 @@ class LaneSpec(BaseModel):
     def name(self) -> str:
         """How people see it."""
         return f"{self.task}/seed{self.seed}"
+
+    @property
+    def positive_class(self) -> int | None:
+        """Number of the positive class."""
+        return None if self.positive is None else self.slots[0].labels.index(self.positive)
 
 
 @dataclass
@@ -150,7 +159,7 @@ class Lane:
         if limit is None or len(valid) <= limit:
             return valid
         chosen = np.sort(np.random.default_rng([self.spec.seed, 1]).permutation(len(valid))[:limit])
-        return SplitExamples(valid.units.take(chosen), valid.labels[chosen])
+        return valid.take(chosen)
 
     @property
     def active(self) -> bool:
@@ -207,7 +216,9 @@ class Lane:
         if not math.isfinite(figures["loss"]):
             progress.stopped = "diverged"
             return False
-        metric = figures[self.spec.metric] if recipe.select_on == "metric" else 0.0
+        metric = merit(self.spec.metric, figures[self.spec.metric]) if recipe.select_on == "metric" else 0.0
+        if math.isnan(metric):
+            metric = -math.inf  # undefined on a draw of validation examples that lacks a class
         score = (metric, -figures["loss"])
         better = progress.best_score is None or score > progress.best_score
         if better:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-MetricName = Literal["accuracy", "macro_f1"]
+from task_specs.metric import MetricName
+from workers.prompting.calibration import calibration_error, softmax
+from workers.prompting.error_rates import ErrorRates
+
+__all__ = ["Figures", "MetricName", "Predictions", "measure"]
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -30,16 +35,21 @@ class Predictions:
         """Predicted class numbers, int64 [examples, slots]."""
         return np.stack([scores.argmax(axis=1) for scores in self.scores], axis=1)
 
-    def loss(self) -> float:
-        """Cross-entropy in nats, mean over examples and slots; NaN when a score is not finite."""
+    def losses(self) -> Floats:
+        """Cross-entropy in nats, mean over slots, float64 [examples]; NaN for all when a score is not finite."""
         if not all(np.isfinite(scores).all() for scores in self.scores):
-            return math.nan
+            return np.full(len(self.labels), math.nan)
         losses = []
         for slot, scores in enumerate(self.scores):
             shifted = scores.astype(np.float64) - scores.max(axis=1, keepdims=True)
             normaliser = np.log(np.exp(shifted).sum(axis=1))
-            losses.append(float((normaliser - shifted[np.arange(len(scores)), self.labels[:, slot]]).mean()))
-        return float(np.mean(losses))
+            losses.append(normaliser - shifted[np.arange(len(scores)), self.labels[:, slot]])
+        mean: Floats = np.mean(losses, axis=0)
+        return mean
+
+    def loss(self) -> float:
+        """Mean of ``losses``."""
+        return float(self.losses().mean())
 
     def confusion(self, slot: int) -> NDArray[np.int64]:
         """Counts, rows are labels and columns predictions, int64 [classes, classes]."""
@@ -47,31 +57,90 @@ class Predictions:
         cells = self.labels[:, slot] * classes + self.classes[:, slot]
         return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
 
+    def detection(self, positive: int) -> tuple[Floats, NDArray[np.bool_]]:
+        """The first slot of two classes as a detector.
 
-def accuracy(predictions: Predictions) -> float:
-    """Share of examples with every slot right."""
-    return float((predictions.classes == predictions.labels).all(axis=1).mean())
+        Args:
+            positive: number of the class that is to be detected.
 
-
-def macro_f1(predictions: Predictions) -> float:
-    """F1 of each class that occurs in labels or predictions, mean over classes, then over slots."""
-    slots = []
-    for slot in range(len(predictions.scores)):
-        table = predictions.confusion(slot)
-        right = np.diag(table)
-        either = table.sum(axis=0) + table.sum(axis=1)
-        slots.append(float((2 * right[either > 0] / either[either > 0]).mean()))
-    return float(np.mean(slots))
+        Returns:
+            Scores, the log odds of the positive class, float64 [examples], and which examples are positive, bool
+            [examples].
+        """
+        scores = self.scores[0].astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            return scores[:, positive] - scores[:, 1 - positive], self.labels[:, 0] == positive
 
 
-def measure(predictions: Predictions, slots: Sequence[str]) -> dict[str, float]:
-    """Every figure that is reported: ``accuracy``, ``macro_f1``, ``loss``, and per slot where there are several."""
-    figures = {
-        "accuracy": accuracy(predictions),
-        "macro_f1": macro_f1(predictions),
-        "loss": predictions.loss(),
-    }
-    if len(slots) > 1:
-        right = predictions.classes == predictions.labels
-        figures |= {f"accuracy_{name}": float(right[:, slot].mean()) for slot, name in enumerate(slots)}
-    return figures
+class Figures:
+    """Every figure that is reported, where each example counts as often as a weight says.
+
+    Args:
+        predictions: of a split.
+        slots: their names.
+        positive: number of the positive class, of one slot with two classes; adds ``f1`` and ``eer``.
+        temperatures: by which the scores of each slot are divided; adds ``ece`` and ``ece_uncalibrated``.
+    """
+
+    def __init__(
+        self,
+        predictions: Predictions,
+        slots: Sequence[str],
+        *,
+        positive: int | None = None,
+        temperatures: Sequence[float] | None = None,
+    ) -> None:
+        self._slots, self._positive = slots, positive
+        self._labels, self._predicted = predictions.labels, predictions.classes
+        self._sizes = [scores.shape[1] for scores in predictions.scores]
+        self._right = self._predicted == self._labels
+        self._losses = predictions.losses()
+        self._detection = None if positive is None else ErrorRates(*predictions.detection(positive))
+        # Confidence of each slot by the name of the figure, float64 [examples].
+        self._confidence: dict[str, list[Floats]] = {}
+        if temperatures is not None:
+            plain = [1.0] * len(self._sizes)
+            for name, divisors in {"ece": temperatures, "ece_uncalibrated": plain}.items():
+                shares = [softmax(scores, by) for scores, by in zip(predictions.scores, divisors, strict=True)]
+                self._confidence[name] = [slot.max(axis=1) for slot in shares]
+
+    def __call__(self, weights: Floats | None = None) -> dict[str, float]:
+        """``accuracy``, ``macro_f1``, ``weighted_f1``, ``loss``, and what else applies; with several slots
+        ``slot_accuracy`` and the accuracy of each.
+
+        Args:
+            weights: how often each example counts, float64 [examples]; once where left out.
+        """
+        counts = np.ones(len(self._labels)) if weights is None else weights
+        total = counts.sum()
+        f1 = [self._f1(slot, counts) for slot in range(len(self._sizes))]
+        figures = {
+            "accuracy": float(self._right.all(axis=1) @ counts / total),
+            "macro_f1": float(np.mean([scores[occurs].mean() for scores, occurs, _ in f1])),
+            "weighted_f1": float(np.mean([scores @ support / total for scores, _, support in f1])),
+            "loss": float(self._losses @ counts / total),
+        }
+        if len(self._sizes) > 1:
+            by_slot = self._right.T @ counts / total
+            figures["slot_accuracy"] = float(by_slot.mean())
+            figures |= {f"accuracy_{name}": float(share) for name, share in zip(self._slots, by_slot, strict=True)}
+        if self._positive is not None and self._detection is not None:
+            figures["f1"] = float(f1[0][0][self._positive])
+            figures["eer"] = self._detection.equal_error_rate(counts)
+        for name, confidence in self._confidence.items():
+            errors = [calibration_error(slot, self._right[:, place], counts) for place, slot in enumerate(confidence)]
+            figures[name] = float(np.mean(errors))
+        return figures
+
+    def _f1(self, slot: int, counts: Floats) -> tuple[Floats, NDArray[np.bool_], Floats]:
+        """F1 of each class, 0 where it does not occur; whether it occurs in labels or predictions; its examples."""
+        labels, predicted, size = self._labels[:, slot], self._predicted[:, slot], self._sizes[slot]
+        support: Floats = np.bincount(labels, counts, minlength=size).astype(np.float64)
+        either = support + np.bincount(predicted, counts, minlength=size)
+        right = np.bincount(labels, counts * self._right[:, slot], minlength=size)
+        return 2 * right / np.where(either > 0, either, 1), either > 0, support
+
+
+def measure(predictions: Predictions, slots: Sequence[str], positive: int | None = None) -> dict[str, float]:
+    """The figures of predictions as they are, without calibration."""
+    return Figures(predictions, slots, positive=positive)()

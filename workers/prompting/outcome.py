@@ -1,7 +1,8 @@
 """What a lane leaves behind: the prompt it kept, how good it is, and why it stopped.
 
-``<outcomes>/<lane key>/prompt.safetensors`` holds the tensors, ``lane.json`` everything else. The JSON file is
-written last: a lane without it has not finished.
+``<outcomes>/<lane key>/prompt.safetensors`` holds the tensors, ``lane.json`` everything else; a detector leaves its
+scores and error rates beside them, ``scores_test.tsv`` and ``det_test.tsv``. The JSON file is written last: a lane
+without it has not finished.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from safetensors.numpy import load, save
 
 from infra import object_storage
 from infra.errors import ObjectNotFound, StorageError
+from workers.prompting.bootstrap import Interval
 from workers.prompting.lane import LaneSpec, Stop
 
 OUTCOME_FILE, PROMPT_FILE = "lane.json", "prompt.safetensors"
@@ -34,6 +36,9 @@ class LaneOutcome(BaseModel):
         steps: optimizer steps taken.
         best_step: step of the kept prompt.
         figures: by split, every figure of the kept prompt.
+        temperatures: by which its scores are divided, by slot; calibrated on validation.
+        intervals: 95 % confidence intervals of the figures on the test split.
+        draws: the metric on each of the bootstrap's draws of the test split, the same draws for all lanes of a task.
         trained: trained numbers.
         special_rows: leading verbalizer rows that stand for no class.
         mapped_units: unit of each class of each slot, for a fixed verbalizer.
@@ -53,6 +58,9 @@ class LaneOutcome(BaseModel):
     steps: int
     best_step: int
     figures: dict[str, dict[str, float]]
+    temperatures: list[float] = []
+    intervals: dict[str, Interval] = {}
+    draws: list[float] = []
     trained: int
     special_rows: int
     mapped_units: list[list[int]] | None
@@ -60,10 +68,17 @@ class LaneOutcome(BaseModel):
     run_id: str | None = None
 
 
-def write_outcome(root: str, outcome: LaneOutcome, tensors: Mapping[str, NDArray[np.float32]]) -> None:
-    """Store an outcome; one that is there already is replaced."""
+def write_outcome(
+    root: str,
+    outcome: LaneOutcome,
+    tensors: Mapping[str, NDArray[np.float32]],
+    files: Mapping[str, bytes] | None = None,
+) -> None:
+    """Store an outcome with ``files`` beside it; one that is there already is replaced."""
     directory = object_storage.join(root, outcome.key)
     object_storage.write_bytes(object_storage.join(directory, PROMPT_FILE), save(dict(tensors)))
+    for name, content in (files or {}).items():
+        object_storage.write_bytes(object_storage.join(directory, name), content)
     text = outcome.model_dump_json(indent=2).encode()
     object_storage.write_bytes(object_storage.join(directory, OUTCOME_FILE), text)
 
