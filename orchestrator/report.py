@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -15,10 +15,32 @@ from rich.text import Text
 from infra import object_storage
 from infra.errors import JobError, ObjectNotFound
 from orchestrator.job import Job
+from task_specs.published import PublishedResult
+from workers.baselines.kind import BaselineKind
+from workers.baselines.result import BaselineResult
 from workers.prompting.outcome import LaneOutcome
 from workers.sweep_result import best_point, by_point
 
 REPORT_FILE = "report.json"
+
+
+class BaselineFigures(BaseModel):
+    """What a baseline reached at the metric of a task, or why it did not.
+
+    Attributes:
+        valid, test: the metric.
+        trained: trained numbers.
+        settings: what was chosen on validation.
+        error: why there are no figures.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    valid: float | None = None
+    test: float | None = None
+    trained: int = 0
+    settings: dict[str, JsonValue] = {}
+    error: str | None = None
 
 
 class TaskRow(BaseModel):
@@ -27,6 +49,7 @@ class TaskRow(BaseModel):
     Attributes:
         status: ``published``, ``failed``, or ``unfinished``.
         metric: its name; the figures below are of it.
+        recipe: how it is tuned, ``default`` or ``paper``.
         point: the chosen point of a sweep.
         points: how many there were; 0 without a sweep.
         valid, test: mean over the seeds of that point.
@@ -36,8 +59,11 @@ class TaskRow(BaseModel):
         trained: trained numbers of a prompt.
         steps: optimizer steps of all lanes.
         quarantined: examples left out.
+        lanes: keys of the outcomes of that point, one a seed.
         bundle: where the prompt is published.
         error: why there is none.
+        baselines: what is reached without a prompt, those of the job file in its order.
+        published: what others published of the task.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -48,6 +74,7 @@ class TaskRow(BaseModel):
     classes: str = ""
     status: Literal["published", "failed", "unfinished"] = "unfinished"
     metric: str = ""
+    recipe: str = ""
     point: str = ""
     points: int = 0
     valid: float | None = None
@@ -59,8 +86,11 @@ class TaskRow(BaseModel):
     steps: int | None = None
     examples: dict[str, int] = {}
     quarantined: int = 0
+    lanes: list[str] = []
     bundle: str | None = None
     error: str | None = None
+    baselines: dict[BaselineKind, BaselineFigures] = {}
+    published: PublishedResult | None = None
 
     def with_outcomes(self, outcomes: Sequence[LaneOutcome]) -> TaskRow:
         """The row with the figures of the best point of all lanes.
@@ -80,8 +110,23 @@ class TaskRow(BaseModel):
                 "seeds": len(best),
                 "trained": best[0].trained,
                 "steps": sum(outcome.steps for outcome in outcomes),
+                "lanes": [outcome.key for outcome in best],
             }
         )
+
+    def with_baselines(self, results: Mapping[BaselineKind, BaselineResult]) -> TaskRow:
+        """The row with the figures of its baselines."""
+        figures = {
+            kind: BaselineFigures(
+                valid=result.figures.get("valid", {}).get(self.metric),
+                test=result.figures.get("test", {}).get(self.metric),
+                trained=result.trained,
+                settings=result.settings,
+                error=result.error,
+            )
+            for kind, result in results.items()
+        }
+        return self.model_copy(update={"baselines": figures})
 
 
 class JobReport(BaseModel):

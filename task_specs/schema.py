@@ -22,6 +22,7 @@ from task_specs.file_model import FileModel
 from task_specs.file_patterns import find_files
 from task_specs.problems import ProblemList, shown
 from task_specs.prompt_init import BundleInit
+from task_specs.published import PublishedResult, published_figures
 from task_specs.readers import READERS, Reader
 from task_specs.recipe import Recipe
 from task_specs.slug import Slug
@@ -72,6 +73,13 @@ def _few_lanes(sweep: Sweep | None, info: ValidationInfo) -> Sweep | None:
     return sweep
 
 
+def _published(name: str | None) -> str | None:
+    known = published_figures().tasks
+    if name is not None and name not in known:
+        raise fault(f"names {described(name)}, of which no results are known", suggestion(name, list(known)))
+    return name
+
+
 DataSpec = Annotated[SerializeAsAny[Reader], BeforeValidator(_reader)]
 """The ``data`` section: one of the registered readers."""
 
@@ -106,6 +114,8 @@ class TaskSpec(FileModel):
     sweep: Annotated[Sweep | None, AfterValidator(_few_lanes)] = None
     """Settings of the recipe to try in every combination, each with every seed; the best by the mean over seeds of the
     metric on validation is published."""
+    published: Annotated[str | None, AfterValidator(_published)] = None
+    """Name of the published results to show beside its own; default: those of its name, if there are any."""
     workers: int = Field(1, ge=1, le=1024, strict=True)
     """Workers that tune it together, each with its share of every batch: for tasks that are big enough. The result is
     that of one worker, but for rounding."""
@@ -126,6 +136,11 @@ class TaskSpec(FileModel):
     def slots(self) -> tuple[str, ...]:
         """Names of the labels every example has, in order."""
         return self.data.slots
+
+    @property
+    def published_result(self) -> PublishedResult | None:
+        """What was published of this task."""
+        return published_figures().tasks.get(self.published or self.name)
 
     def canonical(self) -> dict[str, Any]:
         """The spec as JSON values with every default spelled out, for digests."""

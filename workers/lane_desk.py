@@ -9,6 +9,7 @@ from task_specs.example import SPLITS
 from workers.backbone.sharing import SharedLM
 from workers.lane_log import log_begin, log_outcome
 from workers.orders import GangOrder, LaneOrder
+from workers.prompting.confusion import confusion_cells
 from workers.prompting.gang import Gang
 from workers.prompting.lane import Lane
 from workers.prompting.metrics import Predictions, measure
@@ -87,6 +88,7 @@ class LaneDesk:
             steps=progress.step,
             best_step=progress.best_step,
             figures={split: measure(predicted, slots) for split, predicted in predictions.items()},
+            confusions=[] if diverged else [confusion_cells(predictions["test"], slot) for slot in range(len(slots))],
             trained=lane.shape.size,
             special_rows=lane.shape.special_rows,
             mapped_units=None if lane.mapped_units is None else [units.tolist() for units in lane.mapped_units],

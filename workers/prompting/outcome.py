@@ -15,6 +15,7 @@ from safetensors.numpy import load, save
 
 from infra import object_storage
 from infra.errors import ObjectNotFound, StorageError
+from workers.prompting.confusion import Cells
 from workers.prompting.lane import LaneSpec, Stop
 
 OUTCOME_FILE, PROMPT_FILE = "lane.json", "prompt.safetensors"
@@ -34,6 +35,7 @@ class LaneOutcome(BaseModel):
         steps: optimizer steps taken.
         best_step: step of the kept prompt.
         figures: by split, every figure of the kept prompt.
+        confusions: of each slot on the test split.
         trained: trained numbers.
         special_rows: leading verbalizer rows that stand for no class.
         mapped_units: unit of each class of each slot, for a fixed verbalizer.
@@ -53,6 +55,7 @@ class LaneOutcome(BaseModel):
     steps: int
     best_step: int
     figures: dict[str, dict[str, float]]
+    confusions: list[Cells] = []
     trained: int
     special_rows: int
     mapped_units: list[list[int]] | None
