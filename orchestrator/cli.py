@@ -62,16 +62,16 @@ def run(job_file: str, overrides: tuple[str, ...], retry_failed: bool) -> None:
     Submitting a job again goes on where it stopped: published tasks are kept, unfinished ones continue.
     """
     from orchestrator.cluster import ray_session
+    from orchestrator.comparison import results_text
     from orchestrator.plan import make_plan
     from orchestrator.progress import ProgressView
-    from orchestrator.report import report_table
 
     planned = make_plan(job_file, overrides)
     with ProgressView() as view, ray_session():
         from orchestrator.driver import JobRun
 
         report = JobRun(planned, retry_failed=retry_failed, view=view).run()
-    results_console().print(report_table(report))
+    results_console().print(results_text(report))
     if not report.complete:
         sys.exit(TASKS_FAILED)
 
@@ -111,17 +111,36 @@ def submit(
 @cli.command()
 @JOB_FILE
 @OVERRIDES
-@click.option("--json", "as_json", is_flag=True, help="Print the table for programs.")
-def results(job_file: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """The table of a job's last run: task, metric, mean and spread over seeds, bundle."""
+@click.option(
+    "--format",
+    "shape",
+    type=click.Choice(["text", "csv", "markdown", "json", "html"]),
+    default="text",
+    show_default=True,
+    help="html is one page that opens offline, with confusion matrices.",
+)
+@click.option("--json", "shape", flag_value="json", help="The same as --format json.")
+def results(job_file: str, overrides: tuple[str, ...], shape: str) -> None:
+    """The results of a job's last run: prompts (mean and spread over seeds), baselines, published figures."""
+    from orchestrator.comparison import as_csv, as_markdown, results_text
     from orchestrator.job import load_job
-    from orchestrator.report import read_report, report_json, report_table
+    from orchestrator.report import read_report, report_json
 
-    report = read_report(load_job(job_file, overrides))
-    if as_json:
-        click.echo(report_json(report))
-    else:
-        results_console().print(report_table(report))
+    job = load_job(job_file, overrides)
+    report = read_report(job)
+    match shape:
+        case "text":
+            results_console().print(results_text(report))
+        case "csv":
+            click.echo(as_csv(report), nl=False)
+        case "markdown":
+            click.echo(as_markdown(report), nl=False)
+        case "json":
+            click.echo(report_json(report))
+        case "html":
+            from orchestrator.results_page.page import results_page
+
+            click.echo(results_page(job, report), nl=False)
 
 
 @cli.command()

@@ -15,6 +15,7 @@ from infra import object_storage
 from infra.errors import SpeechPromptError
 from infra.tracking import Tracking
 from orchestrator import __version__
+from orchestrator.baselines import Baselines
 from orchestrator.clips import tokenize_tasks
 from orchestrator.cluster import ActorSize, actor_size
 from orchestrator.encoding import EncodedTask, encode
@@ -95,8 +96,12 @@ class JobRun:
                 params={"tasks": len(self._tasks), "backbone": self._plan.backbone.name, "gang": self._job.gang},
                 tags={"speechprompt.kind": "submission"},
             )
+            baselines = self._start_baselines(shared)
             self._tune(shared)
             self._collect_published(shared)
+            compared = baselines.collect()
+            for state in self._tasks:
+                state.row = state.row.with_baselines(compared.get(state.name, {}))
             report = self._report()
             parent.point(0, {"tasks_published": sum(row.status == "published" for row in report.tasks)})
             parent.finish("FINISHED" if report.complete else "FAILED")
@@ -132,6 +137,21 @@ class JobRun:
                     "examples": counts,
                 }
             )
+
+    def _start_baselines(self, shared: ObjectRef[SharedLM]) -> Baselines:
+        baselines = Baselines(
+            self._job,
+            self._plan.backbone,
+            size=self._size,
+            submission=self._submission,
+            spool=self._spool,
+            retry_failed=self._retry_failed,
+            view=self._view,
+        )
+        for state in self._tasks:
+            if state.lanes:
+                baselines.start(state.lanes[0], shared)
+        return baselines
 
     def _tune(self, shared: ObjectRef[SharedLM]) -> None:
         first = [lane for state in self._tasks for lane in state.lanes]
@@ -282,4 +302,6 @@ def _row(task: PlannedTask) -> TaskRow:
         classes="x".join(str(len(labels)) for labels in task.dataset.labels),
         metric=spec.metric,
         positive=spec.positive,
+        recipe=spec.recipe.name,
+        published=spec.published_result,
     )

@@ -28,8 +28,9 @@ from task_specs.file_model import FileModel
 from task_specs.location import Location, located
 from task_specs.problems import shown
 from task_specs.slug import Slug
-from task_specs.validation import Models, described, dotted, problems_of
+from task_specs.validation import Models, described, dotted, problems_of, suggestion
 from task_specs.yaml_file import Place, YamlFile, parse_value, read_yaml
+from workers.baselines.kind import BASELINES, BaselineKind
 
 MAX_GANG = 1024
 COMMAND_LINE = "command line"
@@ -99,6 +100,17 @@ def _gang(value: Any) -> int | Literal["auto"]:
     raise fault(f"must be 'auto' or a number of lanes, not {described(value)}", f"write auto, or 1 to {MAX_GANG}")
 
 
+def _baselines(value: Any) -> Any:
+    """One may stand without a list; twice is once."""
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list | tuple):
+        raise fault(f"must be a list of baselines, not {described(value)}", f"choose from {', '.join(BASELINES)}")
+    for name in names:
+        if name not in BASELINES:
+            raise fault(f"there is no baseline {described(name)}", suggestion(str(name), BASELINES))
+    return tuple(dict.fromkeys(names))
+
+
 class Job(FileModel):
     """A job. Only ``backbone`` and ``tasks`` are required in its file; every path in it is absolute."""
 
@@ -121,6 +133,9 @@ class Job(FileModel):
     """Lanes that share one forward pass at most; ``auto`` measures what pays when the job starts."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Of the LM's matrix products; ``auto`` is bf16 where the hardware multiplies it."""
+
+    baselines: Annotated[tuple[BaselineKind, ...], BeforeValidator(_baselines)] = ("majority", "ngrams")
+    """What to compare prompts with. ``probe`` is left out by default: it alone passes all examples through the LM."""
 
     def canonical(self) -> dict[str, Any]:
         """The job as JSON values with every default spelled out, for digests."""

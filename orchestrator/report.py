@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -17,11 +17,33 @@ from infra import object_storage
 from infra.errors import JobError, ObjectNotFound
 from orchestrator.job import Job
 from task_specs.metric import LOWER_IS_BETTER
+from task_specs.published import PublishedResult
+from workers.baselines.kind import BaselineKind
+from workers.baselines.result import BaselineResult
 from workers.prompting.bootstrap import Interval, interval
 from workers.prompting.outcome import LaneOutcome
 from workers.sweep_result import best_lane, best_point, by_point
 
 REPORT_FILE = "report.json"
+
+
+class BaselineFigures(BaseModel):
+    """What a baseline reached at the metric of a task, or why it did not.
+
+    Attributes:
+        valid, test: the metric.
+        trained: trained numbers.
+        settings: what was chosen on validation.
+        error: why there are no figures.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    valid: float | None = None
+    test: float | None = None
+    trained: int = 0
+    settings: dict[str, JsonValue] = {}
+    error: str | None = None
 
 
 class TaskRow(BaseModel):
@@ -31,6 +53,7 @@ class TaskRow(BaseModel):
         status: ``published``, ``failed``, or ``unfinished``.
         metric: its name; the figures below are of it.
         positive: the positive class of ``f1`` and ``eer``.
+        recipe: how it is tuned, ``default`` or ``paper``.
         point: the chosen point of a sweep.
         points: how many there were; 0 without a sweep.
         valid, test: mean over the seeds of that point.
@@ -44,8 +67,11 @@ class TaskRow(BaseModel):
         trained: trained numbers of a prompt.
         steps: optimizer steps of all lanes.
         quarantined: examples left out.
+        lanes: keys of the outcomes of that point, one a seed.
         bundle: where the prompt is published.
         error: why there is none.
+        baselines: what is reached without a prompt, those of the job file in its order.
+        published: what others published of the task.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -57,6 +83,7 @@ class TaskRow(BaseModel):
     status: Literal["published", "failed", "unfinished"] = "unfinished"
     metric: str = ""
     positive: str | None = None
+    recipe: str = ""
     point: str = ""
     points: int = 0
     valid: float | None = None
@@ -71,8 +98,11 @@ class TaskRow(BaseModel):
     steps: int | None = None
     examples: dict[str, int] = {}
     quarantined: int = 0
+    lanes: list[str] = []
     bundle: str | None = None
     error: str | None = None
+    baselines: dict[BaselineKind, BaselineFigures] = {}
+    published: PublishedResult | None = None
 
     def with_outcomes(self, outcomes: Sequence[LaneOutcome]) -> TaskRow:
         """The row with the figures of the best point of all lanes.
@@ -96,8 +126,23 @@ class TaskRow(BaseModel):
                 "seeds": len(best),
                 "trained": best[0].trained,
                 "steps": sum(outcome.steps for outcome in outcomes),
+                "lanes": [outcome.key for outcome in best],
             }
         )
+
+    def with_baselines(self, results: Mapping[BaselineKind, BaselineResult]) -> TaskRow:
+        """The row with the figures of its baselines."""
+        figures = {
+            kind: BaselineFigures(
+                valid=result.figures.get("valid", {}).get(self.metric),
+                test=result.figures.get("test", {}).get(self.metric),
+                trained=result.trained,
+                settings=result.settings,
+                error=result.error,
+            )
+            for kind, result in results.items()
+        }
+        return self.model_copy(update={"baselines": figures})
 
 
 def _interval_of_mean(outcomes: Sequence[LaneOutcome]) -> Interval | None:

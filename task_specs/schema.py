@@ -23,6 +23,7 @@ from task_specs.metric import BINARY, MetricName, Resampled
 from task_specs.packaged import base_of
 from task_specs.problems import ProblemList, shown
 from task_specs.prompt_init import BundleInit
+from task_specs.published import PublishedResult, published_figures
 from task_specs.readers import READERS, Reader
 from task_specs.recipe import Recipe
 from task_specs.slug import Slug
@@ -91,6 +92,13 @@ def _several_slots(metric: MetricName, info: ValidationInfo) -> MetricName:
     return metric
 
 
+def _published(name: str | None) -> str | None:
+    known = published_figures().tasks
+    if name is not None and name not in known:
+        raise fault(f"names {described(name)}, of which no results are known", suggestion(name, list(known)))
+    return name
+
+
 DataSpec = Annotated[SerializeAsAny[Reader], BeforeValidator(_reader)]
 """The ``data`` section: one of the registered readers."""
 
@@ -130,6 +138,8 @@ class TaskSpec(FileModel):
     sweep: Annotated[Sweep | None, AfterValidator(_few_lanes)] = None
     """Settings of the recipe to try in every combination, each with every seed; the best by the mean over seeds of the
     metric on validation is published."""
+    published: Annotated[str | None, AfterValidator(_published)] = None
+    """Name of the published results to show beside its own; default: those of its name, if there are any."""
     workers: int = Field(1, ge=1, le=1024, strict=True)
     """Workers that tune it together, each with its share of every batch: for tasks that are big enough. The result is
     that of one worker, but for rounding."""
@@ -150,6 +160,11 @@ class TaskSpec(FileModel):
     def slots(self) -> tuple[str, ...]:
         """Names of the labels every example has, in order."""
         return self.data.slots
+
+    @property
+    def published_result(self) -> PublishedResult | None:
+        """What was published of this task."""
+        return published_figures().tasks.get(self.published or self.name)
 
     def canonical(self) -> dict[str, Any]:
         """The spec as JSON values with every default spelled out, for digests."""

@@ -9,6 +9,7 @@ from task_specs.example import SPLITS, Split
 from workers.backbone.sharing import SharedLM
 from workers.lane_log import log_begin, log_outcome
 from workers.orders import GangOrder, LaneOrder
+from workers.prompting.confusion import Cells, confusion_cells
 from workers.prompting.detection_files import detection_files
 from workers.prompting.final_figures import FinalFigures, final_figures
 from workers.prompting.gang import Gang
@@ -78,8 +79,10 @@ class LaneDesk:
         if log is None:
             return
         final, files, positive = FinalFigures(), {}, lane.spec.positive_class
+        confusions: list[Cells] = []
         if not diverged:
             final = final_figures(lane.spec, predictions, lane.examples.splits["test"])
+            confusions = [confusion_cells(predictions["test"], slot) for slot in range(len(lane.spec.slots))]
             if positive is not None:
                 files = detection_files(predictions["test"], lane.spec.slots[0].labels, positive)
         outcome = LaneOutcome(
@@ -96,6 +99,7 @@ class LaneDesk:
             temperatures=final.temperatures,
             intervals=final.intervals,
             draws=final.draws,
+            confusions=confusions,
             trained=lane.shape.size,
             special_rows=lane.shape.special_rows,
             mapped_units=None if lane.mapped_units is None else [units.tolist() for units in lane.mapped_units],

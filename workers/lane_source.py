@@ -37,7 +37,7 @@ class LaneSource:
             StorageError: they cannot be read.
         """
         if spec.examples_digest not in self._examples:
-            self._examples[spec.examples_digest] = _examples(spec)
+            self._examples[spec.examples_digest] = stored_examples(spec)
         return Lane(
             spec,
             examples=self._examples[spec.examples_digest],
@@ -58,7 +58,7 @@ class LaneSource:
         return bundle
 
 
-def _examples(spec: LaneSpec) -> TaskExamples:
+def stored_examples(spec: LaneSpec) -> TaskExamples:
     """The lane's encoded examples.
 
     Raises:

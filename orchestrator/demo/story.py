@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.cluster import ray_session
+from orchestrator.comparison import results_text
 from orchestrator.console import results_console
 from orchestrator.demo.corpus import write_corpus
 from orchestrator.demo.recording import record
@@ -19,7 +20,7 @@ from orchestrator.demo.voices import draw_voices
 from orchestrator.plan import make_plan
 from orchestrator.pretrain_file import load_pretrain_file
 from orchestrator.progress import ProgressView
-from orchestrator.report import JobReport, report_table
+from orchestrator.report import JobReport
 from workers.inference.classifier import Classifier
 
 SEED = 0
@@ -63,7 +64,7 @@ def tell_story(directory: Path, *, scale: float) -> bool:
         (directory / "job.yaml").write_text(JOB_YAML)
         _pretrain(directory, view)
         report = _tune(directory, view)
-    console.print(report_table(report))
+    console.print(results_text(report))
     _classify(directory, report, console)
     _say_what_next(directory, console)
     return report.complete

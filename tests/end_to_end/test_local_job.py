@@ -35,6 +35,7 @@ from workers.publishing import PublishOrder, publish_task
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 
+BASELINES = ["majority", "ngrams", "probe"]
 LONG = {"steps": 300, "evaluate_every": 10}
 """Of task ``orders``, so that there is time to kill its tuning."""
 
@@ -69,8 +70,13 @@ class Workplace:
     def lanes(self) -> dict[str, Run]:
         """Runs of lanes by name."""
         named = {str(run.info.run_name): run for run in self.runs() if "speechprompt.kind" not in run.data.tags}
-        assert len(named) == len(self.runs()) - len(self.submissions())
+        assert len(named) == len(self.runs()) - len(self.submissions()) - len(self.baselines())
         return named
+
+    def baselines(self) -> dict[str, Run]:
+        """Runs of baselines by name."""
+        found = [run for run in self.runs() if run.data.tags.get("speechprompt.kind") == "baseline"]
+        return {str(run.info.run_name): run for run in found}
 
     def submissions(self) -> list[Run]:
         return [run for run in self.runs() if run.data.tags.get("speechprompt.kind") == "submission"]
@@ -103,7 +109,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
         "training": {"steps": 40, "batch_tokens": 128, "warmup_steps": 5, "evaluate_every": 20, "learning_rate": 0.01},
     }
     write_yaml(root / "backbone.yaml", pretraining)
-    write_yaml(root / "job.yaml", {"name": "toy", "backbone": "backbone", "tasks": "tasks/*.yaml"})
+    job = {"name": "toy", "backbone": "backbone", "tasks": "tasks/*.yaml", "baselines": BASELINES}
+    write_yaml(root / "job.yaml", job)
     return Workplace(root)
 
 
@@ -298,6 +305,29 @@ def test_mlflow_has_the_submission_and_its_lanes(workplace: Workplace) -> None:
     assert mean == pytest.approx(rows["orders"]["test"])
 
 
+def test_baselines_are_computed_beside_the_tuning_and_stop_nothing(workplace: Workplace, first: FirstRun) -> None:
+    rows, runs, [parent] = workplace.rows(), workplace.baselines(), workplace.submissions()
+    assert {name: list(row["baselines"]) for name, row in rows.items()} == {
+        name: [] if name == "silent" else BASELINES for name in rows
+    }
+    for name in ("tones", "orders", "diverges"):
+        figures = rows[name]["baselines"]
+        assert figures["majority"]["test"] == pytest.approx(rows[name]["majority"])
+        assert figures["ngrams"]["test"] > figures["majority"]["test"] + 0.2
+        assert figures["probe"]["test"] > figures["majority"]["test"]
+        for kind in BASELINES:
+            run = runs[f"{name} {kind}"]
+            assert (run.info.status, run.data.tags["mlflow.parentRunId"]) == ("FINISHED", parent.info.run_id)
+            assert run.data.metrics["test/accuracy"] == pytest.approx(figures[kind]["test"])
+            assert (run.data.params["task"], run.data.params["recipe"]) == (name, f"baseline {kind}")
+            assert set(run.data.params) < set(workplace.lanes()["tones s0"].data.params)
+            assert run.data.params["trainable_parameters"] == str(figures[kind]["trained"])
+    for kind in BASELINES:
+        assert "not the examples of damaged" in rows["damaged"]["baselines"][kind]["error"]
+        assert runs[f"damaged {kind}"].info.status == "FAILED"
+    assert "baseline ngrams: " in first.done.stderr
+
+
 @pytest.mark.usefixtures("first")
 def test_classify_gives_the_figures_of_the_report(workplace: Workplace) -> None:
     row = workplace.rows()["tones"]
@@ -359,7 +389,7 @@ def snapshot(*roots: Path) -> dict[str, tuple[int, bytes]]:
 
 @pytest.mark.usefixtures("first")
 def test_a_second_run_tunes_nothing_and_changes_nothing(workplace: Workplace) -> None:
-    made = [workplace.root / "bundles", workplace.root / "runs/toy/lanes", workplace.root / "units"]
+    made = [workplace.root / place for place in ("bundles", "runs/toy/lanes", "runs/toy/baselines", "units")]
     before, rows, lanes = snapshot(*made), workplace.rows(), workplace.lanes()
     done = workplace.run()
     assert done.code == 1
@@ -369,6 +399,7 @@ def test_a_second_run_tunes_nothing_and_changes_nothing(workplace: Workplace) ->
     again = {name: json.dumps(run.to_dictionary()) for name, run in workplace.lanes().items()}
     assert again == {name: json.dumps(run.to_dictionary()) for name, run in lanes.items()}
     assert len(workplace.submissions()) == 2
+    assert len(workplace.baselines()) == 4 * len(BASELINES)
     assert "0 computed" in done.stderr
 
 

@@ -45,6 +45,7 @@ def test_backbone_and_tasks_are_enough(tmp_path: Path) -> None:
         "resources": {"gpus": None, "cpus": None, "workers": None},
         "gang": "auto",
         "precision": "auto",
+        "baselines": ["majority", "ngrams"],
     }
     assert job.source == f"{tmp_path}/commands.yaml"
 
@@ -60,6 +61,7 @@ tracking: http://mlflow.internal:5000
 units: ~/units
 resources: {gpus: 0.5, cpus: 2, workers: 8}
 gang: 4
+baselines: [probe, majority, probe]
 """
     job = load_job(write(tmp_path, text))
     assert job.tasks == (f"{tmp_path.parent}/tasks/*.yaml", "s3://tasks/lt.yaml")
@@ -68,6 +70,18 @@ gang: 4
     assert job.tracking == "http://mlflow.internal:5000"
     assert job.resources == Resources(gpus=0.5, cpus=2, workers=8)
     assert job.gang == 4
+    assert job.baselines == ("probe", "majority")
+
+
+def test_baselines_may_be_one_or_none_but_no_others(tmp_path: Path) -> None:
+    assert load_job(write(tmp_path, MINIMAL + "baselines: probe\n")).baselines == ("probe",)
+    assert load_job(write(tmp_path, MINIMAL + "baselines: []\n")).baselines == ()
+    assert faults(write(tmp_path, MINIMAL + "baselines: [ngram]\n")) == [
+        "commands.yaml:3: baselines: there is no baseline 'ngram'; did you mean 'ngrams'?"
+    ]
+    assert faults(write(tmp_path, MINIMAL + "baselines: {ngrams: 1}\n")) == [
+        "commands.yaml:3: baselines: must be a list of baselines, not a mapping; choose from majority, ngrams, probe"
+    ]
 
 
 def test_a_relative_job_file_starts_from_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +117,7 @@ def test_an_override_does_not_reach_through_an_alias(tmp_path: Path) -> None:
     path = write(tmp_path, MINIMAL + "resources: &r {cpus: 1}\nextra: *r\n")
     assert faults(path, "resources.cpus=x", "resources.cpus=2") == [
         "commands.yaml:4: extra: is not a known key; "
-        "use one of name, backbone, tasks, bundles, storage, tracking, units, resources, gang, precision"
+        "use one of name, backbone, tasks, bundles, storage, tracking, units, resources, gang, precision, baselines"
     ]
 
 

@@ -13,8 +13,18 @@ from infra import object_storage
 from infra.errors import JobError, TuningError
 from orchestrator.console import results_console
 from orchestrator.job import Job, load_job
-from orchestrator.report import JobReport, TaskRow, job_root, read_report, report_json, report_table, write_report
+from orchestrator.report import (
+    BaselineFigures,
+    JobReport,
+    TaskRow,
+    job_root,
+    read_report,
+    report_json,
+    report_table,
+    write_report,
+)
 from tests.fixtures.tuning import lane_spec
+from workers.baselines.result import BaselineResult
 from workers.prompting.outcome import LaneOutcome
 
 
@@ -113,6 +123,24 @@ def test_the_published_temperature_is_that_of_the_lowest_error_rate() -> None:
     row = TaskRow(task="toy", metric="eer").with_outcomes([lane(0, 0.3), lane(1, 0.1), lane(2, 0.2)])
     assert row.temperatures == [2.0]
     assert (row.test_interval, row.ece) == (None, None)
+
+
+def test_the_row_names_the_lanes_that_its_figures_are_of() -> None:
+    row = TaskRow(task="toy", metric="accuracy").with_outcomes([outcome(1, 0.7), outcome(2, 0.8)])
+    assert row.lanes == ["1", "2"]
+
+
+def test_baselines_are_shown_at_the_metric_of_the_task() -> None:
+    figures = {"valid": {"accuracy": 0.9, "macro_f1": 0.5}, "test": {"accuracy": 0.8, "macro_f1": 0.4}}
+    found = {
+        "ngrams": BaselineResult(key="k", kind="ngrams", figures=figures, trained=7, settings={"C": 1.0}),
+        "probe": BaselineResult(key="l", kind="probe", error="no room"),
+    }
+    row = TaskRow(task="toy", metric="macro_f1").with_baselines(found)  # type: ignore[arg-type]
+    assert row.baselines == {
+        "ngrams": BaselineFigures(valid=0.5, test=0.4, trained=7, settings={"C": 1.0}),
+        "probe": BaselineFigures(error="no room"),
+    }
 
 
 def test_without_a_point_that_went_well_there_are_no_figures() -> None:

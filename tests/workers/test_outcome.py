@@ -18,6 +18,7 @@ def _outcome(steps: int = 100) -> LaneOutcome:
         steps=steps,
         best_step=60,
         figures={"valid": {"accuracy": 1 / 3}, "test": {"accuracy": 0.25}},
+        confusions=[[(0, 1, 7)], []],
         trained=123_904,
         special_rows=0,
         mapped_units=[[4, 9, 1], [0, 3]],

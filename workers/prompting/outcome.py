@@ -17,6 +17,7 @@ from safetensors.numpy import load, save
 from infra import object_storage
 from infra.errors import ObjectNotFound, StorageError
 from workers.prompting.bootstrap import Interval
+from workers.prompting.confusion import Cells
 from workers.prompting.lane import LaneSpec, Stop
 
 OUTCOME_FILE, PROMPT_FILE = "lane.json", "prompt.safetensors"
@@ -39,6 +40,7 @@ class LaneOutcome(BaseModel):
         temperatures: by which its scores are divided, by slot; calibrated on validation.
         intervals: 95 % confidence intervals of the figures on the test split.
         draws: the metric on each of the bootstrap's draws of the test split, the same draws for all lanes of a task.
+        confusions: of each slot on the test split.
         trained: trained numbers.
         special_rows: leading verbalizer rows that stand for no class.
         mapped_units: unit of each class of each slot, for a fixed verbalizer.
@@ -61,6 +63,7 @@ class LaneOutcome(BaseModel):
     temperatures: list[float] = []
     intervals: dict[str, Interval] = {}
     draws: list[float] = []
+    confusions: list[Cells] = []
     trained: int
     special_rows: int
     mapped_units: list[list[int]] | None

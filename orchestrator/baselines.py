@@ -1,0 +1,172 @@
+"""The baselines of a job: Ray tasks beside the tuning, each computed once for the same data and the same LM."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import ray
+import torch
+from ray.exceptions import RayError, RayTaskError
+
+from infra import object_storage
+from infra.errors import StorageError
+from orchestrator.cluster import ActorSize
+from orchestrator.job import Job
+from orchestrator.progress import ProgressView, Stage
+from orchestrator.report import job_root
+from workers.backbone.directory import BackboneDescription
+from workers.backbone.fingerprint import canonical_json
+from workers.backbone.sharing import SharedLM
+from workers.baselines.kind import NEEDS_LM, BaselineKind
+from workers.baselines.order import BaselineOrder
+from workers.baselines.result import BaselineResult, read_result
+from workers.baselines.run import run_baselines
+from workers.orders import LaneOrder
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+VERSION = 1
+"""Of the baselines; another one computes them anew."""
+SHARED_PARAMS = (
+    "task",
+    "family",
+    "language",
+    "classes",
+    "slots",
+    "train_examples",
+    "quarantined",
+    "metric",
+    "backbone",
+    "backbone_fingerprint",
+    "tokenizer_fingerprint",
+    "units_digest",
+)
+"""MLflow parameters that a baseline has in common with the lanes of its task."""
+
+
+class Baselines:
+    """Computes what tasks reach without a prompt.
+
+    Args:
+        job: which says what baselines there are.
+        backbone: of the job.
+        size: of the job's actors; a baseline that reads the LM takes as much.
+        submission: key of the MLflow run above the baselines' runs.
+        spool: local directory in which unsent tracking data waits.
+        retry_failed: whether those that failed before are tried again.
+        view: where progress is shown.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        backbone: BackboneDescription,
+        *,
+        size: ActorSize,
+        submission: str,
+        spool: str,
+        retry_failed: bool,
+        view: ProgressView,
+    ) -> None:
+        self._job, self._backbone, self._size, self._view = job, backbone, size, view
+        self._submission, self._spool, self._retry_failed = submission, spool, retry_failed
+        self._root = object_storage.join(job_root(job), "baselines")
+        self._known: dict[str, dict[BaselineKind, BaselineResult]] = {}
+        self._running: list[tuple[list[BaselineOrder], ObjectRef[list[BaselineResult]]]] = []
+
+    def start(self, lane: LaneOrder, shared: ObjectRef[SharedLM]) -> None:
+        """Begin with the baselines of a lane's task, as far as their results are not stored."""
+        known = self._known.setdefault(lane.spec.task, {})
+        alone: list[BaselineOrder] = []
+        with_lm: list[BaselineOrder] = []
+        for order in self.orders(lane):
+            try:
+                result = read_result(self._root, order.key)
+            except StorageError as error:
+                result = BaselineResult(key=order.key, kind=order.kind, error=str(error))
+            if result is not None and not (result.error and self._retry_failed):
+                known[order.kind] = result
+            else:
+                (with_lm if order.kind in NEEDS_LM else alone).append(order)
+        if alone:
+            self._running.append((alone, _compute.remote(alone, 1.0)))
+        if with_lm:
+            sized = _compute_with_lm.options(num_cpus=self._size.cpus, num_gpus=self._size.gpus)
+            self._running.append((with_lm, sized.remote(with_lm, self._size.cpus, shared)))
+
+    def collect(self) -> dict[str, dict[BaselineKind, BaselineResult]]:
+        """Wait for all results; by task, in the order of the job file."""
+        if self._running:
+            with self._view.stage("baselines") as stage:
+                self._wait(stage)
+        return {
+            task: {kind: known[kind] for kind in self._job.baselines if kind in known}
+            for task, known in self._known.items()
+        }
+
+    def _wait(self, stage: Stage) -> None:
+        for number, (orders, running) in enumerate(self._running, start=1):
+            try:
+                results = ray.get(running)
+            except RayError as error:
+                results = [_lost(order, error) for order in orders]
+            for order, result in zip(orders, results, strict=True):
+                self._known[order.spec.task][order.kind] = result
+                if result.error is not None:
+                    self._view.line(f"baseline {order.kind}: {result.error}")
+            stage.update(number, len(self._running))
+        self._running.clear()
+
+    def orders(self, lane: LaneOrder) -> list[BaselineOrder]:
+        """One for each baseline of the job, for the task of a lane."""
+        return [
+            BaselineOrder(
+                key=_key(kind, lane, self._backbone, self._job),
+                kind=kind,
+                spec=lane.spec,
+                run_name=f"{lane.spec.task} {kind}",
+                params={name: lane.params[name] for name in SHARED_PARAMS if name in lane.params}
+                | {"recipe": f"baseline {kind}"},
+                precision=self._job.precision,
+                results=self._root,
+                experiment=self._job.name,
+                parent_key=self._submission,
+                tracking=self._job.tracking,
+                spool=self._spool,
+            )
+            for kind in self._job.baselines
+        ]
+
+
+def _key(kind: BaselineKind, lane: LaneOrder, backbone: BackboneDescription, job: Job) -> str:
+    """Digest of everything the result depends on; where examples lie and how prompts are tuned are not part of it."""
+    content: dict[str, Any] = {
+        "baseline": kind,
+        "version": VERSION,
+        "task": lane.spec.model_dump(mode="json", exclude={"examples", "recipe"}),
+    }
+    if kind in NEEDS_LM:
+        content |= {"unit_lm": backbone.fingerprints.unit_lm, "precision": job.precision}
+    return hashlib.sha256(canonical_json(content)).hexdigest()[:32]
+
+
+@ray.remote(num_cpus=1, max_retries=1)
+def _compute(orders: list[BaselineOrder], cpus: float) -> list[BaselineResult]:
+    torch.set_num_threads(max(1, int(cpus)))
+    return run_baselines(orders)
+
+
+@ray.remote(max_retries=1)
+def _compute_with_lm(orders: list[BaselineOrder], cpus: float, shared: SharedLM) -> list[BaselineResult]:
+    torch.set_num_threads(max(1, int(cpus)))
+    return run_baselines(orders, shared, "cuda" if ray.get_gpu_ids() else "cpu")
+
+
+def _lost(order: BaselineOrder, error: RayError) -> BaselineResult:
+    """Of a worker that ended before it could say anything; not stored, so that another run tries again."""
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    said = str(cause).strip().partition("\n")[0]
+    message = f"{order.spec.task}: the worker of baseline {order.kind} ended ({type(cause).__name__}: {said})"
+    return BaselineResult(key=order.key, kind=order.kind, error=f"{message}; run the job again")

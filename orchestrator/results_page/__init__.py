@@ -1,0 +1,1 @@
+"""The results of a job as one HTML page that needs nothing else."""

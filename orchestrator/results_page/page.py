@@ -1,0 +1,59 @@
+"""The page: every text in it is escaped, and nothing is fetched from anywhere."""
+
+from __future__ import annotations
+
+from infra import object_storage
+from infra.errors import MissingExtra
+from orchestrator.comparison import Columns, baseline_cell, failed_baselines, published_cell, source_of
+from orchestrator.job import Job
+from orchestrator.report import JobReport, TaskRow, job_root
+from orchestrator.results_page.task_view import TaskView, task_view
+from workers.prompting.outcome import LaneOutcome, read_outcome
+
+TEMPLATE = "page.html.jinja"
+
+
+def results_page(job: Job, report: JobReport) -> str:
+    """The results of a job as HTML.
+
+    Args:
+        job: where the outcomes of lanes are found.
+        report: of its last run.
+
+    Raises:
+        MissingExtra: Jinja is not installed.
+        StorageError: an outcome cannot be read.
+    """
+    lanes = object_storage.join(job_root(job), "lanes")
+    views = [task_view(row, _outcomes(lanes, row)) for row in report.tasks]
+    return render(report, views)
+
+
+def render(report: JobReport, views: list[TaskView]) -> str:
+    """The page with these views of the report's tasks."""
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    except ImportError as error:
+        raise MissingExtra("jinja2", "train") from error
+    environment = Environment(
+        loader=PackageLoader("orchestrator.results_page", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    columns = Columns.of(report)
+    return environment.get_template(TEMPLATE).render(
+        report=report,
+        views=views,
+        columns=columns,
+        source=source_of(columns),
+        failed=failed_baselines(report.tasks),
+        published_cell=published_cell,
+        baseline_cell=baseline_cell,
+    )
+
+
+def _outcomes(lanes: str, row: TaskRow) -> list[LaneOutcome]:
+    found = [read_outcome(lanes, key) for key in row.lanes]
+    return [outcome for outcome in found if outcome is not None]

@@ -1,0 +1,1 @@
+"""What a task reaches without a prompt, on the same examples, splits and metric."""

@@ -1,0 +1,42 @@
+"""Logistic regression on unit n-grams: what the units tell without any language model."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from task_specs.example import SPLITS
+from workers.baselines.answer import Answer
+from workers.baselines.logistic import logistic
+from workers.prompting.examples import TaskExamples
+from workers.prompting.lane import LaneSpec
+from workers.sequences import UnitSequences
+
+LONGEST = 3
+"""Units of the longest n-gram."""
+MOST_FEATURES, MOST_WEIGHTS = 100_000, 20_000_000
+"""N-grams at most, the most frequent ones of the training split, and weights of one slot at most."""
+STRENGTHS = (1.0, 10.0, 100.0)
+
+
+def ngrams(examples: TaskExamples, spec: LaneSpec) -> Answer:
+    """TF-IDF of 1- to 3-grams of units (1 + log of the count, rows of norm 1), then logistic regression.
+
+    Durations and F0 are not looked at.
+    """
+    classes = max(len(slot.labels) for slot in spec.slots)
+    vectorizer = TfidfVectorizer(
+        lowercase=False,
+        token_pattern=r"\S+",  # noqa: S106
+        ngram_range=(1, LONGEST),
+        sublinear_tf=True,
+        max_features=min(MOST_FEATURES, MOST_WEIGHTS // classes),
+        dtype=np.float32,
+    )
+    vectorizer.fit(_sentences(examples.splits["train"].units))
+    features = {split: vectorizer.transform(_sentences(examples.splits[split].units)) for split in SPLITS}
+    return logistic(features, examples, spec, strengths=STRENGTHS)
+
+
+def _sentences(units: UnitSequences) -> list[str]:
+    return [" ".join(map(str, units[row])) for row in range(len(units))]

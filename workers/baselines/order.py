@@ -1,0 +1,40 @@
+"""What the worker of a baseline is told."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from workers.baselines.kind import BaselineKind
+from workers.precision import Precision
+from workers.prompting.lane import LaneSpec
+
+
+class BaselineOrder(BaseModel):
+    """A baseline to compute, and how its run is called and described in MLflow.
+
+    Attributes:
+        key: digest of all that its figures depend on.
+        kind: which one.
+        spec: a lane of the task, for its examples, slots, metric and seed; its recipe has no say.
+        run_name, params: of its MLflow run.
+        precision: of the LM's matrix products.
+        results: where its result is written.
+        experiment: MLflow experiment.
+        parent_key: key of the MLflow run above its own.
+        tracking: MLflow tracking URI.
+        spool: local directory in which unsent tracking data waits.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    kind: BaselineKind
+    spec: LaneSpec
+    run_name: str
+    params: dict[str, str]
+    precision: Precision
+    results: str
+    experiment: str
+    parent_key: str
+    tracking: str
+    spool: str

@@ -1,0 +1,57 @@
+"""What a baseline reached, as stored: ``<results>/<key>.json``."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+
+from infra import object_storage
+from infra.errors import ObjectNotFound, StorageError
+from workers.baselines.kind import BaselineKind
+
+
+class BaselineResult(BaseModel):
+    """How good a baseline is.
+
+    Attributes:
+        key: digest of all that it depends on.
+        kind: which one.
+        figures: by split, valid and test, every figure that lanes have too.
+        trained: trained numbers.
+        settings: what was chosen on validation, and how.
+        seconds: time taken.
+        error: why there are no figures.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: str
+    kind: BaselineKind
+    figures: dict[str, dict[str, float]] = {}
+    trained: int = 0
+    settings: dict[str, JsonValue] = {}
+    seconds: float = 0.0
+    error: str | None = None
+
+
+def write_result(root: str, result: BaselineResult) -> None:
+    """Store a result; one that is there already is replaced."""
+    object_storage.write_bytes(_place(root, result.key), result.model_dump_json(indent=2).encode())
+
+
+def read_result(root: str, key: str) -> BaselineResult | None:
+    """The result of a baseline, or ``None`` if there is none yet.
+
+    Raises:
+        StorageError: what is stored is not a result.
+    """
+    place = _place(root, key)
+    try:
+        return BaselineResult.model_validate_json(object_storage.read_bytes(place))
+    except ObjectNotFound:
+        return None
+    except ValidationError as error:
+        raise StorageError(f"{place}: damaged; delete the file and run the job again") from error
+
+
+def _place(root: str, key: str) -> str:
+    return object_storage.join(root, f"{key}.json")

@@ -1,0 +1,116 @@
+"""Baselines of one task, computed, stored and logged; one that fails says why, and the others go on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from infra.errors import MissingExtra, SpeechPromptError
+from infra.tracking import Tracking
+from workers.backbone.sharing import SharedLM
+from workers.baselines.answer import Answer
+from workers.baselines.majority import majority
+from workers.baselines.order import BaselineOrder
+from workers.baselines.result import BaselineResult, write_result
+from workers.lane_source import stored_examples
+from workers.prompting.examples import TaskExamples, check_examples
+from workers.prompting.metrics import measure
+
+
+def run_baselines(
+    orders: Sequence[BaselineOrder], shared: SharedLM | None = None, device: torch.device | str = "cpu"
+) -> list[BaselineResult]:
+    """Carry out the orders of one task, one after the other, each with its own MLflow run.
+
+    Args:
+        orders: at least one, all of the same task.
+        shared: the LM, for baselines that need it.
+        device: where the LM computes.
+
+    Raises:
+        StorageError: a result cannot be written.
+    """
+    results = []
+    with Tracking(orders[0].tracking, Path(orders[0].spool)) as tracking:
+        for order in orders:
+            result = run_baseline(order, shared, device)
+            write_result(order.results, result)
+            _log(tracking, order, result)
+            results.append(result)
+    return results
+
+
+def run_baseline(
+    order: BaselineOrder, shared: SharedLM | None = None, device: torch.device | str = "cpu"
+) -> BaselineResult:
+    """The figures of one baseline, or why there are none."""
+    spec, started = order.spec, time.monotonic()
+    classes = tuple(len(slot.labels) for slot in spec.slots)
+    try:
+        examples = stored_examples(spec)
+        # Without the LM nothing minds an unknown unit.
+        check_examples(examples, classes, 2**15 if shared is None else len(shared.unit_tokens), spec.task)
+        answer = _answer(order, examples, shared, device)
+        names = [slot.name for slot in spec.slots]
+        figures = {split: measure(predictions, names) for split, predictions in answer.predictions.items()}
+    except SpeechPromptError as error:
+        return BaselineResult(key=order.key, kind=order.kind, error=str(error))
+    except (ValueError, MemoryError, RuntimeError) as error:
+        # scikit-learn's and torch's own: bad numbers, no memory.
+        message = f"{spec.task}: baseline {order.kind} failed ({type(error).__name__}: {error})"
+        return BaselineResult(key=order.key, kind=order.kind, error=f"{message}; leave it out of the job's baselines")
+    return BaselineResult(
+        key=order.key,
+        kind=order.kind,
+        figures=figures,
+        trained=answer.trained,
+        settings=dict(answer.settings),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _answer(
+    order: BaselineOrder, examples: TaskExamples, shared: SharedLM | None, device: torch.device | str
+) -> Answer:
+    spec = order.spec
+    if order.kind == "majority":
+        return majority(examples, [len(slot.labels) for slot in spec.slots])
+    try:
+        from workers.baselines.linear_probe import linear_probe
+        from workers.baselines.ngrams import ngrams
+    except ImportError as error:
+        raise MissingExtra("scikit-learn", "train") from error
+    if order.kind == "ngrams":
+        return ngrams(examples, spec)
+    if shared is None:
+        raise ValueError("the LM is handed over with the order")
+    shared.verify()
+    unit_tokens = np.array(shared.unit_tokens, dtype=np.int64)
+    return linear_probe(examples, spec, shared.attach(device), unit_tokens, precision=order.precision)
+
+
+def _log(tracking: Tracking, order: BaselineOrder, result: BaselineResult) -> None:
+    """The same columns as lanes have, so that the compare view shows both side by side."""
+    log = tracking.run(
+        order.experiment,
+        order.run_name,
+        key=order.key,
+        parent_key=order.parent_key,
+        params={**order.params, "trainable_parameters": result.trained},
+        tags={"task": order.spec.task, "speechprompt.kind": "baseline", "baseline": order.kind},
+    )
+    if result.error is not None:
+        log.tags({"error": result.error})
+        log.finish("FAILED")
+        return
+    first = f"test/{order.spec.metric}"
+    values = {f"{split}/{name}": value for split, part in result.figures.items() for name, value in part.items()}
+    # MLflow's compare view opens on the metric that a run logged first.
+    log.point(0, {first: values[first]} | values)
+    log.point(0, {"tuning/seconds": result.seconds})
+    log.tags({f"baseline.{name}": value for name, value in result.settings.items()})
+    log.finish("FINISHED")
