@@ -70,6 +70,8 @@ def run(job_file: str, overrides: tuple[str, ...], retry_failed: bool) -> None:
     with ProgressView() as view, ray_session():
         from orchestrator.driver import JobRun
 
+        for note in planned.notes:
+            view.line(f"note: {note}")
         report = JobRun(planned, retry_failed=retry_failed, view=view).run()
     results_console().print(results_text(report))
     if not report.complete:

@@ -71,7 +71,7 @@ def read_dataset(spec: TaskSpec) -> Dataset:
     _check_clips(reading.rows, problems)
     notes = list(reading.notes)
     if spec.data.opened:
-        check_headers(reading.rows, problems)
+        notes += check_headers(reading.rows, problems)
     if spec.data.duplicates is not None:
         rows, copies = without_copies(reading.rows, spec.data.duplicates, problems)
         reading = replace(reading, rows=rows)

@@ -24,19 +24,36 @@ Content = tuple[str, float | None, float | None]
 """Digest of the file, start and end: clips with the same content sound the same."""
 
 
-def check_headers(rows: Sequence[Row], problems: ProblemList) -> None:
-    """Notes every local recording whose header cannot be read, or that ends before its clip does."""
+def check_headers(rows: Sequence[Row], problems: ProblemList) -> list[str]:
+    """Notes every local recording whose header cannot be read, or that ends before its clip does.
+
+    Returns:
+        What a user should know about the sample rates.
+    """
     clips = {row.example.clip: row for row in reversed(rows) if row.example.clip is not None}
     uris = sorted({clip.uri for clip in clips if not object_storage.is_s3(clip.uri)})
-    lengths = _each(_length, uris)
+    headers = _each(_header, uris)
+    rates: dict[str, set[int]] = defaultdict(set)
     for clip, row in reversed(clips.items()):
-        length = lengths.get(clip.uri)
-        if isinstance(length, str):
+        header = headers.get(clip.uri)
+        if header is None:
+            continue
+        if isinstance(header, str):
             remedy = "get the file anew, or write 'check: names' under data to have it quarantined"
-            problems.add(row.uri, "", f"{_name(clip, row)}{length}", remedy, line=row.line, kind="unreadable")
-        elif length is not None and max(clip.start or 0.0, clip.end or 0.0) > length + _END_TOLERANCE_SECONDS:
-            message = f"{_name(clip, row)}has {length:.2f} s, which is less than its clip needs"
+            problems.add(row.uri, "", f"{_name(clip, row)}{header}", remedy, line=row.line, kind="unreadable")
+            continue
+        seconds, rate = header
+        rates[" + ".join(row.example.labels)].add(rate)
+        if max(clip.start or 0.0, clip.end or 0.0) > seconds + _END_TOLERANCE_SECONDS:
+            message = f"{_name(clip, row)}has {seconds:.2f} s, which is less than its clip needs"
             problems.add(row.uri, "", message, "get the file anew", line=row.line, kind="too short")
+    together = set().union(*rates.values())
+    if len(together) < 2 or any(len(found) > 1 for found in rates.values()):
+        return []
+    listed = ", ".join(
+        f"{rate} Hz for {sum(found == {rate} for found in rates.values())} classes" for rate in sorted(together)
+    )
+    return [f"the sample rate goes with the label ({listed}), so bandwidth alone tells some classes apart"]
 
 
 def without_copies(
@@ -130,8 +147,8 @@ def _sample(uri: str) -> tuple[int, bytes]:
         return -1, b""
 
 
-def _length(uri: str) -> float | str:
-    """Seconds of a local recording, or why its header cannot be read."""
+def _header(uri: str) -> tuple[float, int] | str:
+    """Seconds and sample rate of a local recording, or why its header cannot be read."""
     import soundfile
 
     try:
@@ -139,7 +156,7 @@ def _length(uri: str) -> float | str:
     except (soundfile.LibsndfileError, OSError) as error:
         reason = getattr(error, "error_string", None) or error
         return f"is not audio that can be decoded ({str(reason).rstrip('.')})"
-    return float(header.duration) if header.frames else "holds no samples"
+    return (float(header.duration), int(header.samplerate)) if header.frames else "holds no samples"
 
 
 def _name(clip: Clip, row: Row) -> str:

@@ -9,7 +9,6 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from infra.errors import StorageError
 from task_specs.example import Clip, Example, Split
 from task_specs.location import Location
 from task_specs.problems import ProblemList, shown
@@ -97,7 +96,6 @@ class Corpus(Reader):
             return Reading([], complete=False)
         rows: list[Row] = []
         first: dict[tuple[Clip, Split], Row] = {}
-        unlisted = True
         for utterance in self.utterances(folder):
             clip = None
             path, line = utterance.listed or (utterance.path, None)
@@ -106,11 +104,6 @@ class Corpus(Reader):
                 clip = Clip(uri, utterance.start or None, utterance.end)
             except NotFound as error:
                 problems.add(folder.uri(path), "", error.message, self.remedy, line=line, kind="not found")
-            except StorageError as error:
-                if unlisted:
-                    message, _, remedy = str(error).partition("; ")
-                    problems.add(folder.uri(path), "root", message, remedy or "correct 'root'")
-                unlisted = False
             example = Example(utterance.split, utterance.labels, clip, speaker=utterance.speaker)
             row = Row(example, folder.uri(path), line)
             rows.append(row)
@@ -142,7 +135,7 @@ class DividedCorpus(Corpus):
         division = speakers_apart(labels, voices, paths, seed=self.seed, valid=valid, test=test)
         if division.undivided:
             names = ", ".join(division.undivided)
-            folder.notes.append(f"{names}: fewer than three speakers, so each of them is in all splits")
+            folder.notes.append(f"{names}: too few speakers to keep them apart, so each is in several splits")
         for utterance, split in zip(found, division.splits, strict=True):
             yield replace(utterance, split=split)
 

@@ -62,6 +62,10 @@ class Folder:
         there = (path for path in paths if not path or self.audio.has(path, DIRECTORY) or self.audio.has(path, FILE))
         return next(there, paths[0])
 
+    def above(self, marker: str, *directories: str) -> str:
+        """Where ``marker`` is: ``""`` for the root, or one of the ``directories`` with a slash; the root if nowhere."""
+        return self.first(marker, *(f"{directory}/{marker}" for directory in directories)).removesuffix(marker)
+
     def directories(self, path: str = "") -> list[str]:
         """Names of the directories in ``path``, sorted; one that is missing or holds none is a problem."""
         return self._names(path, DIRECTORY, "")

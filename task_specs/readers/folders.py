@@ -25,7 +25,7 @@ def _expression(text: str) -> str:
 
 
 class Folders(DividedCorpus):
-    """``<label>/**/*.wav`` below the root, also FLAC, OGG and MP3; or that in each of ``train``, ``valid``, ``test``.
+    """``<label>/**/*.wav`` (or FLAC, OGG, MP3) below the root, or below each of ``train``, ``valid`` and ``test``.
 
     Without these three, a tenth of each label's recordings is test and a tenth is valid; with ``speaker`` no speaker is
     in two splits.

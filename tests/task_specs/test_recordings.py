@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from task_specs.dataset import read_dataset
+from tests.fixtures import corpora
 from tests.fixtures.corpora import record
-from tests.task_specs.files import delimited, problems_of, recordings, task
+from tests.task_specs.files import delimited, problems_of, recordings, spec, task
 
 ROWS = [
     {"path": "a.wav", "label": "x", "split": "train"},
@@ -70,3 +71,23 @@ def test_units_and_rows_that_repeat_a_clip_are_no_copies(tmp_path: Path) -> None
 def test_the_headers_of_a_manifests_recordings_are_left_to_the_tokenizer(tmp_path: Path) -> None:
     recordings(tmp_path, *(row["path"] for row in ROWS))
     assert problems_of(task(tmp_path, delimited(ROWS))) == []
+
+
+def test_a_sample_rate_that_goes_with_the_label_is_noted(tmp_path: Path) -> None:
+    for label, rate in {"doors": 8_000, "windows": 16_000}.items():
+        for take in range(3):
+            record(tmp_path / f"{label}/{take}.wav", rate=rate)
+    folders = spec(tmp_path, data={"reader": "folders", "root": "."})
+    assert read_dataset(folders).notes == (
+        "the sample rate goes with the label (8000 Hz for 1 classes, 16000 Hz for 1 classes), so bandwidth alone tells "
+        "some classes apart",
+    )
+    record(tmp_path / "doors/0.wav", rate=16_000)
+    assert read_dataset(folders).notes == ()
+
+
+def test_an_end_beyond_the_recording_is_said(tmp_path: Path) -> None:
+    tree = corpora.voice_activity(tmp_path)
+    record(tmp_path / tree.audio, seconds=1)
+    found = problems_of(spec(tmp_path, data={"reader": "voice_activity", "root": "."}))
+    assert [problem.message for problem in found] == ["training.wav has 1.00 s, which is less than its clip needs"]

@@ -26,15 +26,14 @@ class AccentDb(DividedCorpus):
     split: Literal["speakers", "paper"] = "speakers"
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
-        top = folder.first("data", "accentdb_extended/data", "")
-        prefix = f"{top}/".removeprefix("/")
+        top = folder.above(ACCENTS[0], "data", "accentdb_extended/data")
         found: list[Utterance] = []
-        for accent in folder.directories(top):
+        for accent in folder.directories(top.rstrip("/")):
             if accent not in ACCENTS:
-                folder.problem(f"{prefix}{accent}", "is not an accent of this data set", "move it away")
+                folder.problem(f"{top}{accent}", "is not an accent of this data set", "move it away")
         for accent in ACCENTS:
-            for speaker in folder.directories(f"{prefix}{accent}"):
-                path = f"{prefix}{accent}/{speaker}"
+            for speaker in folder.directories(f"{top}{accent}"):
+                path = f"{top}{accent}/{speaker}"
                 for name in folder.files(path):
                     found.append(Utterance(f"{path}/{name}", (accent,), speaker=f"{accent} {speaker}"))
         yield from self.mixed(found, valid=0.16, test=0.2) if self.split == "paper" else self.apart(folder, found)

@@ -28,7 +28,7 @@ class ArabicSpeechCommands(Corpus):
     split: Literal["official"] = "official"
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
-        top = folder.first("Words", "AR_Speech_Database/Words").removesuffix("Words")
+        top = folder.above("Words", "AR_Speech_Database")
         for stem, splits in published_split().items():
             label = stem.partition("/")[2][0]
             for take in range(1, TAKES + 1):

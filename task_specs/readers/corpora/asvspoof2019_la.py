@@ -37,7 +37,7 @@ class AsvSpoof2019La(Corpus):
     split: Literal["official"] = "official"
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
-        top = folder.first(PROTOCOLS, f"LA/{PROTOCOLS}").removesuffix(PROTOCOLS)
+        top = folder.above(PROTOCOLS, "LA")
         for split, part, kind in PARTS:
             path = f"{top}{PROTOCOLS}/ASVspoof2019.LA.cm.{part}.{kind}.txt"
             for line, (speaker, name, _, _, key) in folder.fields(path, 5):

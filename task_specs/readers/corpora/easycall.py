@@ -32,7 +32,7 @@ class EasyCall(DividedCorpus):
     split: Literal["speakers", "paper"] = "speakers"
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
-        top = folder.first("f01", "EasyCall/f01").removesuffix("f01")
+        top = folder.above("f01", "EasyCall")
         found: list[Utterance] = []
         speakers = folder.directories(top.rstrip("/"))
         for speaker in sorted(set(SEVERITY).difference(speakers)):

@@ -29,7 +29,7 @@ class FluentSpeechCommands(Corpus):
     split: Literal["official"] = "official"
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
-        top = folder.first("data", "fluent_speech_commands_dataset/data").removesuffix("data")
+        top = folder.above("data", "fluent_speech_commands_dataset")
         for split in SPLITS:
             path = f"{top}data/{split}_data.csv"
             for line, row in folder.table(path, ("path", "speakerId", *SLOTS)):

@@ -43,7 +43,7 @@ class Iemocap(DividedCorpus):
         return {**counts, "test": self.session_counts[self.session - 1]} if counts else counts
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
-        top = folder.first("Session1", "IEMOCAP_full_release/Session1").removesuffix("Session1")
+        top = folder.above("Session1", "IEMOCAP_full_release")
         rest: list[Utterance] = []
         for session in range(1, SESSIONS + 1):
             valid = session == self.session % SESSIONS + 1

@@ -42,18 +42,18 @@ class LithuanianSpeechCommands(Corpus):
     split: Literal["official", "paper"] = "official"
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
-        top = folder.first("dataset", "")
+        top = folder.above(WORDS[0], "dataset")
         for word in (*WORDS, *OTHER_WORDS):
-            path = f"{top}/{word}".removeprefix("/")
+            path = f"{top}{word}"
             for name in folder.files(path):
                 label = word if word in WORDS else "unknown"
                 speaker = name.partition("_nohash_")[0]
                 yield Utterance(f"{path}/{name}", (label,), by_speaker_hash(name), speaker)
         known = {*WORDS, *OTHER_WORDS, NOISE}
-        for name in folder.directories(top):
+        for name in folder.directories(top.rstrip("/")):
             if unicodedata.normalize("NFC", name) not in known:
-                folder.problem(f"{top}/{name}".removeprefix("/"), "is not a word of this data set", "move it away")
-        path = f"{top}/{NOISE}".removeprefix("/")
+                folder.problem(f"{top}{name}", "is not a word of this data set", "move it away")
+        path = f"{top}{NOISE}"
         for place, name in enumerate(folder.files(path)):
             split = self._noise_split(place, name)
             if split is not None:

@@ -30,8 +30,7 @@ class VoiceActivity(Corpus):
     split: Literal["official"] = "official"
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
-        name = "balanced_speech_training_manifest.json"
-        top = folder.first(f"manifest/{name}", f"manifests/{name}", name).removesuffix(name)
+        top = folder.above("balanced_speech_training_manifest.json", "manifest", "manifests")
         for split, part in PARTS.items():
             for label in LABELS:
                 path = f"{top}balanced_{label}_{part}_manifest.json"
