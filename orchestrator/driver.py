@@ -109,7 +109,7 @@ class JobRun:
         for state in self._tasks:
             spec, dataset = state.task.spec, state.task.dataset
             try:
-                state.encoded = encode(spec, dataset, tokenized.units, self._plan.backbone.prosody)
+                state.encoded = encode(spec, dataset, tokenized.units, self._plan.backbone.prosody, tokenized.long)
             except SpeechPromptError as error:
                 state.fail(str(error))
                 continue
@@ -124,11 +124,12 @@ class JobRun:
                 backbone=self._plan.backbone,
                 precision=self._job.precision,
             )
-            counts = {split: len(part) for split, part in examples.splits.items()}
+            counts = {split: part.examples for split, part in examples.splits.items()}
             state.row = state.row.model_copy(
                 update={
                     "majority": state.encoded.majority,
                     "quarantined": state.encoded.quarantined,
+                    "long": state.encoded.long,
                     "examples": counts,
                 }
             )
@@ -194,8 +195,9 @@ class JobRun:
             preprocessing={"audio": spec.audio.model_dump(mode="json")},
             data=Data(
                 digest=encoded.examples.digest(),
-                examples={split: len(part) for split, part in encoded.examples.splits.items()},
+                examples={split: part.examples for split, part in encoded.examples.splits.items()},
                 quarantined=encoded.quarantined,
+                long=encoded.long or None,
             ),
             provenance=Provenance(
                 created=datetime.now(UTC),
@@ -282,4 +284,5 @@ def _row(task: PlannedTask) -> TaskRow:
         classes="x".join(str(len(labels)) for labels in task.dataset.labels),
         metric=spec.metric,
         positive=spec.positive,
+        long_policy=spec.audio.too_long,
     )

@@ -143,6 +143,8 @@ class Data(_Section):
     digest: Sha256
     examples: dict[Split, Count]
     quarantined: Count = 0
+    long: Count | None = Field(None, exclude_if=_absent)
+    """Recordings that were longer than the audio policy allows, and cropped or cut into windows."""
 
 
 class FileEntry(_Section):
@@ -189,8 +191,8 @@ class BundleManifest(_Section):
     def _consistent(self) -> Self:
         _distinct(tuple(slot.name for slot in self.slots))
         intervals = any(spread.interval for split in self.results.values() for spread in split.values())
-        if self.format_version == 1 and (self.calibration or self.metric.positive or intervals):
-            raise ValueError("calibration, metric.positive and intervals belong to format_version 2")
+        if self.format_version == 1 and (self.calibration or self.metric.positive or intervals or self.data.long):
+            raise ValueError("calibration, metric.positive, data.long and intervals belong to format_version 2")
         if len(self.temperatures) != len(self.slots):
             raise ValueError("calibration.temperatures must hold one entry per slot")
         if self.metric.positive is not None and self.metric.positive not in self.slots[0].labels:

@@ -17,6 +17,7 @@ from task_specs.metric import MetricName, Resampled, merit
 from task_specs.recipe import Recipe
 from workers.backbone.unit_lm import UnitLM
 from workers.bundle.format import Bundle
+from workers.prompting.balance import class_weights, combinations
 from workers.prompting.examples import Batches, SplitExamples, TaskExamples, check_examples
 from workers.prompting.prompt import PromptShape, read_outputs
 from workers.prompting.prompt_init import begin_with_bundle, begin_with_units, initial_prompt
@@ -135,7 +136,14 @@ class Lane:
         self.generator = torch.Generator().manual_seed(spec.seed)
         self.initial = initial_prompt(self.shape, recipe, lm, self.generator)
         train = examples.splits["train"]
-        self.batches = Batches(train.units.lengths, batch_size=recipe.batch_size, seed=spec.seed)
+        self.batches = Batches(
+            train.units.lengths,
+            batch_size=recipe.batch_size,
+            seed=spec.seed,
+            groups=combinations(train.labels) if recipe.balance == "sampling" else None,
+        )
+        self.class_weights = self._class_weights(train) if recipe.balance == "weights" else None
+        """Of the loss of each class of each slot, float32 [classes]."""
         self._unit_tokens = unit_tokens
         if donor is not None:
             begin_with_bundle(self.initial, self.shape, tuple(slot.labels for slot in spec.slots), donor)
@@ -156,9 +164,9 @@ class Lane:
     def selection(self) -> SplitExamples:
         """The validation examples that evaluations while tuning look at."""
         valid, limit = self.examples.splits["valid"], self.spec.recipe.validation_examples
-        if limit is None or len(valid) <= limit:
+        if limit is None or valid.examples <= limit:
             return valid
-        chosen = np.sort(np.random.default_rng([self.spec.seed, 1]).permutation(len(valid))[:limit])
+        chosen = np.sort(np.random.default_rng([self.spec.seed, 1]).permutation(valid.examples)[:limit])
         return valid.take(chosen)
 
     @property
@@ -230,6 +238,9 @@ class Lane:
         elif progress.evaluations_since_best >= recipe.patience:
             progress.stopped = "patience"
         return better
+
+    def _class_weights(self, train: SplitExamples) -> list[NDArray[np.float32]]:
+        return [class_weights(train.labels[:, slot], classes) for slot, classes in enumerate(self.shape.classes)]
 
     def _mapped_units(self, train: SplitExamples) -> list[NDArray[np.int64]]:
         count = len(self._unit_tokens)
