@@ -124,13 +124,12 @@ class JobRun:
                 backbone=self._plan.backbone,
                 precision=self._job.precision,
             )
-            counts = {split: part.examples for split, part in examples.splits.items()}
             state.row = state.row.model_copy(
                 update={
                     "majority": state.encoded.majority,
                     "quarantined": state.encoded.quarantined,
                     "long": state.encoded.long,
-                    "examples": counts,
+                    "examples": state.encoded.counts(spec.shots),
                 }
             )
 
@@ -195,7 +194,8 @@ class JobRun:
             preprocessing={"audio": spec.audio.model_dump(mode="json")},
             data=Data(
                 digest=encoded.examples.digest(),
-                examples={split: part.examples for split, part in encoded.examples.splits.items()},
+                examples=encoded.counts(spec.shots),
+                shots=spec.shots,
                 quarantined=encoded.quarantined,
                 long=encoded.long or None,
             ),
@@ -285,4 +285,5 @@ def _row(task: PlannedTask) -> TaskRow:
         metric=spec.metric,
         positive=spec.positive,
         long_policy=spec.audio.too_long,
+        shots=spec.shots,
     )

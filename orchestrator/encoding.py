@@ -15,6 +15,7 @@ from task_specs.dataset import Dataset
 from task_specs.example import SPLITS, Example, Split
 from task_specs.schema import TaskSpec
 from workers.prompting.examples import SplitExamples, TaskExamples
+from workers.prompting.few_shot import few_shot
 from workers.sequences import UnitSequences
 from workers.speech.unit_prosody import ProsodySettings, UnitProsody, unit_prosody
 from workers.speech.units import Units
@@ -36,6 +37,16 @@ class EncodedTask:
     quarantined: int
     long: int
     majority: float
+
+    def train_examples(self, shots: int | None) -> int:
+        """Training examples of a lane, which draws ``shots`` of each combination of labels; ``None``: takes all."""
+        train = self.examples.splits["train"]
+        return train.examples if shots is None else len(few_shot(train.example_labels, shots, seed=0))
+
+    def counts(self, shots: int | None) -> dict[Split, int]:
+        """Examples that a lane is tuned and measured on."""
+        counts = {split: part.examples for split, part in self.examples.splits.items()}
+        return {**counts, "train": self.train_examples(shots)}
 
 
 def encode(

@@ -45,6 +45,7 @@ class TaskRow(BaseModel):
         seeds: how many those are.
         trained: trained numbers of a prompt.
         steps: optimizer steps of all lanes.
+        shots: training examples of each class that every lane drew; ``None``: all were taken.
         quarantined: examples left out.
         long: recordings used that are longer than the audio policy's ``max_seconds``, and what was done about them.
         bundle: where the prompt is published.
@@ -73,6 +74,7 @@ class TaskRow(BaseModel):
     trained: int | None = None
     steps: int | None = None
     examples: dict[str, int] = {}
+    shots: int | None = None
     quarantined: int = 0
     long: int = 0
     long_policy: str = ""
@@ -182,7 +184,7 @@ def report_table(report: JobReport) -> Group:
             Text(row.family),
             Text(row.language),
             row.classes,
-            str(row.examples.get("train", "")),
+            str(row.examples.get("train", "")) + (f" ({row.shots}-shot)" if row.shots is not None else ""),
             *([str(row.quarantined)] if left_out else []),
             *([f"{row.long} {_LONG[row.long_policy]}" if row.long else ""] if too_long else []),
             f"{row.metric} ↓" if row.metric in LOWER_IS_BETTER else row.metric,

@@ -130,6 +130,9 @@ class TaskSpec(FileModel):
     sweep: Annotated[Sweep | None, AfterValidator(_few_lanes)] = None
     """Settings of the recipe to try in every combination, each with every seed; the best by the mean over seeds of the
     metric on validation is published."""
+    shots: int | None = Field(None, ge=1, strict=True)
+    """Training examples of each class, with several labels of each combination of them, drawn anew by each seed;
+    ``None``: all. Validation and test stay whole."""
     workers: int = Field(1, ge=1, le=1024, strict=True)
     """Workers that tune it together, each with its share of every batch: for tasks that are big enough. The result is
     that of one worker, but for rounding."""

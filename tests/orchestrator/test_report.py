@@ -173,6 +173,11 @@ def test_recordings_that_are_too_long_are_counted(capsys: pytest.CaptureFixture[
     assert "too long" not in "\n".join(printed(report(PUBLISHED), capsys))
 
 
+def test_few_shots_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    few = PUBLISHED.model_copy(update={"shots": 10, "examples": {"train": 120}})
+    assert "120 (10-shot)" in "\n".join(printed(report(few), capsys))
+
+
 def test_the_spread_of_one_seed_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert "±" not in "\n".join(printed(report(PUBLISHED.model_copy(update={"seeds": 1, "test_std": 0.0})), capsys))
 

@@ -144,6 +144,7 @@ BASE = "name: t\ndata: {path: x.csv}\n"
         (BASE + "metric: eer", "task.yaml: positive: is required by metric 'eer'; name the class that is to be detect"),
         (BASE + "metric: slot_accuracy", "task.yaml:3: metric: is the accuracy where examples have one label; write"),
         ("name: t\ndata: {path: x.csv, label: [a, b]}\npositive: x", "task.yaml:3: positive: names a class, but"),
+        (BASE + "shots: 0", "task.yaml:3: shots: must be at least 1, not the number 0"),
         (BASE + "bootstrap: speaker", "task.yaml:3: bootstrap: must be 'utterances' or 'speakers', not 'speaker'; did"),
         (BASE + "source: x", "task.yaml:3: source: is not a known key"),
         (BASE + "seeds: 0", "task.yaml:3: seeds: 0 seeds cannot be tuned; give 1 to 100, or a list of seeds"),

@@ -44,12 +44,15 @@ def test_says_how_sure_the_figures_and_the_probabilities_are() -> None:
     assert "temperature" not in card(made)
 
 
-def test_says_what_became_of_long_recordings() -> None:
+def test_says_which_data_were_used() -> None:
     made = random_bundle().manifest
     audio = AudioPolicy(max_seconds=20, too_long="window").model_dump(mode="json")
-    data = made.data.model_copy(update={"long": 1200})
+    data = made.data.model_copy(update={"long": 1200, "shots": 8})
     text = card(made.model_copy(update={"format_version": 2, "preprocessing": {"audio": audio}, "data": data}))
-    assert "1 quarantined; 1,200 cut into windows of 20 s; digest" in text
+    assert (
+        "10 test; training examples are 8 of each class, drawn with the seed; 1 quarantined; 1,200 cut into windows of 20 s; digest"
+        in text
+    )
 
 
 def test_labels_cannot_draw_markdown() -> None:

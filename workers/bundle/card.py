@@ -119,10 +119,15 @@ def _origin(manifest: BundleManifest) -> str:
         "## Backbone and data\n\n"
         f"- Unit LM: `{backbone.unit_lm}`\n"
         f"- Tokenizer: `{backbone.tokenizer}`\n"
-        f"- Data: {counts or 'not counted'}; {data.quarantined:,} quarantined;{_long(manifest)} "
+        f"- Data: {counts or 'not counted'}{_shots(manifest)}; {data.quarantined:,} quarantined;{_long(manifest)} "
         f"digest `{data.digest}`\n"
         f"- Recipe: {_plain(str(manifest.recipe.get('name', 'unnamed')))}, seed {manifest.seed}"
     )
+
+
+def _shots(manifest: BundleManifest) -> str:
+    shots = manifest.data.shots
+    return "" if shots is None else f"; training examples are {shots} of each class, drawn with the seed"
 
 
 def _long(manifest: BundleManifest) -> str:

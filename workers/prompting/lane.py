@@ -19,6 +19,7 @@ from workers.backbone.unit_lm import UnitLM
 from workers.bundle.format import Bundle
 from workers.prompting.balance import class_weights, combinations
 from workers.prompting.examples import Batches, SplitExamples, TaskExamples, check_examples
+from workers.prompting.few_shot import few_shot
 from workers.prompting.prompt import PromptShape, read_outputs
 from workers.prompting.prompt_init import begin_with_bundle, begin_with_units, initial_prompt
 from workers.prompting.prompted_pass import PromptRows
@@ -51,7 +52,8 @@ class LaneSpec(BaseModel):
         metric: what the kept prompt is best at, on the validation split.
         positive: the positive class of ``f1`` and ``eer``.
         bootstrap: what confidence intervals draw.
-        seed: of initialisation, order and dropout.
+        shots: training examples of each combination of labels that the lane draws; ``None``: it takes all.
+        seed: of initialisation, order, dropout, and that draw.
         recipe: how it is tuned.
         examples: URI of the encoded examples.
         examples_digest: their digest.
@@ -64,6 +66,7 @@ class LaneSpec(BaseModel):
     metric: MetricName
     positive: str | None = None
     bootstrap: Resampled = "utterances"
+    shots: int | None = None
     seed: int
     recipe: Recipe
     examples: str
@@ -78,6 +81,15 @@ class LaneSpec(BaseModel):
     def positive_class(self) -> int | None:
         """Number of the positive class."""
         return None if self.positive is None else self.slots[0].labels.index(self.positive)
+
+
+def drawn_examples(spec: LaneSpec, examples: TaskExamples) -> TaskExamples:
+    """What the lane is tuned and measured on: all examples of its task, or few of the training split."""
+    if spec.shots is None:
+        return examples
+    train = examples.splits["train"]
+    drawn = train.take(few_shot(train.example_labels, spec.shots, seed=spec.seed))
+    return TaskExamples({**examples.splits, "train": drawn})
 
 
 @dataclass
@@ -123,6 +135,7 @@ class Lane:
         paper = recipe.loss == "paper"
         check_unit_count(recipe, classes, len(unit_tokens), spec.task)
         check_examples(examples, classes, len(unit_tokens), spec.task)
+        examples = drawn_examples(spec, examples)
         self.spec, self.examples, self.progress = spec, examples, Progress()
         self.shape = PromptShape(
             layers=lm.config.layers,
