@@ -49,10 +49,8 @@ def test_says_which_data_were_used() -> None:
     audio = AudioPolicy(max_seconds=20, too_long="window").model_dump(mode="json")
     data = made.data.model_copy(update={"long": 1200, "shots": 8})
     text = card(made.model_copy(update={"format_version": 2, "preprocessing": {"audio": audio}, "data": data}))
-    assert (
-        "10 test; training examples are 8 of each class, drawn with the seed; 1 quarantined; 1,200 cut into windows of 20 s; digest"
-        in text
-    )
+    assert "10 test; training examples are 8 of each class, drawn with the seed; 1 quarantined; " in text
+    assert "; 1,200 cut into windows of 20 s; digest" in text
 
 
 def test_labels_cannot_draw_markdown() -> None:
