@@ -47,8 +47,8 @@ class ErrorRates:
             return rejected / rejected[-1], 1 - below / below[-1]
 
     def equal_error_rate(self, weights: Floats | None = None) -> float:
-        """Mean of the two rates at the threshold where they are closest, as ASVspoof's own scripts have it; where two are
-        equally close, the mean over both, so that it is the same whichever class is the positive one.
+        """Mean of the two rates at the threshold where they are closest, as ASVspoof's own scripts have it; where two
+        are equally close, the mean over both, so that it is the same whichever class is the positive one.
 
         https://github.com/asvspoof-challenge/2021/blob/main/eval-package/eval_metrics.py
 
