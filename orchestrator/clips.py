@@ -40,7 +40,8 @@ def tokenize_tasks(plan: Plan, view: ProgressView) -> TokenizingReport:
         )
     view.line(
         f"units of {len(report.units):,} clips: {report.computed:,} computed, {report.cached:,} from the cache, "
-        f"{len(report.quarantined):,} quarantined"
+        f"{len(report.quarantined):,} quarantined, "
+        f"{len(report.long):,} longer than allowed"
     )
     shown = list(report.quarantined.items())[:QUARANTINED_SHOWN]
     for request, reason in shown:

@@ -114,7 +114,7 @@ class JobRun:
         for state in self._tasks:
             spec, dataset = state.task.spec, state.task.dataset
             try:
-                state.encoded = encode(spec, dataset, tokenized.units, self._plan.backbone.prosody)
+                state.encoded = encode(spec, dataset, tokenized.units, self._plan.backbone.prosody, tokenized.long)
             except SpeechPromptError as error:
                 state.fail(str(error))
                 continue
@@ -129,12 +129,12 @@ class JobRun:
                 backbone=self._plan.backbone,
                 precision=self._job.precision,
             )
-            counts = {split: len(part) for split, part in examples.splits.items()}
             state.row = state.row.model_copy(
                 update={
                     "majority": state.encoded.majority,
                     "quarantined": state.encoded.quarantined,
-                    "examples": counts,
+                    "long": state.encoded.long,
+                    "examples": state.encoded.counts(spec.shots),
                 }
             )
 
@@ -214,8 +214,10 @@ class JobRun:
             preprocessing={"audio": spec.audio.model_dump(mode="json")},
             data=Data(
                 digest=encoded.examples.digest(),
-                examples={split: len(part) for split, part in encoded.examples.splits.items()},
+                examples=encoded.counts(spec.shots),
+                shots=spec.shots,
                 quarantined=encoded.quarantined,
+                long=encoded.long or None,
             ),
             provenance=Provenance(
                 created=datetime.now(UTC),
@@ -304,4 +306,6 @@ def _row(task: PlannedTask) -> TaskRow:
         positive=spec.positive,
         recipe=spec.recipe.name,
         published=spec.published_result,
+        long_policy=spec.audio.too_long,
+        shots=spec.shots,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,9 @@ from task_specs.dataset import Dataset
 from task_specs.example import SPLITS, Example, Split
 from task_specs.schema import TaskSpec
 from workers.prompting.examples import SplitExamples, TaskExamples
+from workers.prompting.few_shot import few_shot
 from workers.sequences import UnitSequences
-from workers.speech.unit_prosody import ProsodySettings, unit_prosody
+from workers.speech.unit_prosody import ProsodySettings, UnitProsody, unit_prosody
 from workers.speech.units import Units
 
 
@@ -27,13 +28,25 @@ class EncodedTask:
     Attributes:
         examples: units and class numbers per split.
         quarantined: examples left out because their clip cannot be used.
+        long: recordings among the others that are longer than the audio policy's ``max_seconds``.
         majority: share of test examples that are right when every answer is the most frequent label of the training
             split; with several slots the most frequent combination.
     """
 
     examples: TaskExamples
     quarantined: int
+    long: int
     majority: float
+
+    def train_examples(self, shots: int | None) -> int:
+        """Training examples of a lane, which draws ``shots`` of each combination of labels; ``None``: takes all."""
+        train = self.examples.splits["train"]
+        return train.examples if shots is None else len(few_shot(train.example_labels, shots, seed=0))
+
+    def counts(self, shots: int | None) -> dict[Split, int]:
+        """Examples that a lane is tuned and measured on."""
+        counts = {split: part.examples for split, part in self.examples.splits.items()}
+        return {**counts, "train": self.train_examples(shots)}
 
 
 def encode(
@@ -41,6 +54,7 @@ def encode(
     dataset: Dataset,
     tokenized: Mapping[ClipRequest, Units],
     prosody: ProsodySettings | None = None,
+    long: Collection[ClipRequest] = (),
 ) -> EncodedTask:
     """Encode the examples of a task.
 
@@ -49,6 +63,7 @@ def encode(
         dataset: its examples.
         tokenized: units of the clips that can be used; those missing are left out and counted.
         prosody: settings of a multi-stream LM, for which durations and F0 go along; ``None`` for units alone.
+        long: those of the clips that are longer than the policy allows.
 
     Raises:
         DatasetError: a split has no usable example left, or none of the positive or negative class.
@@ -70,17 +85,37 @@ def encode(
                 f"{spec.name}: none of the {dataset.counts[split]} clips of split {split} can be used; "
                 "see the quarantine report, and the task's audio policy"
             )
-        splits[split] = SplitExamples(
-            UnitSequences.of(
-                (usable[place][1].units for place in places), heard and [heard[place] for place in places]
-            ),
-            _class_numbers([usable[place][0].labels for place in places], dataset.labels),
-            _speakers([usable[place][0] for place in places])
-            if split == "test" and spec.bootstrap == "speakers"
-            else None,
+        splits[split] = _split_examples(
+            [usable[place] for place in places],
+            heard and [heard[place] for place in places],
+            dataset.labels,
+            speakers=split == "test" and spec.bootstrap == "speakers",
         )
         _check_detectable(spec, split, splits[split])
-    return EncodedTask(TaskExamples(splits), len(dataset.examples) - len(usable), _majority(splits))
+    return EncodedTask(
+        TaskExamples(splits),
+        quarantined=len(dataset.examples) - len(usable),
+        long=sum(ClipRequest(example.clip, spec.audio) in long for example, _ in usable if example.clip is not None),
+        majority=_majority(splits),
+    )
+
+
+def _split_examples(
+    usable: Sequence[tuple[Example, Units]],
+    heard: Sequence[UnitProsody] | None,
+    classes: tuple[tuple[str, ...], ...],
+    *,
+    speakers: bool,
+) -> SplitExamples:
+    """The examples of a split, a row for each window."""
+    rows = [(place, span) for place, (_, units) in enumerate(usable) for span in units.spans]
+    prosody = None if heard is None else [heard[place].part(*span) for place, span in rows]
+    return SplitExamples(
+        UnitSequences.of((usable[place][1].units[slice(*span)] for place, span in rows), prosody),
+        _class_numbers([usable[place][0].labels for place, _ in rows], classes),
+        _speakers([example for example, _ in usable]) if speakers else None,
+        np.array([place for place, _ in rows], dtype=np.int64) if len(rows) > len(usable) else None,
+    )
 
 
 def _units(spec: TaskSpec, example: Example, tokenized: Mapping[ClipRequest, Units]) -> Units | None:
@@ -117,5 +152,5 @@ def _class_numbers(labels: list[tuple[str, ...]], classes: tuple[tuple[str, ...]
 
 
 def _majority(splits: Mapping[Split, SplitExamples]) -> float:
-    answer, _ = Counter(map(tuple, splits["train"].labels.tolist())).most_common(1)[0]
-    return float((splits["test"].labels == np.array(answer)).all(axis=1).mean())
+    answer, _ = Counter(map(tuple, splits["train"].example_labels.tolist())).most_common(1)[0]
+    return float((splits["test"].example_labels == np.array(answer)).all(axis=1).mean())

@@ -8,12 +8,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.plan import Plan
-from task_specs.example import SPLITS
+from orchestrator.plan import Plan, PlannedTask
+from task_specs.example import Split
 from task_specs.sweep import Sweep
 from workers.prompting.probe import Measured, best_width
 
 MIB = 1 << 20
+CLASSES_SHOWN = 5
 
 
 def show_plan(plan: Plan, console: Console, measured: Sequence[Measured] | None) -> None:
@@ -32,13 +33,13 @@ def show_plan(plan: Plan, console: Console, measured: Sequence[Measured] | None)
     for heading in ("train/valid/test", "lanes", "steps", "trained"):
         table.add_column(heading, justify="right")
     for task in plan.tasks:
-        spec, counts = task.spec, task.dataset.counts
+        spec = task.spec
         table.add_row(
             spec.name,
             Text(spec.family),
             Text(spec.language),
             "x".join(str(len(labels)) for labels in task.dataset.labels),
-            "/".join(str(counts[split]) for split in SPLITS),
+            "/".join(str(count) for count in _tuned_on(task).values()),
             str(task.lanes),
             f"{spec.recipe.steps:,}",
             _between([shape.size for shape in task.prompt_shapes(plan.backbone)]),
@@ -50,10 +51,12 @@ def show_plan(plan: Plan, console: Console, measured: Sequence[Measured] | None)
         for task in plan.tasks
     }
     sweeps = [f"{task.spec.name}: {_sweep(task.spec.sweep)}" for task in plan.tasks if task.spec.sweep is not None]
+    few = [_few(task) for task in plan.tasks if task.spec.shots is not None]
     big = [f"{task.spec.workers} for {task.spec.name}" for task in plan.tasks if task.spec.workers > 1]
     for name, value in (
         ("recipe", "; ".join(sorted(recipes))),
         ("backbone", f"{plan.backbone.name}: {lm.kind} {lm.layers} x {lm.dim}, {plan.lm_bytes / MIB:.0f} MiB shared"),
+        *(("shots", draw) for draw in few),
         *(("sweep", sweep) for sweep in sweeps),
         ("gangs", gangs_line(plan, measured)),
         *((("workers", ", ".join(big)),) if big else ()),
@@ -65,6 +68,26 @@ def show_plan(plan: Plan, console: Console, measured: Sequence[Measured] | None)
         console.print(f"{name:>9}  {value}", markup=False, highlight=False, soft_wrap=True)
     for note in plan.notes:
         console.print(f"     note  {note}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _tuned_on(task: PlannedTask) -> dict[Split, int]:
+    """Examples by split, of training those that a lane draws."""
+    counts = task.dataset.counts
+    if task.spec.shots is None:
+        return counts
+    return {**counts, "train": sum(task.dataset.shots(task.spec.shots).values())}
+
+
+def _few(task: PlannedTask) -> str:
+    shots = task.spec.shots
+    assert shots is not None  # noqa: S101
+    drawn = task.dataset.shots(shots)
+    short = [labels for labels, count in drawn.items() if count < shots]
+    train = task.dataset.counts["train"]
+    text = f"{task.spec.name}: {shots} of each of {len(drawn)} classes, drawn by seed from {train:,}"
+    named = ", ".join(" ".join(labels) for labels in short[:CLASSES_SHOWN])
+    more = f" and {len(short) - CLASSES_SHOWN} more" if len(short) > CLASSES_SHOWN else ""
+    return text + (f"; {named}{more} with less, all they have" if short else "")
 
 
 def gangs_line(plan: Plan, measured: Sequence[Measured] | None) -> str:

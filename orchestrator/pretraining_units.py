@@ -81,10 +81,20 @@ def _laid_out(
 ) -> dict[str, UnitSequences]:
     """Sequences by split, with prosody for a multi-stream LM; a speaker's mean is taken over both splits."""
     if prosody is None:
-        return {split: UnitSequences.of(units.units for units, _ in part) for split, part in utterances.items()}
+        return {
+            split: UnitSequences.of(units.units[slice(*span)] for units, _ in part for span in units.spans)
+            for split, part in utterances.items()
+        }
     everyone = [utterance for part in utterances.values() for utterance in part]
     heard = iter(unit_prosody([units for units, _ in everyone], [who for _, who in everyone], prosody))
     return {
-        split: UnitSequences.of((units.units for units, _ in part), list(islice(heard, len(part))))
+        split: UnitSequences.of(
+            (units.units[slice(*span)] for units, _ in part for span in units.spans),
+            [
+                spoken.part(*span)
+                for spoken, (units, _) in zip(islice(heard, len(part)), part, strict=True)
+                for span in units.spans
+            ],
+        )
         for split, part in utterances.items()
     }

@@ -24,6 +24,8 @@ from workers.prompting.bootstrap import Interval, interval
 from workers.prompting.outcome import LaneOutcome
 from workers.sweep_result import best_lane, best_point, by_point
 
+_LONG = {"crop": "cropped", "window": "in windows"}
+"""What became of recordings that are too long, and were used."""
 REPORT_FILE = "report.json"
 
 
@@ -66,8 +68,10 @@ class TaskRow(BaseModel):
         seeds: how many those are.
         trained: trained numbers of a prompt.
         steps: optimizer steps of all lanes.
+        shots: training examples of each class that every lane drew; ``None``: all were taken.
         quarantined: examples left out.
         lanes: keys of the outcomes of that point, one a seed.
+        long: recordings used that are longer than the audio policy's ``max_seconds``, and what was done about them.
         bundle: where the prompt is published.
         error: why there is none.
         baselines: what is reached without a prompt, those of the job file in its order.
@@ -97,8 +101,11 @@ class TaskRow(BaseModel):
     trained: int | None = None
     steps: int | None = None
     examples: dict[str, int] = {}
+    shots: int | None = None
     quarantined: int = 0
     lanes: list[str] = []
+    long: int = 0
+    long_policy: str = ""
     bundle: str | None = None
     error: str | None = None
     baselines: dict[BaselineKind, BaselineFigures] = {}
@@ -198,10 +205,18 @@ def read_report(job: Job) -> JobReport:
 
 def report_table(report: JobReport) -> Group:
     """The closing table, and below it where each bundle is or why there is none."""
+    too_long = any(row.long for row in report.tasks)
     left_out = any(row.quarantined for row in report.tasks)
     table = Table(title=f"{report.job} on backbone {report.backbone}", title_justify="left")
     table.add_column("task", no_wrap=True)
-    for heading in ("family", "lang", "classes", "train", *(["quarantined"] if left_out else [])):
+    for heading in (
+        "family",
+        "lang",
+        "classes",
+        "train",
+        *(["quarantined"] if left_out else []),
+        *(["too long"] if too_long else []),
+    ):
         table.add_column(heading)
     for heading in ("metric", "valid", "test", "95 %", "ECE", "majority"):
         table.add_column(heading, justify="left" if heading == "metric" else "right")
@@ -214,8 +229,9 @@ def report_table(report: JobReport) -> Group:
             Text(row.family),
             Text(row.language),
             row.classes,
-            str(row.examples.get("train", "")),
+            str(row.examples.get("train", "")) + (f" ({row.shots}-shot)" if row.shots is not None else ""),
             *([str(row.quarantined)] if left_out else []),
+            *([f"{row.long} {_LONG[row.long_policy]}" if row.long else ""] if too_long else []),
             f"{row.metric} ↓" if row.metric in LOWER_IS_BETTER else row.metric,
             _percent(row.valid),
             _percent(row.test) + spread,

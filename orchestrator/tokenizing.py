@@ -24,6 +24,8 @@ from workers.speech.unit_cache import Cached, Quarantined, UnitCache, content_ke
 from workers.speech.units import Units
 
 _PROBLEMS_SHOWN: Final = 20
+# Less than a sample at any rate of speech, more than what rounding makes of a file that is just as long as allowed.
+_LENGTH_TOLERANCE_SECONDS: Final = 1e-5
 
 
 class ClipRequest(NamedTuple):
@@ -43,6 +45,7 @@ class TokenizingReport:
         computed: distinct clips that were decoded in this run.
         cached: distinct clips that the cache held.
         audio_seconds: audio that was tokenized in this run.
+        long: clips that can be used and were cropped, or cut into windows, by the headers of their files.
     """
 
     units: dict[ClipRequest, Units] = field(default_factory=dict)
@@ -50,6 +53,7 @@ class TokenizingReport:
     computed: int = 0
     cached: int = 0
     audio_seconds: float = 0.0
+    long: set[ClipRequest] = field(default_factory=set)
 
     def reasons(self) -> dict[str, int]:
         """Quarantined clips by kind of reason, the most frequent first."""
@@ -83,7 +87,7 @@ def tokenize(
         progress: called with steps done and steps in all; a step is a file hashed or a clip tokenized.
 
     Raises:
-        InvalidInputs: recordings cannot be read, and their task's policy says ``unreadable: error``.
+        InvalidInputs: recordings cannot be read or are too long, and their task's policy says that this is an error.
         AudioError: not one of the recordings was found.
         BackboneError: the tokenizer is external, or its frames are no whole number of F0 values.
         MissingExtra: pitch is asked for, and amfm-decompy is not installed.
@@ -123,7 +127,7 @@ def tokenize(
         for key, request in distinct.items()
         if key not in results
     ]
-    jobs.sort(key=lambda job: (-_seconds(job, files[job.clip.uri]), job.key))
+    jobs.sort(key=lambda job: (-_worked_on(job, files[job.clip.uri]), job.key))
     outcomes = tokenize_jobs(
         jobs,
         tokenizer=tokenizer,
@@ -147,10 +151,15 @@ def tokenize(
     return report
 
 
-def _seconds(job: Work, file: File) -> float:
-    start = job.clip.start or 0.0
-    end = job.clip.end if job.clip.end is not None else (file.seconds or 0.0)
-    return min(end - start, job.policy.max_seconds)
+def _seconds(clip: Clip, file: File) -> float:
+    start = clip.start or 0.0
+    end = clip.end if clip.end is not None else (file.seconds or 0.0)
+    return end - start
+
+
+def _worked_on(job: Work, file: File) -> float:
+    seconds = _seconds(job.clip, file)
+    return seconds if job.policy.too_long == "window" else min(seconds, job.policy.max_seconds)
 
 
 def _sort_out(
@@ -167,10 +176,15 @@ def _sort_out(
         result = files[request.clip.uri].failure or results[keys[request]]
         if isinstance(result, Units):
             report.units[request] = result
+            seconds = _seconds(request.clip, files[request.clip.uri])
+            if request.policy.cuts and seconds > request.policy.max_seconds + _LENGTH_TOLERANCE_SECONDS:
+                report.long.add(request)
             continue
         report.quarantined[request] = result
         if request.policy.unreadable == "error" and result.kind in ("missing", "unreadable", "empty"):
             problems.append(Problem(request.clip.uri, "", str(result), "or set audio.unreadable to quarantine"))
+        if request.policy.too_long == "error" and result.kind == "too long":
+            problems.append(Problem(request.clip.uri, "", str(result), "or set it to window or quarantine"))
     if problems:
         rest = len(problems) - _PROBLEMS_SHOWN
         more = [Problem("", "", f"and {rest} more recordings", "mend the first ones")] if rest > 0 else []

@@ -21,12 +21,24 @@ class AudioPolicy(BaseModel):
     """Shortest recording that is used as it is."""
     max_seconds: float = Field(30.0, gt=0, le=600, allow_inf_nan=False)
     """Longest recording that is used as it is."""
-    too_long: Literal["crop", "quarantine"] = "crop"
-    """``crop`` keeps the first ``max_seconds``."""
+    too_long: Literal["crop", "window", "quarantine", "error"] = "crop"
+    """``crop`` keeps the first ``max_seconds``; ``window`` cuts the whole recording into windows of that length, which
+    are tuned on as examples of their own, and whose class scores are averaged where the recording is classified;
+    ``error`` ends the run."""
     too_short: Literal["quarantine", "pad"] = "quarantine"
     """``pad`` appends silence up to ``min_seconds``."""
     unreadable: Literal["quarantine", "error"] = "quarantine"
     """``error`` fails the task at the first file that cannot be decoded."""
+
+    @property
+    def cuts(self) -> bool:
+        """Whether recordings that are too long are used, in part or in parts."""
+        return self.too_long in ("crop", "window")
+
+    @property
+    def window_seconds(self) -> float | None:
+        """Length of windows, where longer recordings are cut into such."""
+        return self.max_seconds if self.too_long == "window" else None
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

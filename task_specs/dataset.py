@@ -52,6 +52,11 @@ class Dataset:
         """The highest unit number that occurs; ``None`` for recordings."""
         return max((max(example.units) for example in self.examples if example.units), default=None)
 
+    def shots(self, shots: int) -> dict[tuple[str, ...], int]:
+        """How many training examples a draw of ``shots`` has of each combination of labels."""
+        found = Counter(example.labels for example in self.examples if example.split == "train")
+        return {labels: min(count, shots) for labels, count in sorted(found.items())}
+
     def split(self, split: Split) -> tuple[Example, ...]:
         """The examples of one split, in the order of the manifests."""
         return tuple(example for example in self.examples if example.split == split)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from task_specs.fault import fault
 from task_specs.prompt_init import BundleInit, PromptInit
 
 PromptLength = Annotated[int, Field(ge=1, le=512)]
@@ -77,6 +78,9 @@ class Recipe(BaseModel):
     adam_beta2: float = Field(0.99, ge=0, lt=1)
     clip_norm: float = Field(1.0, gt=0)
     """Largest gradient norm of a lane, over all that it trains."""
+    balance: Literal["none", "sampling", "weights"] = "none"
+    """For classes of different sizes. ``sampling``: an epoch draws equally many rows of each class, with several slots
+    of each combination of labels; ``weights``: an example's loss counts inversely to the size of its class."""
     dropout: Dropout = 0.0
     """On the prompt vectors (recipe ``paper``: on the class scores too)."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
@@ -92,6 +96,12 @@ class Recipe(BaseModel):
     """Evaluations without improvement after which a lane stops."""
     select_on: Literal["metric", "loss"] = "metric"
     """What the kept prompt is best at, on the validation split."""
+
+    @model_validator(mode="after")
+    def _weighable(self) -> Self:
+        if self.balance == "weights" and self.loss == "paper":
+            raise fault("balance: weights is not defined for loss: paper", "use balance: sampling, or loss: separators")
+        return self
 
     @classmethod
     def from_spec(cls, value: str | dict[str, Any], *, context: dict[str, Any] | None = None) -> Self:

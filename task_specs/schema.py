@@ -140,6 +140,9 @@ class TaskSpec(FileModel):
     metric on validation is published."""
     published: Annotated[str | None, AfterValidator(_published)] = None
     """Name of the published results to show beside its own; default: those of its name, if there are any."""
+    shots: int | None = Field(None, ge=1, strict=True)
+    """Training examples of each class, with several labels of each combination of them, drawn anew by each seed;
+    ``None``: all. Validation and test stay whole."""
     workers: int = Field(1, ge=1, le=1024, strict=True)
     """Workers that tune it together, each with its share of every batch: for tasks that are big enough. The result is
     that of one worker, but for rounding."""

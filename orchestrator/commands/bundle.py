@@ -168,6 +168,7 @@ def _print_manifest(uri: str, manifest: BundleManifest) -> None:
         "tokenizer": manifest.backbone.tokenizer,
         "data": ", ".join(f"{data.examples[split]:,} {split}" for split in SPLITS if split in data.examples),
         "quarantined": f"{data.quarantined:,}",
+        "too long": f"{data.long:,}" if data.long else "",
         "data digest": data.digest,
         "created": provenance.created.isoformat(),
         "code": provenance.code_version,

@@ -149,3 +149,17 @@ def test_what_cannot_be_detected_is_said(tmp_path: Path) -> None:
     }
     with pytest.raises(DatasetError, match=r"task: the clips of split valid .* all of one class, so 'yes' cannot be"):
         encode(spec, dataset, found)
+
+
+def test_windows_are_rows_of_one_example(tmp_path: Path) -> None:
+    spec, dataset = audio_task(tmp_path)
+    found = tokenized(spec, dataset)
+    cut = ClipRequest(Clip(f"{tmp_path}/test-yes0.wav"), spec.audio)
+    found[cut] = Units.joined([units(5, 6), units(6), units(7, 8)])
+    encoded = encode(spec, dataset, found, long=[cut, ClipRequest(Clip("/elsewhere.wav"), spec.audio)])
+    test = encoded.examples.splits["test"]
+    assert (test.examples, len(test), encoded.long) == (4, 6, 1)
+    assert [test.units[row].tolist() for row in range(2, 5)] == [[5, 6], [6], [7, 8]]
+    assert test.example_labels.tolist() == [[0], [0], [1], [1]]
+    assert encoded.examples.splits["train"].windows is None
+    assert encoded.majority == 0.5

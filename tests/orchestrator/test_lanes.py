@@ -95,6 +95,9 @@ def test_the_columns_of_the_compare_view_are_stable(spec: TaskSpec, backbone: Ba
         "seed": "7",
         "metric": "accuracy",
         "positive": "",
+        "shots": "all",
+        "too_long": "0",
+        "too_long_policy": "crop",
         "recipe": "default",
         "point": "",
         "prompt_length": "5",
@@ -104,6 +107,7 @@ def test_the_columns_of_the_compare_view_are_stable(spec: TaskSpec, backbone: Ba
         "batch_size": "32",
         "max_steps": "2000",
         "dropout": "0.0",
+        "balance": "none",
         "precision": "fp32",
         "workers": "1",
         "backbone": "tiny",
@@ -111,3 +115,14 @@ def test_the_columns_of_the_compare_view_are_stable(spec: TaskSpec, backbone: Ba
         "tokenizer_fingerprint": backbone.fingerprints.tokenizer[:12],
         "units_digest": order.spec.examples_digest[:12],
     }
+
+
+def test_a_lane_that_draws_few_says_so(spec: TaskSpec, backbone: BackboneDescription) -> None:
+    few = spec.model_copy(update={"shots": 1})
+    dataset = read_dataset(few)
+    encoded = encode(few, dataset, {})
+    orders = lane_orders(few, dataset, encoded, examples_uri="/a", backbone=backbone, precision="fp32")
+    assert {(order.params["shots"], order.params["train_examples"], order.spec.shots) for order in orders} == {
+        ("1", "2", 1)
+    }
+    assert not {order.key for order in orders} & set(keys(spec, backbone))

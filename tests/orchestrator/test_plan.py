@@ -228,3 +228,16 @@ def test_bundles_to_begin_with_are_found_and_held_to_a_version(workplace: Path) 
     old = {"bundle": "../bundles/donor", "version": "0" * 16}
     [wrong] = begin_with(workplace, recipe={"prompt_length": 3, "prompt_init": old})
     assert f"is not version {'0' * 16}" in wrong
+
+
+def test_few_shots_are_shown_with_the_classes_that_have_less(workplace: Path) -> None:
+    rows = [
+        {"units": f"{number} 19", "label": label, "split": split}
+        for split in ("train", "valid", "test")
+        for label, count in (("no", 6), ("yes", 2))
+        for number in range(count)
+    ]
+    add_task(workplace, "few", delimited(rows), shots=4, seeds=2)
+    shown = speechprompt("plan", "job.yaml", "--no-probe").stdout
+    assert "6/8/8" in shown
+    assert "few: 4 of each of 2 classes, drawn by seed from 8; yes with less, all they have" in shown

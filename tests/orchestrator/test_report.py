@@ -194,6 +194,18 @@ def test_the_table_shows_intervals_calibration_and_which_way_is_better(capsys: p
         assert part in row
 
 
+def test_recordings_that_are_too_long_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    windows = PUBLISHED.model_copy(update={"long": 12, "long_policy": "window"})
+    [row] = [line for line in printed(report(windows, FAILED), capsys) if line.startswith("│ a")]
+    assert "12 in windows" in row
+    assert "too long" not in "\n".join(printed(report(PUBLISHED), capsys))
+
+
+def test_few_shots_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    few = PUBLISHED.model_copy(update={"shots": 10, "examples": {"train": 120}})
+    assert "120 (10-shot)" in "\n".join(printed(report(few), capsys))
+
+
 def test_the_spread_of_one_seed_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert "±" not in "\n".join(printed(report(PUBLISHED.model_copy(update={"seeds": 1, "test_std": 0.0})), capsys))
 

@@ -110,6 +110,8 @@ def _under_policies(directory: Path) -> dict[ClipRequest, int]:
     return {
         ClipRequest(whole, AudioPolicy(max_seconds=0.5)): 24,
         ClipRequest(whole, AudioPolicy()): 49,
+        ClipRequest(whole, AudioPolicy(max_seconds=0.4, too_long="window")): 3 * 19,
+        ClipRequest(whole, AudioPolicy(max_seconds=1.0, too_long="error")): 49,
         ClipRequest(short, AudioPolicy(min_seconds=0.5, too_short="pad")): 24,
         ClipRequest(short, AudioPolicy(min_seconds=0.0)): 2,
         ClipRequest(short, AudioPolicy()): 0,
@@ -171,7 +173,7 @@ def test_progress_counts_files_and_distinct_clips_up_to_the_end(mixture: Mixture
     assert done == sorted(done)
     assert mixture.progress[-1] == (steps, steps)
     readable = sum(0.3 + 0.1 * seed for seed in range(10)) + 0.5
-    others = 0.5 + (0.5 + 1.0 + 0.5 + 0.05)  # the good clip, and those under different policies
+    others = 0.5 + (0.5 + 1.0 + 1.0 + 1.0 + 0.5 + 0.05)  # the good clip, and those under different policies
     assert mixture.first.audio_seconds == pytest.approx(readable + others, abs=0.1)
 
 
@@ -195,6 +197,25 @@ def test_each_task_has_its_own_policy(mixture: Mixture) -> None:
             assert len(mixture.first.units[request].frames()) == frames
         else:
             assert mixture.first.quarantined[request].kind == "too short"
+
+
+def test_what_is_longer_than_allowed_and_used_is_counted(mixture: Mixture) -> None:
+    long = {(Path(request.clip.uri).name, request.policy.too_long) for request in mixture.first.long}
+    assert long == {("whole.wav", "crop"), ("whole.wav", "window")}
+    assert mixture.second.long == mixture.first.long, "from the cache too"
+    [cut] = [request for request in mixture.frames if request.policy.too_long == "window"]
+    assert len(mixture.first.units[cut].spans) == 3
+
+
+def test_recordings_that_are_too_long_may_be_an_error(mixture: Mixture) -> None:
+    clips = [Clip(str(mixture.root / name)) for name in ("good.wav", "long.wav")]
+    policy = AudioPolicy(max_seconds=2.0, too_long="error")
+    with pytest.raises(InvalidInputs) as caught:
+        _tokenize(clips, mixture.root, policy=policy)
+    [problem] = caught.value.problems
+    assert Path(problem.file).name == "long.wav"
+    assert "too long: 2.500 s, and audio.max_seconds is 2" in str(problem)
+    assert "window" in str(problem)
 
 
 def test_a_strict_policy_names_every_bad_file(mixture: Mixture) -> None:

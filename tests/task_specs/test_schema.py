@@ -118,7 +118,8 @@ licence: true
         "task.yaml:8: recipe.name: must be 'default' or 'paper', not 'defalt'; did you mean 'default'?",
         "task.yaml:8: recipe.step: is not a known key; did you mean 'steps'?",
         "task.yaml:10: audio.min_seconds: must be a number, not 'long'; write a number",
-        "task.yaml:10: audio.too_long: must be 'crop' or 'quarantine', not 'drop'; did you mean 'crop'?",
+        "task.yaml:10: audio.too_long: must be 'crop', 'window', 'quarantine' or 'error', not 'drop'; did you mean "
+        "'crop'?",
         "task.yaml:2: famly: is not a known key; did you mean 'family'?",
     ]
 
@@ -143,6 +144,7 @@ BASE = "name: t\ndata: {path: x.csv}\n"
         (BASE + "metric: eer", "task.yaml: positive: is required by metric 'eer'; name the class that is to be detect"),
         (BASE + "metric: slot_accuracy", "task.yaml:3: metric: is the accuracy where examples have one label; write"),
         ("name: t\ndata: {path: x.csv, label: [a, b]}\npositive: x", "task.yaml:3: positive: names a class, but"),
+        (BASE + "shots: 0", "task.yaml:3: shots: must be at least 1, not the number 0"),
         (BASE + "bootstrap: speaker", "task.yaml:3: bootstrap: must be 'utterances' or 'speakers', not 'speaker'; did"),
         (BASE + "source: x", "task.yaml:3: source: is not a known key"),
         (BASE + "seeds: 0", "task.yaml:3: seeds: 0 seeds cannot be tuned; give 1 to 100, or a list of seeds"),
@@ -153,6 +155,7 @@ BASE = "name: t\ndata: {path: x.csv}\n"
         (BASE + f"family: {'x' * 65}", "task.yaml:3: family: has too many characters; give 64 or fewer"),
         (BASE + "recipe: fast", "task.yaml:3: recipe.name: must be 'default' or 'paper', not 'fast'"),
         (BASE + "recipe:", "task.yaml:3: recipe: is empty, and must be a mapping"),
+        (BASE + "recipe: {name: paper, balance: weights}", "task.yaml:3: recipe: balance: weights is not defined"),
         (BASE + "recipe: {steps: 0}", "task.yaml:3: recipe.steps: must be at least 1, not the number 0"),
         (BASE + "audio: {min_seconds: 40}", "task.yaml:3: audio: min_seconds (40) is not below max_seconds (30)"),
         (BASE + "audio: {max_seconds: .inf}", "task.yaml:3: audio.max_seconds: "),

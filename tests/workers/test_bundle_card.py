@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import yaml
 
+from task_specs.audio_policy import AudioPolicy
 from tests.fixtures.bundles import random_bundle
 from workers.bundle.card import card
 from workers.bundle.manifest import Calibration, Metric, Spread
@@ -41,6 +42,15 @@ def test_says_how_sure_the_figures_and_the_probabilities_are() -> None:
     assert "1.5 (label)" in text
     assert "15 bins" in text
     assert "temperature" not in card(made)
+
+
+def test_says_which_data_were_used() -> None:
+    made = random_bundle().manifest
+    audio = AudioPolicy(max_seconds=20, too_long="window").model_dump(mode="json")
+    data = made.data.model_copy(update={"long": 1200, "shots": 8})
+    text = card(made.model_copy(update={"format_version": 2, "preprocessing": {"audio": audio}, "data": data}))
+    assert "10 test; training examples are 8 of each class, drawn with the seed; 1 quarantined; " in text
+    assert "; 1,200 cut into windows of 20 s; digest" in text
 
 
 def test_labels_cannot_draw_markdown() -> None:

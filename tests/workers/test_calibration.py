@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from workers.prompting.calibration import BINS, best_temperature, calibration_error, softmax
+from workers.prompting.calibration import BINS, CalibrationError, best_temperature, softmax
 
 
 def _drawn(
@@ -37,7 +37,7 @@ def test_a_temperature_brings_confidence_to_accuracy() -> None:
     right = scores.argmax(axis=1) == labels
 
     def error(temperature: float) -> float:
-        return calibration_error(softmax(scores, temperature).max(axis=1), right)
+        return CalibrationError(softmax(scores, temperature).max(axis=1), right)()
 
     assert error(1.0) > 0.2
     assert error(best_temperature(scores, labels)) < 0.03
@@ -61,10 +61,10 @@ def test_the_error_is_that_of_its_definition(drawn: list[tuple[float, bool]]) ->
             inside |= confidence == 0
         if inside.any():
             total += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
-    assert calibration_error(confidence, right) == pytest.approx(total, abs=1e-9)
+    assert CalibrationError(confidence, right)() == pytest.approx(total, abs=1e-9)
 
 
 def test_known_error() -> None:
     confidence, right = np.array([0.95, 0.95, 0.55, 0.52]), np.array([True, False, True, True])
-    assert calibration_error(confidence, right) == pytest.approx((0.9 + (0.45 + 0.48)) / 4)
-    assert calibration_error(confidence, right, np.array([1, 0, 0, 0.0])) == pytest.approx(0.05)
+    assert CalibrationError(confidence, right)() == pytest.approx((0.9 + (0.45 + 0.48)) / 4)
+    assert CalibrationError(confidence, right)(np.array([1, 0, 0, 0.0])) == pytest.approx(0.05)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.fixtures.tuning import make_lane, tiny_lm, toy_examples
+from tests.fixtures.tuning import make_lane, tiny_lm, toy_examples, uneven
 from workers.prompting.gang import Evaluation, Gang
 from workers.prompting.lane import Lane
 from workers.prompting.lane_state import load_states, save_states
@@ -26,6 +26,8 @@ MIXED: dict[str, Callable[[], Lane]] = {
     "paper": lambda: make_lane(LM, (3,), seed=4, name="paper", batch_size=5),
     "paper, fixed": lambda: make_lane(LM, (2, 3), seed=5, name="paper", verbalizer="random"),
     "dropout": lambda: make_lane(LM, seed=6, dropout=0.3, label_smoothing=0.1),
+    "sampling": lambda: make_lane(LM, seed=9, balance="sampling", examples=uneven((3,))),
+    "weights": lambda: make_lane(LM, (3, 2), seed=10, balance="weights", examples=uneven((3, 2))),
     "short": lambda: make_lane(LM, seed=7, steps=4, evaluate_every=2),
     "impatient": lambda: make_lane(LM, seed=8, patience=1, evaluate_every=1, learning_rate=1e-9),
 }

@@ -119,9 +119,23 @@ def _origin(manifest: BundleManifest) -> str:
         "## Backbone and data\n\n"
         f"- Unit LM: `{backbone.unit_lm}`\n"
         f"- Tokenizer: `{backbone.tokenizer}`\n"
-        f"- Data: {counts or 'not counted'}; {data.quarantined:,} quarantined; digest `{data.digest}`\n"
+        f"- Data: {counts or 'not counted'}{_shots(manifest)}; {data.quarantined:,} quarantined;{_long(manifest)} "
+        f"digest `{data.digest}`\n"
         f"- Recipe: {_plain(str(manifest.recipe.get('name', 'unnamed')))}, seed {manifest.seed}"
     )
+
+
+def _shots(manifest: BundleManifest) -> str:
+    shots = manifest.data.shots
+    return "" if shots is None else f"; training examples are {shots} of each class, drawn with the seed"
+
+
+def _long(manifest: BundleManifest) -> str:
+    audio = manifest.preprocessing.get("audio")
+    if not manifest.data.long or not isinstance(audio, dict):
+        return ""
+    done = {"crop": "cropped to", "window": "cut into windows of"}[str(audio["too_long"])]
+    return f" {manifest.data.long:,} {done} {audio['max_seconds']:g} s;"
 
 
 def _plain(text: str) -> str:

@@ -143,6 +143,10 @@ class Data(_Section):
     digest: Sha256
     examples: dict[Split, Count]
     quarantined: Count = 0
+    long: Count | None = Field(None, exclude_if=_absent)
+    """Recordings that were longer than the audio policy allows, and cropped or cut into windows."""
+    shots: Annotated[int, Field(ge=1, le=2**53)] | None = Field(None, exclude_if=_absent)
+    """Training examples of each class, or combination of labels, that were drawn; absent, all were taken."""
 
 
 class FileEntry(_Section):
@@ -189,8 +193,11 @@ class BundleManifest(_Section):
     def _consistent(self) -> Self:
         _distinct(tuple(slot.name for slot in self.slots))
         intervals = any(spread.interval for split in self.results.values() for spread in split.values())
-        if self.format_version == 1 and (self.calibration or self.metric.positive or intervals):
-            raise ValueError("calibration, metric.positive and intervals belong to format_version 2")
+        new = (self.calibration, self.metric.positive, self.data.long, self.data.shots, intervals or None)
+        if self.format_version == 1 and any(value is not None for value in new):
+            raise ValueError(
+                "calibration, metric.positive, data.long, data.shots and intervals belong to format_version 2"
+            )
         if len(self.temperatures) != len(self.slots):
             raise ValueError("calibration.temperatures must hold one entry per slot")
         if self.metric.positive is not None and self.metric.positive not in self.slots[0].labels:

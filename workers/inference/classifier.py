@@ -19,6 +19,7 @@ from workers.backbone.sharing import SharedLM
 from workers.bundle.format import Bundle
 from workers.bundle.read import read
 from workers.precision import Precision, autocast
+from workers.prompting.calibration import softmax
 from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, verbalizer_name
 from workers.prompting.prompted_pass import PromptRows, PromptTensors, prompted_logits
 from workers.prompting.verbalizer import class_scores
@@ -151,13 +152,15 @@ class Classifier:
         clips = list(zip(recordings, map(self._audio_policy, asked), speakers or [None] * len(recordings), strict=True))
         distinct = list(dict.fromkeys(clips))
         utterances = self._encode([(uri, policy) for uri, policy, _ in distinct])
-        units = dict(zip(distinct, utterances, strict=True))
+        by_clip = dict(zip(distinct, utterances, strict=True))
         prosody = None
         if isinstance(self._lm, MultistreamLM):
             heard = unit_prosody(utterances, [speaker for _, _, speaker in distinct], self._lm.config.prosody)
-            by_clip = dict(zip(distinct, heard, strict=True))
-            prosody = [by_clip[clip] for clip in clips]
-        return self.classify_units([units[clip].units for clip in clips], asked, prosody)
+            heard_by_clip = dict(zip(distinct, heard, strict=True))
+            prosody = [heard_by_clip[clip].part(*span) for clip in clips for span in by_clip[clip].spans]
+        windows = [by_clip[clip].units[slice(*span)] for clip in clips for span in by_clip[clip].spans]
+        owners = [number for number, clip in enumerate(clips) for _ in by_clip[clip].spans]
+        return self._classify(windows, owners, self._names(asked), prosody)
 
     def classify_units(
         self,
@@ -183,13 +186,42 @@ class Classifier:
                     f"an utterance has no units, or others than the backbone's 0 to {len(self._unit_tokens) - 1}; "
                     "use units of the backbone's own tokenizer"
                 )
-        names = [self._prompt(task).bundle.manifest.task.name for task in (tasks or [None] * len(units))]
-        answers: list[list[Answer]] = [[] for _ in units]
+        return self._classify(units, range(len(units)), self._names(tasks or [None] * len(units)), prosody)
+
+    def _names(self, tasks: Sequence[str | None]) -> list[str]:
+        return [self._prompt(task).bundle.manifest.task.name for task in tasks]
+
+    def _classify(
+        self,
+        units: Sequence[NDArray[np.int16]],
+        owners: Sequence[int],
+        names: Sequence[str],
+        prosody: Sequence[UnitProsody] | None,
+    ) -> list[list[Answer]]:
+        """Answers of utterances, from class scores that are averaged over the windows of each.
+
+        Args:
+            units: of each window.
+            owners: number of the utterance that each window is a part of.
+            names: task of each utterance.
+            prosody: of each window.
+        """
+        scores: list[list[NDArray[np.float32]]] = [[] for _ in units]
+        tasks = [names[owner] for owner in owners]
         # Similar lengths together; an answer does not depend on its neighbours.
         order = sorted(range(len(units)), key=lambda index: len(units[index]))
         for start in range(0, len(order), ROWS_PER_PASS):
-            self._classify_rows(order[start : start + ROWS_PER_PASS], units, names, prosody, answers)
-        return answers
+            self._score_rows(order[start : start + ROWS_PER_PASS], units, tasks, prosody, scores)
+        windows: list[list[int]] = [[] for _ in names]
+        for row, owner in enumerate(owners):
+            windows[owner].append(row)
+        return [
+            [
+                self._answer(self._prompts[name].bundle, slot, np.mean(slot_scores, axis=0))
+                for slot, slot_scores in enumerate(zip(*(scores[row] for row in rows), strict=True))
+            ]
+            for name, rows in zip(names, windows, strict=True)
+        ]
 
     def _audio_policy(self, task: str | None) -> AudioPolicy:
         return AudioPolicy.model_validate(self._prompt(task).bundle.manifest.preprocessing.get("audio", {}))
@@ -201,21 +233,22 @@ class Classifier:
             wave = decode(object_storage.read_bytes(uri), name=uri, sample_rate=tokenizer.sample_rate)
             waves.append(apply_policy(wave, sample_rate=tokenizer.sample_rate, policy=policy, name=uri))
         f0 = self._lm.config.prosody.tracker if isinstance(self._lm, MultistreamLM) else None
-        utterances = encode_utterances(tokenizer, waves, f0)
+        utterances = encode_utterances(tokenizer, waves, f0, [policy.window_seconds for _, policy in clips])
         for (uri, _), found in zip(clips, utterances, strict=True):
             if not len(found):
                 raise AudioError(f"{uri}: shorter than one frame of the tokenizer; give a longer recording")
         return utterances
 
     @torch.no_grad()
-    def _classify_rows(
+    def _score_rows(
         self,
         rows: Sequence[int],
         units: Sequence[NDArray[np.int16]],
         names: Sequence[str],
         prosody: Sequence[UnitProsody] | None,
-        answers: list[list[Answer]],
+        found: list[list[NDArray[np.float32]]],
     ) -> None:
+        """Appends the class scores of each slot of these rows, float32 [classes], to what was found."""
         by_task: dict[str, list[int]] = {}
         for row in rows:
             by_task.setdefault(names[row], []).append(row)
@@ -234,23 +267,23 @@ class Classifier:
         for members, prompt, scores in zip(by_task.values(), prompts, logits, strict=True):
             for slot in range(len(prompt.bundle.manifest.slots)):
                 read = scores[:, slot, : prompt.bundle.manifest.prompt.vocabulary]
-                probabilities = self._probabilities(prompt, slot, read)
-                for row, shares in zip(members, probabilities, strict=True):
-                    answers[row].append(self._answer(prompt.bundle, slot, shares))
+                for row, row_scores in zip(members, self._scores(prompt, slot, read), strict=True):
+                    found[row].append(row_scores)
 
     @staticmethod
-    def _probabilities(prompt: _LoadedPrompt, slot: int, logits: Tensor) -> NDArray[np.float32]:
+    def _scores(prompt: _LoadedPrompt, slot: int, logits: Tensor) -> NDArray[np.float32]:
         scores = class_scores(
             logits,
             matrix=prompt.matrices[slot],
             tokens=prompt.tokens[slot],
             special_rows=prompt.bundle.manifest.prompt.special_rows,
         )
-        shares: NDArray[np.float32] = (scores / prompt.bundle.manifest.temperatures[slot]).softmax(dim=1).cpu().numpy()
-        return shares
+        found: NDArray[np.float32] = scores.float().cpu().numpy()
+        return found
 
-    def _answer(self, bundle: Bundle, slot: int, shares: NDArray[np.float32]) -> Answer:
+    def _answer(self, bundle: Bundle, slot: int, scores: NDArray[np.float32]) -> Answer:
         described = bundle.manifest.slots[slot]
+        [shares] = softmax(scores[None], bundle.manifest.temperatures[slot])
         order = np.argsort(-shares, kind="stable")
         return Answer(
             described.name,

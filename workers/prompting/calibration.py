@@ -23,21 +23,26 @@ def softmax(scores: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np
     return shares
 
 
-def calibration_error(
-    confidence: NDArray[np.float64], right: NDArray[np.bool_], weights: NDArray[np.float64] | None = None
-) -> float:
+class CalibrationError:
     """Expected calibration error: distance between confidence and accuracy, mean over ``BINS`` bins by their examples.
 
     Args:
         confidence: probability of the predicted class, float64 [examples].
         right: whether it was the label, bool [examples].
-        weights: how often each example counts, float64 [examples]; once where left out.
     """
-    counts = np.ones(len(confidence)) if weights is None else weights
-    # Bins are open below and closed above, as in the paper.
-    bins = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
-    gaps = np.bincount(bins, counts * (right - confidence), minlength=BINS)
-    return float(np.abs(gaps).sum() / counts.sum())
+
+    def __init__(self, confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> None:
+        # Bins are open below and closed above, as in the paper.
+        with np.errstate(invalid="ignore"):
+            self._bins = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+        self._gaps = right - confidence
+
+    def __call__(self, weights: NDArray[np.float64] | None = None) -> float:
+        """The error, where each example counts as often as its weight says, float64 [examples]; once where left out."""
+        if weights is None:
+            weights = np.ones(len(self._bins))
+        gaps = np.bincount(self._bins, weights * self._gaps, minlength=BINS)
+        return float(np.abs(gaps).sum() / weights.sum())
 
 
 def best_temperature(scores: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

@@ -25,7 +25,7 @@ class ErrorRates:
 
     def __init__(self, scores: Floats, positive: NDArray[np.bool_]) -> None:
         self._order = np.argsort(scores, kind="stable")
-        self._positive = positive[self._order]
+        self._positive = positive[self._order].astype(np.float64)
         ranked = scores[self._order]
         self._starts = np.flatnonzero(ranked[1:] != ranked[:-1]) + 1
         self.thresholds: Floats = np.concatenate([ranked[:1], ranked[self._starts], [np.inf]])
@@ -41,13 +41,14 @@ class ErrorRates:
             [thresholds] each; NaN where there is no example of the kind.
         """
         counts = np.ones(len(self._order)) if weights is None else weights[self._order]
-        rejected, below = self._below(counts * self._positive), self._below(counts * ~self._positive)
+        misses = counts * self._positive
+        rejected, below = self._below(misses), self._below(counts - misses)
         with np.errstate(invalid="ignore"):
             return rejected / rejected[-1], 1 - below / below[-1]
 
     def equal_error_rate(self, weights: Floats | None = None) -> float:
-        """Mean of the two rates at the threshold where they are closest, as ASVspoof's own scripts have it; over all
-        such thresholds, so that it is the same whichever class is the positive one.
+        """Mean of the two rates at the threshold where they are closest, as ASVspoof's own scripts have it; where two
+        are equally close, the mean over both, so that it is the same whichever class is the positive one.
 
         https://github.com/asvspoof-challenge/2021/blob/main/eval-package/eval_metrics.py
 
@@ -61,8 +62,9 @@ class ErrorRates:
         gaps = np.abs(misses - alarms)
         if np.isnan(gaps).any():
             return math.nan
-        closest = gaps <= gaps.min() + _ROUNDING
-        return float((misses[closest] + alarms[closest]).mean() / 2)
+        # Thresholds between which there is no weight are one and the same point, so that the ends stand for all.
+        ends = np.flatnonzero(gaps <= gaps.min() + _ROUNDING)[[0, -1]]
+        return float((misses[ends] + alarms[ends]).mean() / 2)
 
     def _below(self, counts: Floats) -> Floats:
         """Sums over the examples below each threshold."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,40 +14,79 @@ from safetensors.numpy import load, save
 from infra.errors import DatasetError
 from task_specs.example import SPLITS, Split
 from workers.backbone.fingerprint import fingerprint
+from workers.prompting.balance import balanced_rows
 from workers.sequences import UnitSequences
 
 
 @dataclass(frozen=True)
 class SplitExamples:
-    """Examples of one split.
+    """Examples of one split: a row for each, or several where a long recording was cut into windows.
 
     Attributes:
         units: the unit sequences.
-        labels: class numbers, int64 [examples, slots].
-        speakers: number of the speaker of each, from 0, int64 [examples]; ``None`` where nobody asks.
+        labels: class numbers, int64 [rows, slots].
+        speakers: number of the speaker of each example, from 0, int64 [examples]; ``None`` where nobody asks.
+        windows: number of the example that each row is a part of, ascending from 0, int64 [rows]; ``None`` where every
+            row is an example.
     """
 
     units: UnitSequences
     labels: NDArray[np.int64]
     speakers: NDArray[np.int64] | None = None
+    windows: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
+        """Rows."""
         return len(self.units)
+
+    @property
+    def examples(self) -> int:
+        """Examples, which are rows unless there are windows."""
+        return len(self._first_rows)
+
+    @property
+    def example_labels(self) -> NDArray[np.int64]:
+        """Class numbers, int64 [examples, slots]."""
+        return self.labels[self._first_rows]
+
+    def by_example(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scores of rows, float32 [rows, classes], as means over the windows of each example, [examples, classes]."""
+        if self.windows is None:
+            return scores
+        means = np.add.reduceat(scores, self._first_rows) / self._row_counts[:, None]
+        return means.astype(np.float32)
 
     def take(self, chosen: NDArray[np.int64]) -> SplitExamples:
         """Some of the examples, in the order given, int64 [chosen]."""
         speakers = None if self.speakers is None else self.speakers[chosen]
-        return SplitExamples(self.units.take(chosen), self.labels[chosen], speakers)
+        if self.windows is None:
+            return SplitExamples(self.units.take(chosen), self.labels[chosen], speakers)
+        counts = self._row_counts[chosen]
+        windows = np.repeat(np.arange(len(chosen)), counts)
+        rows = self._first_rows[chosen][windows] + np.arange(len(windows)) - (np.cumsum(counts) - counts)[windows]
+        return SplitExamples(self.units.take(rows), self.labels[rows], speakers, windows)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything by name, as it is stored and digested."""
-        optional = {} if self.speakers is None else {"speakers": self.speakers}
-        return {**self.units.arrays(), "labels": self.labels, **optional}
+        optional = {"speakers": self.speakers, "windows": self.windows}
+        present = {name: array for name, array in optional.items() if array is not None}
+        return {**self.units.arrays(), "labels": self.labels, **present}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> SplitExamples:
         """Inverse of ``arrays``."""
-        return cls(UnitSequences.from_arrays(arrays), arrays["labels"], arrays.get("speakers"))
+        units = UnitSequences.from_arrays(arrays)
+        return cls(units, arrays["labels"], arrays.get("speakers"), arrays.get("windows"))
+
+    @cached_property
+    def _first_rows(self) -> NDArray[np.int64]:
+        """The first row of each example, int64 [examples]."""
+        return np.arange(len(self)) if self.windows is None else np.flatnonzero(np.diff(self.windows, prepend=-1))
+
+    @property
+    def _row_counts(self) -> NDArray[np.int64]:
+        """Rows of each example, int64 [examples]."""
+        return np.diff(self._first_rows, append=len(self))
 
 
 @dataclass(frozen=True)
@@ -110,10 +150,14 @@ class Batches:
         lengths: units per row, int64 [rows].
         batch_size: rows of a batch; one of an epoch may be smaller.
         seed: of the order.
+        groups: number of each row's group, from 0, int64 [rows]; an epoch then holds equally many rows of each group,
+            as many in all as there are, and not every row once.
     """
 
-    def __init__(self, lengths: NDArray[np.int64], *, batch_size: int, seed: int) -> None:
-        self._lengths, self._batch_size, self._seed = lengths, batch_size, seed
+    def __init__(
+        self, lengths: NDArray[np.int64], *, batch_size: int, seed: int, groups: NDArray[np.int64] | None = None
+    ) -> None:
+        self._lengths, self._batch_size, self._seed, self._groups = lengths, batch_size, seed, groups
         self.per_epoch = -(-len(lengths) // batch_size)
         self._epoch = -1
         self._batches: list[NDArray[np.int64]] = []
@@ -127,7 +171,7 @@ class Batches:
 
     def _of_epoch(self, epoch: int) -> list[NDArray[np.int64]]:
         rng = np.random.default_rng([self._seed, epoch])
-        order = rng.permutation(len(self._lengths))
+        order = rng.permutation(len(self._lengths)) if self._groups is None else balanced_rows(self._groups, rng)
         width = BATCHES_PER_WINDOW * self._batch_size
         batches = []
         for start in range(0, len(order), width):

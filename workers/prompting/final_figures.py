@@ -45,7 +45,7 @@ def final_figures(spec: LaneSpec, predictions: Mapping[Split, Predictions], test
         split: Figures(predicted, slots, positive=spec.positive_class, temperatures=temperatures)
         for split, predicted in predictions.items()
     }
-    groups = np.arange(len(test)) if test.speakers is None else test.speakers
+    groups = np.arange(test.examples) if test.speakers is None else test.speakers
     drawn = resampled(by_split["test"], groups)
     return FinalFigures(
         figures={split: figures() for split, figures in by_split.items()},

@@ -178,7 +178,8 @@ class Gang:
         self._advance(self.active)
 
     def predict(self, index: int, examples: SplitExamples, *, best: bool) -> Predictions:
-        """Class scores of one lane's prompt, the present or the best one, on a split."""
+        """Class scores of one lane's prompt, the present or the best one, on a split; for an example in several windows
+        the mean of theirs."""
         lane = self.lanes[index]
         flat = (self.best if best else self.adam.values)[index]
         scores = [np.zeros((len(examples), classes), dtype=np.float32) for classes in lane.shape.classes]
@@ -190,7 +191,7 @@ class Gang:
                 for slot, slot_scores in enumerate(self._scores(lane, flat, logits)):
                     scores[slot][rows] = slot_scores.cpu().numpy()
         scores = [self.ranks.add(torch.from_numpy(part).to(self.device)).cpu().numpy() for part in scores]
-        return Predictions(scores, examples.labels)
+        return Predictions([examples.by_example(part) for part in scores], examples.example_labels)
 
     def _advance(self, active: list[int]) -> None:
         """One optimizer step of the active lanes, one forward and one backward pass for all."""
@@ -287,7 +288,11 @@ class Gang:
         targets = upload(batch.labels, self.device)
         if lane.spec.recipe.loss == "separators":
             scores = self._scores(lane, flat, logits)
-            return separator_loss(scores, targets, label_smoothing=lane.spec.recipe.label_smoothing)
+            weights = None
+            if lane.class_weights is not None:
+                weights = [upload(slot, self.device) for slot in lane.class_weights]
+            smoothing = lane.spec.recipe.label_smoothing
+            return separator_loss(scores, targets, label_smoothing=smoothing, class_weights=weights)
         return self._paper_loss(lane, flat, logits, targets, batch)
 
     def _paper_loss(self, lane: Lane, flat: Tensor, logits: Tensor, labels: Tensor, batch: TrainingRows) -> Tensor:

@@ -17,7 +17,9 @@ from task_specs.metric import MetricName, Resampled, merit
 from task_specs.recipe import Recipe
 from workers.backbone.unit_lm import UnitLM
 from workers.bundle.format import Bundle
+from workers.prompting.balance import class_weights, combinations
 from workers.prompting.examples import Batches, SplitExamples, TaskExamples, check_examples
+from workers.prompting.few_shot import few_shot
 from workers.prompting.prompt import PromptShape, read_outputs
 from workers.prompting.prompt_init import begin_with_bundle, begin_with_units, initial_prompt
 from workers.prompting.prompted_pass import PromptRows
@@ -50,7 +52,8 @@ class LaneSpec(BaseModel):
         metric: what the kept prompt is best at, on the validation split.
         positive: the positive class of ``f1`` and ``eer``.
         bootstrap: what confidence intervals draw.
-        seed: of initialisation, order and dropout.
+        shots: training examples of each combination of labels that the lane draws; ``None``: it takes all.
+        seed: of initialisation, order, dropout, and that draw.
         recipe: how it is tuned.
         examples: URI of the encoded examples.
         examples_digest: their digest.
@@ -63,6 +66,7 @@ class LaneSpec(BaseModel):
     metric: MetricName
     positive: str | None = None
     bootstrap: Resampled = "utterances"
+    shots: int | None = None
     seed: int
     recipe: Recipe
     examples: str
@@ -77,6 +81,15 @@ class LaneSpec(BaseModel):
     def positive_class(self) -> int | None:
         """Number of the positive class."""
         return None if self.positive is None else self.slots[0].labels.index(self.positive)
+
+
+def drawn_examples(spec: LaneSpec, examples: TaskExamples) -> TaskExamples:
+    """What the lane is tuned and measured on: all examples of its task, or few of the training split."""
+    if spec.shots is None:
+        return examples
+    train = examples.splits["train"]
+    drawn = train.take(few_shot(train.example_labels, spec.shots, seed=spec.seed))
+    return TaskExamples({**examples.splits, "train": drawn})
 
 
 @dataclass
@@ -122,6 +135,7 @@ class Lane:
         paper = recipe.loss == "paper"
         check_unit_count(recipe, classes, len(unit_tokens), spec.task)
         check_examples(examples, classes, len(unit_tokens), spec.task)
+        examples = drawn_examples(spec, examples)
         self.spec, self.examples, self.progress = spec, examples, Progress()
         self.shape = PromptShape(
             layers=lm.config.layers,
@@ -135,7 +149,14 @@ class Lane:
         self.generator = torch.Generator().manual_seed(spec.seed)
         self.initial = initial_prompt(self.shape, recipe, lm, self.generator)
         train = examples.splits["train"]
-        self.batches = Batches(train.units.lengths, batch_size=recipe.batch_size, seed=spec.seed)
+        self.batches = Batches(
+            train.units.lengths,
+            batch_size=recipe.batch_size,
+            seed=spec.seed,
+            groups=combinations(train.labels) if recipe.balance == "sampling" else None,
+        )
+        self.class_weights = self._class_weights(train) if recipe.balance == "weights" else None
+        """Of the loss of each class of each slot, float32 [classes]."""
         self._unit_tokens = unit_tokens
         if donor is not None:
             begin_with_bundle(self.initial, self.shape, tuple(slot.labels for slot in spec.slots), donor)
@@ -156,9 +177,9 @@ class Lane:
     def selection(self) -> SplitExamples:
         """The validation examples that evaluations while tuning look at."""
         valid, limit = self.examples.splits["valid"], self.spec.recipe.validation_examples
-        if limit is None or len(valid) <= limit:
+        if limit is None or valid.examples <= limit:
             return valid
-        chosen = np.sort(np.random.default_rng([self.spec.seed, 1]).permutation(len(valid))[:limit])
+        chosen = np.sort(np.random.default_rng([self.spec.seed, 1]).permutation(valid.examples)[:limit])
         return valid.take(chosen)
 
     @property
@@ -230,6 +251,9 @@ class Lane:
         elif progress.evaluations_since_best >= recipe.patience:
             progress.stopped = "patience"
         return better
+
+    def _class_weights(self, train: SplitExamples) -> list[NDArray[np.float32]]:
+        return [class_weights(train.labels[:, slot], classes) for slot, classes in enumerate(self.shape.classes)]
 
     def _mapped_units(self, train: SplitExamples) -> list[NDArray[np.int64]]:
         count = len(self._unit_tokens)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from task_specs.metric import MetricName
-from workers.prompting.calibration import calibration_error, softmax
+from workers.prompting.calibration import CalibrationError, softmax
 from workers.prompting.error_rates import ErrorRates
 
 __all__ = ["Figures", "MetricName", "Predictions", "measure"]
@@ -94,15 +94,18 @@ class Figures:
         self._labels, self._predicted = predictions.labels, predictions.classes
         self._sizes = [scores.shape[1] for scores in predictions.scores]
         self._right = self._predicted == self._labels
+        self._all_right = self._right.all(axis=1).astype(np.float64)
         self._losses = predictions.losses()
         self._detection = None if positive is None else ErrorRates(*predictions.detection(positive))
-        # Confidence of each slot by the name of the figure, float64 [examples].
-        self._confidence: dict[str, list[Floats]] = {}
+        # Of each slot, by the name of the figure.
+        self._calibration: dict[str, list[CalibrationError]] = {}
         if temperatures is not None:
             plain = [1.0] * len(self._sizes)
             for name, divisors in {"ece": temperatures, "ece_uncalibrated": plain}.items():
                 shares = [softmax(scores, by) for scores, by in zip(predictions.scores, divisors, strict=True)]
-                self._confidence[name] = [slot.max(axis=1) for slot in shares]
+                self._calibration[name] = [
+                    CalibrationError(slot.max(axis=1), self._right[:, place]) for place, slot in enumerate(shares)
+                ]
 
     def __call__(self, weights: Floats | None = None) -> dict[str, float]:
         """``accuracy``, ``macro_f1``, ``weighted_f1``, ``loss``, and what else applies; with several slots
@@ -115,10 +118,10 @@ class Figures:
         total = counts.sum()
         f1 = [self._f1(slot, counts) for slot in range(len(self._sizes))]
         figures = {
-            "accuracy": float(self._right.all(axis=1) @ counts / total),
+            "accuracy": float((self._all_right * counts).sum() / total),
             "macro_f1": float(np.mean([scores[occurs].mean() for scores, occurs, _ in f1])),
             "weighted_f1": float(np.mean([scores @ support / total for scores, _, support in f1])),
-            "loss": float(self._losses @ counts / total),
+            "loss": float((self._losses * counts).sum() / total),
         }
         if len(self._sizes) > 1:
             by_slot = self._right.T @ counts / total
@@ -127,9 +130,8 @@ class Figures:
         if self._positive is not None and self._detection is not None:
             figures["f1"] = float(f1[0][0][self._positive])
             figures["eer"] = self._detection.equal_error_rate(counts)
-        for name, confidence in self._confidence.items():
-            errors = [calibration_error(slot, self._right[:, place], counts) for place, slot in enumerate(confidence)]
-            figures[name] = float(np.mean(errors))
+        for name, errors in self._calibration.items():
+            figures[name] = float(np.mean([error(counts) for error in errors]))
         return figures
 
     def _f1(self, slot: int, counts: Floats) -> tuple[Floats, NDArray[np.bool_], Floats]:

@@ -114,14 +114,14 @@ def apply_policy(wave: NDArray[np.float32], *, sample_rate: int, policy: AudioPo
         wave: float32 [samples].
         sample_rate: samples per second.
         policy: the shortest and longest clip, and what becomes of others. Cropping keeps the beginning;
-            padding adds silence at the end.
+            padding adds silence at the end; what is cut into windows later stays as long as it is.
         name: what to call the recording in an error.
 
     Returns:
-        float32 [samples], between the policy's limits.
+        float32 [samples], between the policy's limits unless it asks for windows.
 
     Raises:
-        RejectedAudio: the policy puts the clip into quarantine.
+        RejectedAudio: the policy refuses the clip.
     """
     shortest, longest = round(policy.min_seconds * sample_rate), round(policy.max_seconds * sample_rate)
     if len(wave) < shortest:
@@ -132,9 +132,30 @@ def apply_policy(wave: NDArray[np.float32], *, sample_rate: int, policy: AudioPo
     if len(wave) > longest:
         if policy.too_long == "crop":
             return wave[:longest]
+        if policy.too_long == "window":
+            return wave
         detail = f"{len(wave) / sample_rate:.3f} s, and audio.max_seconds is {policy.max_seconds:g}"
         raise RejectedAudio(name, "too long", f"{detail}; raise it, or set audio.too_long to crop")
     return wave
+
+
+def windows(wave: NDArray[np.float32], longest: int) -> list[NDArray[np.float32]]:
+    """Cut a waveform into the fewest windows that cover it.
+
+    All are equally long, the first begins where the waveform does, and the last ends where it does, so neighbours
+    overlap by as much as there is to spare.
+
+    Args:
+        wave: float32 [samples].
+        longest: samples of a window.
+
+    Returns:
+        The waveform itself if it is no longer; float32 [longest] each otherwise.
+    """
+    if len(wave) <= longest:
+        return [wave]
+    starts = np.linspace(0, len(wave) - longest, -(-len(wave) // longest)).round().astype(np.int64)
+    return [wave[start : start + longest] for start in starts]
 
 
 def _segment(frames: int, rate: int, *, name: str, start: float | None, end: float | None) -> tuple[int, int]:

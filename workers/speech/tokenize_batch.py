@@ -118,7 +118,10 @@ class TokenizeBatch:
                 failures[work.key] = Quarantined(wave.kind, wave.detail)
             else:
                 results[work.key] = Quarantined(wave.kind, wave.detail)
-        utterances = encode_utterances(self._tokenizer, list(waves.values()), self._f0)
+        window_seconds = {work.key: work.policy.window_seconds for work in batch}
+        utterances = encode_utterances(
+            self._tokenizer, list(waves.values()), self._f0, [window_seconds[key] for key in waves]
+        )
         for (key, wave), units in zip(waves.items(), utterances, strict=True):
             if len(units):
                 results[key] = units

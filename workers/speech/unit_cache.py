@@ -2,8 +2,8 @@
 
     <root>/<tokenizer fingerprint>[-<digest of the F0 settings>]/<digest of the shard>.parquet
 
-with the columns key, units, durations, f0, voiced_count, log_f0_total, log_f0_squares, kind, detail; those of
-pitch are null, or absent in older shards, where no F0 settings are given.
+with the columns key, units, durations, windows, f0, voiced_count, log_f0_total, log_f0_squares, kind, detail; those of
+pitch are null, or absent in older shards, where no F0 settings are given, and so are windows where nothing was cut.
 
 A shard is written once, whole, and never changed: any number of workers write and read at the same time, and
 a killed run leaves only complete shards behind. A clip that cannot be used is remembered, with its reason.
@@ -140,6 +140,7 @@ class UnitCache:
                 "key": pa.array(keys, pa.string()),
                 "units": pa.array([u and u.units for u in units], pa.list_(pa.int16())),
                 "durations": pa.array([u and u.durations for u in units], pa.list_(pa.int32())),
+                "windows": pa.array([(u and list(u.windows)) or None for u in units], pa.list_(pa.int32())),
                 "f0": pa.array([p and p.f0_hz for p in pitches], pa.list_(pa.float32())),
                 "voiced_count": pa.array([s and s.count for s in statistics], pa.int64()),
                 "log_f0_total": pa.array([s and s.total for s in statistics], pa.float64()),
@@ -170,6 +171,7 @@ def _rows(table: pyarrow.Table, wanted: set[str]) -> Iterable[tuple[str, Cached]
         return
     part = table.take(chosen).combine_chunks()
     units, durations = part.column("units"), part.column("durations")
+    cut = part.column("windows").to_pylist() if "windows" in part.column_names else [None] * len(part)
     kinds, details = part.column("kind").to_pylist(), part.column("detail").to_pylist()
     for row, (index, kind, detail, pitch) in enumerate(zip(chosen, kinds, details, _pitches(part), strict=True)):
         if kind is not None:
@@ -181,6 +183,7 @@ def _rows(table: pyarrow.Table, wanted: set[str]) -> Iterable[tuple[str, Cached]
                     np.array(units[row].values, dtype=np.int16),
                     np.array(durations[row].values, dtype=np.int32),
                     pitch,
+                    tuple(cut[row] or ()),
                 ),
             )
 

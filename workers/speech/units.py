@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +19,14 @@ class Units:
     units: unit numbers without adjacent repeats, int16 [T].
     durations: frames that each lasts, int32 [T], at least 1.
     pitch: of the same units; ``None`` where it was not asked for.
+    windows: units of each window, of a recording that was cut into several; empty for one that was not. Only within a
+        window are neighbours distinct.
     """
 
     units: NDArray[np.int16]
     durations: NDArray[np.int32]
     pitch: Pitch | None = None
+    windows: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.units)
@@ -32,10 +38,40 @@ class Units:
             np.array_equal(self.units, other.units)
             and np.array_equal(self.durations, other.durations)
             and self.pitch == other.pitch
+            and self.windows == other.windows
         )
 
     def __hash__(self) -> int:
-        return hash((self.units.tobytes(), self.durations.tobytes(), self.pitch))
+        return hash((self.units.tobytes(), self.durations.tobytes(), self.pitch, self.windows))
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """Where the units of each window begin and end; one span for a recording that was not cut."""
+        ends: list[int] = np.cumsum(self.windows or (len(self),)).tolist()
+        return list(zip([0, *ends], ends, strict=False))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Units]) -> Units:
+        """The windows of a recording, one after the other; those without units are left out, since nothing can be read
+        from them.
+
+        Args:
+            parts: at least one; all with pitch or all without. Pitch statistics are those of the windows together.
+        """
+        filled = [part for part in parts if len(part)]
+        if len(filled) < 2:
+            return filled[0] if filled else parts[0]
+        pitches = [part.pitch for part in filled if part.pitch is not None]
+        pitch = None
+        if pitches:
+            statistics = reduce(add, (one.statistics for one in pitches))
+            pitch = Pitch(np.concatenate([one.f0_hz for one in pitches]), statistics)
+        return cls(
+            np.concatenate([part.units for part in filled]),
+            np.concatenate([part.durations for part in filled]),
+            pitch,
+            tuple(len(part) for part in filled),
+        )
 
     def frames(self) -> NDArray[np.int64]:
         """One unit per frame again, int64 [sum of durations]."""
