@@ -19,6 +19,7 @@ from task_specs.published import PublishedResult
 from workers.baselines.kind import BaselineKind
 from workers.baselines.result import BaselineResult
 from workers.prompting.outcome import LaneOutcome
+from workers.prompting.unit_agreement import UnitAgreement
 from workers.sweep_result import best_point, by_point
 
 REPORT_FILE = "report.json"
@@ -60,6 +61,7 @@ class TaskRow(BaseModel):
         steps: optimizer steps of all lanes.
         quarantined: examples left out.
         lanes: keys of the outcomes of that point, one a seed.
+        unit_agreement: whether those seeds use the same units, by slot; only where verbalizers are linear.
         bundle: where the prompt is published.
         error: why there is none.
         baselines: what is reached without a prompt, those of the job file in its order.
@@ -87,6 +89,7 @@ class TaskRow(BaseModel):
     examples: dict[str, int] = {}
     quarantined: int = 0
     lanes: list[str] = []
+    unit_agreement: dict[str, UnitAgreement] = {}
     bundle: str | None = None
     error: str | None = None
     baselines: dict[BaselineKind, BaselineFigures] = {}

@@ -7,16 +7,21 @@ import time
 from infra.tracking import RunLog, Tracking
 from task_specs.example import SPLITS
 from workers.backbone.sharing import SharedLM
-from workers.lane_log import log_begin, log_outcome
+from workers.lane_log import log_begin, log_outcome, log_unit_use
 from workers.orders import GangOrder, LaneOrder
 from workers.prompting.confusion import confusion_cells
 from workers.prompting.gang import Gang
-from workers.prompting.lane import Lane
+from workers.prompting.lane import Lane, Stop
+from workers.prompting.lane_unit_use import lane_unit_use
 from workers.prompting.metrics import Predictions, measure
 from workers.prompting.outcome import LaneOutcome, read_outcome, write_outcome
+from workers.prompting.unit_use_file import write_unit_use
 
 MLFLOW_SECONDS = 10.0
 """Time in all that a gang waits for MLflow, so that outcomes know their runs."""
+
+KEPT: frozenset[Stop] = frozenset({"steps", "patience"})
+"""How lanes end whose prompt may be published."""
 
 
 class LaneDesk:
@@ -75,6 +80,8 @@ class LaneDesk:
         predictions: dict[str, Predictions] = {}
         if not diverged:
             predictions = {split: gang.predict(index, lane.examples.splits[split], best=True) for split in SPLITS[1:]}
+        # Of a point that was dropped nobody asks.
+        use = lane_unit_use(gang, index, self._shared.unit_tokens) if progress.stopped in KEPT else None
         if log is None:
             return
         outcome = LaneOutcome(
@@ -96,12 +103,16 @@ class LaneDesk:
             run_id=log.run_id(),
         )
         views = lane.shape.views(gang.best[index].cpu())
+        if use is not None:
+            write_unit_use(self._order.outcomes, order.key, use)
         write_outcome(self._order.outcomes, outcome, {name: view.numpy() for name, view in views.items()})
         if diverged:
             log.tags({"stopped": "diverged", "error": outcome.error})
             log.finish("FAILED")
         else:
             log_outcome(log, lane, outcome, predictions["test"])
+            if use is not None:
+                log_unit_use(log, lane.spec, use)
             log.finish("FINISHED")
 
     def write_failure(self, order: LaneOrder, error: str) -> None:

@@ -88,6 +88,11 @@ class Matrix:
         """Whether cells are large enough for numbers."""
         return len(self.labels) <= MOST_NUMBERED
 
+    @property
+    def label_room(self) -> int:
+        """Pixels that the longest label takes beside the cells."""
+        return 14 + 7 * max(map(len, self.labels))
+
 
 @dataclass(frozen=True)
 class TaskView:
