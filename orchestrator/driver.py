@@ -26,14 +26,13 @@ from orchestrator.report import JobReport, TaskRow, job_root, write_report
 from orchestrator.spool import spool_directory
 from orchestrator.tokenizing import TokenizingReport
 from orchestrator.tuning import Tuning, has_ended
+from orchestrator.unit_agreements import unit_agreements
 from workers.backbone.directory import read_backbone
 from workers.backbone.sharing import SharedLM
 from workers.bundle.manifest import BackboneIdentity, Data, Provenance, Task
 from workers.bundle.publish import Published
 from workers.orders import LaneOrder
 from workers.prompting.outcome import LaneOutcome, read_outcome
-from workers.prompting.unit_agreement import UnitAgreement, unit_agreement
-from workers.prompting.unit_use_file import read_unit_uses
 from workers.publishing import PublishOrder, publish_task
 from workers.sweep_result import has_whole_point
 
@@ -243,16 +242,10 @@ class JobRun:
             except RayError as error:
                 state.fail(_own_message(error))
                 continue
-            outcomes = self._lane_outcomes(state.lanes)
-            state.row = state.row.with_outcomes(outcomes).model_copy(
-                update={"status": "published", "bundle": published.uri, "error": None}
-            )
-            state.row = state.row.model_copy(update={"unit_agreement": self._agreement(state)})
-
-    def _agreement(self, state: TaskState) -> dict[str, UnitAgreement]:
-        """Of each slot, computed by a worker."""
-        found = ray.get(_agreements.remote(self._outcomes, state.row.lanes))
-        return {name: part for name, part in zip(state.task.dataset.slots, found, strict=False) if part is not None}
+            row = state.row.with_outcomes(self._lane_outcomes(state.lanes))
+            agreement = unit_agreements(self._outcomes, row.lanes, state.task.dataset.slots)
+            update = {"status": "published", "bundle": published.uri, "error": None, "unit_agreement": agreement}
+            state.row = row.model_copy(update=update)
 
     def _lane_outcomes(self, lanes: Sequence[LaneOrder]) -> list[LaneOutcome]:
         found = [read_outcome(self._outcomes, lane.key) for lane in lanes]
@@ -293,13 +286,6 @@ def _load_shared(uri: str) -> tuple[str, SharedLM]:
 @ray.remote(num_cpus=0)
 def _publish(order: PublishOrder, shared: SharedLM) -> Published:
     return publish_task(order, shared)
-
-
-@ray.remote(num_cpus=0)
-def _agreements(outcomes: str, lanes: list[str]) -> list[UnitAgreement | None]:
-    """Of the slots of a task's lanes; none where verbalizers are not linear."""
-    uses = read_unit_uses(outcomes, lanes)
-    return [unit_agreement(slot) for slot in zip(*(use.slots for use in uses), strict=True)]
 
 
 def _own_message(error: RayError) -> str:
