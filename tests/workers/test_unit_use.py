@@ -199,5 +199,5 @@ def test_the_picture_grows_with_classes_and_units_up_to_a_limit(classes: int) ->
     assert 110 * 3.5 < width <= 110 * (3.5 + 0.24 * 60) + 1
 
 
-def test_a_verbalizer_of_zeros_has_a_picture_too() -> None:
-    assert unit_use_png(use_of([[0.0, 0.0]]), ["a"], ["0", "1"], "t").startswith(b"\x89PNG")
+def test_zeros_and_labels_with_dollars_have_a_picture_too() -> None:
+    assert unit_use_png(use_of([[0.0, 0.0]]), [r"$\foo$"], ["0", "1"], r"$\bar{$ $").startswith(b"\x89PNG")

@@ -40,10 +40,12 @@ def unit_use_png(use: UnitUse, labels: Sequence[str], names: Sequence[str], titl
     limit = float(np.abs(values).max()) or 1.0
     image = axes.imshow(values, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
     figure.colorbar(image, ax=axes, label="mean Shapley value")
-    axes.set_xticks(range(len(columns)), [names[column] for column in columns], rotation=90, fontsize=8)
-    axes.set_yticks(range(len(labels)), labels, fontsize=8)
+    axes.set_xticks(
+        range(len(columns)), [names[column] for column in columns], rotation=90, fontsize=8, parse_math=False
+    )
+    axes.set_yticks(range(len(labels)), labels, fontsize=8, parse_math=False)
     axes.set_xlabel("unit")
-    axes.set_title(title, fontsize=10)
+    axes.set_title(title, fontsize=10, parse_math=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
