@@ -82,10 +82,7 @@ class Baselines:
         alone: list[BaselineOrder] = []
         with_lm: list[BaselineOrder] = []
         for order in self.orders(lane):
-            try:
-                result = read_result(self._root, order.key)
-            except StorageError as error:
-                result = BaselineResult(key=order.key, kind=order.kind, error=str(error))
+            result = self._stored(order)
             if result is not None and not (result.error and self._retry_failed):
                 known[order.kind] = result
             else:
@@ -106,12 +103,19 @@ class Baselines:
             for task, known in self._known.items()
         }
 
+    def _stored(self, order: BaselineOrder) -> BaselineResult | None:
+        try:
+            return read_result(self._root, order.key)
+        except StorageError as error:
+            return BaselineResult(key=order.key, kind=order.kind, error=str(error))
+
     def _wait(self, stage: Stage) -> None:
         for number, (orders, running) in enumerate(self._running, start=1):
             try:
                 results = ray.get(running)
             except RayError as error:
-                results = [_lost(order, error) for order in orders]
+                # One of several may have been done before.
+                results = [self._stored(order) or _lost(order, error) for order in orders]
             for order, result in zip(orders, results, strict=True):
                 self._known[order.spec.task][order.kind] = result
                 if result.error is not None:

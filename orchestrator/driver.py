@@ -26,6 +26,7 @@ from orchestrator.report import JobReport, TaskRow, job_root, write_report
 from orchestrator.spool import spool_directory
 from orchestrator.tokenizing import TokenizingReport
 from orchestrator.tuning import Tuning, has_ended
+from orchestrator.unit_agreements import unit_agreements
 from workers.backbone.directory import read_backbone
 from workers.backbone.sharing import SharedLM
 from workers.bundle.manifest import BackboneIdentity, Data, Provenance, Task
@@ -243,10 +244,10 @@ class JobRun:
             except RayError as error:
                 state.fail(_own_message(error))
                 continue
-            outcomes = self._lane_outcomes(state.lanes)
-            state.row = state.row.with_outcomes(outcomes).model_copy(
-                update={"status": "published", "bundle": published.uri, "error": None}
-            )
+            row = state.row.with_outcomes(self._lane_outcomes(state.lanes))
+            agreement = unit_agreements(self._outcomes, row.lanes, state.task.dataset.slots)
+            update = {"status": "published", "bundle": published.uri, "error": None, "unit_agreement": agreement}
+            state.row = row.model_copy(update=update)
 
     def _lane_outcomes(self, lanes: Sequence[LaneOrder]) -> list[LaneOutcome]:
         found = [read_outcome(self._outcomes, lane.key) for lane in lanes]

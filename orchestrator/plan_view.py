@@ -61,6 +61,7 @@ def show_plan(plan: Plan, console: Console, measured: Sequence[Measured] | None)
         ("gangs", gangs_line(plan, measured)),
         *((("workers", ", ".join(big)),) if big else ()),
         ("actors", resources),
+        *((("baselines", ", ".join(job.baselines)),) if job.baselines else ()),
         ("bundles", job.bundles),
         ("storage", job.storage),
         ("units", job.units),

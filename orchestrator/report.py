@@ -22,6 +22,7 @@ from workers.baselines.kind import BaselineKind
 from workers.baselines.result import BaselineResult
 from workers.prompting.bootstrap import Interval, interval
 from workers.prompting.outcome import LaneOutcome
+from workers.prompting.unit_agreement import UnitAgreement
 from workers.sweep_result import best_lane, best_point, by_point
 
 _LONG = {"crop": "cropped", "window": "in windows"}
@@ -72,6 +73,7 @@ class TaskRow(BaseModel):
         quarantined: examples left out.
         lanes: keys of the outcomes of that point, one a seed.
         long: recordings used that are longer than the audio policy's ``max_seconds``, and what was done about them.
+        unit_agreement: whether those seeds use the same units, by slot; only where verbalizers are linear.
         bundle: where the prompt is published.
         error: why there is none.
         baselines: what is reached without a prompt, those of the job file in its order.
@@ -106,6 +108,7 @@ class TaskRow(BaseModel):
     lanes: list[str] = []
     long: int = 0
     long_policy: str = ""
+    unit_agreement: dict[str, UnitAgreement] = {}
     bundle: str | None = None
     error: str | None = None
     baselines: dict[BaselineKind, BaselineFigures] = {}

@@ -7,18 +7,23 @@ import time
 from infra.tracking import RunLog, Tracking
 from task_specs.example import SPLITS, Split
 from workers.backbone.sharing import SharedLM
-from workers.lane_log import log_begin, log_outcome
+from workers.lane_log import log_begin, log_outcome, log_unit_use
 from workers.orders import GangOrder, LaneOrder
 from workers.prompting.confusion import Cells, confusion_cells
 from workers.prompting.detection_files import detection_files
 from workers.prompting.final_figures import FinalFigures, final_figures
 from workers.prompting.gang import Gang
-from workers.prompting.lane import Lane
+from workers.prompting.lane import Lane, Stop
+from workers.prompting.lane_unit_use import lane_unit_use
 from workers.prompting.metrics import Predictions
 from workers.prompting.outcome import LaneOutcome, read_outcome, write_outcome
+from workers.prompting.unit_use_file import write_unit_use
 
 MLFLOW_SECONDS = 10.0
 """Time in all that a gang waits for MLflow, so that outcomes know their runs."""
+
+KEPT: frozenset[Stop] = frozenset({"steps", "patience"})
+"""How lanes end whose prompt may be published."""
 
 
 class LaneDesk:
@@ -76,6 +81,8 @@ class LaneDesk:
         predictions: dict[Split, Predictions] = {}
         if not diverged:
             predictions = {split: gang.predict(index, lane.examples.splits[split], best=True) for split in SPLITS[1:]}
+        # Of a point that was dropped nobody asks.
+        use = lane_unit_use(gang, index, self._shared.unit_tokens) if progress.stopped in KEPT else None
         if log is None:
             return
         final, files, positive = FinalFigures(), {}, lane.spec.positive_class
@@ -108,6 +115,8 @@ class LaneDesk:
         )
         views = lane.shape.views(gang.best[index].cpu())
         tensors = {name: view.numpy() for name, view in views.items()}
+        if use is not None:
+            write_unit_use(self._order.outcomes, order.key, use)
         write_outcome(self._order.outcomes, outcome, tensors, files)
         if diverged:
             log.tags({"stopped": "diverged", "error": outcome.error})
@@ -116,6 +125,8 @@ class LaneDesk:
             log_outcome(log, lane, outcome, predictions["test"])
             for name, content in files.items():
                 log.text(name, content.decode())
+            if use is not None:
+                log_unit_use(log, lane.spec, use)
             log.finish("FINISHED")
 
     def write_failure(self, order: LaneOrder, error: str) -> None:

@@ -15,10 +15,14 @@ from infra.tracking import RunLog
 from workers.prompting.confusion_figure import confusion_png
 from workers.prompting.detection_files import det_png
 from workers.prompting.gang import Evaluation
-from workers.prompting.lane import Lane
+from workers.prompting.lane import Lane, LaneSpec
 from workers.prompting.metrics import Predictions
 from workers.prompting.outcome import LaneOutcome
+from workers.prompting.unit_use_figure import unit_use_png
+from workers.prompting.unit_use_file import LaneUnitUse
 
+TOP_UNITS = 10
+"""Units of each class in the table of unit use."""
 LOSS_POINTS = 10
 """Points of the training loss between two evaluations."""
 
@@ -75,3 +79,21 @@ def log_outcome(log: RunLog, lane: Lane, outcome: LaneOutcome, test: Predictions
     positive = lane.spec.positive_class
     if positive is not None:
         log.figure("det", det_png(test, positive, f"{lane.spec.name}, test, step {outcome.best_step}"))
+
+
+def log_unit_use(log: RunLog, spec: LaneSpec, use: LaneUnitUse) -> None:
+    """Which units the verbalizer goes by, as a picture and a table of each slot."""
+    for described, slot in zip(spec.slots, use.slots, strict=True):
+        title = f"{spec.name}: {described.name}, what speaks for each class"
+        log.figure(f"unit_use_{described.name}", unit_use_png(slot, described.labels, use.names, title))
+        top = slot.top(TOP_UNITS)
+        rows = [(number, output) for number, outputs in enumerate(top.tolist()) for output in outputs]
+        log.table(
+            f"unit_use_{described.name}",
+            {
+                "label": [described.labels[number] for number, _ in rows],
+                "unit": [use.names[output] for _, output in rows],
+                "importance": [float(slot.importance[cell]) for cell in rows],
+                "own": [float(slot.own[cell]) for cell in rows],
+            },
+        )

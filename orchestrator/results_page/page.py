@@ -9,6 +9,7 @@ from orchestrator.job import Job
 from orchestrator.report import JobReport, TaskRow, job_root
 from orchestrator.results_page.task_view import TaskView, task_view
 from workers.prompting.outcome import LaneOutcome, read_outcome
+from workers.prompting.unit_use_file import read_unit_uses
 
 TEMPLATE = "page.html.jinja"
 
@@ -21,11 +22,11 @@ def results_page(job: Job, report: JobReport) -> str:
         report: of its last run.
 
     Raises:
-        MissingExtra: Jinja is not installed.
-        StorageError: an outcome cannot be read.
+        MissingExtra: Jinja or matplotlib is not installed.
+        StorageError: what a lane left cannot be read.
     """
     lanes = object_storage.join(job_root(job), "lanes")
-    views = [task_view(row, _outcomes(lanes, row)) for row in report.tasks]
+    views = [task_view(row, _outcomes(lanes, row), read_unit_uses(lanes, row.lanes)) for row in report.tasks]
     return render(report, views)
 
 

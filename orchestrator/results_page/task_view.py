@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from orchestrator.comparison import LOWER_IS_BETTER, metric_of, ours, percent
 from orchestrator.report import TaskRow
+from orchestrator.results_page.unit_view import UnitView, unit_views
 from workers.baselines.kind import BaselineKind
 from workers.prompting.confusion import confusion_table
 from workers.prompting.outcome import LaneOutcome
+from workers.prompting.unit_use_file import LaneUnitUse
 
 MOST_DRAWN, MOST_NUMBERED = 60, 20
 """Classes of a matrix that is still drawn, and of one with numbers in its cells."""
@@ -88,6 +90,11 @@ class Matrix:
         """Whether cells are large enough for numbers."""
         return len(self.labels) <= MOST_NUMBERED
 
+    @property
+    def label_room(self) -> int:
+        """Pixels that the longest label takes beside the cells."""
+        return 14 + 7 * max(map(len, self.labels))
+
 
 @dataclass(frozen=True)
 class TaskView:
@@ -99,16 +106,21 @@ class TaskView:
     lower_is_better: bool
     bars: list[Bar]
     matrices: list[Matrix]
+    units: list[UnitView]
     other_metric: str
     """The metric of the published figures, where it is not the task's."""
 
 
-def task_view(row: TaskRow, outcomes: Sequence[LaneOutcome]) -> TaskView:
+def task_view(row: TaskRow, outcomes: Sequence[LaneOutcome], uses: Sequence[LaneUnitUse] = ()) -> TaskView:
     """The view of a task.
 
     Args:
         row: of the report.
         outcomes: of its lanes, one a seed.
+        uses: which units they use.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
     """
     other = "" if row.published is None or row.published.metric == row.metric else row.published.metric
     return TaskView(
@@ -118,6 +130,7 @@ def task_view(row: TaskRow, outcomes: Sequence[LaneOutcome]) -> TaskView:
         lower_is_better=row.metric in LOWER_IS_BETTER,
         bars=_bars(row, other),
         matrices=_matrices(outcomes),
+        units=unit_views(row, outcomes, uses),
         other_metric=other,
     )
 

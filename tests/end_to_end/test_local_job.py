@@ -292,7 +292,10 @@ def test_mlflow_has_the_submission_and_its_lanes(workplace: Workplace) -> None:
         slots = ["action", "object"] if name.startswith("orders") else ["label"]
         files = {file.path for part in ("figures", "tables") for file in client.list_artifacts(run.info.run_id, part)}
         assert files == {
-            path for slot in slots for path in (f"figures/confusion_{slot}.png", f"tables/confusion_{slot}.json")
+            path
+            for slot in slots
+            for name in (f"confusion_{slot}", f"unit_use_{slot}")
+            for path in (f"figures/{name}.png", f"tables/{name}.json")
         }
         for slot in slots:
             local = client.download_artifacts(run.info.run_id, f"tables/confusion_{slot}.json")
@@ -326,6 +329,21 @@ def test_baselines_are_computed_beside_the_tuning_and_stop_nothing(workplace: Wo
         assert "not the examples of damaged" in rows["damaged"]["baselines"][kind]["error"]
         assert runs[f"damaged {kind}"].info.status == "FAILED"
     assert "baseline ngrams: " in first.done.stderr
+
+
+@pytest.mark.usefixtures("first")
+def test_the_page_shows_confusions_and_units_of_the_chosen_lanes(workplace: Workplace) -> None:
+    rows = workplace.rows()
+    assert (len(rows["orders"]["lanes"]), len(rows["tones"]["lanes"])) == (2, 1)
+    agreement = rows["orders"]["unit_agreement"]
+    assert list(agreement) == ["action", "object"]
+    assert all(part["seeds"] == 2 and -1 <= part["spearman"] <= 1 for part in agreement.values())
+    assert rows["tones"]["unit_agreement"] == {}
+    done = speechprompt("results", str(workplace.root / "job.yaml"), "--format", "html")
+    assert (done.code, done.stderr) == (0, "")
+    assert done.stdout.count("<svg") == done.stdout.count("<img") == 3
+    right = f"{100 * rows['tones']['test']:.1f}"
+    assert right in done.stdout
 
 
 @pytest.mark.usefixtures("first")
@@ -413,6 +431,9 @@ def test_what_failed_is_tried_again_when_asked(workplace: Workplace) -> None:
     rows = workplace.rows()
     assert {name for name, row in rows.items() if row["status"] == "published"} == {"damaged", "orders", "tones"}
     assert rows["damaged"]["error"] is None
+    assert {kind: figures["error"] for kind, figures in rows["damaged"]["baselines"].items()} == dict.fromkeys(
+        BASELINES
+    )
     verify(rows["damaged"]["bundle"])
     after = snapshot(workplace.root / "bundles")
     assert {path: after[path] for path in before} == before

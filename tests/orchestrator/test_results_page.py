@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,6 +21,9 @@ from workers.prompting.confusion import confusion_cells
 from workers.prompting.lane import SlotSpec
 from workers.prompting.metrics import Predictions
 from workers.prompting.outcome import LaneOutcome, write_outcome
+from workers.prompting.unit_agreement import UnitAgreement
+from workers.prompting.unit_use import UnitUse
+from workers.prompting.unit_use_file import LaneUnitUse, write_unit_use
 
 HOSTILE = "</title></style><script>alert(1)</script><img src=//x onerror=y> {{ 7*7 }} \"'&"
 
@@ -157,12 +161,46 @@ def test_every_slot_has_a_matrix_and_a_thousand_classes_are_not_drawn() -> None:
     assert "→ speaker 0: " in shown.said
 
 
+def uses(classes: Sequence[int], seed: int) -> LaneUnitUse:
+    rng = np.random.default_rng(seed)
+    slots = [UnitUse(rng.random((count, 14)), rng.normal(size=(count, 14))) for count in classes]
+    return LaneUnitUse(slots, np.arange(14) - 4)
+
+
+def test_units_are_shown_with_their_stability() -> None:
+    agreement = UnitAgreement(spearman=0.614, overlap=0.432, overlap_by_chance=0.1, top=10, seeds=2)
+    shown_row = row(unit_agreement={"slot1": agreement})
+    outcomes = [outcome([["a", "b"], ["c", HOSTILE, "e"]], key=key) for key in ("k0", "k1")]
+    view = task_view(shown_row, outcomes, [uses((2, 3), 0), uses((2, 3), 1)])
+    shown = Page(render(JobReport(job="toy", backbone="tiny", tasks=[shown_row]), [view]))
+    pictures = [attributes for name, attributes in shown.tags if name == "img"]
+    assert [str(picture["src"])[:22] for picture in pictures] == ["data:image/png;base64,"] * 2
+    for picture in pictures:
+        assert base64.b64decode(str(picture["src"])[22:]).startswith(b"\x89PNG")
+    assert "rank correlation of 0.61" in shown.said
+    assert "two seeds share 43 % (10 % by chance)" in shown.said
+    assert shown.said.count("rank correlation") == 1
+    assert f"{HOSTILE}: " in shown.said
+
+
+def test_units_are_named_in_the_order_of_their_mean_importance() -> None:
+    use = UnitUse(np.arange(14.0)[None].repeat(2, axis=0), np.array([[-1.0] * 14, [1.0] * 14]))
+    other = UnitUse(use.importance[:, ::-1] / 10, use.own)
+    lanes = [LaneUnitUse([slot], np.arange(14) - 4) for slot in (use, other)]
+    [view] = task_view(row(), [outcome()], lanes).units
+    label, units = view.classes[0]
+    assert (label, [unit.name for unit in units]) == ("ja", ["9", "8", "7", "6", "5", "4"])
+    assert [unit.seeds for unit in units] == [1] * 6
+    assert [units[0].speaks_for for _, units in view.classes] == [False, True]
+
+
 def test_the_command_prints_the_page_of_what_is_stored(tmp_path: Path) -> None:
     job = make_job(str(tmp_path / "runs"), tmp_path)
     report = JobReport(job="toy", backbone="tiny", tasks=[row(lanes=["k0", "gone"]), row("old")])
     write_report(job, report)
     write_outcome(f"{job_root(job)}/lanes", outcome(), {})
+    write_unit_use(f"{job_root(job)}/lanes", "k0", uses((2,), 0))
     html = results_page(job, report)
-    assert Page(html).count("svg") == 1
+    assert (Page(html).count("svg"), Page(html).count("img")) == (1, 1)
     done = speechprompt("results", str(tmp_path / "job.yaml"), "--format", "html")
     assert (done.code, done.stdout, done.stderr) == (0, html, "")

@@ -25,6 +25,11 @@ def test_draws_a_picture_that_grows_with_the_classes(classes: int) -> None:
     assert png != confusion_png(table.T.copy(), [f"žodis {number}" for number in range(classes)], "lt: label, test")
 
 
+def test_dollars_in_labels_are_no_formulas() -> None:
+    png = confusion_png(np.eye(2, dtype=np.int64), [r"$\foo$", "$"], r"$\bar{$ $")
+    assert png.startswith(b"\x89PNG")
+
+
 def test_matplotlib_is_imported_only_to_draw_and_its_absence_is_explained() -> None:
     code = (
         "import sys; import numpy as np; import workers.prompting.confusion_figure as figure;"

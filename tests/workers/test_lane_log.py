@@ -11,11 +11,13 @@ import pytest
 from infra.tracking import RunLog
 from infra.tracking.event import Event, Header
 from infra.tracking.journal import Journal
-from tests.fixtures.tuning import make_lane, tiny_lm
-from workers.lane_log import LOSS_POINTS, log_begin, log_evaluation, log_outcome
+from tests.fixtures.tuning import lane_spec, make_lane, tiny_lm
+from workers.lane_log import LOSS_POINTS, TOP_UNITS, log_begin, log_evaluation, log_outcome, log_unit_use
 from workers.prompting.gang import Evaluation
 from workers.prompting.metrics import MetricName, Predictions
 from workers.prompting.outcome import LaneOutcome
+from workers.prompting.unit_use import UnitUse
+from workers.prompting.unit_use_file import LaneUnitUse
 
 
 @pytest.fixture
@@ -135,3 +137,15 @@ def test_a_detector_is_drawn_and_intervals_and_temperatures_are_figures(journal:
         "calibration/temperature_slot0": 1.5,
     }
     assert "figures/det.png" in {event.path for event in artifacts}
+
+
+def test_unit_use_becomes_a_picture_and_a_table_of_each_slot(journal: Journal) -> None:
+    importance = np.arange(TOP_UNITS + 4.0)[None].repeat(3, axis=0)
+    use = LaneUnitUse([UnitUse(importance, -importance)], np.arange(TOP_UNITS + 4) - 4)
+    log_unit_use(_log(journal), lane_spec((3,)), use)
+    kept = {event.path: (journal.directory / "files" / event.file).read_bytes() for event in _events(journal)}
+    assert sorted(kept) == ["figures/unit_use_slot0.png", "tables/unit_use_slot0.json"]
+    table = json.loads(kept["tables/unit_use_slot0.json"])
+    assert table["columns"] == ["label", "unit", "importance", "own"]
+    assert len(table["data"]) == 3 * TOP_UNITS
+    assert table["data"][TOP_UNITS] == ["class1", str(TOP_UNITS - 1), TOP_UNITS + 3.0, -TOP_UNITS - 3.0]

@@ -16,7 +16,7 @@ LONGEST = 3
 """Units of the longest n-gram."""
 MOST_FEATURES, MOST_WEIGHTS = 100_000, 20_000_000
 """N-grams at most, the most frequent ones of the training split, and weights of one slot at most."""
-STRENGTHS = (1.0, 10.0, 100.0)
+STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0)
 
 
 def ngrams(examples: TaskExamples, spec: LaneSpec) -> Answer:

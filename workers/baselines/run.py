@@ -100,17 +100,23 @@ def _log(tracking: Tracking, order: BaselineOrder, result: BaselineResult) -> No
         order.run_name,
         key=order.key,
         parent_key=order.parent_key,
-        params={**order.params, "trainable_parameters": result.trained},
-        tags={"task": order.spec.task, "speechprompt.kind": "baseline", "baseline": order.kind},
+        params=order.params,
+        # Also without an error, for one that failed before may have left its own.
+        tags={
+            "task": order.spec.task,
+            "speechprompt.kind": "baseline",
+            "baseline": order.kind,
+            "error": result.error or "",
+        },
     )
     if result.error is not None:
-        log.tags({"error": result.error})
         log.finish("FAILED")
         return
+    # MLflow keeps the first value of a parameter, so one that failed must not have said 0.
+    log.params({"trainable_parameters": result.trained})
     first = f"test/{order.spec.metric}"
     values = {f"{split}/{name}": value for split, part in result.figures.items() for name, value in part.items()}
     # MLflow's compare view opens on the metric that a run logged first.
-    log.point(0, {first: values[first]} | values)
-    log.point(0, {"tuning/seconds": result.seconds})
+    log.point(0, {first: values[first]} | values | {"tuning/seconds": result.seconds})
     log.tags({f"baseline.{name}": value for name, value in result.settings.items()})
     log.finish("FINISHED")

@@ -39,11 +39,11 @@ def confusion_png(table: NDArray[np.int64], labels: Sequence[str], title: str) -
     figure.colorbar(image, ax=axes, label="share of the label", shrink=0.8)
     ticks = range(len(labels))
     size = 9 if len(labels) <= MOST_NUMBERED else 5
-    axes.set_xticks(ticks, labels, rotation=90, fontsize=size)
-    axes.set_yticks(ticks, labels, fontsize=size)
+    axes.set_xticks(ticks, labels, rotation=90, fontsize=size, parse_math=False)
+    axes.set_yticks(ticks, labels, fontsize=size, parse_math=False)
     axes.set_xlabel("predicted")
     axes.set_ylabel("label")
-    axes.set_title(title, fontsize=10)
+    axes.set_title(title, fontsize=10, parse_math=False)
     if len(labels) <= MOST_NUMBERED:
         for row, column in zip(*np.nonzero(table), strict=True):
             colour = "white" if shares[row, column] > 0.5 else "black"

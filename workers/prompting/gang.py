@@ -181,17 +181,26 @@ class Gang:
         """Class scores of one lane's prompt, the present or the best one, on a split; for an example in several windows
         the mean of theirs."""
         lane = self.lanes[index]
-        flat = (self.best if best else self.adam.values)[index]
-        scores = [np.zeros((len(examples), classes), dtype=np.float32) for classes in lane.shape.classes]
+        with torch.no_grad():
+            scores = self._scores(lane, self._values(index, best), self.read(index, examples, best=best))
+        return Predictions([examples.by_example(part.cpu().numpy()) for part in scores], examples.example_labels)
+
+    def read(self, index: int, examples: SplitExamples, *, best: bool) -> Tensor:
+        """What the verbalizer of one lane's prompt reads on a split, float32 [examples, slots, shape.vocabulary]; all
+        ranks read their shares and have the whole."""
+        lane, flat = self.lanes[index], self._values(index, best)
+        shape = lane.shape
+        found = torch.zeros(len(examples), len(shape.classes), shape.vocabulary, device=self.device)
         order = np.argsort(examples.units.lengths, kind="stable")
         parts = np.array_split(order, min(len(order), max(self.ranks.world, -(-len(order) // EVALUATION_ROWS))))
         with torch.no_grad():
             for rows in (parts[place] for place in self.ranks.own(len(parts))):
                 [logits] = self._logits([lane], [self._tensors(lane, flat)], [lane.rows(examples, rows)])
-                for slot, slot_scores in enumerate(self._scores(lane, flat, logits)):
-                    scores[slot][rows] = slot_scores.cpu().numpy()
-        scores = [self.ranks.add(torch.from_numpy(part).to(self.device)).cpu().numpy() for part in scores]
-        return Predictions([examples.by_example(part) for part in scores], examples.example_labels)
+                found[upload(rows, self.device)] = logits
+        return self.ranks.add(found)
+
+    def _values(self, index: int, best: bool) -> Tensor:
+        return (self.best if best else self.adam.values)[index]
 
     def _advance(self, active: list[int]) -> None:
         """One optimizer step of the active lanes, one forward and one backward pass for all."""

@@ -1,0 +1,87 @@
+"""What a baseline's stored result is found by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from infra import object_storage
+from orchestrator.baselines import Baselines
+from orchestrator.cluster import ActorSize
+from orchestrator.job import load_job
+from orchestrator.progress import ProgressView
+from orchestrator.report import job_root
+from task_specs.recipe import Recipe
+from tests.fixtures.tuning import lane_spec, tiny_backbone
+from workers.backbone.directory import BackboneDescription, read_description, write_backbone
+from workers.baselines.kind import BaselineKind
+from workers.baselines.result import BaselineResult, write_result
+from workers.orders import LaneOrder
+
+
+def lane(**changes: object) -> LaneOrder:
+    spec = lane_spec().model_copy(update={"examples": "here", "examples_digest": "d1", **changes})
+    return LaneOrder(key="lane", spec=spec, run_name="toy s0", params={"task": "toy", "seed": "0", "language": "lt"})
+
+
+@pytest.fixture(scope="module")
+def backbones(tmp_path_factory: pytest.TempPathFactory) -> list[BackboneDescription]:
+    """Two LMs."""
+    roots = [str(tmp_path_factory.mktemp(f"backbone{seed}")) + "/b" for seed in range(2)]
+    for seed, root in enumerate(roots):
+        write_backbone(tiny_backbone(seed), root)
+    return [read_description(root) for root in roots]
+
+
+def baselines(directory: Path, backbone: BackboneDescription, *, retry_failed: bool = False) -> Baselines:
+    file = directory / "job.yaml"
+    file.write_text("backbone: b\ntasks: t.yaml\nbaselines: [majority, ngrams, probe]\n", encoding="utf-8")
+    return Baselines(
+        load_job(str(file)), backbone, size=ActorSize(1, 0, 1), submission="first", spool=str(directory / "spool"),
+        retry_failed=retry_failed, view=ProgressView(),
+    )  # fmt: skip
+
+
+def keys(directory: Path, backbone: BackboneDescription, order: LaneOrder) -> dict[BaselineKind, str]:
+    return {found.kind: found.key for found in baselines(directory, backbone).orders(order)}
+
+
+def test_results_belong_to_data_and_metric_and_the_probe_to_the_lm(
+    tmp_path: Path, backbones: list[BackboneDescription]
+) -> None:
+    one, other = backbones
+    known = keys(tmp_path, one, lane())
+    assert len(set(known.values())) == 3
+    assert keys(tmp_path, one, lane(examples="elsewhere", recipe=Recipe(steps=7))) == known
+    for changes in ({"examples_digest": "d2"}, {"metric": "macro_f1"}, {"seed": 1}):
+        assert not set(known.values()) & set(keys(tmp_path, one, lane(**changes)).values())
+    with_other = keys(tmp_path, other, lane())
+    assert [kind for kind in known if with_other[kind] != known[kind]] == ["probe"]
+
+
+def test_runs_have_the_columns_of_lanes_that_are_theirs_too(
+    tmp_path: Path, backbones: list[BackboneDescription]
+) -> None:
+    order = baselines(tmp_path, backbones[0]).orders(lane())[1]
+    assert order.params == {"task": "toy", "language": "lt", "recipe": "baseline ngrams"}
+    assert (order.run_name, order.parent_key) == ("toy ngrams", "first")
+
+
+def test_what_is_stored_is_not_computed_again(tmp_path: Path, backbones: list[BackboneDescription]) -> None:
+    """Without Ray, so that computing anything would fail."""
+    work = baselines(tmp_path, backbones[0])
+    root = object_storage.join(job_root(load_job(str(tmp_path / "job.yaml"))), "baselines")
+    found = {order.kind: order.key for order in work.orders(lane())}
+    results = [
+        BaselineResult(key=found["probe"], kind="probe", figures={"test": {"accuracy": 0.5}}),
+        BaselineResult(key=found["ngrams"], kind="ngrams", error="no room"),
+    ]
+    for result in results:
+        write_result(root, result)
+    object_storage.write_bytes(object_storage.join(root, f"{found['majority']}.json"), b"damaged")
+    work.start(lane(), None)  # type: ignore[arg-type]
+    collected = work.collect()["toy"]
+    assert list(collected) == ["majority", "ngrams", "probe"]
+    assert [collected["probe"], collected["ngrams"]] == results
+    assert "damaged; delete the file" in str(collected["majority"].error)

@@ -1,0 +1,58 @@
+"""Which units speak for and against each class, as a picture."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+
+from infra.errors import MissingExtra
+from workers.prompting.unit_use import UnitUse
+
+MOST_CLASSES, MOST_UNITS = 40, 60
+"""Beyond these a picture is not read any more: the first classes and the most important units are drawn."""
+
+
+def unit_use_png(use: UnitUse, labels: Sequence[str], names: Sequence[str], title: str) -> bytes:
+    """Draw mean Shapley values, rows are classes and columns the units that some class uses most.
+
+    Args:
+        use: of one slot.
+        labels: name of each class.
+        names: of each output.
+        title: of the picture.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtra("matplotlib", "train") from error
+    labels = labels[:MOST_CLASSES]
+    columns = _columns(use, len(labels))
+    values = use.own[: len(labels), columns]
+    figure = Figure(figsize=(3.5 + 0.24 * len(columns), 1.8 + 0.3 * len(labels)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    limit = float(np.abs(values).max()) or 1.0
+    image = axes.imshow(values, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
+    figure.colorbar(image, ax=axes, label="mean Shapley value")
+    axes.set_xticks(
+        range(len(columns)), [names[column] for column in columns], rotation=90, fontsize=8, parse_math=False
+    )
+    axes.set_yticks(range(len(labels)), labels, fontsize=8, parse_math=False)
+    axes.set_xlabel("unit")
+    axes.set_title(title, fontsize=10, parse_math=False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
+
+
+def _columns(use: UnitUse, classes: int) -> list[int]:
+    """Outputs that are among the first of a class, as many of each class as there is room for, by number."""
+    each = max(1, MOST_UNITS // classes)
+    chosen = set(use.top(each)[:classes].ravel().tolist())
+    return sorted(sorted(chosen, key=lambda output: -float(use.importance[:classes, output].max()))[:MOST_UNITS])
