@@ -48,6 +48,7 @@ def show_plan(plan: Plan, console: Console, measured: Sequence[Measured] | None)
     resources = ", ".join(f"{name} {value}" for name, value in job.resources if value is not None) or "by the machine"
     recipes = {
         f"{task.spec.recipe.name}, length {task.spec.recipe.prompt_length}, {task.spec.recipe.verbalizer} verbalizer"
+        + (f", balanced by {task.spec.recipe.balance}" if task.spec.recipe.balance != "none" else "")
         for task in plan.tasks
     }
     sweeps = [f"{task.spec.name}: {_sweep(task.spec.sweep)}" for task in plan.tasks if task.spec.sweep is not None]

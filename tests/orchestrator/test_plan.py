@@ -237,7 +237,8 @@ def test_few_shots_are_shown_with_the_classes_that_have_less(workplace: Path) ->
         for label, count in (("no", 6), ("yes", 2))
         for number in range(count)
     ]
-    add_task(workplace, "few", delimited(rows), shots=4, seeds=2)
+    add_task(workplace, "few", delimited(rows), shots=4, seeds=2, recipe={"balance": "sampling"})
     shown = speechprompt("plan", "job.yaml", "--no-probe").stdout
     assert "6/8/8" in shown
+    assert "linear verbalizer, balanced by sampling" in shown
     assert "few: 4 of each of 2 classes, drawn by seed from 8; yes with less, all they have" in shown

@@ -16,10 +16,10 @@ from task_specs.audio_policy import AudioPolicy
 from workers.backbone.directory import Backbone, read_backbone
 from workers.backbone.multistream_lm import MultistreamLM
 from workers.backbone.sharing import SharedLM
-from workers.bundle.format import Bundle
+from workers.bundle.format import Bundle, BundleManifest
 from workers.bundle.read import read
+from workers.inference.answer import Answer
 from workers.precision import Precision, autocast
-from workers.prompting.calibration import softmax
 from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, verbalizer_name
 from workers.prompting.prompted_pass import PromptRows, PromptTensors, prompted_logits
 from workers.prompting.verbalizer import class_scores
@@ -28,26 +28,9 @@ from workers.speech.unit_prosody import UnitProsody, unit_prosody
 from workers.speech.units import Units
 from workers.speech.utterance import encode_utterances
 
+__all__ = ["Answer", "Classifier"]
+
 ROWS_PER_PASS = 64
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The labels of one slot, most probable first, with calibrated probabilities that sum to 1 over all labels.
-
-    Attributes:
-        abstained: whether the first label is less probable than the classifier was asked to be sure.
-    """
-
-    slot: str
-    labels: tuple[str, ...]
-    probabilities: tuple[float, ...]
-    abstained: bool = False
-
-    @property
-    def label(self) -> str | None:
-        """The answer; ``None`` for one that abstained."""
-        return None if self.abstained else self.labels[0]
 
 
 @dataclass(frozen=True)
@@ -216,11 +199,17 @@ class Classifier:
         for row, owner in enumerate(owners):
             windows[owner].append(row)
         return [
-            [
-                self._answer(self._prompts[name].bundle, slot, np.mean(slot_scores, axis=0))
-                for slot, slot_scores in enumerate(zip(*(scores[row] for row in rows), strict=True))
-            ]
+            self._answers(self._prompts[name].bundle.manifest, [scores[row] for row in rows])
             for name, rows in zip(names, windows, strict=True)
+        ]
+
+    def _answers(self, manifest: BundleManifest, windows: Sequence[Sequence[NDArray[np.float32]]]) -> list[Answer]:
+        """The answer of each slot from the class scores of each window and slot."""
+        return [
+            Answer.of(slot, np.mean(scores, axis=0), temperature=temperature, abstain_below=self._abstain_below)
+            for slot, temperature, scores in zip(
+                manifest.slots, manifest.temperatures, zip(*windows, strict=True), strict=True
+            )
         ]
 
     def _audio_policy(self, task: str | None) -> AudioPolicy:
@@ -280,17 +269,6 @@ class Classifier:
         )
         found: NDArray[np.float32] = scores.float().cpu().numpy()
         return found
-
-    def _answer(self, bundle: Bundle, slot: int, scores: NDArray[np.float32]) -> Answer:
-        described = bundle.manifest.slots[slot]
-        [shares] = softmax(scores[None], bundle.manifest.temperatures[slot])
-        order = np.argsort(-shares, kind="stable")
-        return Answer(
-            described.name,
-            tuple(described.labels[index] for index in order),
-            tuple(float(shares[index]) for index in order),
-            abstained=bool(shares[order[0]] < self._abstain_below),
-        )
 
     def _prompt(self, task: str | None) -> _LoadedPrompt:
         if task is None:
