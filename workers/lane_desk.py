@@ -95,7 +95,9 @@ class LaneDesk:
             steps=progress.step,
             best_step=progress.best_step,
             figures={split: measure(predicted, slots) for split, predicted in predictions.items()},
-            confusions=[] if diverged else [confusion_cells(predictions["test"], slot) for slot in range(len(slots))],
+            confusions=[]
+            if diverged
+            else [confusion_cells(predictions["test"], slot) for slot in range(len(lane.spec.slots))],
             trained=lane.shape.size,
             special_rows=lane.shape.special_rows,
             mapped_units=None if lane.mapped_units is None else [units.tolist() for units in lane.mapped_units],

@@ -61,8 +61,8 @@ def run_baseline(
         return BaselineResult(key=order.key, kind=order.kind, error=str(error))
     except (ValueError, MemoryError, RuntimeError) as error:
         # scikit-learn's and torch's own: bad numbers, no memory.
-        message = f"{spec.task}: baseline {order.kind} failed ({type(error).__name__}: {error})"
-        return BaselineResult(key=order.key, kind=order.kind, error=f"{message}; leave it out of the job's baselines")
+        message = f"it failed ({type(error).__name__}: {error}); leave it out of the job's baselines"
+        return BaselineResult(key=order.key, kind=order.kind, error=message)
     return BaselineResult(
         key=order.key,
         kind=order.kind,
