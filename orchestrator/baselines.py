@@ -119,7 +119,7 @@ class Baselines:
             for order, result in zip(orders, results, strict=True):
                 self._known[order.spec.task][order.kind] = result
                 if result.error is not None:
-                    self._view.line(f"baseline {order.kind}: {result.error}")
+                    self._view.line(f"{order.spec.task}, baseline {order.kind}: {result.error}")
             stage.update(number, len(self._running))
         self._running.clear()
 
@@ -172,5 +172,5 @@ def _lost(order: BaselineOrder, error: RayError) -> BaselineResult:
     """Of a worker that ended before it could say anything; not stored, so that another run tries again."""
     cause = error.cause if isinstance(error, RayTaskError) else error
     said = str(cause).strip().partition("\n")[0]
-    message = f"{order.spec.task}: the worker of baseline {order.kind} ended ({type(cause).__name__}: {said})"
-    return BaselineResult(key=order.key, kind=order.kind, error=f"{message}; run the job again")
+    message = f"its worker ended ({type(cause).__name__}: {said}); run the job again"
+    return BaselineResult(key=order.key, kind=order.kind, error=message)

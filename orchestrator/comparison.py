@@ -159,7 +159,7 @@ def _markdown(cell: str) -> str:
 def failed_baselines(rows: Sequence[TaskRow]) -> list[str]:
     """Why baselines have no figures, a sentence each."""
     return [
-        f"baseline {kind}: {figures.error}"
+        f"{row.task}, baseline {kind}: {figures.error}"
         for row in rows
         for kind, figures in row.baselines.items()
         if figures.error is not None

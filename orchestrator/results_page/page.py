@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from infra import object_storage
 from infra.errors import MissingExtra
-from orchestrator.comparison import Columns, baseline_cell, failed_baselines, published_cell, source_of
+from orchestrator.comparison import Columns, baseline_cell, published_cell, source_of
 from orchestrator.job import Job
 from orchestrator.report import JobReport, TaskRow, job_root
 from orchestrator.results_page.task_view import TaskView, task_view
@@ -49,7 +49,6 @@ def render(report: JobReport, views: list[TaskView]) -> str:
         views=views,
         columns=columns,
         source=source_of(columns),
-        failed=failed_baselines(report.tasks),
         published_cell=published_cell,
         baseline_cell=baseline_cell,
     )

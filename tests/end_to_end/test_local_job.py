@@ -328,7 +328,7 @@ def test_baselines_are_computed_beside_the_tuning_and_stop_nothing(workplace: Wo
     for kind in BASELINES:
         assert "not the examples of damaged" in rows["damaged"]["baselines"][kind]["error"]
         assert runs[f"damaged {kind}"].info.status == "FAILED"
-    assert "baseline ngrams: " in first.done.stderr
+    assert "damaged, baseline ngrams: " in first.done.stderr
 
 
 @pytest.mark.usefixtures("first")

@@ -51,7 +51,7 @@ def test_text_has_all_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
         ["mine", "eer ↓", "default", "10.0", *[""] * 7],
     ]  # fmt: skip
     assert "arXiv 2303.00733" in " ".join(lines)
-    assert lines[-1] == "baseline ngrams: no room; leave it out"
+    assert lines[-1] == "lt, baseline ngrams: no room; leave it out"
 
 
 def test_without_anything_to_compare_with_there_is_one_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -177,6 +177,7 @@ def test_a_sound_job_is_shown(workplace: Path, gang: str, said: str) -> None:
     assert cells["three"][-1] == f"{prompt + TINY.dim:,}"
     assert re.search(f"^ +gangs  {said}$", done.stdout, re.MULTILINE), done.stdout
     assert f"{workplace}/bundles" in done.stdout
+    assert re.search("^baselines  majority, ngrams$", done.stdout, re.MULTILINE)
 
 
 def test_bytes_of_the_lm_are_those_of_its_tensors(workplace: Path) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from task_specs.example import Split
-from workers.prompting.metrics import Predictions
+from workers.prompting.examples import SplitExamples
+from workers.prompting.lane import LaneSpec
+from workers.prompting.metrics import Predictions, measure
 
 
 @dataclass(frozen=True)
@@ -24,3 +28,13 @@ class Answer:
     predictions: Mapping[Split, Predictions]
     trained: int = 0
     settings: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+def predictions_of(examples: SplitExamples, scores: Sequence[NDArray[np.float32]]) -> Predictions:
+    """Class scores of each slot, float32 [rows, classes], beside the labels of a split."""
+    return Predictions(scores, examples.labels)
+
+
+def figures_of(predictions: Predictions, spec: LaneSpec) -> dict[str, float]:
+    """Every figure that a lane of the task has too."""
+    return measure(predictions, [slot.name for slot in spec.slots])

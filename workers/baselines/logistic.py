@@ -13,10 +13,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from task_specs.example import SPLITS, Split
-from workers.baselines.answer import Answer
+from workers.baselines.answer import Answer, figures_of, predictions_of
 from workers.prompting.examples import TaskExamples
 from workers.prompting.lane import LaneSpec
-from workers.prompting.metrics import Predictions, measure
+from workers.prompting.metrics import Predictions
 
 MAX_ITERATIONS = 300
 UNSEEN = 30.0
@@ -38,16 +38,15 @@ def logistic(
         spec: slots, metric and seed of the task.
         strengths: inverse regularisation strengths (scikit-learn's ``C``) to choose from, rising.
     """
-    names = [slot.name for slot in spec.slots]
-    slots = [_Slot(examples, features["train"], index, spec) for index in range(len(names))]
+    slots = [_Slot(examples, features["train"], index, spec) for index in range(len(spec.slots))]
     best: tuple[tuple[float, float], float, dict[Split, Predictions], bool] | None = None
     for strength in strengths:
         converged = [slot.fit(strength) for slot in slots]
         predictions = {
-            split: Predictions([slot.scores(features[split]) for slot in slots], examples.splits[split].labels)
+            split: predictions_of(examples.splits[split], [slot.scores(features[split]) for slot in slots])
             for split in SPLITS[1:]
         }
-        figures = measure(predictions["valid"], names)
+        figures = figures_of(predictions["valid"], spec)
         merit = (figures[spec.metric], -figures["loss"])
         if best is None or merit > best[0]:
             best = merit, strength, predictions, all(converged)

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from task_specs.example import SPLITS
-from workers.baselines.answer import Answer
+from workers.baselines.answer import Answer, predictions_of
 from workers.prompting.examples import TaskExamples
-from workers.prompting.metrics import Predictions
 
 
 def majority(examples: TaskExamples, classes: Sequence[int]) -> Answer:
@@ -24,10 +23,7 @@ def majority(examples: TaskExamples, classes: Sequence[int]) -> Answer:
     """
     [(answer, _)] = Counter(map(tuple, examples.splits["train"].labels.tolist())).most_common(1)
     rows = [np.eye(count, dtype=np.float32)[number] for count, number in zip(classes, answer, strict=True)]
+    parts = {split: examples.splits[split] for split in SPLITS[1:]}
     return Answer(
-        {
-            split: Predictions([np.tile(row, (len(examples.splits[split]), 1)) for row in rows], part.labels)
-            for split in SPLITS[1:]
-            for part in [examples.splits[split]]
-        }
+        {split: predictions_of(part, [np.tile(row, (len(part), 1)) for row in rows]) for split, part in parts.items()}
     )

@@ -12,13 +12,12 @@ import torch
 from infra.errors import MissingExtra, SpeechPromptError
 from infra.tracking import Tracking
 from workers.backbone.sharing import SharedLM
-from workers.baselines.answer import Answer
+from workers.baselines.answer import Answer, figures_of
 from workers.baselines.majority import majority
 from workers.baselines.order import BaselineOrder
 from workers.baselines.result import BaselineResult, write_result
 from workers.lane_source import stored_examples
 from workers.prompting.examples import TaskExamples, check_examples
-from workers.prompting.metrics import measure
 
 
 def run_baselines(
@@ -55,14 +54,13 @@ def run_baseline(
         # Without the LM nothing minds an unknown unit.
         check_examples(examples, classes, 2**15 if shared is None else len(shared.unit_tokens), spec.task)
         answer = _answer(order, examples, shared, device)
-        names = [slot.name for slot in spec.slots]
-        figures = {split: measure(predictions, names) for split, predictions in answer.predictions.items()}
+        figures = {split: figures_of(predictions, spec) for split, predictions in answer.predictions.items()}
     except SpeechPromptError as error:
         return BaselineResult(key=order.key, kind=order.kind, error=str(error))
     except (ValueError, MemoryError, RuntimeError) as error:
         # scikit-learn's and torch's own: bad numbers, no memory.
-        message = f"{spec.task}: baseline {order.kind} failed ({type(error).__name__}: {error})"
-        return BaselineResult(key=order.key, kind=order.kind, error=f"{message}; leave it out of the job's baselines")
+        message = f"it failed ({type(error).__name__}: {error}); leave it out of the job's baselines"
+        return BaselineResult(key=order.key, kind=order.kind, error=message)
     return BaselineResult(
         key=order.key,
         kind=order.kind,
