@@ -26,10 +26,14 @@ from workers.baselines.order import BaselineOrder
 from workers.baselines.result import BaselineResult, read_result, write_result
 from workers.baselines.run import run_baseline
 from workers.prompting.examples import SplitExamples, TaskExamples
-from workers.prompting.metrics import accuracy
+from workers.prompting.metrics import Predictions, measure
 from workers.sequences import UnitSequences
 
 SHARED = SharedLM.of(tiny_backbone())
+
+
+def accuracy(predictions: Predictions) -> float:
+    return measure(predictions, [str(slot) for slot in range(len(predictions.scores))])["accuracy"]
 
 
 def with_labels(examples: TaskExamples, split: Split, labels: NDArray[np.int64]) -> TaskExamples:
