@@ -12,11 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.report import JobReport, TaskRow, report_table
+from task_specs.metric import LOWER_IS_BETTER
 from task_specs.published import SYSTEMS, System, published_figures
 from workers.baselines.kind import BASELINES, BaselineKind
 
 FAILED = "failed"
-LOWER_IS_BETTER = frozenset({"eer"})
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.comparison import LOWER_IS_BETTER, metric_of, ours, percent
+from orchestrator.comparison import metric_of, ours, percent
 from orchestrator.report import TaskRow
 from orchestrator.results_page.unit_view import UnitView, unit_views
+from task_specs.metric import LOWER_IS_BETTER
 from workers.baselines.kind import BaselineKind
 from workers.prompting.confusion import confusion_table
 from workers.prompting.outcome import LaneOutcome

@@ -317,4 +317,8 @@ def test_a_detector_leaves_its_scores_and_every_lane_its_calibration(bench: Benc
     scores = np.array([float(line.split("\t")[1]) for line in lines[1:]])
     rate = ErrorRates(scores, test.labels[:, 0] == 1).equal_error_rate()
     assert rate == pytest.approx(detector.figures["test"]["eer"])
-    assert sorted(path.name for path in (tmp_path / "together/plain").iterdir()) == ["lane.json", "prompt.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "together/plain").iterdir()) == [
+        "lane.json",
+        "prompt.safetensors",
+        "unit_use.safetensors",
+    ]

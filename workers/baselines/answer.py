@@ -32,9 +32,9 @@ class Answer:
 
 def predictions_of(examples: SplitExamples, scores: Sequence[NDArray[np.float32]]) -> Predictions:
     """Class scores of each slot, float32 [rows, classes], beside the labels of a split."""
-    return Predictions(scores, examples.labels)
+    return Predictions([examples.by_example(part) for part in scores], examples.example_labels)
 
 
 def figures_of(predictions: Predictions, spec: LaneSpec) -> dict[str, float]:
     """Every figure that a lane of the task has too."""
-    return measure(predictions, [slot.name for slot in spec.slots])
+    return measure(predictions, [slot.name for slot in spec.slots], spec.positive_class)

@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from task_specs.example import SPLITS, Split
+from task_specs.metric import merit
 from workers.baselines.answer import Answer, figures_of, predictions_of
 from workers.prompting.examples import TaskExamples
 from workers.prompting.lane import LaneSpec
@@ -47,9 +48,9 @@ def logistic(
             for split in SPLITS[1:]
         }
         figures = figures_of(predictions["valid"], spec)
-        merit = (figures[spec.metric], -figures["loss"])
-        if best is None or merit > best[0]:
-            best = merit, strength, predictions, all(converged)
+        score = (merit(spec.metric, figures[spec.metric]), -figures["loss"])
+        if best is None or score > best[0]:
+            best = score, strength, predictions, all(converged)
     assert best is not None  # noqa: S101
     _, chosen, predictions, whole = best
     return Answer(

@@ -18,6 +18,7 @@ from workers.baselines.order import BaselineOrder
 from workers.baselines.result import BaselineResult, write_result
 from workers.lane_source import stored_examples
 from workers.prompting.examples import TaskExamples, check_examples
+from workers.prompting.lane import drawn_examples
 
 
 def run_baselines(
@@ -53,7 +54,7 @@ def run_baseline(
         examples = stored_examples(spec)
         # Without the LM nothing minds an unknown unit.
         check_examples(examples, classes, 2**15 if shared is None else len(shared.unit_tokens), spec.task)
-        answer = _answer(order, examples, shared, device)
+        answer = _answer(order, drawn_examples(spec, examples), shared, device)
         figures = {split: figures_of(predictions, spec) for split, predictions in answer.predictions.items()}
     except SpeechPromptError as error:
         return BaselineResult(key=order.key, kind=order.kind, error=str(error))

@@ -186,7 +186,7 @@ class Gang:
         return Predictions([examples.by_example(part.cpu().numpy()) for part in scores], examples.example_labels)
 
     def read(self, index: int, examples: SplitExamples, *, best: bool) -> Tensor:
-        """What the verbalizer of one lane's prompt reads on a split, float32 [examples, slots, shape.vocabulary]; all
+        """What the verbalizer of one lane's prompt reads on a split, float32 [rows, slots, shape.vocabulary]; all
         ranks read their shares and have the whole."""
         lane, flat = self.lanes[index], self._values(index, best)
         shape = lane.shape

@@ -54,7 +54,6 @@ def lane_unit_use(gang: Gang, index: int, unit_tokens: Sequence[int]) -> LaneUni
 
 
 def _drawn(examples: SplitExamples) -> SplitExamples:
-    if len(examples) <= MOST_EXAMPLES:
+    if examples.examples <= MOST_EXAMPLES:
         return examples
-    chosen = np.sort(np.random.default_rng(0).permutation(len(examples))[:MOST_EXAMPLES])
-    return SplitExamples(examples.units.take(chosen), examples.labels[chosen])
+    return examples.take(np.sort(np.random.default_rng(0).permutation(examples.examples)[:MOST_EXAMPLES]))
