@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from tests.fixtures.chain import CONFIG, UNIT_TOKENS, chain, pretraining, train_together, weights
 from tests.fixtures.plain_lm import plain_logits
+from tests.fixtures.processes import run_processes
 from workers.backbone.pretrain import BestPerplexity, Pretraining, PretrainSettings, TokenBatches
 from workers.backbone.pretrain_loop import load_pretraining, read_sequences, save_pretraining, write_sequences
 from workers.backbone.unit_lm import UnitLM
@@ -130,18 +131,7 @@ def test_ranks_and_steps_draw_dropout_of_their_own(dropout: float) -> None:
 def test_two_ranks_equal_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
     steps = 6
-    # Processes of their own, so that ranks that wait for each other for ever fail this test and hold up no other.
-    spawn = torch.multiprocessing.get_context("spawn")
-    ranks = [spawn.Process(target=train_together, args=(rank, str(tmp_path), steps)) for rank in (0, 1)]
-    for process in ranks:
-        process.start()
-    for process in ranks:
-        process.join(120)
-    ended = [process.exitcode for process in ranks]
-    for process in ranks:
-        process.kill()
-        process.join()
-    assert ended == [0, 0]
+    run_processes(2, train_together, str(tmp_path), steps)
     both = [torch.load(tmp_path / str(rank), weights_only=True) for rank in (0, 1)]
     run = pretraining(dropout=0.0)
     wanted = torch.stack([run.advance() for _ in range(steps)])

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from tests.fixtures.processes import run_processes
 from tests.fixtures.tuned_together import tune_together, tuned
 from workers.prompting.ranks import Ranks
 
@@ -25,17 +26,7 @@ def test_every_row_is_one_ranks(rows: int, world: int) -> None:
 @pytest.mark.parametrize("world", [2, 3])
 def test_ranks_equal_one_worker(world: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    spawn = torch.multiprocessing.get_context("spawn")
-    ranks = [spawn.Process(target=tune_together, args=(rank, world, str(tmp_path))) for rank in range(world)]
-    for process in ranks:
-        process.start()
-    for process in ranks:
-        process.join(120)
-    ended = [process.exitcode for process in ranks]
-    for process in ranks:
-        process.kill()
-        process.join()
-    assert ended == [0] * world
+    run_processes(world, tune_together, world, str(tmp_path))
     first, *others = (load_file(tmp_path / str(rank)) for rank in range(world))
     for other in others:
         for name, tensor in first.items():
