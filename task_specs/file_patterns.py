@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from infra import object_storage
 from infra.errors import StorageError
 from task_specs.location import located
-from task_specs.packaged import packaged_specs
+from task_specs.packaged import names_packaged, packaged_specs
 from task_specs.problems import ProblemList
 
 
@@ -37,7 +37,9 @@ def find_files(pattern: str, base: str, problems: ProblemList, *, named_in: str,
         elif packaged := packaged_specs(absolute):
             return packaged
         else:
-            problems.add(named_in, field, f"there is no file {pattern!r}", "correct the path")
+            known = "see 'speechprompt tasks' for the names there are"
+            remedy = known if names_packaged(absolute) else "correct the path"
+            problems.add(named_in, field, f"there is no file {pattern!r}", remedy)
     except PydanticCustomError as error:
         context = error.context or {}
         problems.add(named_in, field, context["message"], context["remedy"])

@@ -12,11 +12,17 @@ DIRECTORY = "task_specs"
 """Jobs name a packaged spec as ``task_specs/<name>.yaml``."""
 
 
+def names_packaged(pattern: str) -> bool:
+    """Whether a path or glob is of the form in which jobs name packaged specs."""
+    directory = posixpath.basename(posixpath.dirname(pattern))
+    return directory == DIRECTORY and not object_storage.is_s3(pattern)
+
+
 def packaged_specs(pattern: str = f"{DIRECTORY}/*.yaml") -> list[str]:
     """Paths of the packaged specs that ``pattern``, which ends with ``task_specs/<name>.yaml``, names; sorted."""
-    head, name = posixpath.split(pattern)
-    if object_storage.is_s3(pattern) or posixpath.basename(head) != DIRECTORY:
+    if not names_packaged(pattern):
         return []
+    name = posixpath.basename(pattern)
     return sorted(str(path) for path in _here().glob("*.yaml") if fnmatch.fnmatchcase(path.name, name))
 
 

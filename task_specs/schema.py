@@ -74,6 +74,13 @@ def _few_lanes(sweep: Sweep | None, info: ValidationInfo) -> Sweep | None:
     return sweep
 
 
+def _rows_for_all(workers: int, info: ValidationInfo) -> int:
+    rows = info.data["recipe"].batch_size if "recipe" in info.data else workers
+    if workers > rows:
+        raise fault(f"is {workers}, but a batch has {rows} rows to share", "lower it, or raise recipe.batch_size")
+    return workers
+
+
 def _positive(label: str | None, info: ValidationInfo) -> str | None:
     metric = info.data.get("metric")
     if label is None and metric in BINARY:
@@ -143,7 +150,7 @@ class TaskSpec(FileModel):
     shots: int | None = Field(None, ge=1, strict=True)
     """Training examples of each class, with several labels of each combination of them, drawn anew by each seed;
     ``None``: all. Validation and test stay whole."""
-    workers: int = Field(1, ge=1, le=1024, strict=True)
+    workers: Annotated[int, AfterValidator(_rows_for_all)] = Field(1, ge=1, le=1024, strict=True)
     """Workers that tune it together, each with its share of every batch: for tasks that are big enough. The result is
     that of one worker, but for rounding."""
     audio: AudioPolicy = Field(default_factory=AudioPolicy)

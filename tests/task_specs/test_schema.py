@@ -144,6 +144,7 @@ BASE = "name: t\ndata: {path: x.csv}\n"
         (BASE + "metric: eer", "task.yaml: positive: is required by metric 'eer'; name the class that is to be detect"),
         (BASE + "metric: slot_accuracy", "task.yaml:3: metric: is the accuracy where examples have one label; write"),
         ("name: t\ndata: {path: x.csv, label: [a, b]}\npositive: x", "task.yaml:3: positive: names a class, but"),
+        (BASE + "workers: 33", "task.yaml:3: workers: is 33, but a batch has 32 rows to share; lower it"),
         (BASE + "shots: 0", "task.yaml:3: shots: must be at least 1, not the number 0"),
         (BASE + "bootstrap: speaker", "task.yaml:3: bootstrap: must be 'utterances' or 'speakers', not 'speaker'; did"),
         (BASE + "source: x", "task.yaml:3: source: is not a known key"),
@@ -253,7 +254,7 @@ def test_globs_and_paths(tmp_path: Path) -> None:
 
 def test_patterns_without_files_and_names_given_twice(tmp_path: Path) -> None:
     write_specs(tmp_path, "a", "other/a")
-    patterns = ["none/*.yaml", "none.yaml", "other", "*.yaml", "other/*.yaml", "${NOT_SET}/*"]
+    patterns = ["none/*.yaml", "none.yaml", "other", "*.yaml", "other/*.yaml", "${NOT_SET}/*", "task_specs/esc51.yaml"]
     specs, problems = load_task_specs(patterns, str(tmp_path), named_in="/job.yaml")
     assert [loaded.name for loaded in specs] == ["a"]
     assert problems == [
@@ -265,6 +266,12 @@ def test_patterns_without_files_and_names_given_twice(tmp_path: Path) -> None:
             "tasks[5]",
             "the environment variable NOT_SET is not set",
             "set NOT_SET, or write the path itself",
+        ),
+        Problem(
+            "/job.yaml",
+            "tasks[6]",
+            "there is no file 'task_specs/esc51.yaml'",
+            "see 'speechprompt tasks' for the names there are",
         ),
         Problem(
             f"{tmp_path}/other/a.yaml",
