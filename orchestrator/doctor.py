@@ -27,8 +27,9 @@ from workers.backbone.lm_kinds import parameter_count
 from workers.precision import has_bf16_units
 
 Verdict = Literal["good", "warning", "bad"]
-PACKAGES: Final = {"": ("torch", "torchaudio", "boto3", "numpy"), "train": ("ray", "mlflow", "scikit-learn")}
-"""By the extra that brings them."""
+ALWAYS: Final = ("torch", "torchaudio", "boto3", "numpy")
+FOR_TUNING: Final = ("ray", "mlflow", "scikit-learn")
+"""Of the extra ``train``."""
 OPEN_FILES = 4096
 """Ray opens some dozen files and sockets for each worker."""
 FREE_DISK = 2 << 30
@@ -68,18 +69,16 @@ def examine(job: Job | None) -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    for extra, names in PACKAGES.items():
-        found, missing = [], []
-        for name in names:
-            try:
-                found.append(f"{name} {metadata.version(name)}")
-            except metadata.PackageNotFoundError:
-                missing.append(name)
-        if found:
-            yield Finding("packages", "good", ", ".join(found))
-        if missing:
-            what = f"{', '.join(missing)} missing: bundles can be used, tasks not tuned"
-            yield Finding("packages", "warning", f"{what}; pip install 'speechprompt[{extra}]'")
+    found, missing = [], []
+    for name in (*ALWAYS, *FOR_TUNING):
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+    yield Finding("packages", "good", ", ".join(found))
+    if missing:
+        seen = f"{', '.join(missing)} missing: bundles can be used, tasks not tuned; pip install 'speechprompt[train]'"
+        yield Finding("packages", "warning", seen)
 
 
 def _devices() -> Iterator[Finding]:
