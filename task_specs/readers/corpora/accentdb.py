@@ -19,7 +19,7 @@ class AccentDb(DividedCorpus):
     """
 
     origin: ClassVar[str] = "https://accentdb.org (accentdb_extended)"
-    licence: ClassVar[str] = "CC BY-NC 4.0"
+    licence: ClassVar[str] = "by the terms of its site, non-commercial"
     classes: ClassVar[tuple[int, ...]] = (len(ACCENTS),)
     published: ClassVar[dict[str, Counts]] = {"speakers": {"all": 17_313}, "paper": {"all": 17_313}}
 
