@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -167,7 +167,7 @@ class JobRun:
             submission=self._submission,
             spool=self._spool,
             retry_failed=self._retry_failed,
-            on_lanes_ended=lambda: self._publish_complete(shared),
+            on_lanes_ended=lambda tasks: self._publish_complete(shared, tasks),
         )
         # Apart, so that unfinished lanes are found in the experiment in which they began.
         ran = [tuning.run(lanes) for lanes in (first, again)]
@@ -194,10 +194,12 @@ class JobRun:
             again += [lane for lane in state.lanes if lane.attempt > 1]
         return again
 
-    def _publish_complete(self, shared: ObjectRef[SharedLM]) -> None:
-        """Start publishing every task whose last lane is done."""
+    def _publish_complete(self, shared: ObjectRef[SharedLM], tasks: Collection[str] | None = None) -> None:
+        """Start publishing every task whose last lane is done, or those of ``tasks``."""
         for state in self._tasks:
             if state.publishing is not None or not state.lanes or state.encoded is None:
+                continue
+            if tasks is not None and state.name not in tasks:
                 continue
             if all(has_ended(self._outcomes, lane) for lane in state.lanes):
                 state.publishing = _publish.remote(self._publish_order(state), shared)

@@ -42,10 +42,12 @@ class GangWatcher(Callback):
 
     Args:
         on_report: called with a gang's name and its latest report.
-        on_lanes_ended: called when lanes of a gang have ended, whichever way.
+        on_lanes_ended: called with a gang's name when lanes of it have ended, whichever way.
     """
 
-    def __init__(self, *, on_report: Callable[[str, dict[str, Any]], None], on_lanes_ended: Callable[[], None]) -> None:
+    def __init__(
+        self, *, on_report: Callable[[str, dict[str, Any]], None], on_lanes_ended: Callable[[str], None]
+    ) -> None:
         self._on_report, self._on_lanes_ended = on_report, on_lanes_ended
         self._ended: dict[str, int] = {}
 
@@ -56,13 +58,13 @@ class GangWatcher(Callback):
         self._on_report(gang, result)
         if result["lanes_ended"] > self._ended.get(gang, 0):
             self._ended[gang] = result["lanes_ended"]
-            self._on_lanes_ended()
+            self._on_lanes_ended(gang)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._on_lanes_ended()
+        self._on_lanes_ended(gang_name(trial))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._on_lanes_ended()
+        self._on_lanes_ended(gang_name(trial))
 
 
 def gang_name(trial: Trial) -> str:

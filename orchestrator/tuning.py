@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -56,7 +56,7 @@ class Tuning:
         submission: key of the MLflow run above the lanes' runs.
         spool: local directory in which unsent tracking data waits.
         retry_failed: whether gangs that failed before are taken up again.
-        on_lanes_ended: called whenever lanes have ended.
+        on_lanes_ended: called whenever lanes have ended, with the tasks whose lanes they may be.
 
     Attributes:
         failures: by task, why lanes have no outcome.
@@ -73,7 +73,7 @@ class Tuning:
         submission: str,
         spool: str,
         retry_failed: bool,
-        on_lanes_ended: Callable[[], None],
+        on_lanes_ended: Callable[[Collection[str]], None],
     ) -> None:
         self._job, self._view, self._shared, self._size = job, view, shared, size
         self._root, self._outcomes, self._submission, self._spool = job_root(job), outcomes, submission, spool
@@ -115,6 +115,7 @@ class Tuning:
         return Experiment(name, lanes[0].workers, to_do)
 
     def _run(self, experiment: Experiment, meter: LaneMeter) -> None:
+        tasks = {order.name: {lane.spec.task for lane in order.lanes} for order in experiment.orders}
         if experiment.workers == 1:
             failures = run_gangs(
                 experiment.orders,
@@ -123,7 +124,10 @@ class Tuning:
                 shared=self._shared,
                 size=self._size,
                 retry_failed=self._retry_failed,
-                watcher=GangWatcher(on_report=meter.report, on_lanes_ended=self._on_lanes_ended),
+                watcher=GangWatcher(
+                    on_report=meter.report,
+                    on_lanes_ended=lambda gang: self._on_lanes_ended(tasks.get(gang, ())),
+                ),
             )
         else:
             failures = run_parallel_gangs(
@@ -136,7 +140,7 @@ class Tuning:
                 retry_failed=self._retry_failed,
                 on_report=meter.report,
             )
-            self._on_lanes_ended()
+            self._on_lanes_ended(set().union(*tasks.values()))
         for order in experiment.orders:
             for lane in order.lanes if order.name in failures else ():
                 if not has_ended(self._outcomes, lane):

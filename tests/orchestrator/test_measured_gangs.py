@@ -73,7 +73,7 @@ def test_fresh_runs_of_a_job_form_the_same_gangs_though_times_vary(tmp_path: Pat
                 submission="",
                 spool=str(tmp_path),
                 retry_failed=False,
-                on_lanes_ended=lambda: None,
+                on_lanes_ended=lambda tasks: None,  # noqa: ARG005
             )
             formed.append(fresh.gangs(lanes(4), "first"))
     assert formed[0] == formed[1]
