@@ -129,7 +129,7 @@ def test_variable_length_kernels_get_what_the_grids_compute(prompts: int, monkey
     for kernels in (False, True):
         if kernels:
             monkeypatch.setattr(attention, "_fits_varlen", lambda *_: True)
-            monkeypatch.setattr(attention, "varlen_attn", _varlen)
+            monkeypatch.setattr(attention, "_varlen_attn", lambda: _varlen)
         outputs = attend(tensors[0], tensors[1], tensors[2], prefix if prompts else None, plan, reads=False)[:-spare]
         gradients = torch.autograd.grad((outputs * torch.arange(DIM)).sum(), leaves)
         results.append([outputs, *(part[:-spare] if part.dim() == 2 else part for part in gradients)])

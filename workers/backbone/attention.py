@@ -12,6 +12,8 @@ Shapes: N packed tokens, H heads, D dim, P prefix vectors, G prompts, B rows, S 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import cache
 from typing import Any, cast
 
 import torch
@@ -19,11 +21,6 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from workers.backbone.attention_plan import AttentionPlan, Keys
-
-try:
-    from torch.nn.attention.varlen import varlen_attn
-except ImportError:  # torch before 2.10
-    varlen_attn = None  # type: ignore[assignment]
 
 FUSED_FROM = 384
 """Tokens from which a grid's scores are not worth keeping."""
@@ -78,13 +75,24 @@ def attend(
 
 def _fits_varlen(queries: Tensor, plan: AttentionPlan) -> bool:
     half = queries.dtype in (torch.bfloat16, torch.float16)
-    return varlen_attn is not None and queries.is_cuda and half and not plan.mixed
+    return queries.is_cuda and half and not plan.mixed and _varlen_attn() is not None
+
+
+@cache
+def _varlen_attn() -> Callable[..., Any] | None:
+    """Imported where there is a GPU for it: it brings torch.export, which doubles what a process takes to start."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:  # torch before 2.10
+        return None
+    return cast("Callable[..., Any]", varlen_attn)
 
 
 def _attend_varlen(
     queries: Tensor, keys: Tensor, values: Tensor, prefix: tuple[Tensor, Tensor] | None, plan: AttentionPlan
 ) -> Tensor:
     """Attention without grids; each row's queries are the last of its keys, so causality is that of the row's end."""
+    varlen_attn = _varlen_attn()
     assert varlen_attn is not None  # noqa: S101
     row_keys, row_values = _key_cells(keys, values, prefix, plan.row_keys, queries.shape[-1])
     asked = queries[: plan.tokens].contiguous()
