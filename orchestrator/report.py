@@ -65,7 +65,7 @@ class TaskRow(BaseModel):
             it says nothing of seeds.
         ece: expected calibration error on test, mean over the seeds.
         temperatures: of the published prompt, by slot.
-        majority: accuracy of always answering the most frequent label.
+        majority: accuracy of always answering the most frequent label; the baseline of that name has the task's metric.
         seeds: how many those are.
         trained: trained numbers of a prompt.
         steps: optimizer steps of all lanes.
@@ -240,7 +240,7 @@ def report_table(report: JobReport) -> Group:
             _percent(row.test) + spread,
             "–".join(_percent(end) for end in row.test_interval or ()),
             _percent(row.ece),
-            _percent(row.majority),
+            _percent(row.majority if row.metric == "accuracy" else None),
             style=colour,
         )
         ends.add_row(row.task, Text(_outcome(row), overflow="fold"), style=colour)
