@@ -19,7 +19,7 @@ PARTS = {"__main__", "reference_form", "result", "suite", "workload"}
 
 def names() -> list[str]:
     """The benchmarks at hand."""
-    found = {module.name for module in pkgutil.iter_modules(benchmarks.__path__)} - PARTS
+    found = {module.name for module in pkgutil.iter_modules(benchmarks.__path__) if not module.ispkg} - PARTS
     return [name for name in ORDER if name in found] + sorted(found - set(ORDER))
 
 
