@@ -22,6 +22,7 @@ from orchestrator.encoding import EncodedTask, encode
 from orchestrator.lanes import lane_orders
 from orchestrator.plan import Plan, PlannedTask
 from orchestrator.progress import ProgressView
+from orchestrator.publisher import Publisher
 from orchestrator.report import JobReport, TaskRow, job_root, write_report
 from orchestrator.spool import spool_directory
 from orchestrator.tokenizing import TokenizingReport
@@ -33,7 +34,7 @@ from workers.bundle.manifest import BackboneIdentity, Data, Provenance, Task
 from workers.bundle.publish import Published
 from workers.orders import LaneOrder
 from workers.prompting.outcome import LaneOutcome, read_outcome
-from workers.publishing import PublishOrder, publish_task
+from workers.publishing import PublishOrder
 from workers.sweep_result import has_whole_point
 
 if TYPE_CHECKING:
@@ -98,8 +99,10 @@ class JobRun:
                 tags={"speechprompt.kind": "submission"},
             )
             baselines = self._start_baselines(shared)
-            self._tune(shared)
-            self._collect_published(shared)
+            publisher = Publisher(shared, self._job.tracking, self._spool)
+            self._tune(shared, publisher)
+            self._collect_published(publisher)
+            publisher.close()
             compared = baselines.collect()
             for state in self._tasks:
                 state.row = state.row.with_baselines(compared.get(state.name, {}))
@@ -154,10 +157,10 @@ class JobRun:
                 baselines.start(state.lanes[0], shared)
         return baselines
 
-    def _tune(self, shared: ObjectRef[SharedLM]) -> None:
+    def _tune(self, shared: ObjectRef[SharedLM], publisher: Publisher) -> None:
         first = [lane for state in self._tasks for lane in state.lanes]
         again = self._order_failed_again() if self._retry_failed else []
-        self._publish_complete(shared)
+        self._publish_complete(publisher)
         tuning = Tuning(
             self._job,
             view=self._view,
@@ -167,7 +170,7 @@ class JobRun:
             submission=self._submission,
             spool=self._spool,
             retry_failed=self._retry_failed,
-            on_lanes_ended=lambda tasks: self._publish_complete(shared, tasks),
+            on_lanes_ended=lambda tasks: self._publish_complete(publisher, tasks),
         )
         # Apart, so that unfinished lanes are found in the experiment in which they began.
         ran = [tuning.run(lanes) for lanes in (first, again)]
@@ -194,7 +197,7 @@ class JobRun:
             again += [lane for lane in state.lanes if lane.attempt > 1]
         return again
 
-    def _publish_complete(self, shared: ObjectRef[SharedLM], tasks: Collection[str] | None = None) -> None:
+    def _publish_complete(self, publisher: Publisher, tasks: Collection[str] | None = None) -> None:
         """Start publishing every task whose last lane is done, or those of ``tasks``."""
         for state in self._tasks:
             if state.publishing is not None or not state.lanes or state.encoded is None:
@@ -202,7 +205,7 @@ class JobRun:
             if tasks is not None and state.name not in tasks:
                 continue
             if all(has_ended(self._outcomes, lane) for lane in state.lanes):
-                state.publishing = _publish.remote(self._publish_order(state), shared)
+                state.publishing = publisher.publish(self._publish_order(state))
 
     def _publish_order(self, state: TaskState) -> PublishOrder:
         spec, backbone, encoded = state.task.spec, self._plan.backbone, state.encoded
@@ -232,12 +235,10 @@ class JobRun:
             outcomes=self._outcomes,
             bundles=self._job.bundles,
             experiment=self._job.name,
-            tracking=self._job.tracking,
-            spool=self._spool,
         )
 
-    def _collect_published(self, shared: ObjectRef[SharedLM]) -> None:
-        self._publish_complete(shared)
+    def _collect_published(self, publisher: Publisher) -> None:
+        self._publish_complete(publisher)
         for state in self._tasks:
             if state.publishing is None:
                 continue
@@ -285,11 +286,6 @@ def _load_shared(uri: str) -> tuple[str, SharedLM]:
     """The LM for the object store, read by a worker so that the driver holds no tensors."""
     shared = SharedLM.of(read_backbone(uri))
     return shared.fingerprint, shared
-
-
-@ray.remote(num_cpus=0)
-def _publish(order: PublishOrder, shared: SharedLM) -> Published:
-    return publish_task(order, shared)
 
 
 def _own_message(error: RayError) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +41,7 @@ class PublishOrder(BaseModel):
         lanes: key and run name of each lane of the task.
         outcomes: where their outcomes are.
         bundles: where bundles are published.
-        experiment, tracking, spool: where the lanes' MLflow runs are.
+        experiment: of the lanes' MLflow runs.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -56,12 +55,15 @@ class PublishOrder(BaseModel):
     outcomes: str
     bundles: str
     experiment: str
-    tracking: str
-    spool: str
 
 
-def publish_task(order: PublishOrder, shared: SharedLM) -> Published:
+def publish_task(order: PublishOrder, shared: SharedLM, tracking: Tracking) -> Published:
     """Publish the task's best prompt by its metric on the validation split: the best seed of the best point.
+
+    Args:
+        order: what to publish.
+        shared: the LM that its lanes were tuned on.
+        tracking: where the lanes' runs get the bundle's place.
 
     Raises:
         FrozenWeightsChanged: the LM in memory is not the one of its fingerprint; nothing is published.
@@ -76,7 +78,7 @@ def publish_task(order: PublishOrder, shared: SharedLM) -> Published:
     tensors = read_outcome_tensors(order.outcomes, best.key)
     manifest = _manifest(order, best, outcomes, keys=tensors["prompt.keys"], shared=shared)
     published = publish(order.bundles, Bundle(manifest, tensors))
-    _tag_runs(order, published.uri)
+    _tag_runs(order, published.uri, tracking)
     return published
 
 
@@ -153,8 +155,7 @@ def _results(best: LaneOutcome, outcomes: Sequence[LaneOutcome]) -> dict[Split, 
     }
 
 
-def _tag_runs(order: PublishOrder, bundle: str) -> None:
+def _tag_runs(order: PublishOrder, bundle: str, tracking: Tracking) -> None:
     """The bundle's place, on the run of every lane that the choice was made from."""
-    with Tracking(order.tracking, Path(order.spool)) as tracking:
-        for key, name in order.lanes:
-            tracking.run(order.experiment, name, key=key, tags={"bundle": bundle})
+    for key, name in order.lanes:
+        tracking.run(order.experiment, name, key=key, tags={"bundle": bundle})

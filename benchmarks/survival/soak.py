@@ -100,10 +100,10 @@ class Soak:
 
 
 def _ray_workers() -> Iterator[psutil.Process]:
-    """Processes that tune, publish or compute baselines."""
+    """Processes that tune or publish."""
     for process in psutil.process_iter(["cmdline"]):
         title = " ".join(process.info["cmdline"] or ())
-        if re.match(r"ray::(GangTrainable|_publish|Publisher|_compute|ImplicitFunc)", title):
+        if re.match(r"ray::(_Inner|_Publishing)", title):
             yield process
 
 
@@ -149,7 +149,7 @@ def write_job(root: Path, *, tasks: int, steps: int) -> None:
         classes = {"label": int(rng.integers(2, 7))}
         write_units_task(root / "tasks", f"task-{number:03d}", classes, data_seed=number, recipe=recipe)
     write_backbone(tiny_backbone(), str(root / "backbone"))
-    job = {"name": "soak", "backbone": "backbone", "tasks": "tasks/*.yaml", "gang": 4}
+    job = {"name": "soak", "backbone": "backbone", "tasks": "tasks/*.yaml", "gang": 4, "baselines": []}
     write_yaml(root / "job.yaml", job)
 
 

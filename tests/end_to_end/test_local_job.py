@@ -21,6 +21,7 @@ from mlflow.tracking import MlflowClient
 
 import orchestrator.driver
 from infra.errors import FrozenWeightsChanged
+from infra.tracking import Tracking
 from orchestrator.encoding import encode
 from task_specs.dataset import read_dataset
 from task_specs.schema import load_task_spec
@@ -383,8 +384,6 @@ def publish_order(workplace: Workplace, task: str, bundles: Path) -> PublishOrde
         outcomes=str(lanes),
         bundles=str(bundles),
         experiment="published-again",
-        tracking=f"sqlite:///{workplace.root}/mlflow.db",
-        spool=str(workplace.root / "runs" / "toy" / "spool"),
     )
 
 
@@ -394,8 +393,9 @@ def test_nothing_is_published_from_weights_that_changed(workplace: Workplace, tm
     changed = {name: tensor.copy() for name, tensor in shared.tensors.items()}
     next(iter(changed.values())).flat[0] += 1e-6
     order = publish_order(workplace, "orders", tmp_path / "bundles")
-    with pytest.raises(FrozenWeightsChanged):
-        publish_task(order, replace(shared, tensors=changed))
+    tracking = Tracking(f"sqlite:///{workplace.root}/mlflow.db", tmp_path / "spool")
+    with tracking, pytest.raises(FrozenWeightsChanged):
+        publish_task(order, replace(shared, tensors=changed), tracking)
     assert not (tmp_path / "bundles").exists()
 
 

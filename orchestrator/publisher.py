@@ -1,0 +1,55 @@
+"""Publishes the tasks of a job while others are still being tuned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import ray
+from ray.exceptions import RayActorError
+
+from infra.tracking import Tracking
+from workers.backbone.sharing import SharedLM
+from workers.bundle.publish import Published
+from workers.publishing import PublishOrder, publish_task
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+
+class Publisher:
+    """Publishes in an actor, one task after the other: one process imports what that takes, for any number of tasks.
+
+    Args:
+        shared: the LM in the object store.
+        tracking: MLflow tracking URI.
+        spool: local directory in which unsent tracking data waits.
+    """
+
+    def __init__(self, shared: ObjectRef[SharedLM], tracking: str, spool: str) -> None:
+        # Publishing again what was published changes nothing, so a call that was lost with its process is repeated.
+        actor: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=1)(_Publishing)
+        self._actor = actor.remote(shared, tracking, spool)
+
+    def publish(self, order: PublishOrder) -> ObjectRef[Published]:
+        """Publish a task when those before it are done; raises what ``publish_task`` does."""
+        return cast("ObjectRef[Published]", self._actor.publish.remote(order))
+
+    def close(self) -> None:
+        """Send MLflow what it has not heard yet, and end."""
+        try:
+            ray.get(self._actor.close.remote())
+        except RayActorError:
+            # What it had not sent lies in the spool, where the next one finds it.
+            return
+
+
+class _Publishing:
+    def __init__(self, shared: SharedLM, tracking: str, spool: str) -> None:
+        self._shared, self._tracking = shared, Tracking(tracking, Path(spool))
+
+    def publish(self, order: PublishOrder) -> Published:
+        return publish_task(order, self._shared, self._tracking)
+
+    def close(self) -> None:
+        self._tracking.close()
