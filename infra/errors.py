@@ -11,8 +11,10 @@
     │   └── InvalidInputs       several problems, found in one pass
     ├── StorageError            a local or S3 location that cannot be used
     │   ├── ObjectNotFound      nothing there
+    │   ├── StoreUnreachable    no answer, or none that a server which is well would give
     │   └── PreconditionFailed  a conditional write lost against another writer
     ├── TrackingError           the MLflow store
+    │   └── TrackingUnreachable no answer from it, which may come later
     ├── FrozenWeightsChanged    the shared unit LM is no longer the one of its fingerprint
     ├── TuningError             a lane that cannot go on, such as a loss that is not finite
     └── MissingExtra            an optional dependency that is not installed
@@ -40,8 +42,10 @@ __all__ = [
     "Problem",
     "SpeechPromptError",
     "StorageError",
+    "StoreUnreachable",
     "TaskSpecError",
     "TrackingError",
+    "TrackingUnreachable",
     "TuningError",
 ]
 
@@ -86,12 +90,20 @@ class ObjectNotFound(StorageError):
     """Nothing is stored at the location."""
 
 
+class StoreUnreachable(StorageError):
+    """The server does not answer, or is not well; later it may be."""
+
+
 class PreconditionFailed(StorageError):
     """Another writer was there first."""
 
 
 class TrackingError(SpeechPromptError):
     """The MLflow tracking store refuses what it is asked."""
+
+
+class TrackingUnreachable(TrackingError):
+    """The tracking server does not answer, or is not well; later it may be."""
 
 
 class FrozenWeightsChanged(SpeechPromptError):

@@ -15,10 +15,20 @@ from typing import BinaryIO
 
 from infra.errors import ObjectNotFound, StorageError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Content on its way to its final name; a crash can leave one behind, unseen by listings.
 _PART = ".speechprompt-part"
 # Held while a version is compared and replaced; removed by whoever held it.
 _LOCK = ".speechprompt-lock"
+
+
+def check(root: str) -> None:
+    with _explained(root):
+        there = next(place for place in (Path(root), *Path(root).parents) if place.exists())
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if there != Path(root) and not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def exists(uri: str) -> bool:
@@ -179,4 +189,6 @@ def _explained(uri: str) -> Iterator[None]:
         if error.errno == errno.ENOTDIR:
             raise ObjectNotFound(f"{uri} does not exist: a part of its path is a file; check the path") from error
         reason = error.strerror or type(error).__name__
+        if error.errno in _FULL:
+            raise StorageError(f"{uri} cannot be written ({reason}); make room there, or name another place") from error
         raise StorageError(f"{uri} cannot be used ({reason}); check the path, its permissions and the disk") from error

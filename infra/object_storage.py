@@ -6,14 +6,15 @@ in S3, by a hard link and a lock on a local disk. What was written is what the n
 
 S3 is set up by the variables that every AWS tool reads: ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``,
 ``AWS_SESSION_TOKEN``, ``AWS_REGION``, ``AWS_ENDPOINT_URL_S3`` (or ``AWS_ENDPOINT_URL``), and
-``AWS_REQUEST_CHECKSUM_CALCULATION=when_required`` for stores that reject the checksums botocore sends.
+``AWS_REQUEST_CHECKSUM_CALCULATION=when_required`` for stores that reject the checksums botocore sends. A server that
+is slow, busy or down is waited for, a minute at least; ``AWS_MAX_ATTEMPTS`` changes how long.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from infra import local_files, s3_objects
+from infra import local_files, s3_client, s3_objects
 from infra.errors import MissingExtra
 from infra.uris import basename, is_s3, join, parent, resolve
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "arrow_filesystem",
     "basename",
+    "check",
     "download",
     "exists",
     "is_s3",
@@ -42,6 +44,7 @@ __all__ = [
 class _Backend(Protocol):
     """What the two modules provide."""
 
+    def check(self, root: str) -> None: ...
     def exists(self, uri: str) -> bool: ...
     def read_bytes(self, uri: str, limit: int | None) -> bytes: ...
     def read_versioned(self, uri: str, limit: int | None) -> tuple[bytes, str]: ...
@@ -55,6 +58,17 @@ class _Backend(Protocol):
 
 def _backend(uri: str) -> _Backend:
     return s3_objects if is_s3(uri) else local_files
+
+
+def check(root: str) -> None:
+    """Ask at once, without patience, whether files could be below ``root``, which need not exist.
+
+    Raises:
+        StoreUnreachable: the server does not answer.
+        StorageError: it refuses these credentials, its bucket is missing, or the local directory is none and cannot be
+            made.
+    """
+    _backend(root).check(root)
 
 
 def exists(uri: str) -> bool:
@@ -102,7 +116,8 @@ def write_bytes(uri: str, data: bytes) -> None:
 def write_if_absent(uri: str, data: bytes) -> bool:
     """Write where nothing is; ``False`` if something was there, which stays untouched.
 
-    A repeat after a lost answer can find its own first write: ``False`` then comes with ``data`` stored.
+    Where an answer of the server was lost, finding ``data`` stored counts as having written it; of two writers of the
+    same bytes both may then be told so.
 
     Raises:
         StorageError: it cannot be written.
@@ -113,7 +128,7 @@ def write_if_absent(uri: str, data: bytes) -> bool:
 def write_if_version(uri: str, data: bytes, version: str | None) -> bool:
     """Replace what `read_versioned` returned; ``False`` if it is no longer that, and nothing was written.
 
-    A repeat after a lost answer can find its own first write: ``False`` then comes with ``data`` stored.
+    Lost answers are as in `write_if_absent`.
 
     Args:
         uri: the file or object.
@@ -171,4 +186,4 @@ def arrow_filesystem(uri: str) -> tuple[FileSystem, str]:
         raise MissingExtra("pyarrow", "train") from error
     if not is_s3(uri):
         return fs.LocalFileSystem(), uri
-    return fs.S3FileSystem(**s3_objects.arrow_options()), resolve(uri, "/").removeprefix("s3://")
+    return s3_client.arrow_filesystem(), resolve(uri, "/").removeprefix("s3://")

@@ -18,9 +18,10 @@ from typing import Final, Literal
 import torch
 
 from infra import object_storage
+from infra.conditional_writes import require_conditional_writes
 from infra.errors import SpeechPromptError
+from infra.redaction import redacted
 from infra.tracking import check
-from infra.tracking.redaction import redacted
 from orchestrator.job import Job
 from workers.backbone.directory import BackboneDescription, read_description
 from workers.backbone.lm_kinds import parameter_count
@@ -35,7 +36,6 @@ OPEN_FILES = 4096
 FREE_DISK = 2 << 30
 CLOCK_SECONDS = 60.0
 """S3 refuses requests signed a quarter of an hour off; MLflow's curves look odd long before."""
-PROBE = ".speechprompt-doctor"
 GIB = 1 << 30
 
 
@@ -137,24 +137,13 @@ def _disk(place: str) -> Finding:
 
 
 def _conditional_writes(place: str) -> Finding:
-    """Publishing needs both conditions: bundles are created once, and ``latest.json`` is replaced knowingly.
-
-    The probe is one small object that stays.
-    """
-    probe = object_storage.join(place, PROBE)
+    """Publishing needs both conditions: bundles are created once, and ``latest.json`` is replaced knowingly."""
     try:
-        object_storage.write_bytes(probe, b"1")
-        refused = not object_storage.write_if_absent(probe, b"2")
-        version = object_storage.read_versioned(probe)[1]
-        replaced = object_storage.write_if_version(probe, b"3", version)
-        kept = not object_storage.write_if_version(probe, b"4", version)
-        right = object_storage.read_bytes(probe) == b"3"
+        object_storage.check(place)
+        require_conditional_writes(place)
     except SpeechPromptError as error:
         return Finding("S3", "bad", str(error))
-    if refused and replaced and kept and right:
-        return Finding("S3", "good", f"{place}: reads, writes, and refuses what conditions forbid")
-    broken = "If-None-Match" if not refused else "If-Match"
-    return Finding("S3", "bad", f"{place}: the store ignores {broken}; two publishers would mix, use another store")
+    return Finding("S3", "good", f"{place}: reads, writes, and refuses what conditions forbid")
 
 
 def _tracking(uri: str) -> Finding:

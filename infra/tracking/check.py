@@ -6,8 +6,8 @@ import os
 import re
 from pathlib import Path
 
-from infra.errors import TrackingError
-from infra.tracking.redaction import redacted
+from infra.errors import TrackingError, TrackingUnreachable
+from infra.redaction import redacted
 from infra.tracking.store import client, prepare_mlflow, sqlite_path
 
 
@@ -19,13 +19,14 @@ def check(uri: str, *, experiment: str | None = None) -> None:
         experiment: also ask whether this experiment can be written: it may be absent, but not deleted.
 
     Raises:
+        TrackingUnreachable: it does not answer now, and may later.
         TrackingError: it cannot be used; the message says why, without credentials.
         MissingExtra: MLflow is not installed.
     """
     prepare_mlflow()
     if "://" not in uri or uri.startswith("file:"):
         raise TrackingError(
-            f"tracking {uri}: MLflow no longer keeps runs in plain directories; "
+            f"tracking {redacted(uri)}: MLflow no longer keeps runs in plain directories; "
             "use sqlite:////absolute/mlflow.db or http(s)://host:port"
         )
     database = sqlite_path(uri)
@@ -38,14 +39,22 @@ def check(uri: str, *, experiment: str | None = None) -> None:
         store.search_experiments(max_results=1)
     # MLflow passes on what its HTTP client, its database driver and their plug-ins raise.
     except Exception as error:  # noqa: BLE001
-        reason = _reason(error)
-        raise TrackingError(
-            f"tracking {redacted(uri)} cannot be used ({redacted(reason)}); start the server or correct the URI"
+        kind = TrackingUnreachable if uri.startswith("http") and _may_pass(error) else TrackingError
+        raise kind(
+            f"tracking {redacted(uri)} cannot be used ({redacted(_reason(error))}); start the server or correct the URI"
         ) from None
     if found is not None and found.lifecycle_stage != "active":
         raise TrackingError(
             f"tracking {redacted(uri)}: experiment {experiment} is deleted; restore it or rename the job"
         )
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether there was no answer, or one of a server that is not well; MLflow tells by its texts alone."""
+    text = str(error)
+    return (
+        "certificate" not in text and re.search(r"failed with (timeout )?exception|error code 5\d\d", text) is not None
+    )
 
 
 def _reason(error: Exception) -> str:

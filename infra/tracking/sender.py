@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from infra.errors import TrackingError
+from infra.redaction import redacted
 from infra.tracking.event import Event
 from infra.tracking.journal import Journal
-from infra.tracking.redaction import redacted
 from infra.tracking.store import Remote, Store
 
 logger = logging.getLogger("speechprompt.tracking")

@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from infra.errors import TrackingError
+from infra.redaction import without_user_info
 from infra.tracking.event import Header
 from infra.tracking.journal import Journal
-from infra.tracking.redaction import without_user_info
 from infra.tracking.run_log import POLL_SECONDS, RunLog
 from infra.tracking.sender import Sender
 from infra.tracking.store import prepare_mlflow

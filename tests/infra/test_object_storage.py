@@ -282,6 +282,7 @@ def test_missing_bucket(s3: S3Server, call: Call) -> None:
 
 def test_dead_endpoint(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://user:{SECRET}@127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
     for call in CALLS:
         assert "no answer from http://127.0.0.1:9;" in _refusal(call, f"{s3.fresh_prefix()}/file")
 

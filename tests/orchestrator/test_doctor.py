@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from infra import object_storage
+from infra.conditional_writes import PROBE
 from infra.local_cluster.service import Service
 from orchestrator import doctor
 from tests.fixtures.command_line import speechprompt
+from tests.fixtures.faulty_proxy import Fault, FaultyProxy
 from tests.fixtures.s3_server import S3Server
 from tests.fixtures.tiny_job import write_yaml
 from tests.fixtures.tuning import tiny_backbone
@@ -49,7 +51,7 @@ def test_a_sound_job_on_real_servers(job: Path, s3: S3Server, mlflow_server: Ser
     assert found["S3"][0]["seen"].endswith("refuses what conditions forbid")
     assert found["MLflow"][0]["verdict"] == found["clock"][0]["verdict"] == "good"
     assert found["backbone"][0]["seen"].startswith("tiny: gslm 2 x 16")
-    assert object_storage.list_files(bundles) == [doctor.PROBE]
+    assert object_storage.list_files(bundles) == [PROBE]
 
 
 @pytest.mark.usefixtures("s3")
@@ -62,25 +64,14 @@ def test_what_is_not_there_is_bad_and_all_of_it_is_told(job: Path) -> None:
     assert "(Connection refused)" in found["MLflow"][0]["seen"]
 
 
-@pytest.mark.parametrize("ignored", ["If-None-Match", "If-Match"])
-def test_a_store_that_ignores_conditions_is_found_out(ignored: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: dict[str, bytes] = {}
-
-    def write(uri: str, data: bytes, *_: str) -> bool:
-        kept[uri] = data
-        return True
-
-    def write_if_version(uri: str, data: bytes, version: str) -> bool:
-        return (ignored == "If-Match" or kept[uri].decode() == version) and write(uri, data)
-
-    monkeypatch.setattr(object_storage, "write_bytes", write)
-    monkeypatch.setattr(object_storage, "write_if_absent", write if ignored == "If-None-Match" else lambda *_: False)
-    monkeypatch.setattr(object_storage, "write_if_version", write_if_version)
-    monkeypatch.setattr(object_storage, "read_versioned", lambda uri: (kept[uri], kept[uri].decode()))
-    monkeypatch.setattr(object_storage, "read_bytes", lambda uri: kept[uri])
-    found = doctor._conditional_writes("s3://bucket/prompts")
-    assert found.verdict == "bad"
-    assert f"ignores {ignored}" in found.seen
+def test_a_store_that_ignores_conditions_is_bad(job: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FaultyProxy(s3.service.url) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
+        proxy.faults = [Fault("ignore conditions", condition="if-match", times=None)]
+        code, found = findings(str(job), "--set", f"bundles={s3.fresh_prefix()}")
+    assert code == 1
+    assert found["S3"][0]["verdict"] == "bad"
+    assert "ignores If-Match" in found["S3"][0]["seen"]
 
 
 @contextmanager

@@ -26,11 +26,11 @@ def _content(root: str) -> dict[str, bytes]:
 def _remove(uri: str) -> None:
     """Tests only: the product never deletes."""
     if storage.is_s3(uri):
-        from infra import s3_objects
+        from infra.s3_client import client
         from infra.uris import split_s3
 
         bucket, key = split_s3(uri)
-        s3_objects._client().delete_object(Bucket=bucket, Key=key)
+        client().delete_object(Bucket=bucket, Key=key)
     else:
         Path(uri).unlink()
 

@@ -1,0 +1,44 @@
+"""Whether a store obeys conditions, without which two writers of one name would mix."""
+
+from __future__ import annotations
+
+import secrets
+
+from infra import object_storage
+from infra.errors import StorageError
+
+PROBE = ".speechprompt-probe"
+"""A small object that stays, so that nothing need ever be deleted."""
+_NEVER = '"00000000000000000000000000000000"'
+_ATTEMPTS = 5
+
+
+def require_conditional_writes(place: str) -> None:
+    """Try both conditions on one small object below ``place``; local directories always obey.
+
+    Raises:
+        StorageError: the store ignores a condition, or cannot be used.
+    """
+    if not object_storage.is_s3(place):
+        return
+    probe = object_storage.join(place, PROBE)
+    object_storage.write_if_absent(probe, _fresh())
+    if object_storage.write_if_absent(probe, _fresh()):
+        raise _ignored(place, "If-None-Match")
+    if object_storage.write_if_version(probe, _fresh(), _NEVER):
+        raise _ignored(place, "If-Match")
+    for _ in range(_ATTEMPTS):
+        # Another prober may come in between.
+        if object_storage.write_if_version(probe, _fresh(), object_storage.read_versioned(probe)[1]):
+            return
+    raise StorageError(f"{place} cannot be used: the store refuses every If-Match; use another store")
+
+
+def _fresh() -> bytes:
+    return secrets.token_hex(16).encode()
+
+
+def _ignored(place: str, condition: str) -> StorageError:
+    return StorageError(
+        f"{place} cannot be used: the store ignores {condition}, so two writers would mix; use another store"
+    )

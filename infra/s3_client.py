@@ -1,0 +1,168 @@
+"""The S3 client of this process: where the server is, and how patiently it is asked."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import boto3.session
+import botocore.session
+from botocore.config import Config
+from botocore.retries.standard import (
+    ExponentialBackoff,
+    RetryEventAdapter,
+    RetryHandler,
+    RetryPolicy,
+    StandardRetryConditions,
+)
+
+from infra.errors import StorageError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from pyarrow.fs import FileSystem
+
+CONNECT_SECONDS = 5
+READ_SECONDS = 60
+PATIENT_ATTEMPTS = 20
+"""A server that is down for a minute must be survived. botocore waits a random part of 0.05, 0.1, 0.2, ... seconds,
+never more than 20: of nineteen waits the first nine take 13 s in the mean and the others 10 s each, under one minute
+once in some hundred times, and four minutes at most. Older versions begin with a second and wait longer."""
+ARROW_ATTEMPTS = 16
+"""The same for Arrow's client, which waits a random part of 1, 2, 4, ... seconds, never more than 20."""
+IMPATIENT_ATTEMPTS = 6
+"""Enough for a server that is busy; one that is away is found out in a second."""
+WORTH_SAYING = 6
+"""Attempts after which somebody who watches is told: waits have become seconds."""
+
+logger = logging.getLogger("speechprompt.storage")
+
+
+def client(*, patient: bool = True) -> S3Client:
+    """One client for the process, and another one after a fork or when its settings change.
+
+    Args:
+        patient: whether to wait for a server that is down; ``AWS_MAX_ATTEMPTS`` changes how long.
+    """
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_MAX_ATTEMPTS")
+    identity = tuple(os.environ.get(name) for name in names)
+    return _new_client(os.getpid(), endpoint(), region(), PATIENT_ATTEMPTS if patient else IMPATIENT_ATTEMPTS, identity)
+
+
+def endpoint() -> str | None:
+    """The server's URL as the environment has it; none for AWS itself."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+
+
+def region() -> str | None:
+    """What the environment says of it."""
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or None
+
+
+def server() -> str:
+    """The server's name for messages: scheme and host only, since an endpoint may carry a password."""
+    url = endpoint()
+    return "AWS" if url is None else "://".join(_scheme_and_host(url))
+
+
+def arrow_filesystem() -> FileSystem:
+    """The same server for Arrow; credentials it finds by itself, also where it is pickled to."""
+    from infra.arrow_s3 import ArrowS3
+
+    options: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "request_timeout": READ_SECONDS}
+    if name := region():
+        options["region"] = name
+    if url := endpoint():
+        options["scheme"], options["endpoint_override"] = _scheme_and_host(url)
+    return ArrowS3(options, attempts=_max_attempts(botocore.session.Session()) or ARROW_ATTEMPTS)
+
+
+@lru_cache(maxsize=8)
+def _new_client(
+    process: int,  # noqa: ARG001  part of the cache's key: connections do not survive a fork
+    url: str | None,
+    region_name: str | None,
+    attempts: int,
+    identity: tuple[str | None, ...],  # noqa: ARG001  part of the cache's key: botocore reads it itself
+) -> S3Client:
+    try:
+        # A session of its own: the default one is not safe among threads while it makes a client.
+        session = botocore.session.Session()
+        attempts = _max_attempts(session) or attempts
+        made = boto3.session.Session(botocore_session=session).client(
+            "s3",
+            endpoint_url=url,
+            region_name=region_name,
+            config=Config(
+                connect_timeout=CONNECT_SECONDS,
+                read_timeout=READ_SECONDS,
+                retries={"mode": "standard", "total_max_attempts": attempts},
+                s3={"addressing_style": "path"},  # a server of one's own seldom has a host name for each bucket
+            ),
+        )
+    except ValueError as error:
+        raise StorageError("AWS_ENDPOINT_URL_S3 is not a URL; write it like http://host:port") from error
+    _retry_without_quota(made, attempts)
+    return made
+
+
+def _max_attempts(session: botocore.session.Session) -> int | None:
+    """What ``AWS_MAX_ATTEMPTS``, or ``max_attempts`` of the profile, says."""
+    said: int | None = session.get_config_variable("max_attempts")
+    return said
+
+
+def _retry_without_quota(made: S3Client, attempts: int) -> None:
+    """Keep botocore's conditions and waits where its quota ends them.
+
+    A client's quota of 500 pays 35 retries, at 14 each, and comes back by one with each call that goes well: eight
+    threads that read through an outage use it up in seconds. This handler is asked after botocore's own, and answers
+    only where that one gave up while attempts are left.
+    """
+    handler = RetryHandler(
+        retry_policy=RetryPolicy(StandardRetryConditions(max_attempts=attempts), ExponentialBackoff()),
+        retry_event_adapter=RetryEventAdapter(),
+        retry_quota=_NoQuota(),  # type: ignore[arg-type]  # the stubs name another class
+    )
+    outage = _Outage(attempts)
+    # First: of several handlers the first answer counts, and this one has none.
+    made.meta.events.register_first("needs-retry.s3", outage.noticed)
+    made.meta.events.register_last("needs-retry.s3", handler.needs_retry)  # type: ignore[arg-type]  # it may answer
+    made.meta.events.register("after-call.s3", outage.over)
+
+
+class _NoQuota:
+    def acquire_retry_quota(self, context: object) -> bool:  # noqa: ARG002
+        return True
+
+
+class _Outage:
+    """Says once that a server does not answer, and once that it is back."""
+
+    def __init__(self, attempts: int) -> None:
+        self._attempts = attempts
+        self._said = False
+        self._say: Callable[..., None] = logger.warning
+
+    def noticed(self, attempts: int, caught_exception: Exception | None, response: Any, **_: object) -> None:
+        if self._said or not WORTH_SAYING <= attempts < self._attempts:
+            return
+        if caught_exception is None and (response is None or response[0].status_code < 500):
+            return
+        self._said = True
+        what = "does not answer" if response is None else f"answers {response[0].status_code}"
+        self._say("%s %s; waiting for it, up to %d attempts (AWS_MAX_ATTEMPTS)", server(), what, self._attempts)
+
+    def over(self, http_response: Any, **_: object) -> None:
+        if self._said and http_response is not None and http_response.status_code < 500:
+            self._said = False
+            self._say("%s answers again", server())
+
+
+def _scheme_and_host(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc.rpartition("@")[2]
