@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from safetensors import SafetensorError
 
 from infra import object_storage
 from infra.errors import BundleError, DatasetError
@@ -55,6 +54,8 @@ class LaneSource:
             raise BundleError(f"{init.bundle}: no longer version {init.version}; run the job again")
         if bundle.manifest.backbone.unit_lm != self._fingerprint:
             raise BundleError(f"{init.bundle}: tuned on another unit LM; name a bundle of this backbone")
+        config = self._lm.config
+        bundle.check_sizes(layers=config.layers, dim=config.dim, outputs=config.outputs)
         return bundle
 
 
@@ -68,7 +69,7 @@ def stored_examples(spec: LaneSpec) -> TaskExamples:
     wrong = f"{spec.examples}: not the examples of {spec.task}; delete the file and run the job again"
     try:
         examples = TaskExamples.from_bytes(object_storage.read_bytes(spec.examples))
-    except (SafetensorError, KeyError) as error:
+    except (ValueError, KeyError) as error:
         raise DatasetError(wrong) from error
     if examples.digest() != spec.examples_digest:
         raise DatasetError(wrong)

@@ -15,6 +15,7 @@ from infra import object_storage as storage
 from infra.errors import BackboneError
 from tests.fixtures.tuning import tiny_backbone
 from workers.backbone.directory import read_backbone, read_description, write_backbone
+from workers.file_entry import FileEntry
 from workers.speech.mfcc import MfccTokenizer
 
 Tensors = dict[str, NDArray[Any]]
@@ -25,6 +26,15 @@ def backbone_dir(tmp_path: Path) -> Path:
     """A valid backbone to tamper with."""
     write_backbone(tiny_backbone(), str(tmp_path / "backbone"))
     return tmp_path / "backbone"
+
+
+def described_again(directory: Path, **changes: Any) -> None:
+    """Make ``backbone.json`` vouch for the files as they are now, as one who forges them would."""
+    file = directory / "backbone.json"
+    described = json.loads(file.read_text())
+    for name in described["files"]:
+        described["files"][name] = FileEntry.of((directory / name).read_bytes()).model_dump()
+    file.write_text(json.dumps(described | changes))
 
 
 def test_round_trip(store_root: str) -> None:
@@ -61,7 +71,10 @@ def test_missing_torn_and_foreign_files(backbone_dir: Path, name: str) -> None:
     content = file.read_bytes()
     for broken in (content[:-1], content[:20], b"", b"\x80\x04pickle"):
         file.write_bytes(broken)
-        with pytest.raises(BackboneError, match=name):
+        with pytest.raises(BackboneError, match=rf"{name}: not the file"):
+            read_backbone(str(backbone_dir))
+        described_again(backbone_dir)
+        with pytest.raises(BackboneError, match=rf"{name}: not a safetensors file"):
             read_backbone(str(backbone_dir))
     file.unlink()
     with pytest.raises(BackboneError, match=rf"{name}: missing"):
@@ -73,6 +86,9 @@ def test_one_flipped_bit_is_seen(backbone_dir: Path, name: str, part: str) -> No
     content = bytearray((backbone_dir / name).read_bytes())
     content[-7] ^= 1
     (backbone_dir / name).write_bytes(content)
+    with pytest.raises(BackboneError, match=f"{name}: not the file that backbone.json describes"):
+        read_backbone(str(backbone_dir))
+    described_again(backbone_dir)
     with pytest.raises(BackboneError, match=f"{part} has fingerprint"):
         read_backbone(str(backbone_dir))
 
@@ -89,6 +105,10 @@ def _halve(tensors: Tensors) -> None:
     tensors["embed.weight"] = tensors["embed.weight"].astype(np.float16)
 
 
+def _spoil(tensors: Tensors) -> None:
+    tensors["norm.bias"][0] = np.nan
+
+
 def _drop_layer(tensors: Tensors) -> None:
     for name in [name for name in tensors if name.startswith("layers.1.")]:
         del tensors[name]
@@ -102,6 +122,7 @@ def _drop_layer(tensors: Tensors) -> None:
         (_rename, "norm.weight is missing; norm.gain is not part of this LM"),
         (_reshape, r"layers.1.fc1.weight has shape \(16, 24\) instead of \(24, 16\)"),
         (_halve, "embed.weight is float16 instead of float32"),
+        (_spoil, "norm.bias holds numbers that are not finite"),
         (_drop_layer, r"layers.1.attention_norm.bias is missing;.*\(and 11 more\)"),
     ],
 )
@@ -110,6 +131,7 @@ def test_every_wrong_tensor_is_named(backbone_dir: Path, tamper: Callable[[Tenso
     tensors = load_file(file)
     tamper(tensors)
     save_file(tensors, file)
+    described_again(backbone_dir)
     with pytest.raises(BackboneError, match=message) as raised:
         read_backbone(str(backbone_dir))
     assert str(file) in str(raised.value)
@@ -118,7 +140,8 @@ def test_every_wrong_tensor_is_named(backbone_dir: Path, tamper: Callable[[Tenso
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("format_version", 2, "format_version"),
+        ("format_version", 1, "files: format_version 1 names none"),
+        ("format_version", 3, "format_version 3 is newer than 2; update speechprompt"),
         ("format_version", "1", "format_version"),
         ("unit_lm.kind", "mslm", "unit_lm"),
         ("unit_lm.layers", 0, "unit_lm.layers"),
@@ -135,6 +158,12 @@ def test_every_wrong_tensor_is_named(backbone_dir: Path, tamper: Callable[[Tenso
         ("unit_tokens", [-1] * 20, "token -1 is outside the vocabulary"),
         ("unit_tokens", [], "unit_tokens"),
         ("tokenizer.kind", "external", "tokenizer has fingerprint"),
+        ("tokenizer.kind", ["mfcc"], "tokenizer.kind is a list"),
+        ("tokenizer.kind", "\x1b[2J", r"tokenizer.kind is '\\x1b"),
+        ("unit_lm.kind", "\x1b[2J", "unit_lm"),
+        ("files", {}, "format_version 2 names"),
+        ("tokenizer.units", 10**30, "tokenizer: units"),
+        ("tokenizer.note", "\ud800", "surrogates not allowed"),
         ("tokenizer.sample_rate", 8000, "tokenizer has fingerprint"),
         ("tokenizer.rate", float("nan"), "NaN is not a JSON number"),
         ("fingerprints.unit_lm", "0" * 64, "unit_lm has fingerprint"),
@@ -156,6 +185,7 @@ def test_every_wrong_field_is_named(backbone_dir: Path, path: str, value: Any, m
     with pytest.raises(BackboneError, match=message) as raised:
         read_backbone(str(backbone_dir))
     assert str(backbone_dir) in str(raised.value)
+    assert str(raised.value).isprintable()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "\x00"])

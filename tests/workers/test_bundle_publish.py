@@ -136,25 +136,6 @@ def test_missing_file(store_root: str, name: str) -> None:
         verify(published.uri)
 
 
-def test_every_altered_byte_is_noticed(tmp_path: Path) -> None:
-    published = publish(str(tmp_path), random_bundle())
-    for name in FILES:
-        file = Path(published.uri) / name
-        original = file.read_bytes()
-        for position in range(0, len(original), max(1, len(original) // 50)):
-            changed = bytearray(original)
-            changed[position] ^= 1
-            file.write_bytes(changed)
-            if name == "bundle.json" and b'"provenance"' in changed:
-                start, end = changed.index(b'"provenance"'), changed.index(b'},"recipe"')
-                if start < position < end:
-                    continue  # provenance is vouched for by nobody
-            with pytest.raises(BundleError):
-                verify(published.uri)
-        file.write_bytes(original)
-    verify(published.uri)
-
-
 def test_sizes_are_bounded_before_reading(tmp_path: Path) -> None:
     published = publish(str(tmp_path), random_bundle())
     with (Path(published.uri) / "bundle.json").open("r+b") as file:

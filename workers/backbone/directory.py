@@ -8,7 +8,8 @@ reading, so a backbone is either the one its users know or an error.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -16,49 +17,37 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
-from infra import object_storage, strict_json
+from infra import object_storage
 from infra.errors import BackboneError, ObjectNotFound
+from workers import tensor_file
+from workers.backbone.description import (
+    BACKBONE_FILE,
+    FORMAT_VERSION,
+    LM_FILE,
+    TOKENIZER_FILE,
+    BackboneDescription,
+    TensorFile,
+    read_description,
+)
 from workers.backbone.fingerprint import fingerprint
-from workers.backbone.lm_kinds import LM_KINDS, LMConfig, build_lm
-from workers.backbone.multistream_config import MultistreamConfig
+from workers.backbone.lm_kinds import build_lm
 from workers.backbone.unit_lm import UnitLMConfig
-from workers.speech.tokenizer import Tokenizer, build_tokenizer
-from workers.speech.unit_prosody import ProsodySettings
+from workers.file_entry import FileEntry
+from workers.speech.tokenizer import Tokenizer, build_tokenizer, tokenizer_shapes
 
-FORMAT_VERSION = 1
-BACKBONE_FILE, LM_FILE, TOKENIZER_FILE = "backbone.json", "lm.safetensors", "tokenizer.safetensors"
-
-
-class Fingerprints(BaseModel):
-    """What the files must hash to."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    unit_lm: str = Field(pattern="^[0-9a-f]{64}$")
-    tokenizer: str = Field(pattern="^[0-9a-f]{64}$")
-
-
-class BackboneDescription(BaseModel):
-    """The content of ``backbone.json``."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    format_version: Literal[1]
-    name: str = Field(max_length=200)
-    licence: str = Field(max_length=2000)
-    unit_lm: LMConfig
-    unit_tokens: list[int] = Field(min_length=1, max_length=1 << 20)
-    tokenizer: dict[str, Any]
-    fingerprints: Fingerprints
-
-    @property
-    def prosody(self) -> ProsodySettings | None:
-        """How the F0 that the LM reads is made; ``None`` for an LM of units alone."""
-        return self.unit_lm.prosody if isinstance(self.unit_lm, MultistreamConfig) else None
+__all__ = [
+    "BACKBONE_FILE",
+    "Backbone",
+    "BackboneDescription",
+    "check_lm_tensors",
+    "lm_fingerprint",
+    "read_backbone",
+    "read_description",
+    "read_tokenizer",
+    "write_backbone",
+]
 
 
 @dataclass(frozen=True)
@@ -105,18 +94,24 @@ def check_lm_tensors(config: UnitLMConfig, tensors: Mapping[str, NDArray[Any]], 
     Raises:
         BackboneError: names what is missing, extra or misshapen.
     """
-    with torch.device("meta"):
-        expected = {name: tuple(tensor.shape) for name, tensor in build_lm(config).state_dict().items()}
+    expected = _lm_shapes(config)
     wrong = [f"{name} is missing" for name in sorted(expected.keys() - tensors.keys())]
-    wrong += [f"{name} is not part of this LM" for name in sorted(tensors.keys() - expected.keys())]
+    wrong += [f"{ascii(name)[1:-1][:80]} is not part of this LM" for name in sorted(tensors.keys() - expected.keys())]
     for name in sorted(expected.keys() & tensors.keys()):
         if tensors[name].shape != expected[name]:
             wrong.append(f"{name} has shape {tensors[name].shape} instead of {expected[name]}")
         elif tensors[name].dtype != np.float32:
             wrong.append(f"{name} is {tensors[name].dtype} instead of float32")
+        elif not np.isfinite(tensors[name]).all():
+            wrong.append(f"{name} holds numbers that are not finite")
     if wrong:
         more = f" (and {len(wrong) - 5} more)" if len(wrong) > 5 else ""
         raise BackboneError(f"{where}: {'; '.join(wrong[:5])}{more}; import or pretrain the backbone again")
+
+
+def _lm_shapes(config: UnitLMConfig) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        return {name: tuple(tensor.shape) for name, tensor in build_lm(config).state_dict().items()}
 
 
 def write_backbone(backbone: Backbone, uri: str) -> None:
@@ -127,6 +122,10 @@ def write_backbone(backbone: Backbone, uri: str) -> None:
         StorageError: the place cannot be written.
     """
     check_lm_tensors(backbone.config, backbone.lm_tensors, uri)
+    files: dict[TensorFile, bytes] = {
+        LM_FILE: save(dict(backbone.lm_tensors)),
+        TOKENIZER_FILE: save(backbone.tokenizer.tensors()),
+    }
     described = {
         "format_version": FORMAT_VERSION,
         "name": backbone.name,
@@ -135,17 +134,24 @@ def write_backbone(backbone: Backbone, uri: str) -> None:
         "unit_tokens": list(backbone.unit_tokens),
         "tokenizer": backbone.tokenizer.config(),
         "fingerprints": {"unit_lm": backbone.lm_fingerprint, "tokenizer": backbone.tokenizer_fingerprint},
+        "files": {name: FileEntry.of(data).model_dump() for name, data in files.items()},
     }
     text = (json.dumps(described, indent=2, ensure_ascii=False) + "\n").encode()
     place = object_storage.join(uri, BACKBONE_FILE)
     if object_storage.exists(place):
-        if object_storage.read_bytes(place) == text:
+        if _same(read_description(uri), backbone):
             return
         raise BackboneError(f"{uri}: another backbone is stored there; choose another directory")
-    object_storage.write_bytes(object_storage.join(uri, LM_FILE), save(dict(backbone.lm_tensors)))
-    object_storage.write_bytes(object_storage.join(uri, TOKENIZER_FILE), save(backbone.tokenizer.tensors()))
+    for name, data in files.items():
+        object_storage.write_bytes(object_storage.join(uri, name), data)
     if not object_storage.write_if_absent(place, text) and object_storage.read_bytes(place) != text:
         raise BackboneError(f"{uri}: another backbone was stored there meanwhile; choose another directory")
+
+
+def _same(stored: BackboneDescription, backbone: Backbone) -> bool:
+    """Whether the backbone is stored already, in whichever format."""
+    found = (stored.name, stored.licence, stored.fingerprints.unit_lm, stored.fingerprints.tokenizer)
+    return found == (backbone.name, backbone.licence, backbone.lm_fingerprint, backbone.tokenizer_fingerprint)
 
 
 def read_backbone(uri: str) -> Backbone:
@@ -157,7 +163,7 @@ def read_backbone(uri: str) -> Backbone:
     """
     described = read_description(uri)
     config = described.unit_lm
-    lm_tensors = _read_tensors(uri, LM_FILE)
+    lm_tensors = _read_tensors(uri, LM_FILE, _lm_shapes(config), described)
     check_lm_tensors(config, lm_tensors, f"{uri}/{LM_FILE}")
     backbone = Backbone(
         described.name,
@@ -177,45 +183,18 @@ def read_tokenizer(uri: str, described: BackboneDescription) -> Tokenizer:
     Raises:
         BackboneError: it is missing, or not what its fingerprint says.
     """
-    tensors = _read_tensors(uri, TOKENIZER_FILE)
+    with _in_description(uri):
+        shapes = tokenizer_shapes(described.tokenizer)
+    tensors = _read_tensors(uri, TOKENIZER_FILE, shapes, described)
     _check_fingerprint(uri, "tokenizer", fingerprint(described.tokenizer, tensors), described)
-    tokenizer = build_tokenizer(described.tokenizer, tensors)
+    with _in_description(uri):
+        tokenizer = build_tokenizer(described.tokenizer, tensors)
     if tokenizer.units != len(described.unit_tokens):
         raise BackboneError(
             f"{uri}/{BACKBONE_FILE}: unit_tokens: {len(described.unit_tokens)} for a tokenizer of "
             f"{tokenizer.units} units; import it again"
         )
     return tokenizer
-
-
-def read_description(uri: str) -> BackboneDescription:
-    """What a backbone says of itself, without reading its tensors.
-
-    Raises:
-        BackboneError: there is no backbone, or its description is not valid.
-        StorageError: the place cannot be read.
-    """
-    place = object_storage.join(uri, BACKBONE_FILE)
-    try:
-        text = object_storage.read_bytes(place, limit=64 << 20)
-    except ObjectNotFound as error:
-        raise BackboneError(
-            f"{uri}: there is no {BACKBONE_FILE}; name a backbone directory, or make one with "
-            "'speechprompt backbone import' or 'pretrain'"
-        ) from error
-    try:
-        described = BackboneDescription.model_validate(strict_json.loads(text))
-    except ValidationError as error:
-        first = error.errors()[0]
-        # Below a section of several kinds, pydantic names the kind as well.
-        field = ".".join(str(part) for part in first["loc"] if part not in LM_KINDS)
-        raise BackboneError(f"{place}: {field or 'file'}: {first['msg']}; import or pretrain it again") from error
-    except ValueError as error:
-        raise BackboneError(f"{place}: file: {error}; import or pretrain it again") from error
-    for token in described.unit_tokens:
-        if not 0 <= token < described.unit_lm.vocabulary:
-            raise BackboneError(f"{place}: token {token} is outside the vocabulary; import or pretrain it again")
-    return described
 
 
 def _check_fingerprint(
@@ -229,11 +208,34 @@ def _check_fingerprint(
         )
 
 
-def _read_tensors(uri: str, name: str) -> dict[str, NDArray[Any]]:
+def _read_tensors(
+    uri: str, name: TensorFile, shapes: tensor_file.Shapes, described: BackboneDescription
+) -> dict[str, NDArray[Any]]:
+    """The tensors of a file, of which no more is read than the sizes in the description ask for."""
     place = object_storage.join(uri, name)
+    entry, limit = described.files.get(name), tensor_file.largest_file(shapes)
+    if entry is not None and entry.size > limit:
+        raise BackboneError(
+            f"{place}: is said to have {entry.size} bytes, but its tensors have {limit} at most; import it again"
+        )
     try:
-        return load(object_storage.read_bytes(place))
+        data = object_storage.read_bytes(place, limit=limit)
     except ObjectNotFound as error:
         raise BackboneError(f"{place}: missing; the backbone is incomplete, fetch it again") from error
-    except SafetensorError as error:
-        raise BackboneError(f"{place}: not a safetensors file ({error}); fetch the backbone again") from error
+    if entry is not None and not entry.describes(data):
+        raise BackboneError(
+            f"{place}: not the file that {BACKBONE_FILE} describes; it was altered, fetch the backbone again"
+        )
+    try:
+        return tensor_file.parse_tensors(data)
+    except ValueError as error:
+        raise BackboneError(f"{place}: {error}; fetch the backbone again") from error
+
+
+@contextmanager
+def _in_description(uri: str) -> Iterator[None]:
+    """Says of which file an error about its settings speaks."""
+    try:
+        yield
+    except BackboneError as error:
+        raise BackboneError(f"{uri}/{BACKBONE_FILE}: {error}") from error

@@ -40,7 +40,7 @@ class UnitLMConfig(BaseModel):
 
     kind: Literal["gslm"] = "gslm"
     layers: int = Field(ge=1, le=1000)
-    dim: int = Field(ge=2, le=65536)
+    dim: int = Field(ge=4, le=65536)
     heads: int = Field(ge=1, le=1024)
     ffn_dim: int = Field(ge=1, le=1 << 20)
     vocabulary: int = Field(104, ge=5, le=1 << 20)

@@ -6,19 +6,18 @@ a model card, ``bundle.json`` says what they are and vouches for both by SHA-256
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from infra import strict_json
 from infra.errors import BundleError
+from workers import tensor_file
 from workers.backbone.fingerprint import canonical_json
 from workers.bundle.card import card
 from workers.bundle.manifest import (
@@ -28,9 +27,11 @@ from workers.bundle.manifest import (
     PAYLOAD,
     PROMPT_FILE,
     BundleManifest,
-    FileEntry,
+    FileName,
     Latest,
 )
+from workers.fault_text import first_fault
+from workers.file_entry import FileEntry
 
 __all__ = [
     "FORMAT_VERSION",
@@ -43,11 +44,15 @@ __all__ = [
     "parse_latest",
     "parse_manifest",
     "parse_tensors",
+    "size_limit",
 ]
 
 LIMITS = {PROMPT_FILE: 512 * 2**20, CARD_FILE: 2**20, MANIFEST_FILE: 8 * 2**20}
 """Most bytes a reader accepts per file; the pointer of a task may have ``LATEST_LIMIT``."""
 LATEST_LIMIT = 1024
+_HEADER_LIMIT: Final = 64 * 2**10
+_MOST_VALUES: Final = 400_000
+"""In ``bundle.json``: a document of ten sweeps over twenty thousand labels has fewer."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -73,12 +78,7 @@ class Bundle:
             BundleError: a tensor is missing, unknown, misshapen, not float32, or not finite.
         """
         name = self.manifest.task.name
-        _check_shapes(
-            {key: (str(array.dtype), array.shape) for key, array in self.tensors.items()},
-            self.manifest,
-            dtype="float32",
-            file=f"bundle of {name}",
-        )
+        _check_shapes(self.tensors, self.manifest, file=f"bundle of {name}")
         for key, array in self.tensors.items():
             if not np.isfinite(array).all():
                 raise BundleError(f"bundle of {name}: tensor {key} holds a number that is not finite; tune it again")
@@ -103,6 +103,20 @@ class Bundle:
                     f"the bundle of {self.manifest.task.name} was tuned on another {part} "
                     f"({theirs[:12]}, not {ours[:12]}); use the backbone {wanted.name or wanted.unit_lm[:12]}"
                 )
+
+    def check_sizes(self, *, layers: int, dim: int, outputs: int) -> None:
+        """Refuse a prompt that cannot be that of an LM of these sizes, whatever fingerprints it names.
+
+        Raises:
+            BundleError: it has other sizes, or reads scores that the LM does not have.
+        """
+        prompt = self.manifest.prompt
+        if (prompt.layers, prompt.dim) != (layers, dim) or prompt.vocabulary > outputs:
+            raise BundleError(
+                f"the bundle of {self.manifest.task.name} holds a prompt for {prompt.layers} layers of {prompt.dim} "
+                f"and {prompt.vocabulary} scores, but its unit LM has {layers} of {dim} and {outputs}; it was altered, "
+                "ask its publisher for another bundle"
+            )
 
 
 @dataclass(frozen=True)
@@ -172,7 +186,7 @@ def check_file(data: bytes, entry: FileEntry, *, file: str) -> None:
     Raises:
         BundleError: size or digest differ.
     """
-    if len(data) != entry.size or hashlib.sha256(data).hexdigest() != entry.sha256:
+    if not entry.describes(data):
         raise BundleError(
             f"{file} is not the file that bundle.json describes; it was altered, fetch or publish it again"
         )
@@ -185,36 +199,37 @@ def parse_tensors(data: bytes, manifest: BundleManifest, *, file: str) -> dict[s
         BundleError: the file is not one, or a tensor is missing, unknown, misshapen or not float32.
     """
     try:
-        found: dict[str, dict[str, Any]] = dict(safetensors.deserialize(data))  # type: ignore[no-untyped-call]
-    except safetensors.SafetensorError as error:
-        raise BundleError(f"{file} is not a safetensors file; fetch or publish the bundle again") from error
-    # The library has validated the header; it does not mind a name that stands there twice.
-    header = _json(data[8 : 8 + int.from_bytes(data[:8], "little")], file)
-    shapes = {name: (str(tensor["dtype"]), tuple(tensor["shape"])) for name, tensor in found.items()}
-    shapes |= {name: ("text", ()) for name in header if name not in shapes}
-    _check_shapes(shapes, manifest, dtype="F32", file=file)
-    return {name: np.frombuffer(tensor["data"], dtype="<f4").reshape(tensor["shape"]) for name, tensor in found.items()}
+        found = tensor_file.parse_tensors(data, header_limit=_HEADER_LIMIT)
+    except ValueError as error:
+        raise BundleError(f"{file}: {error}; fetch or publish the bundle again") from error
+    _check_shapes(found, manifest, file=file)
+    return found
 
 
-def _check_shapes(
-    found: Mapping[str, tuple[str, tuple[int, ...]]], manifest: BundleManifest, *, dtype: str, file: str
-) -> None:
+def size_limit(name: FileName, manifest: BundleManifest) -> int:
+    """Most bytes that a file of this bundle can have; no more of it is read."""
+    if name != PROMPT_FILE:
+        return LIMITS[name]
+    return min(LIMITS[name], tensor_file.largest_file(manifest.tensor_shapes, header_limit=_HEADER_LIMIT))
+
+
+def _check_shapes(found: Mapping[str, NDArray[Any]], manifest: BundleManifest, *, file: str) -> None:
     wanted = manifest.tensor_shapes
     if differing := sorted(wanted.keys() ^ found.keys()):
         name = differing[0]
         fault = "is missing" if name in wanted else "is unknown"
         raise BundleError(f"{file}: tensor {name[:60]!r} {fault}; a bundle holds exactly {', '.join(wanted)}")
     for name, shape in wanted.items():
-        if found[name] != (dtype, shape):
+        if found[name].dtype != np.float32 or found[name].shape != shape:
             raise BundleError(
-                f"{file}: tensor {name} is {found[name][0]} {list(found[name][1])}, "
-                f"but the manifest announces {dtype} {list(shape)}; tune and publish the task again"
+                f"{file}: tensor {name} is {found[name].dtype} {list(found[name].shape)}, "
+                f"but the manifest announces float32 {list(shape)}; tune and publish the task again"
             )
 
 
 def _json(data: bytes, file: str) -> Any:
     try:
-        return strict_json.loads(data)
+        return strict_json.loads(data, values=_MOST_VALUES)
     except ValueError as error:
         raise BundleError(f"{file} is not valid JSON ({error}); fetch or publish the bundle again") from error
 
@@ -223,8 +238,7 @@ def _validated(model: type[_Model], data: bytes, file: str) -> _Model:
     try:
         return model.model_validate_json(data, strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part)[:60] for part in first["loc"]) or "the document"
+        field, fault = first_fault(error)
         raise BundleError(
-            f"{file}: {field!r} is not as it must be ({first['msg']}); fetch or publish the bundle again"
+            f"{file}: {field or 'the document'!r} is not as it must be ({fault}); fetch or publish the bundle again"
         ) from error

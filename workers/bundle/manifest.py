@@ -16,6 +16,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from task_specs.example import Split
 from workers.backbone.fingerprint import canonical_json
+from workers.file_entry import Count, FileEntry, Sha256
 
 FORMAT_VERSION: Final = 2
 """The newest; 1 has no calibration, intervals, and positive class."""
@@ -30,7 +31,6 @@ PAYLOAD: tuple[FileName, ...] = (PROMPT_FILE, CARD_FILE)
 # Read by pydantic's regex engine, in which $ is the very end, not the place before a last line break.
 _SLUG = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 _VERSION = r"^[0-9a-f]{16}$"
-_SHA256 = r"^[0-9a-f]{64}$"
 
 
 def _one_line(text: str) -> str:
@@ -58,12 +58,10 @@ def _sayable(settings: dict[str, JsonValue]) -> dict[str, JsonValue]:
 
 Slug = Annotated[str, Field(pattern=_SLUG)]
 Version = Annotated[str, Field(pattern=_VERSION)]
-Sha256 = Annotated[str, Field(pattern=_SHA256)]
 Line = Annotated[str, Field(max_length=500), AfterValidator(_one_line)]
 Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]
 Labels = Annotated[tuple[Label, ...], Field(min_length=1, max_length=20_000), AfterValidator(_distinct)]
 Settings = Annotated[dict[Line, JsonValue], Field(max_length=200), AfterValidator(_sayable)]
-Count = Annotated[int, Field(ge=0, le=2**53)]
 
 
 class _Section(BaseModel):
@@ -147,14 +145,6 @@ class Data(_Section):
     """Recordings that were longer than the audio policy allows, and cropped or cut into windows."""
     shots: Annotated[int, Field(ge=1, le=2**53)] | None = Field(None, exclude_if=_absent)
     """Training examples of each class, or combination of labels, that were drawn; absent, all were taken."""
-
-
-class FileEntry(_Section):
-    """Another file of the bundle."""
-
-    sha256: Sha256
-    size: Count
-    """Bytes."""
 
 
 class Provenance(_Section):
@@ -252,8 +242,7 @@ class BundleManifest(_Section):
 
     def with_files(self, files: Iterable[tuple[str, bytes]]) -> Self:
         """The same manifest, vouching for these contents."""
-        entries = {name: FileEntry(sha256=hashlib.sha256(data).hexdigest(), size=len(data)) for name, data in files}
-        return self.model_copy(update={"files": entries})
+        return self.model_copy(update={"files": {name: FileEntry.of(data) for name, data in files}})
 
 
 class Latest(_Section):

@@ -22,6 +22,7 @@ from workers.bundle.format import (
     parse_latest,
     parse_manifest,
     parse_tensors,
+    size_limit,
 )
 from workers.bundle.manifest import LATEST_FILE, MANIFEST_FILE, PAYLOAD, PROMPT_FILE, BundleManifest
 
@@ -94,7 +95,7 @@ def find(uri: str) -> FoundBundle:
             "or see `speechprompt bundle list`"
         )
     try:
-        return _at(object_storage.join(uri, version))
+        return _of_task(_at(object_storage.join(uri, version)), object_storage.basename(uri))
     except ObjectNotFound as error:
         raise BundleError(
             f"{uri}/{LATEST_FILE} points to version {version}, which is not there; publish the task again"
@@ -160,7 +161,7 @@ def _row(root: str, task: str, version: str, pointer: _Pointer) -> BundleRow:
     uri = object_storage.join(root, task, version)
     manifest, problem = None, pointer.problem
     try:
-        manifest = _at(uri).manifest
+        manifest = _of_task(_at(uri), task).manifest
     except (BundleError, StorageError) as error:
         problem = str(error)
     return BundleRow(uri, task, version, pointer.version == version, manifest, problem)
@@ -201,6 +202,16 @@ def _at(uri: str) -> FoundBundle:
     return FoundBundle(uri, manifest, document)
 
 
+def _of_task(found: FoundBundle, task: str) -> FoundBundle:
+    """Refuse a bundle that was put under another task's name."""
+    if found.manifest.task.name != task:
+        raise BundleError(
+            f"{found.uri}/{MANIFEST_FILE} is of task {found.manifest.task.name}, not {task}; "
+            "publish the bundle under its own name"
+        )
+    return found
+
+
 def _fetch(found: FoundBundle) -> PackedBundle:
     return PackedBundle(found.manifest, dict(_payload(found)) | {MANIFEST_FILE: found.document})
 
@@ -208,13 +219,14 @@ def _fetch(found: FoundBundle) -> PackedBundle:
 def _payload(found: FoundBundle) -> Iterator[tuple[str, bytes]]:
     for name in PAYLOAD:
         entry, file = found.manifest.files[name], object_storage.join(found.uri, name)
-        if entry.size > LIMITS[name]:
+        limit = size_limit(name, found.manifest)
+        if entry.size > limit:
             raise BundleError(
-                f"{file} is said to have {entry.size} bytes, more than the {LIMITS[name]} allowed; "
+                f"{file} is said to have {entry.size} bytes, more than the {limit} allowed; "
                 "ask its publisher for another bundle"
             )
         try:
-            data = object_storage.read_bytes(file, limit=LIMITS[name])
+            data = object_storage.read_bytes(file, limit=limit)
         except ObjectNotFound as error:
             raise BundleError(f"{file} is missing; fetch or publish the bundle again") from error
         check_file(data, entry, file=file)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from torch import Tensor
 
 from infra import object_storage
@@ -18,6 +19,7 @@ from workers.backbone.multistream_lm import MultistreamLM
 from workers.backbone.sharing import SharedLM
 from workers.bundle.format import Bundle, BundleManifest
 from workers.bundle.read import read
+from workers.fault_text import first_fault
 from workers.inference.answer import Answer
 from workers.precision import Precision, autocast
 from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, verbalizer_name
@@ -36,6 +38,7 @@ ROWS_PER_PASS = 64
 @dataclass(frozen=True)
 class _LoadedPrompt:
     bundle: Bundle
+    policy: AudioPolicy
     tensors: PromptTensors
     matrices: list[Tensor | None]
     tokens: list[Tensor | None]
@@ -53,7 +56,7 @@ class Classifier:
 
     Raises:
         ValueError: ``abstain_below`` is no probability.
-        BundleError: a bundle was made for another backbone, or two are of one task.
+        BundleError: a bundle was made for another backbone, or does not fit the one it names, or two are of one task.
     """
 
     def __init__(
@@ -75,6 +78,8 @@ class Classifier:
         self._prompts: dict[str, _LoadedPrompt] = {}
         for bundle in bundles:
             bundle.check_backbone(unit_lm=backbone.lm_fingerprint, tokenizer=backbone.tokenizer_fingerprint)
+            config = backbone.config
+            bundle.check_sizes(layers=config.layers, dim=config.dim, outputs=config.outputs)
             name = bundle.manifest.task.name
             if name in self._prompts:
                 raise BundleError(f"{name}: two bundles of one task; name one of them")
@@ -205,6 +210,11 @@ class Classifier:
 
     def _answers(self, manifest: BundleManifest, windows: Sequence[Sequence[NDArray[np.float32]]]) -> list[Answer]:
         """The answer of each slot from the class scores of each window and slot."""
+        if not all(np.isfinite(scores).all() for window in windows for scores in window):
+            raise BundleError(
+                f"the bundle of {manifest.task.name} gives scores that are not finite on its own backbone; "
+                "tune and publish the task again"
+            )
         return [
             Answer.of(slot, np.mean(scores, axis=0), temperature=temperature, abstain_below=self._abstain_below)
             for slot, temperature, scores in zip(
@@ -213,7 +223,7 @@ class Classifier:
         ]
 
     def _audio_policy(self, task: str | None) -> AudioPolicy:
-        return AudioPolicy.model_validate(self._prompt(task).bundle.manifest.preprocessing.get("audio", {}))
+        return self._prompt(task).policy
 
     def _encode(self, clips: Sequence[tuple[str, AudioPolicy]]) -> list[Units]:
         tokenizer = self._backbone.tokenizer
@@ -288,7 +298,18 @@ class Classifier:
         units = bundle.manifest.prompt.verbalizer_units
         return _LoadedPrompt(
             bundle=bundle,
+            policy=_audio_policy(bundle.manifest),
             tensors=prompt,
             matrices=[tensors.get(verbalizer_name(slot)) for slot in slots],
             tokens=[None if units is None else torch.tensor(units[slot], device=self._device) for slot in slots],
         )
+
+
+def _audio_policy(manifest: BundleManifest) -> AudioPolicy:
+    try:
+        return AudioPolicy.model_validate(manifest.preprocessing.get("audio", {}))
+    except ValidationError as error:
+        field, fault = first_fault(error)
+        raise BundleError(
+            f"the bundle of {manifest.task.name}: preprocessing.audio.{field}: {fault}; publish the task again"
+        ) from error

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from infra.errors import DatasetError
 from task_specs.example import SPLITS, Split
 from workers.backbone.fingerprint import fingerprint
 from workers.prompting.balance import balanced_rows
 from workers.sequences import UnitSequences
+from workers.tensor_file import parse_tensors
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,13 @@ class TaskExamples:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> TaskExamples:
-        """Inverse of ``to_bytes``."""
+        """Inverse of ``to_bytes``.
+
+        Raises:
+            ValueError, KeyError: they are others' bytes.
+        """
         parts: dict[str, dict[str, NDArray[Any]]] = {}
-        for name, array in load(data).items():
+        for name, array in parse_tensors(data).items():
             split, _, part = name.partition(".")
             parts.setdefault(split, {})[part] = array
         return cls({split: SplitExamples.from_arrays(parts[split]) for split in SPLITS})

@@ -12,15 +12,18 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from infra import object_storage
 from infra.errors import ObjectNotFound, StorageError
 from workers.prompting.bootstrap import Interval
 from workers.prompting.confusion import Cells
 from workers.prompting.lane import LaneSpec, Stop
+from workers.tensor_file import parse_tensors
 
 OUTCOME_FILE, PROMPT_FILE = "lane.json", "prompt.safetensors"
+OUTCOME_LIMIT = 64 << 20
+"""Most bytes of ``lane.json``; the confusions of thousands of classes are its largest part."""
 
 
 class LaneOutcome(BaseModel):
@@ -94,13 +97,24 @@ def read_outcome(root: str, key: str) -> LaneOutcome | None:
     """
     place = object_storage.join(root, key, OUTCOME_FILE)
     try:
-        return LaneOutcome.model_validate_json(object_storage.read_bytes(place))
+        outcome = LaneOutcome.model_validate_json(object_storage.read_bytes(place, limit=OUTCOME_LIMIT))
     except ObjectNotFound:
         return None
     except ValidationError as error:
         raise StorageError(f"{place}: damaged; delete its directory and run the job again") from error
+    if outcome.key != key:
+        raise StorageError(f"{place}: is of another lane; delete its directory and run the job again")
+    return outcome
 
 
 def read_outcome_tensors(root: str, key: str) -> dict[str, NDArray[np.float32]]:
-    """The kept prompt of a finished lane."""
-    return load(object_storage.read_bytes(object_storage.join(root, key, PROMPT_FILE)))
+    """The kept prompt of a finished lane.
+
+    Raises:
+        StorageError: what is stored is no prompt.
+    """
+    place = object_storage.join(root, key, PROMPT_FILE)
+    try:
+        return parse_tensors(object_storage.read_bytes(place))
+    except ValueError as error:
+        raise StorageError(f"{place}: {error}; delete its directory and run the job again") from error

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from infra import object_storage
 from infra.errors import ObjectNotFound, StorageError
 from workers.prompting.unit_use import UnitUse
+from workers.tensor_file import parse_tensors
 
 UNIT_USE_FILE = "unit_use.safetensors"
 
@@ -62,7 +62,7 @@ def read_unit_use(root: str, key: str) -> LaneUnitUse | None:
     """
     place = object_storage.join(root, key, UNIT_USE_FILE)
     try:
-        tensors = load(object_storage.read_bytes(place))
+        tensors = parse_tensors(object_storage.read_bytes(place))
         slots = sum(name.startswith("own.") for name in tensors)
         return LaneUnitUse(
             [
@@ -73,5 +73,5 @@ def read_unit_use(root: str, key: str) -> LaneUnitUse | None:
         )
     except ObjectNotFound:
         return None
-    except (SafetensorError, KeyError) as error:
+    except (ValueError, KeyError) as error:
         raise StorageError(f"{place}: damaged; delete its directory and run the job again") from error

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from infra.errors import BackboneError
+from workers.fault_text import faults
 
 
 class ExternalConfig(BaseModel):
@@ -21,8 +22,8 @@ class ExternalConfig(BaseModel):
     name: str = Field(min_length=1, max_length=200)
     """Which tokenizer it is, such as ``hubert-base-layer6-km100``."""
     units: int = Field(ge=1, le=32768)
-    sample_rate: int = Field(16_000, ge=1)
-    frame_seconds: float = Field(0.02, gt=0)
+    sample_rate: int = Field(16_000, ge=1, le=10_000_000)
+    frame_seconds: float = Field(0.02, gt=0, le=3_600)
 
 
 class ExternalTokenizer:
@@ -61,12 +62,17 @@ class ExternalTokenizer:
         try:
             settings = ExternalConfig.model_validate(dict(config))
         except ValidationError as error:
-            raise BackboneError(f"tokenizer: {error}; correct the backbone's tokenizer settings") from error
+            wrong = faults(error, whole="external")
+            raise BackboneError(f"tokenizer: {wrong}; correct the backbone's tokenizer settings") from error
         if tensors:
             raise BackboneError(
                 f"tokenizer: an external one has no tensors, but there are {', '.join(sorted(tensors))}"
             )
         return cls(settings)
+
+    @classmethod
+    def tensor_shapes(cls, config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:  # noqa: ARG003
+        return {}
 
     def to(self, device: str) -> Self:  # noqa: ARG002
         return self

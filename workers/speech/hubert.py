@@ -73,6 +73,10 @@ class HubertTokenizer:
     def from_parts(cls, config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Self:
         return cls(hubert_config(config), tensors)
 
+    @classmethod
+    def tensor_shapes(cls, config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+        return hubert_config(config).tensor_shapes()
+
     def to(self, device: str) -> Self:
         return type(self)(self._config, self._tensors, device=device)
 

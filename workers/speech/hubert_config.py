@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from infra.errors import BackboneError
+from workers.fault_text import faults
 
 _WRONG_SHOWN: Final = 5
 
@@ -43,7 +44,7 @@ class HubertConfig(BaseModel):
     dim: int = Field(768, ge=2, le=65536)
     heads: int = Field(12, ge=1, le=1024)
     ffn_dim: int = Field(3072, ge=1, le=1 << 20)
-    conv_layers: tuple[ConvLayer, ...] = Field(BASE_CONV_LAYERS, strict=False)
+    conv_layers: tuple[ConvLayer, ...] = Field(BASE_CONV_LAYERS, strict=False, max_length=32)
     conv_norm: Literal["group_norm"] = "group_norm"
     """Each channel of the first convolution is normalised over the clip, and nothing else in the stack."""
     layer_norm: Literal["post"] = "post"
@@ -51,7 +52,7 @@ class HubertConfig(BaseModel):
     pos_conv_kernel: int = Field(128, ge=1, le=4096)
     pos_conv_groups: int = Field(16, ge=1, le=4096)
     sample_rate: int = Field(16_000, ge=4_000, le=192_000)
-    chunk_samples: int = Field(1_600_000, ge=1)
+    chunk_samples: int = Field(1_600_000, ge=1, le=2**40)
     """Longer clips are cut into pieces of so many samples, which are encoded without sight of each other."""
 
     @model_validator(mode="after")
@@ -126,8 +127,8 @@ def hubert_config(settings: Mapping[str, Any]) -> HubertConfig:
     try:
         return HubertConfig.model_validate(dict(settings))
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'hubert'}: {e['msg']}" for e in error.errors())
-        raise BackboneError(f"tokenizer: {problems}; correct the hubert settings") from error
+        wrong = faults(error, whole="hubert")
+        raise BackboneError(f"tokenizer: {wrong}; correct the hubert settings") from error
 
 
 def misfits(tensors: Mapping[str, NDArray[Any]], shapes: Mapping[str, tuple[int, ...]]) -> str:
@@ -137,7 +138,7 @@ def misfits(tensors: Mapping[str, NDArray[Any]], shapes: Mapping[str, tuple[int,
         Names of what is missing, extra, misshapen or not finite, the first few; empty if all is well.
     """
     wrong = [f"{name} is missing" for name in sorted(shapes.keys() - tensors.keys())]
-    wrong += [f"{name} is not part of it" for name in sorted(tensors.keys() - shapes.keys())]
+    wrong += [f"{ascii(name)[1:-1][:80]} is not part of it" for name in sorted(tensors.keys() - shapes.keys())]
     for name in sorted(shapes.keys() & tensors.keys()):
         tensor = tensors[name]
         if tensor.shape != shapes[name]:

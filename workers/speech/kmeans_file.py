@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load
 
 from infra import object_storage
 from infra.errors import BackboneError, ObjectNotFound
 from workers.speech.joblib_kmeans import joblib_centroids
+from workers.tensor_file import parse_tensors
 
 _LIMIT = 256 << 20
 _MOST_UNITS, _MOST_DIMENSIONS = 32_768, 65_536
@@ -58,9 +57,9 @@ def _array(uri: str, data: bytes) -> NDArray[Any]:
             raise BackboneError(f"{uri}: not an .npy file of numbers; give the centroids as km.bin or .npy") from error
     if uri.endswith(".safetensors"):
         try:
-            tensors = load(data)
-        except SafetensorError as error:
-            raise BackboneError(f"{uri}: not a safetensors file ({error}); give the centroids as .npy") from error
+            tensors = parse_tensors(data)
+        except ValueError as error:
+            raise BackboneError(f"{uri}: {error}; give the centroids as .npy") from error
         if len(tensors) != 1:
             raise BackboneError(f"{uri}: {len(tensors)} tensors instead of one; give a file of the centroids alone")
         return next(iter(tensors.values()))

@@ -65,11 +65,17 @@ class MfccTokenizer:
     @classmethod
     def from_parts(cls, config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Self:
         if set(tensors) != {"centroids", "scale"}:
+            names = ", ".join(ascii(name)[1:-1][:40] for name in sorted(tensors)[:5])
             raise BackboneError(
-                f"tokenizer: tensors are {', '.join(sorted(tensors)) or 'missing'}, "
+                f"tokenizer: tensors are {names or 'missing'}, "
                 "and mfcc takes centroids and scale; make the backbone again"
             )
         return cls(mfcc_config(config), centroids=tensors["centroids"], scale=tensors["scale"])
+
+    @classmethod
+    def tensor_shapes(cls, config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+        settings = mfcc_config(config)
+        return {"centroids": (settings.units, settings.dim), "scale": (settings.dim,)}
 
     def to(self, device: str) -> Self:  # noqa: ARG002
         return self

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from infra.errors import BackboneError
+from workers.fault_text import faults
 from workers.speech.torchaudio_import import compute_deltas, kaldi
 
 LOWEST_HERTZ: Final = 20.0
@@ -76,8 +77,8 @@ def mfcc_config(settings: Mapping[str, Any]) -> MfccConfig:
     try:
         return MfccConfig.model_validate(dict(settings))
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'mfcc'}: {e['msg']}" for e in error.errors())
-        raise BackboneError(f"tokenizer: {problems}; correct the mfcc settings") from error
+        wrong = faults(error, whole="mfcc")
+        raise BackboneError(f"tokenizer: {wrong}; correct the mfcc settings") from error
 
 
 def mfcc_features(wave: NDArray[np.float32], config: MfccConfig) -> torch.Tensor:

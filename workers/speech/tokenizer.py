@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infra.errors import BackboneError
+from workers.inert import shown
 from workers.speech.external import ExternalTokenizer
 from workers.speech.hubert import HubertTokenizer
 from workers.speech.mfcc import MfccTokenizer
@@ -54,6 +55,15 @@ class Tokenizer(Protocol):
         """
         ...
 
+    @classmethod
+    def tensor_shapes(cls, config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+        """Shape of every tensor by name, all float32, known before there is one.
+
+        Raises:
+            BackboneError: a setting is missing, unknown or out of range.
+        """
+        ...
+
     def to(self, device: str) -> Self:
         """The same tokenizer, encoding on a device as torch names it, if it has anything to gain there."""
         ...
@@ -88,7 +98,20 @@ def build_tokenizer(config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any
     Raises:
         BackboneError: the kind is unknown, or its settings or tensors are wrong.
     """
+    return _of_kind(config).from_parts(config, tensors)
+
+
+def tokenizer_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors that go with settings, by name.
+
+    Raises:
+        BackboneError: the kind is unknown, or its settings are wrong.
+    """
+    return _of_kind(config).tensor_shapes(config)
+
+
+def _of_kind(config: Mapping[str, Any]) -> type[Tokenizer]:
     kind = config.get("kind")
-    if kind not in TOKENIZERS:
-        raise BackboneError(f"tokenizer.kind is {kind!r}; choose one of {', '.join(sorted(TOKENIZERS))}")
-    return TOKENIZERS[kind].from_parts(config, tensors)
+    if not isinstance(kind, str) or kind not in TOKENIZERS:
+        raise BackboneError(f"tokenizer.kind is {shown(kind)}; choose one of {', '.join(sorted(TOKENIZERS))}")
+    return TOKENIZERS[kind]
