@@ -146,6 +146,17 @@ def test_no_damage_ends_in_another_way(layout: str, data: st.DataObject) -> None
             read_checkpoint(str(file))
 
 
+def test_an_archive_whose_names_are_no_text_is_damaged(tmp_path: Path) -> None:
+    with zipfile.ZipFile(io.BytesIO(SMALL["zip"])) as archive:
+        name = archive.infolist()[0].filename.encode()
+    flagged = bytearray(SMALL["zip"].replace(name, b"\xff" * len(name)))
+    central = flagged.rindex(b"PK\x01\x02", 0, flagged.rindex(b"\xff"))
+    flagged[central + 9] |= 0x08  # says that the name is UTF-8
+    (tmp_path / "model.pt").write_bytes(flagged)
+    with pytest.raises(BackboneError, match="damaged zip archive"):
+        read_torch_file(str(tmp_path / "model.pt"))
+
+
 def test_a_small_file_that_unpacks_into_a_large_one_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bomb.pt"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -156,7 +156,10 @@ def _names(path: Path, uri: str) -> Iterator[str]:
                 if member.filename.endswith("data.pkl"):
                     with archive.open(member) as file:
                         yield from pickled_names(file)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
+    except BackboneError:
+        raise
+    except Exception as error:
+        # A damaged archive makes zipfile raise nearly any kind of error, of which its documentation names a few.
         raise BackboneError(f"{uri}: a damaged zip archive; fetch it again") from error
 
 

@@ -1,0 +1,1 @@
+"""Readers of files by unknown hands, under a coverage-guided fuzzer."""
