@@ -14,7 +14,7 @@ from benchmarks.result import markdown
 
 ORDER = ("flops", "tuning", "gangs", "one_shot", "shared_memory", "tokenizing")
 """Those there are, first of all; others follow by name."""
-PARTS = {"__main__", "fuzzing", "reference_form", "result", "suite", "workload"}
+PARTS = {"__main__", "reference_form", "result", "suite", "workload"}
 
 
 def names() -> list[str]:
