@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from infra.errors import InputError, ObjectNotFound
 from infra.tracking import RunLog, Tracking
+from workers.backbone.frozen_watch import FrozenWatch
 from workers.backbone.sharing import SharedLM
 from workers.backbone.unit_lm import UnitLM
 from workers.lane_desk import LaneDesk
@@ -81,7 +82,8 @@ class GangRun:
     ) -> None:
         self._order = order
         self._source = LaneSource(lm, shared)
-        self._desk = LaneDesk(order, shared=shared, tracking=tracking)
+        self._watch = FrozenWatch(shared, lm, ranks)
+        self._desk = LaneDesk(order, shared=shared, watch=self._watch, tracking=tracking)
         self._gang = Gang(lm, [], precision=order.precision, ranks=ranks)
         self._seats: list[Seat] = []
         """Of the lanes of the gang, in its order."""
@@ -118,6 +120,8 @@ class GangRun:
         self._end([index for index, seat in enumerate(self._seats) if not seat.lane.active])
         self._park()
         self._judge()
+        # What is saved after this step is of the weights that all steps before it had.
+        self._watch.glance()
         return report | {"lanes_ended": len(self._queue.ended)}
 
     def save(self, directory: Path) -> None:

@@ -6,6 +6,7 @@ import time
 
 from infra.tracking import RunLog, Tracking
 from task_specs.example import SPLITS, Split
+from workers.backbone.frozen_watch import FrozenWatch
 from workers.backbone.sharing import SharedLM
 from workers.lane_log import log_begin, log_outcome, log_unit_use
 from workers.orders import GangOrder, LaneOrder
@@ -32,11 +33,12 @@ class LaneDesk:
     Args:
         order: what to tune.
         shared: the LM that they are tuned on.
+        watch: over its weights.
         tracking: where lanes are logged; ``None`` on a rank that leaves runs and outcomes to another.
     """
 
-    def __init__(self, order: GangOrder, *, shared: SharedLM, tracking: Tracking | None) -> None:
-        self._order, self._shared, self._tracking = order, shared, tracking
+    def __init__(self, order: GangOrder, *, shared: SharedLM, watch: FrozenWatch, tracking: Tracking | None) -> None:
+        self._order, self._shared, self._watch, self._tracking = order, shared, watch, tracking
         self._patience = MLFLOW_SECONDS
 
     def open_run(self, order: LaneOrder, lane: Lane) -> RunLog | None:
@@ -65,7 +67,7 @@ class LaneDesk:
         Raises:
             FrozenWeightsChanged: the LM is no longer the one of its fingerprint.
         """
-        self._shared.verify()
+        self._watch.verify()
         if self._tracking is None:
             return
         started = time.monotonic()
@@ -83,6 +85,8 @@ class LaneDesk:
             predictions = {split: gang.predict(index, lane.examples.splits[split], best=True) for split in SPLITS[1:]}
         # Of a point that was dropped nobody asks.
         use = lane_unit_use(gang, index, self._shared.unit_tokens) if progress.stopped in KEPT else None
+        # The figures above were computed after the weights were verified.
+        self._watch.glance()
         if log is None:
             return
         final, files, positive = FinalFigures(), {}, lane.spec.positive_class

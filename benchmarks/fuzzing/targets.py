@@ -53,8 +53,12 @@ def _backbone() -> Backbone:
 
 def _bundles() -> list[Bundle]:
     backbone = _backbone()
-    sizes = {"layers": backbone.config.layers, "dim": backbone.config.dim, "vocabulary": backbone.config.vocabulary}
-    identity = {"unit_lm": backbone.lm_fingerprint, "tokenizer": backbone.tokenizer_fingerprint}
+    sizes: dict[str, Any] = {
+        "layers": backbone.config.layers,
+        "dim": backbone.config.dim,
+        "vocabulary": backbone.config.vocabulary,
+    }
+    identity: dict[str, Any] = {"unit_lm": backbone.lm_fingerprint, "tokenizer": backbone.tokenizer_fingerprint}
     kinds: list[Any] = ["linear", "random"]
     return [random_bundle(verbalizer=kind, length=1, **sizes, **identity) for kind in kinds]
 

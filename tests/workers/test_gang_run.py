@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 import statistics
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ from workers.gang_run import GangRun
 from workers.orders import GangOrder, LaneOrder
 from workers.prompting.error_rates import ErrorRates
 from workers.prompting.examples import SplitExamples, TaskExamples
+from workers.prompting.gang import Gang
 from workers.prompting.outcome import LaneOutcome, read_outcome, read_outcome_tensors
 from workers.sequences import UnitSequences
 
@@ -298,6 +300,66 @@ def test_no_outcome_leaves_a_worker_whose_weights_changed(bench: Bench) -> None:
     next(iter(tensors.values())).flat[0] += 1
     with pytest.raises(FrozenWeightsChanged):
         bench.finish(run)
+    assert read_outcome(str(bench.root / "gang"), "plain") is None
+
+
+class Tampered:
+    """An LM in memory that numpy must not write, as the object store hands it out, and a lane that writes into it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, at_step: int) -> None:
+        tensors = {name: tensor.copy() for name, tensor in SHARED.tensors.items()}
+        for tensor in tensors.values():
+            tensor.flags.writeable = False
+        self.shared = SharedLM(SHARED.config, SHARED.unit_tokens, tensors, SHARED.fingerprint)
+        self._step, self._at, self._steps = Gang.advance, at_step, 0
+        monkeypatch.setattr(Gang, "advance", lambda gang: self.step(gang))
+
+    def step(self, gang: Gang) -> None:
+        self._steps += 1
+        if self._steps == self._at:
+            weight = self.shared.tensors["layers.0.fc1.weight"]
+            ctypes.cast(weight.ctypes.data, ctypes.POINTER(ctypes.c_float))[3] += 1e-6
+        self._step(gang)
+
+
+def finish_with_checkpoints(run: GangRun, directory: Path) -> None:
+    while not run.done:
+        run.step()
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir()
+        run.save(directory)
+
+
+def test_a_write_into_frozen_weights_is_found_before_anything_is_kept(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of tuning: the lane that ended before stays as it is, the other goes on from its last checkpoint,
+    in a process whose weights are sound, to the prompt of an untouched run."""
+    lanes = [bench.lane("short", steps=3), bench.lane("long", steps=9)]
+    bench.finish(bench.run(lanes, width=2, name="untouched"))
+    tampered = Tampered(monkeypatch, at_step=5)
+    run = bench.run(lanes, width=2, name="gang", shared=tampered.shared)
+    checkpoint = tmp_path / "checkpoint"
+    with pytest.raises(FrozenWeightsChanged, match="was written to while prompts were tuned on it"):
+        finish_with_checkpoints(run, checkpoint)
+    assert read_outcome(str(bench.root / "gang"), "long") is None
+    with pytest.raises(FrozenWeightsChanged):
+        bench.run(lanes, width=2, name="gang", shared=tampered.shared)
+    again = bench.run(lanes, width=2, name="gang")
+    again.load(checkpoint)
+    bench.finish(again)
+    bench.assert_same("gang", "untouched", ["short", "long"], atol=0)
+
+
+def test_a_copy_of_the_weights_on_a_device_is_watched_too(bench: Bench) -> None:
+    """The shared weights stay what they are; the module computes with others."""
+    lane = bench.lane("plain", steps=9)
+    run = bench.run([lane], width=1, name="gang")
+    run.step()
+    lm = run._gang.lm
+    lm.norm.bias.data = lm.norm.bias.data.clone() + 1e-6
+    with pytest.raises(FrozenWeightsChanged):
+        run.step()
     assert read_outcome(str(bench.root / "gang"), "plain") is None
 
 
