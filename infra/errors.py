@@ -8,6 +8,7 @@
     │   ├── AudioError          one recording
     │   ├── BackboneError       a backbone directory
     │   ├── BundleError         a prompt bundle
+    │   │   └── UntrustedBundle one that no trusted key has signed
     │   └── InvalidInputs       several problems, found in one pass
     ├── StorageError            a local or S3 location that cannot be used
     │   ├── ObjectNotFound      nothing there
@@ -47,6 +48,7 @@ __all__ = [
     "TrackingError",
     "TrackingUnreachable",
     "TuningError",
+    "UntrustedBundle",
 ]
 
 
@@ -80,6 +82,10 @@ class BackboneError(InputError):
 
 class BundleError(InputError):
     """A prompt bundle is missing, incomplete, altered, or made for another backbone."""
+
+
+class UntrustedBundle(BundleError):
+    """A prompt bundle that is not signed by a trusted key, or whose signature does not fit it."""
 
 
 class StorageError(SpeechPromptError):

@@ -180,6 +180,7 @@ def tokenize(job_file: str, overrides: tuple[str, ...]) -> None:
     metavar="PROBABILITY",
     help="Give no answer where the first label is less probable.",
 )
+@click.option("--trusted", multiple=True, metavar="KEY.pub", help="Refuse bundles that no such key has signed.")
 @click.argument("audio", nargs=-1, required=True)
 def classify(
     bundles: tuple[str, ...],
@@ -188,6 +189,7 @@ def classify(
     as_json: bool,
     one_speaker: bool,
     abstain_below: float,
+    trusted: tuple[str, ...],
     audio: tuple[str, ...],
 ) -> None:
     """Label recordings with published prompts. Needs neither Ray nor MLflow."""
@@ -201,6 +203,7 @@ def classify(
         as_json=as_json,
         one_speaker=one_speaker,
         abstain_below=abstain_below,
+        trusted=trusted,
     )
 
 

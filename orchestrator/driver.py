@@ -24,6 +24,7 @@ from orchestrator.plan import Plan, PlannedTask
 from orchestrator.progress import ProgressView
 from orchestrator.publisher import Publisher
 from orchestrator.report import JobReport, TaskRow, job_root, write_report
+from orchestrator.signing import sign_published, signing_key
 from orchestrator.spool import spool_directory
 from orchestrator.tokenizing import TokenizingReport
 from orchestrator.tuning import Tuning, has_ended
@@ -78,6 +79,7 @@ class JobRun:
         self._submission = f"{plan.job.name}/{self._submitted:%Y-%m-%dT%H:%M:%S.%f}"
         self._tasks = [TaskState(task, _row(task)) for task in plan.tasks]
         self._size: ActorSize
+        self._signing_key = signing_key()
 
     def run(self) -> JobReport:
         """The whole job; a task that fails becomes a row of the report.
@@ -246,6 +248,11 @@ class JobRun:
                 published = ray.get(state.publishing)
             except RayError as error:
                 state.fail(_own_message(error))
+                continue
+            try:
+                sign_published(published.uri, self._signing_key)
+            except SpeechPromptError as error:
+                state.fail(f"published as {published.uri}, but not signed: {error}")
                 continue
             row = state.row.with_outcomes(self._lane_outcomes(state.lanes))
             agreement = unit_agreements(self._outcomes, row.lanes, state.task.dataset.slots)

@@ -14,16 +14,21 @@ from rich.text import Text
 
 from infra import object_storage
 from orchestrator.commands.bundle_import import import_
+from orchestrator.commands.bundle_sign import keygen, sign
 from task_specs.example import SPLITS, Split
 from workers.bundle.manifest import BundleManifest
 from workers.bundle.pull import pull
 from workers.bundle.read import BundleRow, find, list_bundles, verify
+from workers.bundle.signing import TrustedKey
 
 __all__ = ["bundle"]
 
 _LABELS_SHOWN = 20
 _PIPE_WIDTH = 200
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+_trusted_option = click.option(
+    "--trusted", multiple=True, metavar="KEY.pub", help="Refuse the bundle unless one of these keys has signed it."
+)
 
 
 @click.group()
@@ -72,10 +77,11 @@ def inspect(uri: str, as_json: bool) -> None:
 
 @bundle.command("verify")
 @click.argument("uri")
+@_trusted_option
 @_json_option
-def verify_(uri: str, as_json: bool) -> None:
+def verify_(uri: str, trusted: tuple[str, ...], as_json: bool) -> None:
     """Read every file of the bundle at URI and compare digests, sizes, shapes and numbers."""
-    found = verify(_absolute(uri))
+    found = verify(_absolute(uri), trusted=_keys(trusted))
     if as_json:
         _print_json({"uri": found.uri, "task": found.manifest.task.name, "version": found.version})
     else:
@@ -85,10 +91,11 @@ def verify_(uri: str, as_json: bool) -> None:
 @bundle.command("pull")
 @click.argument("uri")
 @click.argument("directory")
+@_trusted_option
 @_json_option
-def pull_(uri: str, directory: str, as_json: bool) -> None:
+def pull_(uri: str, directory: str, trusted: tuple[str, ...], as_json: bool) -> None:
     """Copy the bundle at URI to DIRECTORY/<task>/<version>, checking every byte."""
-    pulled = pull(_absolute(uri), _absolute(directory))
+    pulled = pull(_absolute(uri), _absolute(directory), trusted=_keys(trusted))
     if as_json:
         _print_json({"uri": pulled.uri, "version": pulled.version, "created": pulled.created})
     else:
@@ -96,6 +103,12 @@ def pull_(uri: str, directory: str, as_json: bool) -> None:
 
 
 bundle.add_command(import_)
+bundle.add_command(sign)
+bundle.add_command(keygen)
+
+
+def _keys(paths: tuple[str, ...]) -> list[TrustedKey]:
+    return [TrustedKey.read(_absolute(path)) for path in paths]
 
 
 def _absolute(path: str) -> str:

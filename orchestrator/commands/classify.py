@@ -26,6 +26,7 @@ def classify_files(
     as_json: bool,
     one_speaker: bool,
     abstain_below: float = 0.0,
+    trusted: Sequence[str] = (),
 ) -> None:
     """Print what each bundle makes of each recording.
 
@@ -37,6 +38,7 @@ def classify_files(
         as_json: one JSON line per recording instead of a table.
         one_speaker: whether all recordings are of one speaker, for a multi-stream LM.
         abstain_below: probability below which a slot has no answer.
+        trusted: files of public keys, by one of which each bundle must be signed.
 
     Raises:
         AudioError, BundleError, BackboneError, StorageError: as ``Classifier``.
@@ -46,6 +48,7 @@ def classify_files(
         [object_storage.resolve(uri, here) for uri in bundles],
         backbone and object_storage.resolve(backbone, here),
         abstain_below=abstain_below,
+        trusted_keys=[object_storage.resolve(path, here) for path in trusted],
     )
     recordings = [object_storage.resolve(uri, here) for uri in audio]
     # Every recording for every task, all in one batch.

@@ -7,7 +7,7 @@ are fixed, so that no name from a manifest ever becomes a path.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -25,6 +25,7 @@ from workers.bundle.format import (
     size_limit,
 )
 from workers.bundle.manifest import LATEST_FILE, MANIFEST_FILE, PAYLOAD, PROMPT_FILE, BundleManifest
+from workers.bundle.signing import TrustedKey, check_signature
 
 __all__ = ["BundleRow", "FoundBundle", "fetch", "find", "list_bundles", "read", "verify"]
 
@@ -74,19 +75,21 @@ class BundleRow:
     problem: str | None
 
 
-def find(uri: str) -> FoundBundle:
+def find(uri: str, *, trusted: Sequence[TrustedKey] = ()) -> FoundBundle:
     """The bundle at ``uri``, by its manifest alone.
 
     Args:
         uri: absolute; directory of a task, which stands for its latest version, or of one version.
+        trusted: if any, keys by one of which it must be signed.
 
     Raises:
+        UntrustedBundle: it is not signed by one of them.
         BundleError: there is none, or its manifest is damaged.
         StorageError: the place cannot be read.
     """
     uri = uri.rstrip("/")
     try:
-        return _at(uri)
+        return _at(uri, trusted)
     except ObjectNotFound:
         version = _latest_version(uri)
     if version is None:
@@ -95,45 +98,49 @@ def find(uri: str) -> FoundBundle:
             "or see `speechprompt bundle list`"
         )
     try:
-        return _of_task(_at(object_storage.join(uri, version)), object_storage.basename(uri))
+        return _of_task(_at(object_storage.join(uri, version), trusted), object_storage.basename(uri))
     except ObjectNotFound as error:
         raise BundleError(
             f"{uri}/{LATEST_FILE} points to version {version}, which is not there; publish the task again"
         ) from error
 
 
-def fetch(uri: str) -> PackedBundle:
+def fetch(uri: str, *, trusted: Sequence[TrustedKey] = ()) -> PackedBundle:
     """All bytes of a bundle, each file compared with its digest.
 
     Raises:
+        UntrustedBundle: it is not signed by one of the ``trusted`` keys.
         BundleError: there is none, or it is damaged or altered.
         StorageError: the place cannot be read.
     """
-    return _fetch(find(uri))
+    return _fetch(find(uri, trusted=trusted))
 
 
-def read(uri: str) -> Bundle:
+def read(uri: str, *, trusted: Sequence[TrustedKey] = ()) -> Bundle:
     """The bundle at ``uri``, ready for use.
 
     Args:
         uri: absolute; directory of a task, which stands for its latest version, or of one version.
+        trusted: if any, keys by one of which it must be signed.
 
     Raises:
+        UntrustedBundle: it is not signed by one of them.
         BundleError: there is none, or it is damaged or altered.
         StorageError: the place cannot be read.
     """
-    found = find(uri)
+    found = find(uri, trusted=trusted)
     return _parse(_fetch(found), found.uri)
 
 
-def verify(uri: str) -> FoundBundle:
+def verify(uri: str, *, trusted: Sequence[TrustedKey] = ()) -> FoundBundle:
     """Read everything and keep nothing: returns only if every digest, size, shape and number is as it should be.
 
     Raises:
+        UntrustedBundle: it is not signed by one of the ``trusted`` keys.
         BundleError: there is none, or it is damaged or altered.
         StorageError: the place cannot be read.
     """
-    found = find(uri)
+    found = find(uri, trusted=trusted)
     _parse(_fetch(found), found.uri)
     return found
 
@@ -189,10 +196,12 @@ def _latest_version(task_uri: str) -> str | None:
     return parse_latest(data, file=file)
 
 
-def _at(uri: str) -> FoundBundle:
+def _at(uri: str, trusted: Sequence[TrustedKey] = ()) -> FoundBundle:
     """Raises ``ObjectNotFound`` where there is no manifest."""
     file = object_storage.join(uri, MANIFEST_FILE)
     document = object_storage.read_bytes(file, limit=LIMITS[MANIFEST_FILE])
+    if trusted:
+        check_signature(uri, document, trusted)
     manifest = parse_manifest(document, file=file)
     name = object_storage.basename(uri)
     if _VERSION.fullmatch(name) and name != manifest.version:

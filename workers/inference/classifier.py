@@ -19,6 +19,7 @@ from workers.backbone.multistream_lm import MultistreamLM
 from workers.backbone.sharing import SharedLM
 from workers.bundle.format import Bundle, BundleManifest
 from workers.bundle.read import read
+from workers.bundle.signing import TrustedKey
 from workers.fault_text import first_fault
 from workers.inference.answer import Answer
 from workers.precision import Precision, autocast
@@ -87,7 +88,12 @@ class Classifier:
 
     @classmethod
     def from_uris(
-        cls, bundles: Sequence[str], backbone: str | None = None, *, abstain_below: float = 0.0
+        cls,
+        bundles: Sequence[str],
+        backbone: str | None = None,
+        *,
+        abstain_below: float = 0.0,
+        trusted_keys: Sequence[str] = (),
     ) -> Classifier:
         """Read bundles and their backbone.
 
@@ -95,12 +101,16 @@ class Classifier:
             bundles: URIs of bundles, or of tasks for their latest one.
             backbone: URI of the backbone; ``None``: where the first bundle says it was made.
             abstain_below: probability of the first label below which a slot's answer abstains.
+            trusted_keys: files of public keys; if any, every bundle must be signed by one of them.
 
         Raises:
+            UntrustedBundle: a bundle is not signed by a trusted key.
+            MissingExtra: there are trusted keys, and ``cryptography`` is not installed.
             BundleError, BackboneError: something is missing, altered, or does not fit.
             StorageError: a place cannot be read.
         """
-        loaded = [read(uri) for uri in bundles]
+        trusted = [TrustedKey.read(path) for path in trusted_keys]
+        loaded = [read(uri, trusted=trusted) for uri in bundles]
         place = backbone or loaded[0].manifest.provenance.backbone_uri
         if not place:
             raise BundleError(f"{bundles[0]}: does not say where its backbone is; name it with --backbone")
