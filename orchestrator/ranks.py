@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from typing import Any
 
 from ray.train import CheckpointConfig, FailureConfig, Result, RunConfig, ScalingConfig, TrainingFailedError
@@ -69,13 +70,27 @@ def run_ranks(
     watcher = threading.Thread(target=_watch, args=(queue, heard, done), daemon=True)
     watcher.start()
     try:
-        return trainer.fit()
+        return _fit(trainer)
     except TrainingFailedError as error:
         raise TuningError(cause_of(str(error))) from error
     finally:
         done.set()
         watcher.join()
         queue.shutdown()
+
+
+def _fit(trainer: TorchTrainer) -> Result:
+    """Not in the main thread, whose Ctrl-C Ray Train would take from the command."""
+    outcome: Future[Result] = Future()
+
+    def fit() -> None:
+        try:
+            outcome.set_result(trainer.fit())
+        except BaseException as error:  # noqa: BLE001  it is raised again, where it is waited for
+            outcome.set_exception(error)
+
+    threading.Thread(target=fit, daemon=True).start()
+    return outcome.result()
 
 
 def _watch(queue: Queue, heard: Callable[[Any], None], done: threading.Event) -> None:
