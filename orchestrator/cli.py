@@ -1,6 +1,6 @@
 """The command line. Results go to stdout, progress and errors to stderr.
 
-Exit codes: 0 done, 1 some tasks failed, 2 bad input.
+Exit codes: 0 done, 1 some tasks failed, 2 bad input, 3 interrupted.
 """
 
 from __future__ import annotations
@@ -18,10 +18,24 @@ from orchestrator.commands.bundle import bundle
 from orchestrator.commands.tasks import tasks
 from orchestrator.console import results_console
 from orchestrator.exit_codes import BAD_INPUT, TASKS_FAILED
+from orchestrator.interruption import GRACE_SECONDS, interruptible
 
 JOB_FILE = click.argument("job_file", metavar="JOB.yaml")
 OVERRIDES = click.option(
     "--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Set a field of the file, such as tracking=URI."
+)
+
+GRACE = click.option(
+    "--grace",
+    type=click.FloatRange(min=0, min_open=True),
+    default=GRACE_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="On SIGTERM or Ctrl-C, end within this time; what runs is saved first. A second signal ends at once.",
+)
+
+RESTART = click.option(
+    "--restart", is_flag=True, help="Begin anew: tune every lane again, from its first step. Published bundles stay."
 )
 
 
@@ -56,23 +70,31 @@ def plan(job_file: str, overrides: tuple[str, ...], no_probe: bool) -> None:
 @JOB_FILE
 @OVERRIDES
 @click.option("--retry-failed", is_flag=True, help="Take up again what failed in an earlier run.")
-def run(job_file: str, overrides: tuple[str, ...], retry_failed: bool) -> None:
+@RESTART
+@GRACE
+def run(job_file: str, overrides: tuple[str, ...], retry_failed: bool, restart: bool, grace: float) -> None:
     """Run a job here, or on the Ray cluster that RAY_ADDRESS names.
 
-    Submitting a job again goes on where it stopped: published tasks are kept, unfinished ones continue.
+    Submitting a job again resumes it where it stopped: published tasks are verified and kept, unfinished ones
+    continue, failed ones stay as they are.
     """
+    _check_once(retry_failed, restart)
     from orchestrator.cluster import ray_session
     from orchestrator.comparison import results_text
     from orchestrator.plan import make_plan
     from orchestrator.progress import ProgressView
 
-    planned = make_plan(job_file, overrides)
-    with ProgressView() as view, ray_session():
-        from orchestrator.driver import JobRun
+    with interruptible(grace) as interruption:
+        planned = make_plan(job_file, overrides)
+        with ProgressView() as view, ray_session():
+            from orchestrator.driver import JobRun
 
-        for note in planned.notes:
-            view.line(f"note: {note}")
-        report = JobRun(planned, retry_failed=retry_failed, view=view).run()
+            interruption.listen()
+            for note in planned.notes:
+                view.line(f"note: {note}")
+            report = JobRun(
+                planned, retry_failed=retry_failed, restart=restart, view=view, interruption=interruption
+            ).run()
     results_console().print(results_text(report))
     if not report.complete:
         sys.exit(TASKS_FAILED)
@@ -86,6 +108,8 @@ def run(job_file: str, overrides: tuple[str, ...], retry_failed: bool) -> None:
 @click.option(
     "--env", "environment", multiple=True, metavar="NAME=VALUE", help="A variable that paths name; no secrets."
 )
+@RESTART
+@GRACE
 @click.option("--no-wait", is_flag=True, help="Return as soon as the job is submitted.")
 def submit(
     job_file: str,
@@ -93,17 +117,22 @@ def submit(
     address: str | None,
     retry_failed: bool,
     environment: tuple[str, ...],
+    restart: bool,
+    grace: float,
     no_wait: bool,
 ) -> None:
     """Run a job on a cluster through Ray Jobs; its exit code is passed through."""
     from orchestrator.submit import submit_job
 
+    _check_once(retry_failed, restart)
     sys.exit(
         submit_job(
             job_file,
             overrides,
             address=address,
             retry_failed=retry_failed,
+            restart=restart,
+            grace=grace,
             environment=environment,
             wait=not no_wait,
         )
@@ -230,6 +259,11 @@ def demo(directory: Path, scale: float) -> None:
 
     if not tell_story(directory, scale=scale):
         sys.exit(TASKS_FAILED)
+
+
+def _check_once(retry_failed: bool, restart: bool) -> None:
+    if retry_failed and restart:
+        raise click.UsageError("--restart tunes failed lanes again too; leave out --retry-failed")
 
 
 cli.add_command(backbone)

@@ -36,6 +36,8 @@ def ray_session() -> Iterator[None]:
     os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
     # Ray 2.60 announces a coming change of default for tasks without accelerators; we ask for none.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ctrl-C is the command's to hear, which lets gangs save themselves first.
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     try:
         import ray
     except ImportError as error:

@@ -15,14 +15,16 @@ from infra import object_storage
 from infra.errors import SpeechPromptError
 from infra.tracking import Tracking
 from orchestrator import __version__
+from orchestrator.attempts import begin_anew, first_attempt
 from orchestrator.baselines import Baselines
 from orchestrator.clips import tokenize_tasks
 from orchestrator.cluster import ActorSize, actor_size
 from orchestrator.encoding import EncodedTask, encode
+from orchestrator.interruption import Interruption, JobInterrupted
 from orchestrator.lanes import lane_orders
 from orchestrator.plan import Plan, PlannedTask
 from orchestrator.progress import ProgressView
-from orchestrator.publisher import Publisher
+from orchestrator.publisher import Publisher, repair_note
 from orchestrator.report import JobReport, TaskRow, job_root, write_report
 from orchestrator.signing import sign_published, signing_key
 from orchestrator.spool import spool_directory
@@ -50,6 +52,7 @@ class TaskState:
     row: TaskRow
     encoded: EncodedTask | None = None
     lanes: list[LaneOrder] = field(default_factory=list)
+    ended_before: bool = False
     publishing: ObjectRef[Published] | None = None
 
     @property
@@ -67,11 +70,23 @@ class JobRun:
     Args:
         plan: what to do.
         retry_failed: whether tasks and gangs that failed before are tried again.
+        restart: whether every lane begins anew; what is published stays.
         view: where progress is shown.
+        interruption: by which it can be asked to end.
     """
 
-    def __init__(self, plan: Plan, *, retry_failed: bool, view: ProgressView) -> None:
-        self._plan, self._job, self._retry_failed, self._view = plan, plan.job, retry_failed, view
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        retry_failed: bool = False,
+        restart: bool = False,
+        view: ProgressView,
+        interruption: Interruption | None = None,
+    ) -> None:
+        self._plan, self._job, self._view = plan, plan.job, view
+        self._retry_failed, self._restart = retry_failed, restart
+        self._interruption = interruption or Interruption()
         self._root = job_root(plan.job)
         self._outcomes = object_storage.join(self._root, "lanes")
         self._spool = spool_directory(self._root, plan.job.name)
@@ -88,9 +103,11 @@ class JobRun:
             JobError: actors of the wanted size do not fit the cluster.
             BackboneError: the backbone is not what its fingerprints say.
             StorageError: a store the job needs cannot be used.
+            JobInterrupted: it was asked to end.
         """
         self._size = actor_size(self._job.resources)
         self._encode(tokenize_tasks(self._plan, self._view))
+        self._began = self._begin()
         shared = _shared_lm(self._job.backbone)
         with Tracking(self._job.tracking, Path(self._spool)) as tracking:
             parent = tracking.run(
@@ -100,21 +117,28 @@ class JobRun:
                 params={"tasks": len(self._tasks), "backbone": self._plan.backbone.name, "gang": self._job.gang},
                 tags={"speechprompt.kind": "submission"},
             )
-            baselines = self._start_baselines(shared)
-            publisher = Publisher(shared, self._job.tracking, self._spool)
-            self._tune(shared, publisher)
-            self._collect_published(publisher)
-            publisher.close()
-            compared = baselines.collect()
-            for state in self._tasks:
-                state.row = state.row.with_baselines(compared.get(state.name, {}))
-            report = self._report()
+            try:
+                report = self._carry_out(shared)
+            except JobInterrupted:
+                parent.finish("KILLED")
+                raise
             parent.point(0, {"tasks_published": sum(row.status == "published" for row in report.tasks)})
             parent.finish("FINISHED" if report.complete else "FAILED")
             unsent = tracking.close()
         if unsent.events or unsent.refused:
             self._view.line(f"MLflow: {unsent}")
         return report
+
+    def _carry_out(self, shared: ObjectRef[SharedLM]) -> JobReport:
+        baselines = self._start_baselines(shared)
+        publisher = Publisher(shared, self._job.tracking, self._spool)
+        self._tune(shared, publisher)
+        self._collect_published(publisher)
+        publisher.close()
+        compared = baselines.collect()
+        for state in self._tasks:
+            state.row = state.row.with_baselines(compared.get(state.name, {}))
+        return self._report()
 
     def _encode(self, tokenized: TokenizingReport) -> None:
         for state in self._tasks:
@@ -144,6 +168,26 @@ class JobRun:
                 }
             )
 
+    def _begin(self) -> int:
+        """Order every lane for the attempt that this submission goes on with, or for a new one."""
+        attempt = first_attempt(self._root) if not self._restart else self._begin_anew()
+        if attempt > 1:
+            update = {"attempt": attempt, "began": attempt}
+            for state in self._tasks:
+                state.lanes = [lane.model_copy(update=update) for lane in state.lanes]
+        ended = 0
+        for state in self._tasks:
+            outcomes = self._lane_outcomes(state.lanes)
+            ended, state.ended_before = ended + len(outcomes), len(outcomes) == len(state.lanes)
+        if ended:
+            self._view.line(f"resume: {ended} of {sum(len(state.lanes) for state in self._tasks)} lanes ended before")
+        return attempt
+
+    def _begin_anew(self) -> int:
+        attempt = begin_anew(self._root, (found for state in self._tasks for found in self._lane_outcomes(state.lanes)))
+        self._view.line(f"restart: every lane begins anew (attempt {attempt}); published bundles stay")
+        return attempt
+
     def _start_baselines(self, shared: ObjectRef[SharedLM]) -> Baselines:
         baselines = Baselines(
             self._job,
@@ -151,7 +195,7 @@ class JobRun:
             size=self._size,
             submission=self._submission,
             spool=self._spool,
-            retry_failed=self._retry_failed,
+            retry_failed=self._retry_failed or self._restart,
             view=self._view,
         )
         for state in self._tasks:
@@ -172,6 +216,7 @@ class JobRun:
             submission=self._submission,
             spool=self._spool,
             retry_failed=self._retry_failed,
+            interruption=self._interruption,
             on_lanes_ended=lambda tasks: self._publish_complete(publisher, tasks),
         )
         # Apart, so that unfinished lanes are found in the experiment in which they began.
@@ -196,7 +241,7 @@ class JobRun:
                 lane.model_copy(update={"attempt": attempt}) if lane.halving or lane.key in failed else lane
                 for lane in state.lanes
             ]
-            again += [lane for lane in state.lanes if lane.attempt > 1]
+            again += [lane for lane in state.lanes if lane.attempt == attempt]
         return again
 
     def _publish_complete(self, publisher: Publisher, tasks: Collection[str] | None = None) -> None:
@@ -237,6 +282,7 @@ class JobRun:
             outcomes=self._outcomes,
             bundles=self._job.bundles,
             experiment=self._job.name,
+            began=self._began,
         )
 
     def _collect_published(self, publisher: Publisher) -> None:
@@ -249,6 +295,8 @@ class JobRun:
             except RayError as error:
                 state.fail(_own_message(error))
                 continue
+            if (note := repair_note(published, again=state.ended_before)) is not None:
+                self._view.line(f"{state.name}: {note}")
             try:
                 sign_published(published.uri, self._signing_key)
             except SpeechPromptError as error:
@@ -260,8 +308,9 @@ class JobRun:
             state.row = row.model_copy(update=update)
 
     def _lane_outcomes(self, lanes: Sequence[LaneOrder]) -> list[LaneOutcome]:
-        found = [read_outcome(self._outcomes, lane.key) for lane in lanes]
-        return [outcome for outcome in found if outcome is not None]
+        """Outcomes of those that have ended, for as often as they were ordered."""
+        found = [(lane, read_outcome(self._outcomes, lane.key)) for lane in lanes]
+        return [outcome for lane, outcome in found if outcome is not None and outcome.attempt >= lane.attempt]
 
     def _report(self) -> JobReport:
         report = JobReport(

@@ -3,3 +3,5 @@
 DONE = 0
 TASKS_FAILED = 1
 BAD_INPUT = 2
+INTERRUPTED = 3
+"""By SIGTERM or Ctrl-C; submitted again, the job goes on."""

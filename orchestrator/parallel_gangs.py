@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ray.train import CheckpointConfig
 
 from infra import object_storage
-from infra.errors import ObjectNotFound, TuningError
+from infra.errors import TuningError
 from orchestrator.cluster import ActorSize
+from orchestrator.failure_notes import note_failure, noted_failure
 from orchestrator.ranks import run_ranks
 from workers.gang_rank import tune_rank
 from workers.orders import GangOrder
@@ -57,13 +57,13 @@ def run_parallel_gangs(
     failures: dict[str, str] = {}
     for order in orders:
         run = f"{name}-{order.name}"
-        note = object_storage.join(root, run, "failure.json")
-        before = _noted(note)
+        directory = object_storage.join(root, run)
+        before = noted_failure(directory)
         if before is not None:
             if not retry_failed:
                 failures[order.name] = before
                 continue
-            _write_note(note, None)
+            note_failure(directory, None)
         try:
             run_ranks(
                 tune_rank,
@@ -77,18 +77,5 @@ def run_parallel_gangs(
             )
         except TuningError as error:
             failures[order.name] = str(error)
-            _write_note(note, str(error))
+            note_failure(directory, str(error))
     return failures
-
-
-def _noted(note: str) -> str | None:
-    """Why a gang failed in an earlier submission."""
-    try:
-        cause = json.loads(object_storage.read_bytes(note))
-    except ObjectNotFound:
-        return None
-    return None if cause is None else str(cause)
-
-
-def _write_note(note: str, cause: str | None) -> None:
-    object_storage.write_bytes(note, json.dumps(cause).encode())

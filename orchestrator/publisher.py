@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 import ray
 from ray.exceptions import RayActorError
 
+from infra import object_storage
 from infra.tracking import Tracking
 from workers.backbone.sharing import SharedLM
+from workers.bundle.mend import ASIDE
 from workers.bundle.publish import Published
 from workers.publishing import PublishOrder, publish_task
 
@@ -29,7 +31,8 @@ class Publisher:
     def __init__(self, shared: ObjectRef[SharedLM], tracking: str, spool: str) -> None:
         # Publishing again what was published changes nothing, so a call that was lost with its process is repeated.
         actor: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=1)(_Publishing)
-        self._actor = actor.remote(shared, tracking, spool)
+        # In a list: Ray makes an object again that was lost with its node, but not for the arguments of an actor.
+        self._actor = actor.remote([shared], tracking, spool)
 
     def publish(self, order: PublishOrder) -> ObjectRef[Published]:
         """Publish a task when those before it are done; raises what ``publish_task`` does."""
@@ -45,11 +48,27 @@ class Publisher:
 
 
 class _Publishing:
-    def __init__(self, shared: SharedLM, tracking: str, spool: str) -> None:
-        self._shared, self._tracking = shared, Tracking(tracking, Path(spool))
+    def __init__(self, shared: list[ObjectRef[SharedLM]], tracking: str, spool: str) -> None:
+        self._shared, self._tracking = ray.get(shared[0]), Tracking(tracking, Path(spool))
 
     def publish(self, order: PublishOrder) -> Published:
         return publish_task(order, self._shared, self._tracking)
 
     def close(self) -> None:
         self._tracking.close()
+
+
+def repair_note(published: Published, *, again: bool) -> str | None:
+    """What was wrong with a bundle that its lanes' outcomes have put right; ``None`` if nothing was.
+
+    Args:
+        published: what came of publishing it.
+        again: whether its lanes had ended before this submission.
+    """
+    if published.mended:
+        files = ", ".join(object_storage.basename(file) for file in published.mended)
+        kept = object_storage.join(object_storage.parent(published.uri), ASIDE)
+        return f"{published.uri} was damaged ({files}) and is published again; what lay there is kept in {kept}"
+    if published.created and again:
+        return f"{published.uri} was not there; published from the outcomes of its lanes"
+    return None

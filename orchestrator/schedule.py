@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
 from ray.tune import Callback, CheckpointConfig
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from infra import object_storage
 from orchestrator.cluster import ActorSize
+from orchestrator.failure_notes import note_failure, noted_failure
 from orchestrator.failure_text import cause_of
+from orchestrator.interruption import Interruption
 from workers.actor import GangTrainable
 from workers.backbone.fingerprint import canonical_json
 from workers.orders import GangOrder, LaneOrder
 
 if TYPE_CHECKING:
     from ray import ObjectRef
+    from ray.tune.execution.tune_controller import TuneController
     from ray.tune.experiment import Trial
 
     from workers.backbone.sharing import SharedLM
 
 MAX_FAILURES = 1
-"""Times that Tune takes a gang up again from its checkpoint after its actor failed."""
+"""Times that Tune takes a gang up again from its checkpoint after its actor failed, until it has got further; the end
+of a node that Ray knew to be preempted does not count."""
 
 TALKATIVE = (
     "ray.tune.execution.tune_controller",
@@ -50,6 +56,7 @@ class GangWatcher(Callback):
     ) -> None:
         self._on_report, self._on_lanes_ended = on_report, on_lanes_ended
         self._ended: dict[str, int] = {}
+        self._furthest: dict[str, int] = {}
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -60,11 +67,55 @@ class GangWatcher(Callback):
             self._ended[gang] = result["lanes_ended"]
             self._on_lanes_ended(gang)
 
+    def on_checkpoint(self, iteration: int, trials: list[Trial], trial: Trial, checkpoint: Any, **info: Any) -> None:
+        steps = trial.last_result["lane_steps"]
+        if steps > self._furthest.get(trial.trial_id, 0):
+            self._furthest[trial.trial_id] = steps
+            # Machines may come and go during a long gang; one that does not get on is given up.
+            trial.run_metadata.num_failures = 0
+
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._on_lanes_ended(gang_name(trial))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._on_lanes_ended(gang_name(trial))
+
+
+class Interruptible(FIFOScheduler):
+    """Begins gangs in their order; once the job is interrupted it begins none, and each that runs saves itself.
+
+    Args:
+        interruption: of the job.
+    """
+
+    def __init__(self, interruption: Interruption) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._interruption = interruption
+
+    def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
+        return str(TrialScheduler.PAUSE if self._interruption.requested else TrialScheduler.CONTINUE)
+
+    def choose_trial_to_run(self, tune_controller: TuneController) -> Trial | None:
+        return None if self._interruption.requested else super().choose_trial_to_run(tune_controller)
+
+
+class Interrupter(Callback):
+    """Ends Tune when every gang of an interrupted job has saved itself, or half of the grace is over.
+
+    Args:
+        interruption: of the job.
+    """
+
+    def __init__(self, interruption: Interruption) -> None:
+        self._interruption = interruption
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        if not self._interruption.requested:
+            return
+        saved = all(trial.status != trial.RUNNING for trial in trials)
+        if saved or self._interruption.left < self._interruption.grace / 2:
+            # By which Tune can be told to end in good order.
+            signal.raise_signal(signal.SIGUSR1)
 
 
 def gang_name(trial: Trial) -> str:
@@ -87,8 +138,9 @@ def run_gangs(
     size: ActorSize,
     retry_failed: bool,
     watcher: GangWatcher,
+    interruption: Interruption,
 ) -> dict[str, str]:
-    """Tune gangs until each is over; an interrupted experiment of the same name goes on from its checkpoints.
+    """Tune gangs until each is over; those that began before go on from their checkpoints.
 
     Args:
         orders: what to tune.
@@ -98,35 +150,54 @@ def run_gangs(
         size: of actors.
         retry_failed: whether gangs that failed before are taken up again.
         watcher: hears how they fare.
+        interruption: of the job.
 
     Returns:
         For each gang that failed its name and why.
+
+    Raises:
+        JobInterrupted: the job was asked to end; gangs that ran have saved themselves, if they had the time.
     """
+    places = {order.name: object_storage.join(root, name, order.name) for order in orders}
+    failures = {order: cause for order, place in places.items() if (cause := noted_failure(place)) is not None}
+    if retry_failed:
+        for order in failures:
+            note_failure(places[order], None)
+        failures = {}
+    to_do = [order.model_dump(mode="json") for order in orders if order.name not in failures]
+    if not to_do:
+        return failures
     trainable = tune.with_parameters(GangTrainable, shared=shared)
     storage_path, filesystem = root, None
     if object_storage.is_s3(root):
         filesystem, storage_path = object_storage.arrow_filesystem(root)
-    with _quiet_tune():
+    with _quiet_tune(), interruption.held():
+        # Not with Tune's resume: of an experiment whose driver was killed it may have noted less than was done, or
+        # half a file. Every gang finds its own checkpoints.
         analysis = tune.run(
             trainable,
             name=name,
-            config={"gang": tune.grid_search([order.model_dump(mode="json") for order in orders])},
+            config={"gang": tune.grid_search(to_do)},
             resources_per_trial={"cpu": size.cpus, "gpu": size.gpus},
             storage_path=storage_path,
             storage_filesystem=filesystem,
-            checkpoint_config=CheckpointConfig(num_to_keep=1, checkpoint_frequency=1),
+            checkpoint_config=CheckpointConfig(num_to_keep=1),
             max_failures=MAX_FAILURES,
             max_concurrent_trials=size.workers,
             reuse_actors=True,
             raise_on_failed_trial=False,
-            resume=_resume_mode(object_storage.join(root, name), retry_failed=retry_failed),
-            callbacks=[watcher],
+            scheduler=Interruptible(interruption),
+            callbacks=[watcher, Interrupter(interruption)],
             trial_dirname_creator=gang_name,
             trial_name_creator=gang_name,
             verbose=0,
             log_to_file=False,
         )
-    return {gang_name(trial): _cause(trial) for trial in analysis.trials if trial.status == "ERROR"}
+        for trial in analysis.trials:
+            if trial.status == trial.ERROR:
+                failures[gang_name(trial)] = _cause(trial)
+                note_failure(places[gang_name(trial)], failures[gang_name(trial)])
+    return failures
 
 
 @contextmanager
@@ -141,14 +212,6 @@ def _quiet_tune() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-def _resume_mode(directory: str, *, retry_failed: bool) -> str | None:
-    """What Tune shall take up again; ``None`` if the experiment has not begun."""
-    begun = any(key.startswith("experiment_state-") for key in object_storage.list_files(directory))
-    if not begun:
-        return None
-    return "AUTO+ERRORED" if retry_failed else "AUTO"
 
 
 def _cause(trial: Trial) -> str:

@@ -18,7 +18,7 @@ import task_specs
 import workers
 from infra import object_storage
 from infra.errors import JobError
-from orchestrator.exit_codes import BAD_INPUT
+from orchestrator.exit_codes import BAD_INPUT, INTERRUPTED
 
 NEVER_SHIPPED = [".git", ".venv", "**/__pycache__"]
 LEFT_BY_A_RUN = ["mlflow.db*", "mlartifacts", "runs", "units", "bundles"]
@@ -33,6 +33,8 @@ def submit_job(
     *,
     address: str | None,
     retry_failed: bool,
+    restart: bool,
+    grace: float,
     environment: Sequence[str] = (),
     wait: bool = True,
 ) -> int:
@@ -44,20 +46,21 @@ def submit_job(
         job_file: local path, below the working directory, or ``s3://``.
         overrides: as those of ``run``.
         address: of the Ray dashboard; ``None``: what the environment says.
-        retry_failed: as that of ``run``.
+        retry_failed, restart, grace: as those of ``run``.
         environment: ``NAME=VALUE`` for variables that paths in the files name; Ray keeps them in the job's metadata.
         wait: whether to follow the job to its end.
 
     Returns:
-        The exit code of the run: 0 done, 1 some tasks failed, 2 bad input.
+        The exit code of the run: 0 done, 1 some tasks failed, 2 bad input, 3 interrupted, as by ``ray job stop``.
 
     Raises:
         JobError: no cluster answers, or the job file is not below the working directory.
     """
     directory, named = _working_directory(job_file)
-    command = [sys.executable.rpartition("/")[2], "-m", "orchestrator", "run", named]
+    command = [sys.executable.rpartition("/")[2], "-m", "orchestrator", "run", named, "--grace", f"{grace:g}"]
     command += [part for override in overrides for part in ("--set", override)]
     command += ["--retry-failed"] if retry_failed else []
+    command += ["--restart"] if restart else []
     client = _client(address)
     submitted = client.submit_job(
         entrypoint=shlex.join(command),
@@ -135,6 +138,9 @@ def _exit_code(client: JobSubmissionClient, job: str) -> int:
         details = client.get_job_info(job)
     if details.status == JobStatus.SUCCEEDED:
         return 0
+    if details.status == JobStatus.STOPPED:
+        print(f"{job} was stopped; submit it again and it goes on", file=sys.stderr)  # noqa: T201
+        return INTERRUPTED
     if details.driver_exit_code is None:
         print(f"error: {job} {details.status.value.lower()}: {details.message}", file=sys.stderr)  # noqa: T201
         return BAD_INPUT

@@ -13,6 +13,7 @@ from orchestrator import measured_gangs
 from orchestrator.cluster import ActorSize
 from orchestrator.gang_size import measure_on_worker
 from orchestrator.gangs import GangPlan, blocks_of, form_gangs, remember_gangs, remembered_gangs, useful_width
+from orchestrator.interruption import Interruption
 from orchestrator.job import Job
 from orchestrator.lane_meter import LaneMeter
 from orchestrator.parallel_gangs import run_parallel_gangs
@@ -56,6 +57,7 @@ class Tuning:
         submission: key of the MLflow run above the lanes' runs.
         spool: local directory in which unsent tracking data waits.
         retry_failed: whether gangs that failed before are taken up again.
+        interruption: of the job.
         on_lanes_ended: called whenever lanes have ended, with the tasks whose lanes they may be.
 
     Attributes:
@@ -73,11 +75,12 @@ class Tuning:
         submission: str,
         spool: str,
         retry_failed: bool,
+        interruption: Interruption,
         on_lanes_ended: Callable[[Collection[str]], None],
     ) -> None:
         self._job, self._view, self._shared, self._size = job, view, shared, size
         self._root, self._outcomes, self._submission, self._spool = job_root(job), outcomes, submission, spool
-        self._retry_failed, self._on_lanes_ended = retry_failed, on_lanes_ended
+        self._retry_failed, self._interruption, self._on_lanes_ended = retry_failed, interruption, on_lanes_ended
         self.failures: dict[str, str] = {}
 
     def run(self, lanes: Sequence[LaneOrder]) -> bool:
@@ -124,6 +127,7 @@ class Tuning:
                 shared=self._shared,
                 size=self._size,
                 retry_failed=self._retry_failed,
+                interruption=self._interruption,
                 watcher=GangWatcher(
                     on_report=meter.report,
                     on_lanes_ended=lambda gang: self._on_lanes_ended(tasks.get(gang, ())),

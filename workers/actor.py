@@ -6,13 +6,16 @@ the LM comes from the object store, examples and outcomes go through object stor
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 import torch
 from pyarrow.fs import FileSelector
 from ray import tune
+from ray.tune.result import DONE, SHOULD_CHECKPOINT
 from safetensors import SafetensorError
 
 from infra.tracking import Tracking
@@ -20,12 +23,19 @@ from workers.backbone.sharing import SharedLM
 from workers.gang_run import GangRun
 from workers.orders import GangOrder
 
+if TYPE_CHECKING:
+    from ray.train._internal.storage import StorageContext
+
 CHECKPOINT = "checkpoint_"
 """What Tune puts before the number of a checkpoint."""
+STEP_SECONDS = 2.0
+"""Longest step of Tune: how soon a gang hears that the job is interrupted."""
+CHECKPOINT_SECONDS = 60.0
+"""Between two checkpoints, if no evaluation comes before; it is what a worker that dies has done in vain at most."""
 
 
 class GangTrainable(tune.Trainable):
-    """One trial. A step of Tune goes on to the next evaluation of a lane, then reports."""
+    """One trial. A step of Tune goes on to the next evaluation of a lane, or for some seconds, then reports."""
 
     _run: GangRun
 
@@ -49,29 +59,17 @@ class GangTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Tune to the next evaluation; lanes that end there leave their outcomes."""
-        report = self._run.step()
-        return {"done": self._run.done, **report}
+        report = self._run.step(STEP_SECONDS)
+        due = report["evaluated"] or time.monotonic() - self._saved > CHECKPOINT_SECONDS
+        return {DONE: self._run.done, SHOULD_CHECKPOINT: due, **report}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Full state of the gang and its queue, without pickling."""
         self._run.save(Path(checkpoint_dir))
+        self._saved = time.monotonic()
 
     def restore(self, checkpoint_path: Any) -> None:
-        """Continue from the newest checkpoint of the trial that is whole; begin again if there is none.
-
-        A driver that was killed may not have noted that the checkpoint it names has been replaced by a newer one.
-        All of them are states of the same deterministic lanes, so each leads to the same prompts.
-        """
-        for number, checkpoint in _beside(checkpoint_path.checkpoint):
-            try:
-                super().restore(checkpoint)
-            except (OSError, SafetensorError, ValueError):
-                continue  # half written or half deleted when the actor was killed
-            # The next one must not be written over this one.
-            assert self._storage is not None  # noqa: S101
-            self._storage.current_checkpoint_index = number
-            return
-        self.reset_config(self.config)
+        """Nothing: every trial begins with its newest checkpoint, of which a driver need not have heard."""
 
     def load_checkpoint(self, checkpoint: str | dict[str, Any] | None) -> None:
         """Continue a gang."""
@@ -91,16 +89,43 @@ class GangTrainable(tune.Trainable):
             torch.set_num_threads(max(1, int(order.cpus)))
         self._tracking = Tracking(order.tracking, Path(order.spool))
         self._run = GangRun(order, lm=self._lm, shared=self._shared, tracking=self._tracking)
+        self._saved = time.monotonic()
+        if self._storage is not None:
+            self._take_up(self._storage)
+
+    def _take_up(self, storage: StorageContext) -> None:
+        """Continue from the newest checkpoint in the trial's directory that is whole; begin if there is none.
+
+        The directory has the gang's name, so that it is found by any driver, also where the one that was killed had
+        not noted it. All are states of the same deterministic lanes, so each leads to the same prompts.
+        """
+        found = _checkpoints(storage)
+        taken = None
+        for number, checkpoint in reversed(found):
+            try:
+                with checkpoint.as_directory() as directory:
+                    self.load_checkpoint(directory)
+            except (FileNotFoundError, SafetensorError, ValueError):
+                continue  # half written or half deleted when a process was killed
+            taken = number
+            break
+        for number, checkpoint in found:
+            # Tune deletes those of which its driver knows.
+            if number != taken and checkpoint.filesystem is not None:
+                with suppress(FileNotFoundError):
+                    checkpoint.filesystem.delete_dir(checkpoint.path)
+        if found:
+            # The next one must not be written over what is left of another.
+            storage.current_checkpoint_index = found[-1][0]
 
 
-def _beside(checkpoint: tune.Checkpoint) -> list[tuple[int, tune.Checkpoint]]:
-    """Numbers and checkpoints of the same trial, the newest first."""
-    assert checkpoint.filesystem is not None  # noqa: S101
-    trial = str(Path(checkpoint.path).parent)
-    found = checkpoint.filesystem.get_file_info(FileSelector(trial, allow_not_found=True))
+def _checkpoints(storage: StorageContext) -> list[tuple[int, tune.Checkpoint]]:
+    """Numbers and checkpoints in the directory of a trial, the newest last."""
+    filesystem = storage.storage_filesystem
+    found = filesystem.get_file_info(FileSelector(storage.trial_fs_path, allow_not_found=True))
     numbered = [
         (int(entry.base_name.removeprefix(CHECKPOINT)), entry.path)
         for entry in found
         if entry.base_name.startswith(CHECKPOINT)
     ]
-    return [(number, tune.Checkpoint(path, checkpoint.filesystem)) for number, path in sorted(numbered, reverse=True)]
+    return [(number, tune.Checkpoint(path, filesystem)) for number, path in sorted(numbered)]

@@ -96,8 +96,11 @@ class GangRun:
         """Whether every lane has an outcome."""
         return len(self._queue.ended) == len(self._order.lanes)
 
-    def step(self) -> dict[str, Any]:
+    def step(self, seconds: float | None = None) -> dict[str, Any]:
         """Go on to the next evaluation of a lane, and write the outcomes of those that end there.
+
+        Args:
+            seconds: after which it returns before that evaluation; for an order of one rank.
 
         Returns:
             How far the lanes are, for the driver.
@@ -108,7 +111,7 @@ class GangRun:
         """
         self._admit()
         started = time.monotonic()
-        evaluations = self._gang.run_to_evaluation()
+        evaluations = self._gang.run_to_evaluation(seconds)
         share = (time.monotonic() - started) / max(1, len(self._seats))
         for seat in self._seats:
             self._queue.seconds[seat.number] = self._queue.seconds.get(seat.number, 0.0) + share
@@ -116,7 +119,7 @@ class GangRun:
             log = self._seats[evaluation.lane].log
             if log is not None:
                 log_evaluation(log, evaluation)
-        report = self._report(evaluations)
+        report = self._report(evaluations) | {"evaluated": bool(evaluations) or not self._gang.active}
         self._end([index for index, seat in enumerate(self._seats) if not seat.lane.active])
         self._park()
         self._judge()
@@ -138,10 +141,10 @@ class GangRun:
             OSError, ValueError, safetensors.SafetensorError: the files are missing or damaged.
         """
         saved = json.loads((directory / QUEUE_FILE).read_text())
-        self._left = {int(number): state for number, state in load_states(directory).items()}
-        self._queue = Queue.model_validate(saved["queue"])
+        queue, states = Queue.model_validate(saved["queue"]), load_states(directory)
         # Those that were at work go on first, in the same order, so that the same numbers come out.
-        self._queue.waiting = saved["seated"] + self._queue.waiting
+        queue.waiting = saved["seated"] + queue.waiting
+        self._queue, self._left = queue, {int(number): state for number, state in states.items()}
 
     def _admit(self) -> None:
         """Give free rows to waiting lanes."""

@@ -9,7 +9,7 @@ from task_specs.example import SPLITS, Split
 from workers.backbone.frozen_watch import FrozenWatch
 from workers.backbone.sharing import SharedLM
 from workers.lane_log import log_begin, log_outcome, log_unit_use
-from workers.orders import GangOrder, LaneOrder
+from workers.orders import GangOrder, LaneOrder, run_key
 from workers.prompting.confusion import Cells, confusion_cells
 from workers.prompting.detection_files import detection_files
 from workers.prompting.final_figures import FinalFigures, final_figures
@@ -48,7 +48,7 @@ class LaneDesk:
         log = self._tracking.run(
             self._order.experiment,
             order.run_name,
-            key=order.key,
+            key=run_key(order.key, order.began),
             parent_key=self._order.parent_key,
             params={**order.params, "trainable_parameters": lane.shape.size},
             tags={"task": order.spec.task, "seed": order.spec.seed, "point": order.point},

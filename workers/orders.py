@@ -16,6 +16,7 @@ class LaneOrder(BaseModel):
         key: digest of all that its prompt depends on.
         point: the settings of a sweep that it tries.
         attempt: how often it has been ordered, this time included.
+        began: the attempt with which its job last began anew.
         halving: how the points of its task's sweep are thinned out.
         workers: ranks that tune it together.
     """
@@ -28,8 +29,14 @@ class LaneOrder(BaseModel):
     params: dict[str, str]
     point: str = ""
     attempt: int = 1
+    began: int = 1
     halving: Halving | None = None
     workers: int = 1
+
+
+def run_key(key: str, began: int) -> str:
+    """Key of a lane's MLflow run: one for all attempts since the job last began anew."""
+    return key if began == 1 else f"{key}/{began}"
 
 
 class GangOrder(BaseModel):

@@ -28,7 +28,9 @@ from workers.bundle.manifest import (
     Spread,
     Task,
 )
-from workers.bundle.publish import Published, publish
+from workers.bundle.mend import publish_or_mend
+from workers.bundle.publish import Published
+from workers.orders import run_key
 from workers.prompting.outcome import LaneOutcome, read_outcome, read_outcome_tensors
 from workers.prompting.prompt import read_outputs
 from workers.sweep_result import best_lane, best_point, by_point, has_whole_point, mean_valid
@@ -42,6 +44,7 @@ class PublishOrder(BaseModel):
         outcomes: where their outcomes are.
         bundles: where bundles are published.
         experiment: of the lanes' MLflow runs.
+        began: attempt with which the job last began anew.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -55,6 +58,7 @@ class PublishOrder(BaseModel):
     outcomes: str
     bundles: str
     experiment: str
+    began: int = 1
 
 
 def publish_task(order: PublishOrder, shared: SharedLM, tracking: Tracking) -> Published:
@@ -77,7 +81,7 @@ def publish_task(order: PublishOrder, shared: SharedLM, tracking: Tracking) -> P
         raise TuningError(f"{order.task.name}: tuned on another unit LM; run the job again")
     tensors = read_outcome_tensors(order.outcomes, best.key)
     manifest = _manifest(order, best, outcomes, keys=tensors["prompt.keys"], shared=shared)
-    published = publish(order.bundles, Bundle(manifest, tensors))
+    published = publish_or_mend(order.bundles, Bundle(manifest, tensors))
     _tag_runs(order, published.uri, tracking)
     return published
 
@@ -158,4 +162,4 @@ def _results(best: LaneOutcome, outcomes: Sequence[LaneOutcome]) -> dict[Split, 
 def _tag_runs(order: PublishOrder, bundle: str, tracking: Tracking) -> None:
     """The bundle's place, on the run of every lane that the choice was made from."""
     for key, name in order.lanes:
-        tracking.run(order.experiment, name, key=key, tags={"bundle": bundle})
+        tracking.run(order.experiment, name, key=run_key(key, order.began), tags={"bundle": bundle})

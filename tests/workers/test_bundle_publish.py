@@ -12,6 +12,7 @@ from infra import object_storage as storage
 from infra.errors import BundleError, StorageError
 from tests.fixtures.bundles import random_bundle
 from workers.bundle.format import pack
+from workers.bundle.mend import publish_or_mend
 from workers.bundle.publish import publish
 from workers.bundle.pull import pull
 from workers.bundle.read import find, list_bundles, read, verify
@@ -216,3 +217,38 @@ def test_version_is_the_digest_the_format_describes(tmp_path: Path) -> None:
     del document["provenance"]
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == published.version
+
+
+@pytest.mark.parametrize("name", [*FILES, "latest.json"])
+@pytest.mark.parametrize("change", ["flipped", "emptied", "removed"])
+def test_what_was_damaged_is_mended_by_who_has_it_again(store_root: str, name: str, change: str) -> None:
+    bundle = random_bundle(run_id="first")
+    published = publish(store_root, bundle)
+    before = _content(store_root)
+    directory = f"{store_root}/toy-task" if name == "latest.json" else published.uri
+    file = storage.join(directory, name)
+    damaged = {"flipped": before[file.removeprefix(f"{store_root}/")].replace(b"e", b"f"), "emptied": b""}.get(change)
+    if damaged is None:
+        _remove(file)
+    else:
+        storage.write_bytes(file, damaged)
+    again = publish_or_mend(store_root, random_bundle(run_id="second"))
+    assert (again.uri, again.version) == (published.uri, published.version)
+    verify(f"{store_root}/toy-task")
+    after = _content(store_root)
+    kept = {place: data for place, data in after.items() if "/damaged/" in place}
+    # A manifest or a pointer that is missing is the same as one that was never written.
+    mended = damaged is not None or name in ("README.md", "prompt.safetensors")
+    assert again.mended == ((file,) if mended else ())
+    assert list(kept.values()) == ([damaged] if damaged is not None else [])
+    changed = {place for place, data in before.items() if after[place] != data}
+    assert changed <= ({f"toy-task/{published.version}/bundle.json"} if name == "bundle.json" else set())
+    assert publish_or_mend(store_root, bundle).mended == ()
+    assert [row.problem for row in list_bundles(store_root)] == [None]
+
+
+def test_a_bundle_that_is_not_one_is_not_mended(store_root: str) -> None:
+    bundle = random_bundle()
+    with pytest.raises(BundleError):
+        publish_or_mend(store_root, type(bundle)(bundle.manifest, {}))
+    assert storage.list_files(store_root) == []

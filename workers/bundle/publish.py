@@ -24,11 +24,13 @@ class Published:
         uri: its own directory, ``<root>/<task>/<version>``.
         version: digest of its content.
         created: ``False`` if it was there already, and therefore stayed as it was.
+        mended: files that were damaged, and were replaced.
     """
 
     uri: str
     version: str
     created: bool
+    mended: tuple[str, ...] = ()
 
 
 def publish(root: str, bundle: Bundle) -> Published:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -164,13 +165,23 @@ class Gang:
         """Lanes that have not stopped."""
         return [index for index, lane in enumerate(self.lanes) if lane.active]
 
-    def run_to_evaluation(self) -> list[Evaluation]:
-        """Take steps until a lane is due for evaluation, and evaluate those that are; empty when all have stopped."""
+    def run_to_evaluation(self, seconds: float | None = None) -> list[Evaluation]:
+        """Take steps until a lane is due for evaluation, and evaluate those that are.
+
+        Args:
+            seconds: after which it returns between two steps.
+
+        Returns:
+            The evaluations; none if all lanes have stopped, or the time is over.
+        """
+        started = time.monotonic()
         while active := self.active:
             self.advance()
             due = [index for index in active if self.lanes[index].evaluation_due]
             if due:
                 return [self._evaluate(index) for index in due]
+            if seconds is not None and time.monotonic() - started >= seconds:
+                break
         return []
 
     def advance(self) -> None:

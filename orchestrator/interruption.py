@@ -1,0 +1,105 @@
+"""SIGTERM and Ctrl-C: the job saves what it can, within a time, and ends so that it can be submitted again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from orchestrator.exit_codes import INTERRUPTED
+
+GRACE_SECONDS = 30.0
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class JobInterrupted(KeyboardInterrupt):
+    """The job was asked to end; libraries clean up after it as after Ctrl-C."""
+
+
+class Interruption:
+    """Whether the job was asked to end.
+
+    Args:
+        grace: seconds from the first signal to the end, whatever is not saved by then; a second signal ends at once.
+    """
+
+    def __init__(self, grace: float = GRACE_SECONDS) -> None:
+        self.grace = grace
+        self._deadline: float | None = None
+        self._held = 0
+        self._timer = threading.Timer(grace, _end_now, [f"not everything was saved within {grace:g} seconds"])
+        self._timer.daemon = True
+
+    @property
+    def requested(self) -> bool:
+        return self._deadline is not None
+
+    @property
+    def left(self) -> float:
+        """Seconds left of the grace; all of it as long as nobody asked."""
+        return self.grace if self._deadline is None else self._deadline - time.monotonic()
+
+    def listen(self) -> None:
+        """Take the signals; to be repeated after a library has taken them, as ``ray.init`` does."""
+        # Python allows it in the main thread alone.
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                signal.signal(number, self._hear)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """A block that looks at ``requested`` by itself, and is not broken off.
+
+        Raises:
+            JobInterrupted: at its end, if the job was asked to end.
+        """
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+        if self.requested:
+            raise JobInterrupted
+
+    def close(self) -> None:
+        """The end came in time."""
+        self._timer.cancel()
+
+    def _hear(self, *_: object) -> None:
+        if self.requested:
+            _end_now("ended at once by a second signal")
+        self._deadline = time.monotonic() + self.grace
+        self._timer.start()
+        if not self._held:
+            raise JobInterrupted
+
+
+@contextmanager
+def interruptible(grace: float) -> Iterator[Interruption]:
+    """Run a job that SIGTERM and Ctrl-C may interrupt; the process then ends with code ``INTERRUPTED``."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    interruption = Interruption(grace)
+    interruption.listen()
+    try:
+        yield interruption
+    except (JobInterrupted, SystemExit) as end:
+        # While Ray starts, its own handler turns SIGTERM into an exit.
+        if isinstance(end, SystemExit) and end.code != signal.SIGTERM:
+            raise
+        print("interrupted; submit the job again and it goes on", file=sys.stderr)  # noqa: T201
+        sys.exit(INTERRUPTED)
+    finally:
+        interruption.close()
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _end_now(why: str) -> None:
+    """Without any cleaning up: Ray's own processes end with this one, and workers with their driver."""
+    os.write(2, f"interrupted, {why}; submit the job again and it goes on\n".encode())
+    os._exit(INTERRUPTED)

@@ -1,0 +1,61 @@
+"""What decides whether a gang goes on: failures without progress, and an interruption of the job."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
+
+from orchestrator.interruption import Interruption, interruptible
+from orchestrator.schedule import MAX_FAILURES, GangWatcher, Interruptible
+
+
+def gang() -> Trial:
+    return Trial("gang", stub=True, config={"gang": {"name": "gang000"}}, max_failures=MAX_FAILURES)
+
+
+def fails(trial: Trial) -> bool:
+    """Whether a gang whose actor fails now is taken up again."""
+    trial.run_metadata.num_failures += 1
+    return not trial.should_recover()  # type: ignore[no-untyped-call]
+
+
+def saved(watcher: GangWatcher, trial: Trial, steps: int) -> None:
+    trial.run_metadata.last_result = {"lane_steps": steps}
+    watcher.on_checkpoint(0, [trial], trial, None)
+
+
+def test_a_gang_may_fail_as_often_as_it_gets_on_in_between() -> None:
+    watcher = GangWatcher(on_report=lambda *_: None, on_lanes_ended=lambda _: None)
+    trial = gang()
+    for steps in range(20, 200, 20):
+        saved(watcher, trial, steps)
+        assert not fails(trial)
+
+
+def test_a_gang_that_fails_again_where_it_failed_is_given_up() -> None:
+    watcher = GangWatcher(on_report=lambda *_: None, on_lanes_ended=lambda _: None)
+    trial = gang()
+    saved(watcher, trial, 40)
+    assert not fails(trial)
+    for steps in (20, 40):  # from an older checkpoint to where it was
+        saved(watcher, trial, steps)
+    assert fails(trial)
+
+
+def pausing(interruption: Interruption, decisions: list[str]) -> None:
+    scheduler = Interruptible(interruption)
+    with interruption.held():
+        decisions.append(scheduler.on_trial_result(None, gang(), {}))  # type: ignore[arg-type]
+        signal.raise_signal(signal.SIGTERM)
+        decisions.append(scheduler.on_trial_result(None, gang(), {}))  # type: ignore[arg-type]
+        assert scheduler.choose_trial_to_run(None) is None  # type: ignore[arg-type]
+
+
+def test_gangs_of_an_interrupted_job_are_saved_and_none_begins() -> None:
+    decisions: list[str] = []
+    with pytest.raises(SystemExit), interruptible(60.0) as interruption:
+        pausing(interruption, decisions)
+    assert decisions == [TrialScheduler.CONTINUE, TrialScheduler.PAUSE]
