@@ -13,6 +13,11 @@ from infra import object_storage
 from infra.errors import ObjectNotFound, Problem, StorageError
 from task_specs.problems import ProblemList, shown
 
+_LIMIT = 16 << 20
+_DEEPEST = 200
+"""Brackets within each other: PyYAML takes time that grows with the square of their number."""
+_BRACKETS = re.compile(r"[\[\]{}]")
+
 Place = tuple[str | int, ...]
 """Keys and list positions that lead to a value."""
 
@@ -69,7 +74,7 @@ def read_yaml(uri: str) -> tuple[YamlFile | None, list[Problem]]:
     """The mapping in the file at ``uri``, as far as it can be read, and every problem met."""
     problems = ProblemList()
     try:
-        text = object_storage.read_bytes(uri).decode("utf-8-sig")
+        text = object_storage.read_bytes(uri, limit=_LIMIT).decode("utf-8-sig")
     except ObjectNotFound:
         problems.add(uri, "", "there is no such file", "correct the path")
     except StorageError as error:
@@ -87,6 +92,8 @@ def parse_value(text: str) -> Any:
     Raises:
         yaml.YAMLError: ``text`` is not YAML.
     """
+    if _is_deep(text):
+        raise yaml.YAMLError("it is nested too deeply")
     loader = _Loader(text)
     try:
         return loader.get_single_data()
@@ -98,6 +105,9 @@ def parse_value(text: str) -> Any:
 
 def _parse(uri: str, text: str, problems: ProblemList) -> YamlFile | None:
     lines: dict[Place, int] = {}
+    if _is_deep(text):
+        problems.add(uri, "", "is nested too deeply", "write it flat")
+        return None
     try:
         loader = _Loader(text)
         root = loader.get_single_node()
@@ -126,6 +136,16 @@ def _parse(uri: str, text: str, problems: ProblemList) -> YamlFile | None:
         problems.add(uri, "", "is nested too deeply", "write it flat")
         return None
     return YamlFile(uri, data, lines)
+
+
+def _is_deep(text: str) -> bool:
+    """Whether brackets are open in each other without end; those in quotes are counted too."""
+    depth = 0
+    for bracket in _BRACKETS.finditer(text):
+        depth = depth + 1 if bracket[0] in "[{" else max(0, depth - 1)
+        if depth > _DEEPEST:
+            return True
+    return False
 
 
 def _keys(node: yaml.Node, place: Place, seen: set[int]) -> Iterator[tuple[Place, yaml.Node]]:

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from orchestrator.signing import SIGNING_KEY
 from tests.fixtures.command_line import Finished, speechprompt
 from tests.fixtures.tiny_job import write_units_task, write_yaml
 from tests.fixtures.tuning import tiny_backbone
 from workers.backbone.directory import write_backbone
 from workers.bundle.read import read, verify
+from workers.bundle.signing import TrustedKey, new_key_pair
 from workers.prompting.outcome import LaneOutcome
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
@@ -49,7 +51,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
 
 @pytest.fixture(scope="module")
 def first(workplace: Workplace) -> Finished:
-    return workplace.run()
+    new_key_pair(workplace.root / "key.pem")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(SIGNING_KEY, str(workplace.root / "key.pem"))
+        return workplace.run()
 
 
 def test_two_workers_publish_what_one_does(workplace: Workplace, first: Finished) -> None:
@@ -63,6 +68,16 @@ def test_two_workers_publish_what_one_does(workplace: Workplace, first: Finished
     for ours, theirs in zip(workplace.outcomes("together"), workplace.outcomes("alone"), strict=True):
         assert (ours.steps, ours.best_step, ours.stopped) == (theirs.steps, theirs.best_step, theirs.stopped)
         assert ours.figures["test"] == pytest.approx(theirs.figures["test"], abs=1e-4)
+
+
+@pytest.mark.usefixtures("first")
+def test_the_job_signs_what_it_publishes(workplace: Workplace) -> None:
+    trusted = TrustedKey.read(str(workplace.root / "key.pub"))
+    for name in ("alone", "together"):
+        verify(workplace.rows()[name]["bundle"], trusted=[trusted])
+    secret = (workplace.root / "key.pem").read_bytes().splitlines()[1]
+    files = [path for path in workplace.root.rglob("*") if path.is_file() and path.name != "key.pem"]
+    assert not [path for path in files if secret in path.read_bytes()]
 
 
 @pytest.mark.usefixtures("first")

@@ -173,6 +173,7 @@ BASE = "name: t\ndata: {path: x.csv}\n"
         ("", "task.yaml: is not a mapping of keys to values"),
         ("- name: t", "task.yaml: is not a mapping of keys to values"),
         ("[" * 2000, "task.yaml: is nested too deeply"),
+        ("name: " + "[{a: " * 200_000, "task.yaml: is nested too deeply"),
         ("name: \x07", "task.yaml: is not valid YAML: "),
     ],
 )  # fmt: skip

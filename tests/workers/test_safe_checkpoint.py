@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import struct
 import tempfile
 import zipfile
 from collections import OrderedDict
@@ -153,6 +154,15 @@ def test_an_archive_whose_names_are_no_text_is_damaged(tmp_path: Path) -> None:
     central = flagged.rindex(b"PK\x01\x02", 0, flagged.rindex(b"\xff"))
     flagged[central + 9] |= 0x08  # says that the name is UTF-8
     (tmp_path / "model.pt").write_bytes(flagged)
+    with pytest.raises(BackboneError, match="damaged zip archive"):
+        read_torch_file(str(tmp_path / "model.pt"))
+
+
+def test_an_archive_of_several_disks_is_damaged(tmp_path: Path) -> None:
+    data = SMALL["zip"]
+    end = data.rindex(b"PK\x05\x06")
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, 0, 2)
+    (tmp_path / "model.pt").write_bytes(data[:end] + locator + data[end:])
     with pytest.raises(BackboneError, match="damaged zip archive"):
         read_torch_file(str(tmp_path / "model.pt"))
 

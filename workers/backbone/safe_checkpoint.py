@@ -79,7 +79,7 @@ def read_torch_file(uri: str) -> Any:
             with warnings.catch_warnings(), torch.serialization.safe_globals(stand_ins):
                 # Torch remarks on unusual pickles, which are either read or refused below.
                 warnings.simplefilter("ignore")
-                return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
         except Exception as error:
             # A damaged file makes torch raise nearly any kind of error.
             named = _NAME_IN_MESSAGE.search(str(error))
@@ -142,7 +142,7 @@ def _refused(uri: str, names: list[str]) -> BackboneError:
 
 
 def _names(path: Path, uri: str) -> Iterator[str]:
-    if not zipfile.is_zipfile(path):
+    if not _is_zip(path):
         with path.open("rb") as file:
             yield from chain.from_iterable(pickled_names(file) for _ in range(_PICKLES_BEFORE_DATA))
         return
@@ -161,6 +161,13 @@ def _names(path: Path, uri: str) -> Iterator[str]:
     except Exception as error:
         # A damaged archive makes zipfile raise nearly any kind of error, of which its documentation names a few.
         raise BackboneError(f"{uri}: a damaged zip archive; fetch it again") from error
+
+
+def _is_zip(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        return True  # one that is damaged, as its reader will say
 
 
 @contextmanager
