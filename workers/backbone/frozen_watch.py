@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from infra.errors import FrozenWeightsChanged
@@ -28,9 +31,7 @@ class FrozenWatch:
         self._shared, self._lm, self._ranks = shared, lm, ranks
         shared.verify()
         # Of what was verified, not of the module: it may have served another gang, and its copy been written to there.
-        self._sums = torch.tensor(
-            [array.reshape(-1).view(np.int32).sum(dtype=np.int64) for array in shared.tensors.values()]
-        )
+        self._sums = _sums(shared.tensors.values())
         self.glance()
 
     def glance(self) -> None:
@@ -67,5 +68,12 @@ class FrozenWatch:
     def _sum(self) -> Tensor:
         """Of each tensor, its bits added up as whole numbers, int64 [tensors]; any single write changes it."""
         state = self._lm.state_dict()
-        bits = [state[name].reshape(-1).view(torch.int32) for name in self._shared.tensors]
-        return torch.stack([tensor.sum(dtype=torch.int64) for tensor in bits]).cpu()
+        tensors = [state[name].detach() for name in self._shared.tensors]
+        if tensors[0].device.type == "cpu":
+            # On one core numpy adds 151 M of them in 80 ms, torch in 1,200.
+            return _sums(tensor.numpy() for tensor in tensors)
+        return torch.stack([tensor.view(torch.int32).sum(dtype=torch.int64) for tensor in tensors]).cpu()
+
+
+def _sums(arrays: Iterable[NDArray[np.float32]]) -> Tensor:
+    return torch.tensor([array.reshape(-1).view(np.int32).sum(dtype=np.int64) for array in arrays])

@@ -89,7 +89,9 @@ def _answer(
         raise ValueError("the LM is handed over with the order")
     shared.verify()
     unit_tokens = np.array(shared.unit_tokens, dtype=np.int64)
-    return linear_probe(examples, spec, shared.attach(device), unit_tokens, precision=order.precision)
+    answer = linear_probe(examples, spec, shared.attach(device), unit_tokens, precision=order.precision)
+    shared.verify()
+    return answer
 
 
 def _log(tracking: Tracking, order: BaselineOrder, result: BaselineResult) -> None:
