@@ -109,7 +109,7 @@ class Killer:
             subprocess.run([sys.executable, "-m", "ray.scripts.scripts", *command], check=True, capture_output=True)
             time.sleep(DRAIN_SECONDS)
         raylet = _raylet(self._second)
-        with suppress(psutil.NoSuchProcess):
+        with suppress(ProcessLookupError):
             os.kill(raylet, signal.SIGKILL)
         time.sleep(BACK_SECONDS)
         self._cluster.remove_node(self._second, allow_graceful=False)
