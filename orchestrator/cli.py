@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 some tasks failed, 2 bad input, 3 interrupted.
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import click
 from rich.console import Console
 
 from infra.errors import InvalidInputs, SpeechPromptError
+from infra.json_log import log_as_json, logs_as_json
 from orchestrator import __version__
 from orchestrator.commands.backbone import backbone
 from orchestrator.commands.bundle import bundle
@@ -41,8 +43,17 @@ RESTART = click.option(
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
-def cli() -> None:
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    envvar="SPEECHPROMPT_LOG_FORMAT",
+    help="How progress and errors are written to stderr: json is an object a line.",
+)
+def cli(log_format: str) -> None:
     """Tune prompts of one frozen spoken language model for many speech classification tasks at once."""
+    if log_format == "json":
+        log_as_json()
 
 
 @cli.command()
@@ -177,6 +188,18 @@ def results(job_file: str, overrides: tuple[str, ...], shape: str) -> None:
 @cli.command()
 @JOB_FILE
 @OVERRIDES
+@click.option("--json", "as_json", is_flag=True, help="Print it for programs.")
+@click.option("--watch", is_flag=True, help="Show it until the job has ended.")
+def status(job_file: str, overrides: tuple[str, ...], as_json: bool, watch: bool) -> None:
+    """What a job is doing: what runs, where, since when, its last metric and checkpoint. Needs no Ray."""
+    from orchestrator.commands.status import status as show
+
+    show(job_file, overrides, as_json=as_json, watch=watch)
+
+
+@cli.command()
+@JOB_FILE
+@OVERRIDES
 def tokenize(job_file: str, overrides: tuple[str, ...]) -> None:
     """Tokenize the audio of all tasks of a job into its unit cache, and nothing else."""
     from orchestrator.cluster import ray_session
@@ -273,15 +296,21 @@ cli.add_command(tasks)
 
 def main() -> None:
     """Entry point: errors of the user's become sentences and exit codes, without a traceback."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         cli()
     except InvalidInputs as error:
         for problem in error.problems:
-            console.print(str(problem), markup=False)
+            _say(str(problem))
         count = len(error.problems)
-        console.print(f"{count} problem{'s' if count > 1 else ''}; nothing was started", markup=False, style="red")
+        _say(f"{count} problem{'s' if count > 1 else ''}; nothing was started", style="red")
         sys.exit(BAD_INPUT)
     except SpeechPromptError as error:
-        console.print(f"error: {error}", markup=False, style="red")
+        _say(f"error: {error}", style="red")
         sys.exit(BAD_INPUT)
+
+
+def _say(text: str, style: str = "") -> None:
+    if logs_as_json():
+        logging.getLogger("speechprompt.cli").error("%s", text)
+    else:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False, style=style)

@@ -20,7 +20,9 @@ from orchestrator.baselines import Baselines
 from orchestrator.clips import tokenize_tasks
 from orchestrator.cluster import ActorSize, actor_size
 from orchestrator.encoding import EncodedTask, encode
+from orchestrator.failed_runs import log_failed_task, log_lost_lane
 from orchestrator.interruption import Interruption, JobInterrupted
+from orchestrator.job_status import DriverLog
 from orchestrator.lanes import lane_orders
 from orchestrator.plan import Plan, PlannedTask
 from orchestrator.progress import ProgressView
@@ -93,6 +95,7 @@ class JobRun:
         self._submitted = datetime.now(UTC)
         self._submission = f"{plan.job.name}/{self._submitted:%Y-%m-%dT%H:%M:%S.%f}"
         self._tasks = [TaskState(task, _row(task)) for task in plan.tasks]
+        self._log = DriverLog(plan.job, self._submission, self._submitted, len(self._tasks))
         self._size: ActorSize
         self._signing_key = signing_key()
 
@@ -106,6 +109,7 @@ class JobRun:
             JobInterrupted: it was asked to end.
         """
         self._size = actor_size(self._job.resources)
+        self._log.enter("tokenizing")
         self._encode(tokenize_tasks(self._plan, self._view))
         self._began = self._begin()
         shared = _shared_lm(self._job.backbone)
@@ -117,22 +121,28 @@ class JobRun:
                 params={"tasks": len(self._tasks), "backbone": self._plan.backbone.name, "gang": self._job.gang},
                 tags={"speechprompt.kind": "submission"},
             )
+            self._log.enter("tuning", lanes=sum(len(state.lanes) for state in self._tasks), failures=self._failures())
             try:
-                report = self._carry_out(shared)
+                report = self._carry_out(shared, tracking)
             except JobInterrupted:
                 parent.finish("KILLED")
+                self._log.enter("ended", failures=self._failures(), outcome="interrupted; submit it again to go on")
                 raise
-            parent.point(0, {"tasks_published": sum(row.status == "published" for row in report.tasks)})
+            published = sum(row.status == "published" for row in report.tasks)
+            parent.point(0, {"tasks_published": published})
             parent.finish("FINISHED" if report.complete else "FAILED")
+            outcome = f"{published} of {len(report.tasks)} tasks published"
+            self._log.enter("ended", failures=self._failures(), outcome=outcome)
             unsent = tracking.close()
         if unsent.events or unsent.refused:
             self._view.line(f"MLflow: {unsent}")
         return report
 
-    def _carry_out(self, shared: ObjectRef[SharedLM]) -> JobReport:
+    def _carry_out(self, shared: ObjectRef[SharedLM], tracking: Tracking) -> JobReport:
         baselines = self._start_baselines(shared)
         publisher = Publisher(shared, self._job.tracking, self._spool)
-        self._tune(shared, publisher)
+        self._tune(shared, publisher, tracking)
+        self._log.enter("publishing", failures=self._failures())
         self._collect_published(publisher)
         publisher.close()
         compared = baselines.collect()
@@ -203,7 +213,7 @@ class JobRun:
                 baselines.start(state.lanes[0], shared)
         return baselines
 
-    def _tune(self, shared: ObjectRef[SharedLM], publisher: Publisher) -> None:
+    def _tune(self, shared: ObjectRef[SharedLM], publisher: Publisher, tracking: Tracking) -> None:
         first = [lane for state in self._tasks for lane in state.lanes]
         again = self._order_failed_again() if self._retry_failed else []
         self._publish_complete(publisher)
@@ -226,6 +236,10 @@ class JobRun:
         for state in self._tasks:
             if state.name in tuning.failures:
                 state.fail(tuning.failures[state.name])
+            elif not state.lanes and state.row.error is not None:
+                log_failed_task(tracking, self._job.name, self._submission, state.name, state.row.error)
+        for lane in tuning.lost:
+            log_lost_lane(tracking, self._job.name, self._submission, lane, tuning.failures[lane.spec.task])
 
     def _order_failed_again(self) -> list[LaneOrder]:
         """Orders the lanes of tasks that cannot be published because of lanes that failed."""
@@ -311,6 +325,9 @@ class JobRun:
         """Outcomes of those that have ended, for as often as they were ordered."""
         found = [(lane, read_outcome(self._outcomes, lane.key)) for lane in lanes]
         return [outcome for lane, outcome in found if outcome is not None and outcome.attempt >= lane.attempt]
+
+    def _failures(self) -> dict[str, str]:
+        return {state.name: state.row.error for state in self._tasks if state.row.error is not None}
 
     def _report(self) -> JobReport:
         report = JobReport(

@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+import re
+
+DIED = re.compile(r"Worker exit detail: (?P<detail>.+?\.)(?: |$)(?P<code>Worker exits with an exit code \d+\.)?")
+"""What Ray says of a worker whose process ended; causes that it can only guess follow."""
+
+OUT_OF_MEMORY = ("NODE_OUT_OF_MEMORY", "running low on memory", "ray.exceptions.OutOfMemoryError")
+"""What it says of one that its memory monitor killed."""
+
 
 def cause_of(noted: str) -> str:
-    """The last line of it: our own errors' sentence, or the type and message of any other; empty if there is none."""
-    lines = noted.strip().splitlines()
+    """One sentence: our own errors' one, what became of a worker's process, or else the last line, which holds type and
+    message of any other error; empty if there is none."""
+    text = noted.strip()
+    if any(mark in text for mark in OUT_OF_MEMORY):
+        return (
+            "its worker was killed because the machine ran out of memory; lower recipe.batch_size or gang, or run "
+            "fewer workers (resources.workers)"
+        )
+    died = DIED.search(text)
+    if died:
+        detail = f"{died['detail']} {died['code'] or ''}".strip().rstrip(".")
+        return f"its worker process died ({detail}); see Ray's logs, and dmesg for a kill for lack of memory"
+    lines = text.splitlines()
     last = lines[-1].strip() if lines else ""
+    if last.partition(":")[0] in ("MemoryError", "torch.OutOfMemoryError", "torch.cuda.OutOfMemoryError"):
+        return f"out of memory ({last}); lower recipe.batch_size or gang"
     module, colon, message = last.partition(": ")
     return message if colon and module.startswith("infra.errors.") else last

@@ -13,6 +13,7 @@ from infra.errors import TuningError
 from orchestrator.cluster import ActorSize
 from orchestrator.failure_notes import note_failure, noted_failure
 from orchestrator.ranks import run_ranks
+from orchestrator.schedule import GangFailure
 from workers.gang_rank import tune_rank
 from workers.orders import GangOrder
 
@@ -32,7 +33,7 @@ def run_parallel_gangs(
     size: ActorSize,
     retry_failed: bool,
     on_report: Callable[[str, dict[str, Any]], None],
-) -> dict[str, str]:
+) -> dict[str, GangFailure]:
     """Tune gangs one after another; an interrupted one goes on from its latest checkpoint.
 
     Args:
@@ -53,15 +54,15 @@ def run_parallel_gangs(
             f"workers: is {workers}, but there is room for {size.workers} with {size.cpus:g} CPUs and "
             f"{size.gpus:g} GPUs each; lower it, or give the job more resources"
         )
-        return {order.name: cause for order in orders}
-    failures: dict[str, str] = {}
+        return {order.name: GangFailure(cause, of_a_task=True) for order in orders}
+    failures: dict[str, GangFailure] = {}
     for order in orders:
         run = f"{name}-{order.name}"
         directory = object_storage.join(root, run)
         before = noted_failure(directory)
         if before is not None:
             if not retry_failed:
-                failures[order.name] = before
+                failures[order.name] = GangFailure(before, of_a_task=True)
                 continue
             note_failure(directory, None)
         try:
@@ -76,6 +77,6 @@ def run_parallel_gangs(
                 heard=partial(on_report, order.name),
             )
         except TuningError as error:
-            failures[order.name] = str(error)
+            failures[order.name] = GangFailure(str(error), of_a_task=True)
             note_failure(directory, str(error))
     return failures

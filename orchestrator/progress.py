@@ -1,7 +1,8 @@
-"""Progress of long work: bars on a terminal, plain lines elsewhere; always on stderr, so that stdout is for results."""
+"""Progress of long work: bars on a terminal, lines elsewhere, plain or JSON; on stderr, since stdout is for results."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,11 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from infra.json_log import logs_as_json
+
 SECONDS_BETWEEN_LINES = 10.0
+
+logger = logging.getLogger("speechprompt.progress")
 
 
 class Stage:
@@ -54,7 +59,8 @@ class ProgressView:
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.bars: Progress | None = None
-        if self.console.is_terminal:
+        self._as_json = logs_as_json()
+        if self.console.is_terminal and not self._as_json:
             self.bars = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -78,7 +84,10 @@ class ProgressView:
 
     def line(self, text: str) -> None:
         """One line that stays."""
-        self.console.print(text, markup=False)
+        if self._as_json:
+            logger.info("%s", text)
+        else:
+            self.console.print(text, markup=False)
 
     @contextmanager
     def stage(self, title: str) -> Iterator[Stage]:

@@ -7,6 +7,7 @@ import logging
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
@@ -14,10 +15,12 @@ from ray.tune import Callback, CheckpointConfig
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from infra import object_storage
+from infra.errors import FrozenWeightsChanged
 from orchestrator.cluster import ActorSize
 from orchestrator.failure_notes import note_failure, noted_failure
 from orchestrator.failure_text import cause_of
 from orchestrator.interruption import Interruption
+from orchestrator.isolation import several_tasks
 from workers.actor import GangTrainable
 from workers.backbone.fingerprint import canonical_json
 from workers.orders import GangOrder, LaneOrder
@@ -41,6 +44,19 @@ TALKATIVE = (
 )
 """Loggers that print pages of traceback: on trials that failed, which the report has in a sentence each, and on
 checkpoints that are gone already when they are to be deleted."""
+
+
+@dataclass(frozen=True)
+class GangFailure:
+    """Why a gang failed.
+
+    Attributes:
+        cause: in a sentence.
+        of_a_task: whether one of its tasks may be to blame, and the others go well without it.
+    """
+
+    cause: str
+    of_a_task: bool
 
 
 class GangWatcher(Callback):
@@ -139,7 +155,7 @@ def run_gangs(
     retry_failed: bool,
     watcher: GangWatcher,
     interruption: Interruption,
-) -> dict[str, str]:
+) -> dict[str, GangFailure]:
     """Tune gangs until each is over; those that began before go on from their checkpoints.
 
     Args:
@@ -159,7 +175,11 @@ def run_gangs(
         JobInterrupted: the job was asked to end; gangs that ran have saved themselves, if they had the time.
     """
     places = {order.name: object_storage.join(root, name, order.name) for order in orders}
-    failures = {order: cause for order, place in places.items() if (cause := noted_failure(place)) is not None}
+    failures = {
+        order: GangFailure(cause, of_a_task=False)
+        for order, place in places.items()
+        if (cause := noted_failure(place)) is not None
+    }
     if retry_failed:
         for order in failures:
             note_failure(places[order], None)
@@ -193,10 +213,14 @@ def run_gangs(
             verbose=0,
             log_to_file=False,
         )
+        by_name = {order.name: order for order in orders}
         for trial in analysis.trials:
             if trial.status == trial.ERROR:
-                failures[gang_name(trial)] = _cause(trial)
-                note_failure(places[gang_name(trial)], failures[gang_name(trial)])
+                gang, failure = gang_name(trial), _failure(trial)
+                failures[gang] = failure
+                # Of one that is dissolved the last word is not said.
+                if not (failure.of_a_task and several_tasks(by_name[gang])):
+                    note_failure(places[gang], failure.cause)
     return failures
 
 
@@ -214,6 +238,9 @@ def _quiet_tune() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _cause(trial: Trial) -> str:
+def _failure(trial: Trial) -> GangFailure:
     # Annotated as an exception, it is the text of one.
-    return cause_of(str(trial.get_error() or "")) or "its actor failed; see Ray's logs"
+    noted = str(trial.get_error() or "")
+    # Whoever attaches the same weights again finds them changed too.
+    changed = f"{FrozenWeightsChanged.__module__}.{FrozenWeightsChanged.__name__}:" in noted
+    return GangFailure(cause_of(noted) or "its actor failed; see Ray's logs", of_a_task=not changed)

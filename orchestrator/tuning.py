@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -14,13 +14,14 @@ from orchestrator.cluster import ActorSize
 from orchestrator.gang_size import measure_on_worker
 from orchestrator.gangs import GangPlan, blocks_of, form_gangs, remember_gangs, remembered_gangs, useful_width
 from orchestrator.interruption import Interruption
+from orchestrator.isolation import DissolvedGangs, several_tasks, single_task_orders
 from orchestrator.job import Job
 from orchestrator.lane_meter import LaneMeter
 from orchestrator.parallel_gangs import run_parallel_gangs
 from orchestrator.plan_view import measured_text
 from orchestrator.progress import ProgressView
 from orchestrator.report import job_root
-from orchestrator.schedule import GangWatcher, experiment_name, run_gangs
+from orchestrator.schedule import GangFailure, GangWatcher, experiment_name, run_gangs
 from workers.backbone.sharing import SharedLM
 from workers.orders import GangOrder, LaneOrder
 from workers.prompting.outcome import read_outcome
@@ -38,11 +39,15 @@ class Experiment:
         name: of the experiment.
         workers: that tune each gang together.
         orders: gangs that have not ended.
+        dissolved: gangs that failed, whose tasks are tuned each alone.
+        alone: the experiments in which they are.
     """
 
     name: str
     workers: int
     orders: list[GangOrder]
+    dissolved: DissolvedGangs
+    alone: list[Experiment]
 
 
 class Tuning:
@@ -62,6 +67,7 @@ class Tuning:
 
     Attributes:
         failures: by task, why lanes have no outcome.
+        lost: those lanes.
     """
 
     def __init__(
@@ -82,6 +88,7 @@ class Tuning:
         self._root, self._outcomes, self._submission, self._spool = job_root(job), outcomes, submission, spool
         self._retry_failed, self._interruption, self._on_lanes_ended = retry_failed, interruption, on_lanes_ended
         self.failures: dict[str, str] = {}
+        self.lost: list[LaneOrder] = []
 
     def run(self, lanes: Sequence[LaneOrder]) -> bool:
         """Tune those of the lanes that have not ended; returns whether there were any."""
@@ -90,11 +97,12 @@ class Tuning:
         alone = [lane for lane in lanes if lane.workers == 1]
         together = groupby((lane for lane in lanes if lane.workers > 1), key=lambda lane: lane.spec.task)
         parts = [part for part in (alone, *(list(task) for _, task in together)) if part]
-        experiments = [experiment for part in parts if (experiment := self._experiment(part)).orders]
+        experiments = [self._experiment(part) for part in parts]
         with self._view.stage("tuning") as stage:
-            meter = LaneMeter([order for experiment in experiments for order in experiment.orders], stage.update)
-            for experiment in experiments:
-                self._run(experiment, meter)
+            every = [one for experiment in experiments for one in (experiment, *experiment.alone)]
+            meter = LaneMeter([order for one in every for order in one.orders], stage.update, self._view.line)
+            for one in every:
+                self._run(one, meter)
         return True
 
     def _experiment(self, lanes: Sequence[LaneOrder]) -> Experiment:
@@ -115,9 +123,30 @@ class Tuning:
             for number, gang in enumerate(self.gangs(lanes, name))
         ]
         to_do = [order for order in orders if not all(has_ended(self._outcomes, lane) for lane in order.lanes)]
-        return Experiment(name, lanes[0].workers, to_do)
+        dissolved = DissolvedGangs(object_storage.join(self._root, "gangs", f"{name}-dissolved.json"))
+        together = [order for order in to_do if order.name not in dissolved]
+        experiment = Experiment(name, lanes[0].workers, together, dissolved, [])
+        for number, batch in enumerate(dissolved.batches):
+            experiment.alone.append(self._alone(name, number, [order for order in to_do if order.name in batch]))
+        return experiment
+
+    def _alone(self, name: str, number: int, gangs: Sequence[GangOrder]) -> Experiment:
+        """The tasks of dissolved gangs, each in a gang of its own."""
+        orders = [
+            alone
+            for gang in gangs
+            for alone in single_task_orders(
+                gang,
+                checkpoints=object_storage.join(self._root, name, gang.name),
+                ended=[lane.key for lane in gang.lanes if has_ended(self._outcomes, lane)],
+            )
+        ]
+        dissolved = DissolvedGangs(object_storage.join(self._root, "gangs", f"{name}-alone{number}-dissolved.json"))
+        return Experiment(f"{name}-alone{number}", 1, orders, dissolved, [])
 
     def _run(self, experiment: Experiment, meter: LaneMeter) -> None:
+        if not experiment.orders:
+            return
         tasks = {order.name: {lane.spec.task for lane in order.lanes} for order in experiment.orders}
         if experiment.workers == 1:
             failures = run_gangs(
@@ -145,10 +174,37 @@ class Tuning:
                 on_report=meter.report,
             )
             self._on_lanes_ended(set().union(*tasks.values()))
-        for order in experiment.orders:
-            for lane in order.lanes if order.name in failures else ():
-                if not has_ended(self._outcomes, lane):
-                    self.failures[lane.spec.task] = failures[order.name]
+        failed = [order for order in experiment.orders if order.name in failures]
+        to_dissolve = [order for order in failed if several_tasks(order) and failures[order.name].of_a_task]
+        for order in failed:
+            if order not in to_dissolve:
+                self._lose(order, failures[order.name].cause)
+        if to_dissolve:
+            self._dissolve(experiment, to_dissolve, failures, meter)
+
+    def _dissolve(
+        self,
+        experiment: Experiment,
+        gangs: Sequence[GangOrder],
+        failures: Mapping[str, GangFailure],
+        meter: LaneMeter,
+    ) -> None:
+        """Let the tasks of gangs that failed go on each alone, so that only the one to blame fails again."""
+        alone = self._alone(experiment.name, len(experiment.dissolved.batches), gangs)
+        experiment.dissolved.add([gang.name for gang in gangs])
+        for gang in gangs:
+            began = object_storage.join(self._root, experiment.name, gang.name)
+            orders = [order for order in alone.orders if order.began_in == began]
+            meter.replace(gang.name, orders)
+            names = ", ".join(order.lanes[0].spec.task for order in orders)
+            self._view.line(f"{gang.name}: {failures[gang.name].cause}; its tasks go on each alone: {names}")
+        self._run(alone, meter)
+
+    def _lose(self, order: GangOrder, cause: str) -> None:
+        for lane in order.lanes:
+            if not has_ended(self._outcomes, lane):
+                self.failures[lane.spec.task] = cause
+                self.lost.append(lane)
 
     def gangs(self, lanes: Sequence[LaneOrder], name: str) -> list[GangPlan]:
         """The gangs in which these lanes began, or new ones."""

@@ -18,9 +18,13 @@ from ray import tune
 from ray.tune.result import DONE, SHOULD_CHECKPOINT
 from safetensors import SafetensorError
 
+from infra.json_log import log_as_json
 from infra.tracking import Tracking
+from workers.adoption import adopt_lanes
 from workers.backbone.sharing import SharedLM
 from workers.gang_run import GangRun
+from workers.gang_watch import GangWatch
+from workers.gauges import Gauges
 from workers.orders import GangOrder
 
 if TYPE_CHECKING:
@@ -48,6 +52,9 @@ class GangTrainable(tune.Trainable):
         self._device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
         shared.verify()
         self._lm = shared.attach(self._device)
+        # Into the log of the worker, which Ray keeps; people read results and MLflow.
+        log_as_json()
+        self._gauges = Gauges()
         self._tracking: Tracking | None = None
         self._begin(config)
 
@@ -59,7 +66,14 @@ class GangTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Tune to the next evaluation; lanes that end there leave their outcomes."""
+        assert self._tracking is not None  # noqa: S101
         report = self._run.step(STEP_SECONDS)
+        self._watch.report(
+            self._run.lane_statuses(),
+            width=self._run.width,
+            done=self._run.done,
+            unsent=self._tracking.unsent().events,
+        )
         due = report["evaluated"] or time.monotonic() - self._saved > CHECKPOINT_SECONDS
         return {DONE: self._run.done, SHOULD_CHECKPOINT: due, **report}
 
@@ -67,6 +81,7 @@ class GangTrainable(tune.Trainable):
         """Full state of the gang and its queue, without pickling."""
         self._run.save(Path(checkpoint_dir))
         self._saved = time.monotonic()
+        self._watch.saved()
 
     def restore(self, checkpoint_path: Any) -> None:
         """Nothing: every trial begins with its newest checkpoint, of which a driver need not have heard."""
@@ -89,6 +104,9 @@ class GangTrainable(tune.Trainable):
             torch.set_num_threads(max(1, int(order.cpus)))
         self._tracking = Tracking(order.tracking, Path(order.spool))
         self._run = GangRun(order, lm=self._lm, shared=self._shared, tracking=self._tracking)
+        self._watch = GangWatch(order, device=self._device.type, gauges=self._gauges, frozen=self._shared.size)
+        if order.began_in is not None:
+            adopt_lanes(self._run, order.began_in)
         self._saved = time.monotonic()
         if self._storage is not None:
             self._take_up(self._storage)

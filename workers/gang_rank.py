@@ -12,9 +12,12 @@ import torch
 from ray import train
 from ray.train.torch import get_device
 
+from infra.json_log import log_as_json
 from infra.tracking import Tracking
 from workers.backbone.sharing import SharedLM
 from workers.gang_run import GangRun
+from workers.gang_watch import GangWatch
+from workers.gauges import Gauges
 from workers.orders import GangOrder
 from workers.prompting.ranks import Ranks
 
@@ -42,11 +45,19 @@ def tune_rank(config: dict[str, Any]) -> None:
         if checkpoint is not None:
             with checkpoint.as_directory() as directory:
                 run.load(Path(directory))
+        watch = None
+        if tracking is not None:
+            log_as_json()
+            watch = GangWatch(order, device=device.type, gauges=Gauges(), frozen=shared.size)
         while not run.done:
             report = run.step()
-            if ranks.rank == 0:
+            if watch is not None and tracking is not None:
                 config["queue"].put(report)
+                unsent = tracking.unsent().events
+                watch.report(run.lane_statuses(), width=run.width, done=run.done, unsent=unsent)
             _report(run, report, ranks)
+            if watch is not None:
+                watch.saved()
 
 
 def _report(run: GangRun, report: dict[str, Any], ranks: Ranks) -> None:

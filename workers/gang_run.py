@@ -6,8 +6,9 @@ What goes wrong with one lane ends that lane: its error is its outcome, and its 
 from __future__ import annotations
 
 import json
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from infra.tracking import RunLog, Tracking
 from workers.backbone.frozen_watch import FrozenWatch
 from workers.backbone.sharing import SharedLM
 from workers.backbone.unit_lm import UnitLM
+from workers.gang_status import LaneStatus, Standing
 from workers.lane_desk import LaneDesk
 from workers.lane_log import log_evaluation
 from workers.lane_source import LaneSource
@@ -31,6 +33,8 @@ from workers.prompting.ranks import Ranks
 
 QUEUE_FILE = "queue.json"
 
+logger = logging.getLogger("speechprompt.gang")
+
 
 @dataclass
 class Seat:
@@ -42,10 +46,11 @@ class Seat:
 
 
 class Ended(BaseModel):
-    """A lane that is over: how many steps it took, and how good it was, if it was any good."""
+    """A lane that is over: how many steps it took, how good it was if it was any good, and why it has no prompt."""
 
     steps: int
     score: Score | None = None
+    error: str | None = None
 
 
 class Queue(BaseModel):
@@ -64,6 +69,29 @@ class Queue(BaseModel):
     ended: dict[int, Ended] = {}
     boards: dict[str, HalvingBoard] = {}
     seconds: dict[int, float] = {}
+
+    def part(self, numbers: Mapping[int, int]) -> Queue:
+        """Of some lanes, which have other numbers in an order of their own.
+
+        Args:
+            numbers: by number here, the one there; of all lanes of a task with halving, or of none of them.
+        """
+
+        def known(lanes: Iterable[int]) -> list[int]:
+            return [numbers[lane] for lane in lanes if lane in numbers]
+
+        boards = {
+            task: board.model_copy(update={"lanes": {point: known(lanes) for point, lanes in board.lanes.items()}})
+            for task, board in self.boards.items()
+            if all(lane in numbers for lanes in board.lanes.values() for lane in lanes)
+        }
+        return Queue(
+            waiting=known(self.waiting),
+            parked=known(self.parked),
+            ended={numbers[lane]: ended for lane, ended in self.ended.items() if lane in numbers},
+            boards=boards,
+            seconds={numbers[lane]: seconds for lane, seconds in self.seconds.items() if lane in numbers},
+        )
 
 
 class GangRun:
@@ -89,12 +117,19 @@ class GangRun:
         """Of the lanes of the gang, in its order."""
         self._left: dict[int, LaneState] = {}
         """Of lanes that have begun and are not in the gang."""
+        self._values: dict[int, float] = {}
+        """Metric of each lane at its last evaluation."""
         self._queue = Queue(waiting=list(range(len(order.lanes))))
 
     @property
     def done(self) -> bool:
         """Whether every lane has an outcome."""
         return len(self._queue.ended) == len(self._order.lanes)
+
+    @property
+    def width(self) -> int:
+        """Lanes that share a pass at most, fewer than ordered where memory ran out."""
+        return min(self._order.width, self._gang.shared_by or self._order.width)
 
     def step(self, seconds: float | None = None) -> dict[str, Any]:
         """Go on to the next evaluation of a lane, and write the outcomes of those that end there.
@@ -111,14 +146,18 @@ class GangRun:
         """
         self._admit()
         started = time.monotonic()
+        width = self.width
         evaluations = self._gang.run_to_evaluation(seconds)
+        if self.width < width:
+            self._say_narrower()
         share = (time.monotonic() - started) / max(1, len(self._seats))
         for seat in self._seats:
             self._queue.seconds[seat.number] = self._queue.seconds.get(seat.number, 0.0) + share
         for evaluation in evaluations:
-            log = self._seats[evaluation.lane].log
-            if log is not None:
-                log_evaluation(log, evaluation)
+            seat = self._seats[evaluation.lane]
+            self._values[seat.number] = evaluation.figures[seat.lane.spec.metric]
+            if seat.log is not None:
+                log_evaluation(seat.log, evaluation)
         report = self._report(evaluations) | {"evaluated": bool(evaluations) or not self._gang.active}
         self._end([index for index, seat in enumerate(self._seats) if not seat.lane.active])
         self._park()
@@ -132,7 +171,13 @@ class GangRun:
         states = {str(seat.number): self._gang.state(index) for index, seat in enumerate(self._seats)}
         save_states(directory, states | {str(number): state for number, state in self._left.items()})
         seated = [seat.number for seat in self._seats]
-        (directory / QUEUE_FILE).write_text(json.dumps({"seated": seated, "queue": self._queue.model_dump()}))
+        saved = {
+            "lanes": self._keys(),
+            "seated": seated,
+            "shared_by": self._gang.shared_by,
+            "queue": self._queue.model_dump(),
+        }
+        (directory / QUEUE_FILE).write_text(json.dumps(saved))
 
     def load(self, directory: Path) -> None:
         """Continue where ``save`` was called; before any step.
@@ -145,6 +190,53 @@ class GangRun:
         # Those that were at work go on first, in the same order, so that the same numbers come out.
         queue.waiting = saved["seated"] + queue.waiting
         self._queue, self._left = queue, {int(number): state for number, state in states.items()}
+        self._gang.shared_by = saved.get("shared_by")
+
+    def lane_statuses(self) -> list[LaneStatus]:
+        """How far every lane of the order is."""
+        begun = {seat.number: seat.lane.progress.step for seat in self._seats}
+        begun |= {number: state.progress.step for number, state in self._left.items()}
+        statuses = []
+        for number, order in enumerate(self._order.lanes):
+            ended = self._queue.ended.get(number)
+            statuses.append(
+                LaneStatus(
+                    lane=order.run_name,
+                    task=order.spec.task,
+                    state=self._standing(number),
+                    step=begun.get(number, 0) if ended is None else ended.steps,
+                    steps=order.spec.recipe.steps,
+                    metric=order.spec.metric,
+                    value=self._values.get(number),
+                    error=None if ended is None else ended.error,
+                )
+            )
+        return statuses
+
+    def _standing(self, number: int) -> Standing:
+        queue = self._queue
+        if number in queue.ended:
+            return "ended" if queue.ended[number].error is None else "failed"
+        if number in queue.parked:
+            return "parked"
+        return "tuning" if any(seat.number == number for seat in self._seats) else "waiting"
+
+    def adopt(self, directory: Path) -> None:
+        """Continue lanes of this order where another gang, of more lanes, called ``save``; before any step.
+
+        Raises:
+            OSError, ValueError, safetensors.SafetensorError: the files are missing or damaged.
+        """
+        saved = json.loads((directory / QUEUE_FILE).read_text())
+        keys = self._keys()
+        numbers = {number: keys.index(key) for number, key in enumerate(saved["lanes"]) if key in keys}
+        queue, states = Queue.model_validate(saved["queue"]).part(numbers), load_states(directory)
+        queue.waiting = [numbers[number] for number in saved["seated"] if number in numbers] + queue.waiting
+        self._queue = queue
+        self._left = {numbers[int(number)]: state for number, state in states.items() if int(number) in numbers}
+
+    def _keys(self) -> list[str]:
+        return [order.key for order in self._order.lanes]
 
     def _admit(self) -> None:
         """Give free rows to waiting lanes."""
@@ -165,7 +257,7 @@ class GangRun:
         except (InputError, ObjectNotFound) as error:
             self._desk.write_failure(order, str(error))
             self._left.pop(number, None)
-            self._queue.ended[number] = Ended(steps=0)
+            self._queue.ended[number] = Ended(steps=0, error=str(error))
             return
         self._gang.join(lane, self._left.pop(number, None))
         self._seats.append(Seat(number, lane, self._desk.open_run(order, lane)))
@@ -226,17 +318,24 @@ class GangRun:
         self._desk.before_outcomes()
         for index in sorted(indices, reverse=True):
             seat = self._seats.pop(index)
-            self._desk.write(
-                self._order.lanes[seat.number],
-                self._gang,
-                index,
-                seat.log,
-                self._queue.seconds.get(seat.number, 0.0),
-            )
+            order, seconds = self._order.lanes[seat.number], self._queue.seconds.get(seat.number, 0.0)
+            error: str | None
+            if seat.lane.progress.stopped == "failed":
+                error = _too_large(seat.lane)
+                self._desk.write_failure(order, error, steps=seat.lane.progress.step, seconds=seconds)
+            else:
+                error = self._desk.write(order, self._gang, index, seat.log, seconds)
             self._gang.leave(index)
             progress = seat.lane.progress
-            score = None if progress.stopped == "diverged" else progress.best_score
-            self._queue.ended[seat.number] = Ended(steps=progress.step, score=score)
+            score = None if progress.stopped in ("diverged", "failed") else progress.best_score
+            self._queue.ended[seat.number] = Ended(steps=progress.step, score=score, error=error)
+
+    def _say_narrower(self) -> None:
+        """To the log, and to those who compare the lanes' speed in MLflow."""
+        logger.warning("memory ran out: from now on at most %d lanes share a pass", self.width)
+        for seat in self._seats:
+            if seat.log is not None:
+                seat.log.tags({"gang_width": self.width})
 
     def _report(self, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
         """What the driver shows while the gang runs."""
@@ -249,6 +348,7 @@ class GangRun:
         report: dict[str, Any] = {
             "lane_steps": sum(taken.values()) + sum(progress.step for progress in going.values()),
             "lane_steps_planned": sum(planned.values()),
+            "width": self.width,
         }
         if evaluations:
             last = evaluations[-1]
@@ -256,3 +356,10 @@ class GangRun:
             spec = order.spec
             report |= {"lane": order.run_name, "metric": last.figures[spec.metric], "loss": last.figures["loss"]}
         return report
+
+
+def _too_large(lane: Lane) -> str:
+    return (
+        f"{lane.spec.name}: its batch does not fit into memory at step {lane.progress.step}, even with no lane beside "
+        f"it; lower recipe.batch_size, which is {lane.spec.recipe.batch_size}, or audio.max_seconds"
+    )

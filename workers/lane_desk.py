@@ -8,8 +8,8 @@ from infra.tracking import RunLog, Tracking
 from task_specs.example import SPLITS, Split
 from workers.backbone.frozen_watch import FrozenWatch
 from workers.backbone.sharing import SharedLM
-from workers.lane_log import log_begin, log_outcome, log_unit_use
-from workers.orders import GangOrder, LaneOrder, run_key
+from workers.lane_log import lane_run, log_begin, log_failure, log_outcome, log_unit_use
+from workers.orders import GangOrder, LaneOrder
 from workers.prompting.confusion import Cells, confusion_cells
 from workers.prompting.detection_files import detection_files
 from workers.prompting.final_figures import FinalFigures, final_figures
@@ -45,14 +45,8 @@ class LaneDesk:
         """The lane's MLflow run, new or the one it had before."""
         if self._tracking is None:
             return None
-        log = self._tracking.run(
-            self._order.experiment,
-            order.run_name,
-            key=run_key(order.key, order.began),
-            parent_key=self._order.parent_key,
-            params={**order.params, "trainable_parameters": lane.shape.size},
-            tags={"task": order.spec.task, "seed": order.spec.seed, "point": order.point},
-        )
+        log = lane_run(self._tracking, self._order.experiment, self._order.parent_key, order)
+        log.params({"trainable_parameters": lane.shape.size})
         log_begin(log, lane)
         return log
 
@@ -74,8 +68,8 @@ class LaneDesk:
         self._tracking.flush(self._patience)
         self._patience = max(0.0, self._patience - (time.monotonic() - started))
 
-    def write(self, order: LaneOrder, gang: Gang, index: int, log: RunLog | None, seconds: float) -> None:
-        """The outcome of a lane that has stopped and still has its row."""
+    def write(self, order: LaneOrder, gang: Gang, index: int, log: RunLog | None, seconds: float) -> str | None:
+        """The outcome of a lane that has stopped and still has its row; returns why it has no prompt, if so."""
         lane = gang.lanes[index]
         progress = lane.progress
         assert progress.stopped is not None  # noqa: S101
@@ -88,7 +82,7 @@ class LaneDesk:
         # The figures above were computed after the weights were verified.
         self._watch.glance()
         if log is None:
-            return
+            return None
         final, files, positive = FinalFigures(), {}, lane.spec.positive_class
         confusions: list[Cells] = []
         if not diverged:
@@ -123,8 +117,7 @@ class LaneDesk:
             write_unit_use(self._order.outcomes, order.key, use)
         write_outcome(self._order.outcomes, outcome, tensors, files)
         if diverged:
-            log.tags({"stopped": "diverged", "error": outcome.error})
-            log.finish("FAILED")
+            log_failure(log, str(outcome.error), stopped="diverged")
         else:
             log_outcome(log, lane, outcome, predictions["test"])
             for name, content in files.items():
@@ -132,11 +125,14 @@ class LaneDesk:
             if use is not None:
                 log_unit_use(log, lane.spec, use)
             log.finish("FINISHED")
+        return outcome.error
 
-    def write_failure(self, order: LaneOrder, error: str) -> None:
-        """The outcome of a lane that cannot begin, or not go on."""
+    def write_failure(self, order: LaneOrder, error: str, *, steps: int = 0, seconds: float = 0.0) -> None:
+        """The outcome of a lane that cannot begin, or not go on, and its MLflow run."""
         if self._tracking is None:
             return
+        run = lane_run(self._tracking, self._order.experiment, self._order.parent_key, order)
+        log_failure(run, error)
         outcome = LaneOutcome(
             key=order.key,
             spec=order.spec,
@@ -145,13 +141,14 @@ class LaneDesk:
             stopped="failed",
             point=order.point,
             attempt=order.attempt,
-            steps=0,
+            steps=steps,
             best_step=0,
             figures={},
             trained=0,
             special_rows=0,
             mapped_units=None,
-            seconds=0.0,
+            seconds=seconds,
+            run_id=run.run_id(),
         )
         write_outcome(self._order.outcomes, outcome, {})
 

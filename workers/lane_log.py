@@ -11,11 +11,12 @@ import math
 
 import numpy as np
 
-from infra.tracking import RunLog
+from infra.tracking import RunLog, Tracking
+from workers.orders import LaneOrder, run_key
 from workers.prompting.confusion_figure import confusion_png
 from workers.prompting.detection_files import det_png
 from workers.prompting.gang import Evaluation
-from workers.prompting.lane import Lane, LaneSpec
+from workers.prompting.lane import Lane, LaneSpec, Stop
 from workers.prompting.metrics import Predictions
 from workers.prompting.outcome import LaneOutcome
 from workers.prompting.unit_use_figure import unit_use_png
@@ -25,6 +26,24 @@ TOP_UNITS = 10
 """Units of each class in the table of unit use."""
 LOSS_POINTS = 10
 """Points of the training loss between two evaluations."""
+
+
+def lane_run(tracking: Tracking, experiment: str, parent_key: str, order: LaneOrder) -> RunLog:
+    """The run of a lane, new or the one it had before."""
+    return tracking.run(
+        experiment,
+        order.run_name,
+        key=run_key(order.key, order.began),
+        parent_key=parent_key,
+        params=order.params,
+        tags={"task": order.spec.task, "seed": order.spec.seed, "point": order.point},
+    )
+
+
+def log_failure(log: RunLog, error: str, stopped: Stop = "failed") -> None:
+    """Why the run has no prompt."""
+    log.tags({"stopped": stopped, "error": error})
+    log.finish("FAILED")
 
 
 def log_begin(log: RunLog, lane: Lane) -> None:
@@ -62,7 +81,8 @@ def log_outcome(log: RunLog, lane: Lane, outcome: LaneOutcome, test: Predictions
             "tuning/utterances_per_second": utterances / max(outcome.seconds, 1e-9),
         },
     )
-    log.tags({"stopped": outcome.stopped, "best_step": outcome.best_step})
+    # An attempt before this one may have left an error.
+    log.tags({"stopped": outcome.stopped, "best_step": outcome.best_step, "error": ""})
     for slot, described in enumerate(lane.spec.slots):
         table = test.confusion(slot)
         title = f"{lane.spec.name}: {described.name}, test, step {outcome.best_step}"

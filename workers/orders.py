@@ -53,6 +53,7 @@ class GangOrder(BaseModel):
         parent_key: key of the MLflow run above the lanes' runs.
         tracking: MLflow tracking URI.
         spool: local directory in which unsent tracking data waits.
+        began_in: directory of the checkpoints of another gang in which these lanes began, ``None`` if they begin here.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -67,3 +68,4 @@ class GangOrder(BaseModel):
     parent_key: str
     tracking: str
     spool: str
+    began_in: str | None = None

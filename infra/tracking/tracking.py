@@ -111,20 +111,21 @@ class Tracking:
         """Wait until MLflow has all events of this object's runs, for at most ``timeout`` seconds."""
         deadline = time.monotonic() + timeout
         self._sender.wake()
-        while (unsent := self._unsent()).events and time.monotonic() < deadline:
+        while (unsent := self.unsent()).events and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
         return unsent
 
     def close(self, timeout: float = 15.0) -> Unsent:
         """Send what is left, for at most ``timeout`` seconds, and let go of the spool; may be repeated."""
         self._sender.finish(timeout)
-        unsent = self._unsent()
+        unsent = self.unsent()
         for journal in self._journals.values():
             journal.close(remove_if_done=not self._sender.is_alive())
         self._journals.clear()
         return unsent
 
-    def _unsent(self) -> Unsent:
+    def unsent(self) -> Unsent:
+        """What MLflow does not have of this object's runs."""
         journals = list(self._journals.values())
         return Unsent(
             events=sum(journal.unsent() for journal in journals),

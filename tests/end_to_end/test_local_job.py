@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,15 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 import orchestrator.driver
+import orchestrator.schedule
 from infra.errors import FrozenWeightsChanged
 from infra.tracking import Tracking
 from orchestrator.encoding import encode
 from task_specs.dataset import read_dataset
 from task_specs.schema import load_task_spec
 from tests.fixtures.command_line import Finished, speechprompt
+from tests.fixtures.deadly import DEADLY_TASK, DeadlyTrainable
+from tests.fixtures.operator import Operator
 from tests.fixtures.tiny_job import CLIPS, RECIPE, write_tones, write_units_task, write_yaml
 from tests.fixtures.tuning import UNITS, toy_examples
 from workers.backbone.directory import read_backbone
@@ -71,8 +75,14 @@ class Workplace:
     def lanes(self) -> dict[str, Run]:
         """Runs of lanes by name."""
         named = {str(run.info.run_name): run for run in self.runs() if "speechprompt.kind" not in run.data.tags}
-        assert len(named) == len(self.runs()) - len(self.submissions()) - len(self.baselines())
+        others = (self.submissions(), self.baselines(), self.failed_tasks())
+        assert len(named) == len(self.runs()) - sum(map(len, others))
         return named
+
+    def failed_tasks(self) -> dict[str, Run]:
+        """Runs of tasks that never had lanes, by name."""
+        found = [run for run in self.runs() if run.data.tags.get("speechprompt.kind") == "failed task"]
+        return {str(run.info.run_name): run for run in found}
 
     def baselines(self) -> dict[str, Run]:
         """Runs of baselines by name."""
@@ -95,6 +105,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     write_units_task(tasks, "orders", {"action": 3, "object": 2}, seeds=2, recipe=LONG, family="IC")
     write_units_task(tasks, "diverges", {"label": 2}, recipe={"learning_rate": 1e38})
     write_units_task(tasks, "damaged", {"label": 2}, data_seed=1)
+    write_units_task(tasks, DEADLY_TASK, {"label": 2}, data_seed=3)
     silent = "path,label,split\n" + "".join(
         f"{'audio/short.wav' if split == 'valid' else f'audio/{split}-{label}-0.wav'},{label},{split}\n"
         for split, label in [("train", "low"), ("train", "high"), ("valid", "low"), ("test", "low")]
@@ -131,10 +142,11 @@ def examples_file(workplace: Workplace, task: str) -> Path:
 
 @dataclass(frozen=True)
 class FirstRun:
-    """The first run of the job, and the LM that all its actors shared."""
+    """The first run of the job, the LM that all its actors shared, and who looked on."""
 
     done: Finished
     shared: Any
+    operator: Operator
 
 
 @pytest.fixture(scope="module")
@@ -153,8 +165,10 @@ def first(workplace: Workplace, pretrained: Finished) -> FirstRun:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(orchestrator.driver, "_shared_lm", shared_lm)
-        done = workplace.run()
-    return FirstRun(done, shared[0])
+        patch.setattr(orchestrator.schedule, "GangTrainable", DeadlyTrainable)
+        with Operator(workplace.root / "job.yaml") as operator:
+            done = workplace.run()
+    return FirstRun(done, shared[0], operator)
 
 
 def test_a_backbone_is_pretrained_from_recordings_and_units(workplace: Workplace, pretrained: Finished) -> None:
@@ -189,6 +203,7 @@ def test_tasks_that_fail_do_not_stop_the_others(workplace: Workplace, first: Fir
     assert {name: row["status"] for name, row in rows.items()} == {
         "damaged": "failed",
         "diverges": "failed",
+        DEADLY_TASK: "failed",
         "orders": "published",
         "silent": "failed",
         "tones": "published",
@@ -202,9 +217,42 @@ def test_tasks_that_fail_do_not_stop_the_others(workplace: Workplace, first: Fir
         rows["diverges"]["error"],
     )
     assert "none of the 1 clips of split valid can be used" in rows["silent"]["error"]
+    assert rows[DEADLY_TASK]["error"].startswith("its worker process died (")
+    assert "its tasks go on each alone: " in first.done.stderr
     for name, row in rows.items():
         assert name in first.done.stdout
         assert (row["bundle"] is None) == (row["error"] is not None) == (row["status"] == "failed")
+
+
+def test_whoever_looks_sees_what_runs_where_and_what_became_of_it(workplace: Workplace, first: FirstRun) -> None:
+    seen, rows = first.operator.seen, workplace.rows()
+    assert [stage for stage, _ in groupby(status.driver.stage for status in seen)][:2] == ["tokenizing", "tuning"]
+    at_work = {(gang.pid, lane.lane) for status in seen for gang in status.gangs for lane in gang.lanes if lane.step}
+    assert {lane for _, lane in at_work} == {"diverges s0", f"{DEADLY_TASK} s0", "orders s0", "orders s1", "tones s0"}
+    assert os.getpid() not in {pid for pid, _ in at_work}
+    assert any(gang.checkpoint for status in seen for gang in status.gangs)
+    done = speechprompt("status", str(workplace.root / "job.yaml"), "--json")
+    assert (done.code, done.stderr) == (0, "")
+    last = json.loads(done.stdout)
+    assert (last["driver"]["stage"], last["driver"]["outcome"]) == ("ended", "2 of 6 tasks published")
+    assert last["driver"]["failures"] == {name: row["error"] for name, row in rows.items() if row["error"]}
+    assert {lane["lane"]: (lane["state"], lane["error"]) for gang in last["gangs"] for lane in gang["lanes"]} == {
+        "orders s0": ("ended", None),
+        "orders s1": ("ended", None),
+        "tones s0": ("ended", None),
+        **{f"{name} s0": ("failed", rows[name]["error"]) for name in ("damaged", "diverges", DEADLY_TASK)},
+    }
+    shown = speechprompt("status", str(workplace.root / "job.yaml")).stdout
+    assert "toy: ended: 2 of 6 tasks published" in shown
+    assert f"silent: {rows['silent']['error']}" in " ".join(shown.split())
+    gauges = first.operator.gauges
+    assert {f"speechprompt_{name}" for name in ("lanes", "lane_step", "lane_valid_metric", "frozen_lm_bytes")} <= set(
+        gauges
+    )
+    tags, size = gauges["speechprompt_frozen_lm_bytes"]
+    assert 'job="toy"' in tags
+    backbone = read_backbone(str(workplace.root / "backbone"))
+    assert size == sum(tensor.nbytes for tensor in backbone.lm_tensors.values())
 
 
 def test_what_can_be_learnt_is_learnt_and_reported(workplace: Workplace, first: FirstRun) -> None:
@@ -261,10 +309,12 @@ def test_bundles_hold_the_figures_of_the_report(workplace: Workplace) -> None:
 def test_mlflow_has_the_submission_and_its_lanes(workplace: Workplace) -> None:
     [parent], lanes = workplace.submissions(), workplace.lanes()
     assert parent.info.status == "FAILED"
-    assert parent.data.params["tasks"] == "5"
+    assert parent.data.params["tasks"] == "6"
     assert parent.data.metrics["tasks_published"] == 2
     assert {name: run.info.status for name, run in lanes.items()} == {
+        "damaged s0": "FAILED",
         "diverges s0": "FAILED",
+        f"{DEADLY_TASK} s0": "FAILED",
         "orders s0": "FINISHED",
         "orders s1": "FINISHED",
         "tones s0": "FINISHED",
@@ -272,10 +322,16 @@ def test_mlflow_has_the_submission_and_its_lanes(workplace: Workplace) -> None:
     assert {run.data.tags["mlflow.parentRunId"] for run in lanes.values()} == {parent.info.run_id}
     assert "learning_rate" in lanes["diverges s0"].data.tags["error"]
     rows, client = workplace.rows(), workplace.mlflow()
+    for task in ("damaged", DEADLY_TASK):
+        assert lanes[f"{task} s0"].data.tags["error"] == rows[task]["error"]
+    [(name, run)] = workplace.failed_tasks().items()
+    assert (name, run.info.status, run.data.tags["error"]) == ("silent", "FAILED", rows["silent"]["error"])
     for name, run in lanes.items():
-        assert set(run.data.params) == set(lanes["tones s0"].data.params)
+        # Of one that could not begin nobody knows how many numbers it would have trained.
+        unknown = {"trainable_parameters"} if name == "damaged s0" else set()
+        assert set(run.data.params) == set(lanes["tones s0"].data.params) - unknown
         assert name.split()[0] == run.data.params["task"]
-        assert run.data.params["trainable_parameters"].isdigit()
+        assert unknown or run.data.params["trainable_parameters"].isdigit()
     for name in ("orders s0", "orders s1", "tones s0"):
         run = lanes[name]
         row = rows[run.data.params["task"]]
@@ -415,9 +471,12 @@ def test_a_second_run_tunes_nothing_and_changes_nothing(workplace: Workplace) ->
     assert workplace.rows() == rows
     # As text, in which a figure that is not a number equals itself.
     again = {name: json.dumps(run.to_dictionary()) for name, run in workplace.lanes().items()}
-    assert again == {name: json.dumps(run.to_dictionary()) for name, run in lanes.items()}
+    before_that = {name: json.dumps(run.to_dictionary()) for name, run in lanes.items()}
+    # Of a lane that was lost the driver says once more that it is.
+    assert again.keys() == before_that.keys()
+    assert {name for name in again if again[name] != before_that[name]} <= {f"{DEADLY_TASK} s0"}
     assert len(workplace.submissions()) == 2
-    assert len(workplace.baselines()) == 4 * len(BASELINES)
+    assert len(workplace.baselines()) == 5 * len(BASELINES)
     assert "0 computed" in done.stderr
 
 
@@ -429,7 +488,12 @@ def test_what_failed_is_tried_again_when_asked(workplace: Workplace) -> None:
     assert workplace.rows()["damaged"]["status"] == "failed"
     assert workplace.run("--retry-failed").code == 1
     rows = workplace.rows()
-    assert {name for name, row in rows.items() if row["status"] == "published"} == {"damaged", "orders", "tones"}
+    assert {name for name, row in rows.items() if row["status"] == "published"} == {
+        "damaged",
+        DEADLY_TASK,
+        "orders",
+        "tones",
+    }
     assert rows["damaged"]["error"] is None
     assert {kind: figures["error"] for kind, figures in rows["damaged"]["baselines"].items()} == dict.fromkeys(
         BASELINES
@@ -437,7 +501,9 @@ def test_what_failed_is_tried_again_when_asked(workplace: Workplace) -> None:
     verify(rows["damaged"]["bundle"])
     after = snapshot(workplace.root / "bundles")
     assert {path: after[path] for path in before} == before
-    assert workplace.lanes()["damaged s0"].info.status == "FINISHED"
+    for name in ("damaged s0", f"{DEADLY_TASK} s0"):
+        run = workplace.lanes()[name]
+        assert (run.info.status, run.data.tags["error"]) == ("FINISHED", "")
 
 
 def checkpoints(runs: Path) -> list[Path]:

@@ -4,6 +4,19 @@ import pytest
 
 from orchestrator.failure_text import cause_of
 
+DIED = """Failure # 1 (occurred at 2026-11-26_13-56-38)
+The actor died unexpectedly before finishing this task.
+\tclass_name: GangTrainable
+\tpid: 14297
+The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: {detail}
+"""
+"""As Ray 2.60 writes it."""
+
+CONNECTION_LOST = (
+    "Worker unexpectedly exits with a connection error code 2. End of file. Some common causes include: (1) the "
+    "process was killed by the OOM killer due to high memory usage, (2) ray stop --force was called, or (3) others."
+)
+
 
 @pytest.mark.parametrize(
     ("noted", "cause"),
@@ -14,6 +27,22 @@ from orchestrator.failure_text import cause_of
         ),
         ("Traceback\n  File x\nValueError: wrong: 3", "ValueError: wrong: 3"),
         ("  \n", ""),
+        (
+            DIED.format(detail=CONNECTION_LOST),
+            "its worker process died (Worker unexpectedly exits with a connection error code 2); see Ray's logs, and "
+            "dmesg for a kill for lack of memory",
+        ),
+        (
+            DIED.format(detail="Worker exits unexpectedly. Worker exits with an exit code 1."),
+            "its worker process died (Worker exits unexpectedly. Worker exits with an exit code 1); see Ray's logs, "
+            "and dmesg for a kill for lack of memory",
+        ),
+        (
+            "Task was killed due to the node running low on memory.\nMemory on the node was 15 GB / 16 GB; refer to\n",
+            "its worker was killed because the machine ran out of memory; lower recipe.batch_size or gang, or run "
+            "fewer workers (resources.workers)",
+        ),
+        ("Traceback\n  File x\nMemoryError\n", "out of memory (MemoryError); lower recipe.batch_size or gang"),
     ],
 )
 def test_only_the_sentence_is_left(noted: str, cause: str) -> None:

@@ -1,105 +1,79 @@
-"""What an actor takes up when a trial begins: the newest checkpoint that is whole, whoever it was written for."""
+"""The trainable by itself, as Ray Tune calls it."""
 
 from __future__ import annotations
 
-import json
-import shutil
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ray.train._internal.storage import StorageContext
+import ray
 
-from infra import object_storage
-from tests.fixtures.tuning import lane_spec, tiny_backbone, toy_examples
+import workers.lane_desk
+from infra.json_log import ROOT, log_fields
+from tests.fixtures.gang_bench import SHARED, Bench
 from workers.actor import GangTrainable
-from workers.backbone.sharing import SharedLM
+from workers.gang_status import read_status
 from workers.orders import GangOrder, LaneOrder
-
-pytestmark = pytest.mark.usefixtures("ray_cluster")
-SHARED = SharedLM.of(tiny_backbone())
-STEPS, EVERY = 12, 3
+from workers.prompting.outcome import read_outcome
 
 
-class Trial:
-    """A trial's place in storage, and the actors that come and go."""
+class LocalTrainable(GangTrainable):
+    """Without Ray's object store."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        examples = toy_examples()
-        place = str(root / "examples.safetensors")
-        object_storage.write_bytes(place, examples.to_bytes())
-        spec = lane_spec(steps=STEPS, evaluate_every=EVERY)
-        spec = spec.model_copy(update={"examples": place, "examples_digest": examples.digest()})
-        self._order = GangOrder(
-            name="gang000-toy",
-            lanes=(LaneOrder(key="lane", spec=spec, run_name="lane", params={}),),
-            width=1,
-            precision="fp32",
-            cpus=1,
-            outcomes=str(root / "lanes"),
-            experiment="toy",
-            parent_key="parent",
-            tracking=f"sqlite:///{root}/mlflow.db",
-            spool=str(root / "spool"),
-        )
-
-    def actor(self) -> Any:
-        class Direct(GangTrainable):
-            def setup(self, config: dict[str, Any], **_: Any) -> None:
-                super().setup(config, shared=SHARED)
-
-        storage = StorageContext(str(self.root / "runs"), experiment_dir_name="tune-1", trial_dir_name="gang000-toy")
-        return Direct({"gang": self._order.model_dump(mode="json")}, storage=storage)
-
-    def checkpoints(self) -> dict[str, int]:
-        """Steps of the stored checkpoints by name."""
-        found = {}
-        for directory in sorted((self.root / "runs/tune-1/gang000-toy").glob("checkpoint_*")):
-            lanes = json.loads((directory / "lanes.json").read_text())
-            found[directory.name] = lanes["0"]["progress"]["step"]
-        return found
+    def setup(self, config: dict[str, Any], **_: Any) -> None:
+        super().setup(config, shared=SHARED)
 
 
-def lane_steps(actor: Any) -> int:
-    """Where the next step of the actor ends."""
-    return int(actor.train()["lane_steps"])
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """On a CPU, with an MLflow for which nobody waits, and with the loggers of these tests in the end."""
+    logger = logging.getLogger(ROOT)
+    before = logger.handlers, logger.level, logger.propagate
+    monkeypatch.setattr(ray, "get_gpu_ids", list)
+    monkeypatch.setattr(workers.lane_desk, "MLFLOW_SECONDS", 0.0)
+    monkeypatch.setattr(LocalTrainable, "cleanup", lambda _: None)
+    yield
+    logger.handlers, logger.level, logger.propagate = before
+    log_fields()
 
 
-def test_an_actor_goes_on_from_the_newest_checkpoint_that_is_whole(tmp_path: Path) -> None:
-    trial = Trial(tmp_path)
-    first = trial.actor()
-    for number in (1, 2, 3):
-        assert lane_steps(first) == number * EVERY
-        first.save()
-    first.stop()
-    directory = tmp_path / "runs/tune-1/gang000-toy"
-    assert trial.checkpoints() == {f"checkpoint_00000{number}": EVERY * (number + 1) for number in range(3)}
-
-    # Killed while it wrote its last one; nobody but the directory knows of them.
-    (directory / "checkpoint_000002" / "queue.json").unlink()
-    second = trial.actor()
-    assert trial.checkpoints() == {"checkpoint_000001": 2 * EVERY}
-    assert lane_steps(second) == 3 * EVERY
-    # Not over what may be left of another.
-    second.save()
-    second.stop()
-    assert trial.checkpoints() == {"checkpoint_000001": 2 * EVERY, "checkpoint_000003": 3 * EVERY}
-
-    for checkpoint in directory.glob("checkpoint_*"):
-        (checkpoint / "lanes.safetensors").write_bytes(b"x")
-    third = trial.actor()
-    assert trial.checkpoints() == {}
-    assert lane_steps(third) == EVERY
-    third.stop()
+def order(root: Path, lanes: list[LaneOrder], **fields: Any) -> dict[str, Any]:
+    gang = GangOrder(
+        name="gang000-toy",
+        lanes=tuple(lanes),
+        width=2,
+        precision="fp32",
+        cpus=1,
+        outcomes=str(root / "lanes"),
+        experiment="toy",
+        parent_key="toy/1",
+        tracking="http://127.0.0.1:9",
+        spool=str(root / "spool"),
+        **fields,
+    )
+    return {"gang": gang.model_dump(mode="json")}
 
 
-def test_a_gang_begins_where_there_is_no_checkpoint(tmp_path: Path) -> None:
-    trial = Trial(tmp_path)
-    actor = trial.actor()
-    assert lane_steps(actor) == EVERY
-    actor.stop()
-    shutil.rmtree(tmp_path / "runs")
-    again = trial.actor()
-    assert lane_steps(again) == EVERY
-    again.stop()
+@pytest.mark.usefixtures("in_process")
+def test_it_tunes_a_gang_tells_its_status_and_goes_on_where_another_stopped(bench: Bench, tmp_path: Path) -> None:
+    lanes = [bench.lane("one", steps=12), bench.lane("two", seed=1, steps=12)]
+    trainable = LocalTrainable(order(tmp_path, lanes))
+    report = trainable.step()
+    assert (report["lane_steps"], report["width"], report["done"]) == (6, 2, False)
+    checkpoint = tmp_path / "trial" / "checkpoint_000000"
+    checkpoint.mkdir(parents=True)
+    trainable.save_checkpoint(str(checkpoint))
+    status = read_status(str(tmp_path / "status" / "gang000-toy.json"))
+    assert [(lane.lane, lane.state, lane.step) for lane in status.lanes] == [("one", "tuning", 3), ("two", "tuning", 3)]
+    # The actor is given one of the lanes alone, as if another actor had died with both.
+    assert trainable.reset_config(order(tmp_path, lanes[1:], began_in=str(tmp_path / "trial")))
+    report = trainable.step()
+    assert report["lane_steps"] == 6
+    while not report["done"]:
+        report = trainable.step()
+    outcome = read_outcome(str(tmp_path / "lanes"), "two")
+    assert outcome is not None
+    assert (outcome.error, outcome.steps) == (None, 12)
+    assert read_outcome(str(tmp_path / "lanes"), "one") is None

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.fixtures.memory import Memory
 from tests.fixtures.tuning import make_lane, tiny_lm, toy_examples, uneven
 from workers.prompting.gang import Evaluation, Gang
 from workers.prompting.lane import Lane
@@ -221,3 +222,36 @@ def test_bf16_stays_near_fp32() -> None:
 
     assert curve("bf16") != curve("fp32")
     assert curve("bf16") == pytest.approx(curve("fp32"), abs=0.05)
+
+
+def test_a_gang_that_does_not_fit_into_memory_takes_fewer_lanes_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("plain", "two slots", "dropout", "fixed", "sampling")
+    memory = Memory(monkeypatch, lanes=2)
+    narrowed = Gang(LM, [MIXED[name]() for name in names], precision="fp32")
+    curves = _tune(narrowed)
+    assert (narrowed.shared_by, memory.refused) == (2, 1)
+    narrow = Gang(LM, [MIXED[name]() for name in names], precision="fp32")
+    narrow.shared_by = 2
+    assert _tune(narrow) == curves, "dropout draws what it would have drawn"
+    assert torch.equal(narrow.adam.values, narrowed.adam.values)
+
+
+def test_a_lane_that_does_not_fit_alone_stops_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    lanes = [make_lane(LM), make_lane(LM, seed=1, batch_size=9), make_lane(LM, seed=2)]
+    Memory(monkeypatch, rows=8)
+    gang = Gang(LM, lanes, precision="fp32")
+    curves = _tune(gang)
+    assert [lane.progress.stopped for lane in lanes] == ["steps", "failed", "steps"]
+    assert [len(curve) for curve in curves] == [3, 0, 3]
+    alone = Gang(LM, [make_lane(LM)], precision="fp32")
+    for seen, expected in zip(curves[0], _tune(alone)[0], strict=True):
+        assert seen.figures["loss"] == pytest.approx(expected.figures["loss"], abs=1e-5)
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> list[Tensor]:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(Gang, "_logits", broken)
+    with pytest.raises(RuntimeError, match="mat1"):
+        Gang(LM, [make_lane(LM), make_lane(LM)]).advance()

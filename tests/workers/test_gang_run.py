@@ -5,136 +5,24 @@ from __future__ import annotations
 import ctypes
 import shutil
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-import workers.lane_desk
-from infra import object_storage
 from infra.errors import FrozenWeightsChanged
-from infra.tracking import Tracking
 from task_specs.sweep import Halving
-from tests.fixtures.tuning import UNITS, lane_spec, tiny_backbone, toy_examples
+from tests.fixtures.gang_bench import SHARED, SOUND, Bench, mixed
+from tests.fixtures.memory import Memory
+from tests.fixtures.tuning import UNITS, toy_examples
 from workers.backbone.sharing import SharedLM
 from workers.gang_run import GangRun
-from workers.orders import GangOrder, LaneOrder
+from workers.orders import LaneOrder
 from workers.prompting.error_rates import ErrorRates
-from workers.prompting.examples import SplitExamples, TaskExamples
 from workers.prompting.gang import Gang
-from workers.prompting.outcome import LaneOutcome, read_outcome, read_outcome_tensors
-from workers.sequences import UnitSequences
-
-SHARED = SharedLM.of(tiny_backbone())
-
-
-@pytest.fixture
-def tracking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tracking]:
-    """Of a server that is not there, for which nobody waits."""
-    monkeypatch.setattr(workers.lane_desk, "MLFLOW_SECONDS", 0.0)
-    made = Tracking("http://127.0.0.1:9", tmp_path / "spool")
-    yield made
-    made.close(timeout=0)
-
-
-class Bench:
-    """A directory with the examples of lanes, and the runs of gangs on it."""
-
-    def __init__(self, root: Path, tracking: Tracking) -> None:
-        self.root, self._tracking = root, tracking
-
-    def lane(
-        self, key: str, classes: Sequence[int] = (3,), *, examples: TaskExamples | None = None, **settings: Any
-    ) -> LaneOrder:
-        examples = examples or toy_examples(classes)
-        place = str(self.root / "examples" / f"{examples.digest()}.safetensors")
-        object_storage.write_bytes(place, examples.to_bytes())
-        order = {name: settings.pop(name) for name in ("point", "halving", "attempt") if name in settings}
-        spec = lane_spec(classes, **settings)
-        spec = spec.model_copy(update={"examples": place, "examples_digest": examples.digest()})
-        return LaneOrder(key=key, spec=spec, run_name=key, params={}, **order)
-
-    def run(self, lanes: Sequence[LaneOrder], *, width: int, name: str, shared: SharedLM = SHARED) -> GangRun:
-        order = GangOrder(
-            name=name,
-            lanes=tuple(lanes),
-            width=width,
-            precision="fp32",
-            cpus=1,
-            outcomes=str(self.root / name),
-            experiment="toy",
-            parent_key="parent",
-            tracking="",
-            spool="",
-        )
-        # As it comes through Tune.
-        order = GangOrder.model_validate(order.model_dump(mode="json"))
-        return GangRun(order, lm=shared.attach(), shared=shared, tracking=self._tracking)
-
-    def finish(self, run: GangRun) -> list[dict[str, Any]]:
-        reports = []
-        while not run.done:
-            reports.append(run.step())
-        return reports
-
-    def outcome(self, name: str, key: str) -> LaneOutcome:
-        found = read_outcome(str(self.root / name), key)
-        assert found is not None, key
-        return found
-
-    def prompt(self, name: str, key: str) -> dict[str, NDArray[np.float32]]:
-        return read_outcome_tensors(str(self.root / name), key)
-
-    def assert_same(self, name: str, other: str, keys: Sequence[str], *, atol: float = 1e-5) -> None:
-        for key in keys:
-            one, two = self.outcome(name, key), self.outcome(other, key)
-            assert (one.stopped, one.steps, one.best_step, one.error) == (
-                two.stopped,
-                two.steps,
-                two.best_step,
-                two.error,
-            ), key
-            tensors, expected = self.prompt(name, key), self.prompt(other, key)
-            assert tensors.keys() == expected.keys()
-            for tensor in expected:
-                np.testing.assert_allclose(tensors[tensor], expected[tensor], rtol=atol, atol=atol, err_msg=key)
-
-
-@pytest.fixture
-def bench(tmp_path: Path, tracking: Tracking) -> Bench:
-    return Bench(tmp_path, tracking)
-
-
-def with_a_wrong_unit() -> TaskExamples:
-    sound = toy_examples((3,), seed=3)
-    train = sound.splits["train"]
-    units = UnitSequences.of([[*train.units[0], UNITS], *(train.units[row] for row in range(1, len(train)))])
-    return TaskExamples({**sound.splits, "train": SplitExamples(units, train.labels)})
-
-
-def mixed(bench: Bench) -> list[LaneOrder]:
-    lost = bench.lane("lost", examples=toy_examples((3,), seed=8))
-    Path(lost.spec.examples).unlink()
-    damaged = bench.lane("damaged", examples=toy_examples((3,), seed=9))
-    Path(damaged.spec.examples).write_bytes(b"x" * 99)
-    return [
-        bench.lane("plain"),
-        bench.lane("diverges", seed=1, learning_rate=3e38, warmup_steps=0),
-        bench.lane("wrong unit", examples=with_a_wrong_unit()),
-        bench.lane("two slots", (4, 2), seed=2, batch_size=7, dropout=0.2),
-        lost,
-        bench.lane("short", seed=3, steps=4, evaluate_every=2, prompt_length=7),
-        damaged,
-        bench.lane("units", seed=4, prompt_init="units"),
-        bench.lane("long", seed=5, steps=21),
-    ]
-
-
-SOUND = ["plain", "two slots", "short", "units", "long"]
+from workers.prompting.outcome import read_outcome
 
 
 @pytest.mark.parametrize("width", [2, 3, 9])
@@ -387,3 +275,20 @@ def test_a_detector_leaves_its_scores_and_every_lane_its_calibration(bench: Benc
         "prompt.safetensors",
         "unit_use.safetensors",
     ]
+
+
+def test_a_lane_that_memory_has_no_room_for_fails_alone_and_says_what_to_lower(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Memory(monkeypatch, rows=8)
+    run = bench.run([bench.lane("large", batch_size=9), bench.lane("small")], width=2, name="memory")
+    bench.finish(run)
+    large, small = bench.outcome("memory", "large"), bench.outcome("memory", "small")
+    assert large.stopped == "failed"
+    assert large.error == (
+        "toy/seed0: its batch does not fit into memory at step 1, even with no lane beside it; lower "
+        "recipe.batch_size, which is 9, or audio.max_seconds"
+    )
+    assert (small.error, small.stopped) == (None, "steps")
+    assert run.width == 2, "those that are left fit together"
+    assert [(lane.lane, lane.state) for lane in run.lane_statuses()] == [("large", "failed"), ("small", "ended")]

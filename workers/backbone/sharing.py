@@ -42,6 +42,11 @@ class SharedLM:
     def of(cls, backbone: Backbone) -> SharedLM:
         return cls(backbone.config, backbone.unit_tokens, dict(backbone.lm_tensors), backbone.lm_fingerprint)
 
+    @property
+    def size(self) -> int:
+        """Of the weights, in bytes."""
+        return sum(tensor.nbytes for tensor in self.tensors.values())
+
     def attach(self, device: torch.device | str = "cpu") -> UnitLM:
         """The frozen module over these very arrays (on a CPU), or over one copy of them on another device."""
         with torch.device("meta"):

@@ -20,6 +20,7 @@ from workers.prompting.lane import BEGIN_OUTPUT, END_OUTPUT, SPECIAL_OUTPUTS, La
 from workers.prompting.lane_adam import LaneAdam
 from workers.prompting.lane_state import LaneState
 from workers.prompting.loss import paper_loss, separator_loss
+from workers.prompting.memory import is_out_of_memory, release
 from workers.prompting.metrics import Predictions, measure
 from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, rate_scales, verbalizer_name
 from workers.prompting.prompted_pass import PromptRows, PromptTensors, prompted_logits
@@ -93,6 +94,10 @@ class Gang:
             clip_norms=torch.zeros(0, device=self.device),
         )
         self.best = self.adam.values.clone()
+        self.shared_by: int | None = None
+        """Lanes that share a pass at most, since more did not fit into memory; ``None``: all."""
+        self._readable = EVALUATION_ROWS
+        """Rows of a pass without gradients at most."""
         self._losses: list[list[tuple[int, Tensor]]] = []  # since each lane's last evaluation
         for lane in lanes:
             self.join(lane)
@@ -177,7 +182,7 @@ class Gang:
         started = time.monotonic()
         while active := self.active:
             self.advance()
-            due = [index for index in active if self.lanes[index].evaluation_due]
+            due = [index for index in active if self.lanes[index].active and self.lanes[index].evaluation_due]
             if due:
                 return [self._evaluate(index) for index in due]
             if seconds is not None and time.monotonic() - started >= seconds:
@@ -185,8 +190,34 @@ class Gang:
         return []
 
     def advance(self) -> None:
-        """One optimizer step of every lane that goes on."""
-        self._advance(self.active)
+        """One optimizer step of every lane that goes on.
+
+        Where a pass does not fit into memory, fewer lanes share it from then on; a lane that does not fit even alone
+        has stopped as ``failed``.
+        """
+        waiting = self.active
+        while waiting:
+            together = waiting[: self.shared_by]
+            drawn = [self.lanes[index].generator.get_state() for index in together]
+            try:
+                self._advance(together)
+            except (RuntimeError, MemoryError) as error:
+                # Ranks would no longer agree on who shares a pass.
+                if not is_out_of_memory(error) or self.ranks.world > 1:
+                    raise
+                for index, state in zip(together, drawn, strict=True):
+                    self.lanes[index].generator.set_state(state)
+                if len(together) == 1:
+                    self.lanes[waiting.pop(0)].progress.stopped = "failed"
+                    # It was the one that made the others go apart.
+                    self.shared_by = None
+                else:
+                    self.shared_by = len(together) // 2
+            else:
+                del waiting[: len(together)]
+                continue
+            # Out of the except clause, which keeps the broken pass alive.
+            release(self.device)
 
     def predict(self, index: int, examples: SplitExamples, *, best: bool) -> Predictions:
         """Class scores of one lane's prompt, the present or the best one, on a split; for an example in several windows
@@ -205,9 +236,22 @@ class Gang:
         order = np.argsort(examples.units.lengths, kind="stable")
         parts = np.array_split(order, min(len(order), max(self.ranks.world, -(-len(order) // EVALUATION_ROWS))))
         with torch.no_grad():
-            for rows in (parts[place] for place in self.ranks.own(len(parts))):
-                [logits] = self._logits([lane], [self._tensors(lane, flat)], [lane.rows(examples, rows)])
-                found[upload(rows, self.device)] = logits
+            waiting = [parts[place] for place in self.ranks.own(len(parts))]
+            while waiting:
+                if len(waiting[0]) > self._readable:
+                    waiting[:1] = np.array_split(waiting[0], -(-len(waiting[0]) // self._readable))
+                rows = waiting[0]
+                try:
+                    [logits] = self._logits([lane], [self._tensors(lane, flat)], [lane.rows(examples, rows)])
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error) or len(rows) == 1:
+                        raise
+                    self._readable = len(rows) // 2
+                else:
+                    found[upload(rows, self.device)] = logits
+                    del waiting[0]
+                    continue
+                release(self.device)
         return self.ranks.add(found)
 
     def _values(self, index: int, best: bool) -> Tensor:

@@ -1,0 +1,98 @@
+"""``speechprompt status``: what a job is doing, from any machine that reaches its storage."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from datetime import UTC, datetime
+
+import click
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.console import results_console
+from orchestrator.job import load_job
+from orchestrator.job_status import JobStatus, job_status
+from workers.gang_status import GangStatus, LaneStatus, Standing
+
+REFRESH_SECONDS = 2.0
+SHOWN: tuple[Standing, ...] = ("tuning", "parked", "failed")
+"""States of the lanes that have a row each; the others are counted."""
+STATES: tuple[Standing, ...] = ("tuning", "parked", "waiting", "ended", "failed")
+
+
+def status(job_file: str, overrides: tuple[str, ...], *, as_json: bool, watch: bool) -> None:
+    """Print the status once, or again and again until the job has ended."""
+    job = load_job(job_file, overrides)
+    if as_json:
+        click.echo(job_status(job).model_dump_json(indent=1))
+        return
+    console = results_console()
+    now = job_status(job)
+    if not watch:
+        console.print(status_view(now, datetime.now(UTC)))
+        return
+    with Live(status_view(now, datetime.now(UTC)), console=console, auto_refresh=False) as live:
+        while now.driver.stage != "ended":
+            time.sleep(REFRESH_SECONDS)
+            now = job_status(job)
+            live.update(status_view(now, datetime.now(UTC)), refresh=True)
+
+
+def status_view(status: JobStatus, now: datetime) -> Group:
+    """A headline, and a row for each lane that is at work or failed."""
+    driver = status.driver
+    counts = Counter(lane.state for gang in status.gangs for lane in gang.lanes)
+    # A gang that no worker has taken up yet has no file.
+    counts["waiting"] += max(0, driver.lanes - counts.total())
+    said = f": {driver.outcome}" if driver.outcome else ""
+    lines = [
+        f"{status.job}: {driver.stage}{said} for {age(driver.since, now)}; "
+        f"submitted {driver.submitted:%Y-%m-%d %H:%M:%S} UTC, "
+        f"driver {driver.host} pid {driver.pid}, last sign of life {age(status.last_sign, now)} ago",
+        f"{driver.tasks} tasks, {counts.total()} lanes: "
+        + ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]),
+    ]
+    table = Table()
+    for heading in ("lane", "state", "step", "valid", "where", "since", "reported", "saved"):
+        table.add_column(heading, justify="right" if heading in ("step", "valid") else "left", overflow="fold")
+    for gang in status.gangs:
+        for lane in gang.lanes:
+            if lane.state in SHOWN:
+                table.add_row(*_row(gang, lane, now), style="red" if lane.state == "failed" else "")
+    errors = [
+        Text(f"{lane.lane}: {lane.error}", style="red") for gang in status.gangs for lane in gang.lanes if lane.error
+    ]
+    # Those that have no lanes, such as one whose files are gone.
+    named = {lane.task for gang in status.gangs for lane in gang.lanes if lane.error}
+    errors += [Text(f"{task}: {error}", style="red") for task, error in driver.failures.items() if task not in named]
+    return Group(*(Text(line) for line in lines), *([table] if table.row_count else []), *errors)
+
+
+def age(moment: datetime, now: datetime) -> str:
+    """Time since a moment, in the two largest units; clocks of two machines may differ by seconds."""
+    seconds = max(0, round((now - moment).total_seconds()))
+    days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
+
+
+def _row(gang: GangStatus, lane: LaneStatus, now: datetime) -> list[Text]:
+    value = "" if lane.value is None else f"{100 * lane.value:.1f} {lane.metric}"
+    saved = "" if gang.checkpoint is None else f"{age(gang.checkpoint, now)} ago"
+    cells = [
+        lane.lane,
+        lane.state,
+        f"{lane.step}/{lane.steps}",
+        value,
+        f"{gang.host} pid {gang.pid} ({gang.device})",
+        age(gang.since, now),
+        f"{age(gang.updated, now)} ago",
+        saved,
+    ]
+    return [Text(cell) for cell in cells]

@@ -1,0 +1,165 @@
+"""What a job is doing, from the small files that its driver and its workers leave in its storage."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from infra import object_storage
+from infra.errors import JobError, ObjectNotFound, StorageError
+from orchestrator.job import Job
+from orchestrator.report import job_root
+from workers.gang_status import STATUS_DIRECTORY, STATUS_LIMIT, GangStatus, LaneStatus, read_status
+
+DRIVER_FILE = "driver.json"
+
+Stage = Literal["tokenizing", "tuning", "publishing", "ended"]
+
+
+class DriverStatus(BaseModel):
+    """What the driver said last.
+
+    Attributes:
+        submission: key of the submission.
+        host, pid: of the driver.
+        submitted: when it began.
+        stage, since: what it does, and since when.
+        tasks: of the job.
+        lanes: to tune in all; 0 as long as it is not known.
+        failures: by task, why it gets no bundle, as far as that is known.
+        outcome: how it ended.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    submission: str = Field(max_length=400)
+    host: str = Field(max_length=256)
+    pid: int
+    submitted: datetime
+    stage: Stage
+    since: datetime
+    tasks: int = Field(ge=0)
+    lanes: int = Field(0, ge=0)
+    failures: dict[str, str] = Field({}, max_length=100_000)
+    outcome: str | None = Field(None, max_length=4000)
+
+
+class JobStatus(BaseModel):
+    """All that is known of a job.
+
+    Attributes:
+        job: its name.
+        driver: of the last submission.
+        gangs: of that submission; none that an earlier one left.
+        last_sign: when the driver or a worker last wrote anything.
+    """
+
+    job: str
+    driver: DriverStatus
+    gangs: list[GangStatus]
+    last_sign: datetime
+
+
+class DriverLog:
+    """Writes what the driver does.
+
+    Args:
+        job: that it runs.
+        submission: key of the submission.
+        submitted: when it began.
+        tasks: of the job.
+    """
+
+    def __init__(self, job: Job, submission: str, submitted: datetime, tasks: int) -> None:
+        self._place = object_storage.join(job_root(job), STATUS_DIRECTORY, DRIVER_FILE)
+        self._status = DriverStatus(
+            submission=submission,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            submitted=submitted,
+            stage="tokenizing",
+            since=submitted,
+            tasks=tasks,
+        )
+
+    def enter(
+        self,
+        stage: Stage,
+        *,
+        lanes: int | None = None,
+        failures: Mapping[str, str] | None = None,
+        outcome: str | None = None,
+    ) -> None:
+        """The driver begins with something else.
+
+        Args:
+            stage: what it is.
+            lanes: to tune in all, once that is known.
+            failures: by task, why it gets no bundle.
+            outcome: how the job ended.
+
+        Raises:
+            StorageError: the job's storage cannot be written.
+        """
+        update: dict[str, Any] = {"stage": stage, "since": datetime.now(UTC), "outcome": outcome}
+        if lanes is not None:
+            update["lanes"] = lanes
+        if failures is not None:
+            update["failures"] = dict(failures)
+        self._status = self._status.model_copy(update=update)
+        object_storage.write_bytes(self._place, self._status.model_dump_json().encode())
+
+
+def job_status(job: Job) -> JobStatus:
+    """Read what a job is doing.
+
+    Raises:
+        JobError: it was never submitted.
+        StorageError: its storage cannot be read, or holds something else.
+    """
+    root = object_storage.join(job_root(job), STATUS_DIRECTORY)
+    place = object_storage.join(root, DRIVER_FILE)
+    try:
+        driver = DriverStatus.model_validate_json(object_storage.read_bytes(place, limit=STATUS_LIMIT))
+    except ObjectNotFound as error:
+        raise JobError(
+            f"{job.source}: nothing is stored of job '{job.name}' in {job.storage}; run it with 'speechprompt run'"
+        ) from error
+    except ValidationError as error:
+        raise StorageError(f"{place}: not a status file; delete it, the job writes it anew") from error
+    files = sorted(name for name in object_storage.list_files(root) if name != DRIVER_FILE and name.endswith(".json"))
+    found = [read_status(object_storage.join(root, name)) for name in files]
+    gangs = _latest([gang for gang in found if gang.submission == driver.submission], driver.failures)
+    return JobStatus(
+        job=job.name,
+        driver=driver,
+        gangs=gangs,
+        last_sign=max([driver.since, *(gang.updated for gang in gangs)]),
+    )
+
+
+def _latest(gangs: Sequence[GangStatus], failures: Mapping[str, str]) -> list[GangStatus]:
+    """Each lane in the gang that took it up last, and no lane of a task that failed as if it were still tuned.
+
+    A worker that died leaves its file as it was.
+    """
+    last: dict[str, GangStatus] = {}
+    for gang in sorted(gangs, key=lambda gang: gang.since):
+        last |= {lane.lane: gang for lane in gang.lanes}
+    kept = []
+    for gang in gangs:
+        lanes = [_lost(lane, failures) for lane in gang.lanes if last[lane.lane] is gang]
+        if lanes:
+            kept.append(gang.model_copy(update={"lanes": lanes}))
+    return kept
+
+
+def _lost(lane: LaneStatus, failures: Mapping[str, str]) -> LaneStatus:
+    if lane.task not in failures or lane.state in ("ended", "failed"):
+        return lane
+    return lane.model_copy(update={"state": "failed", "error": failures[lane.task]})
