@@ -12,6 +12,7 @@ from infra.errors import StorageError
 from orchestrator import measured_gangs, tuning
 from orchestrator.cluster import ActorSize
 from orchestrator.gangs import GangPlan
+from orchestrator.interruption import Interruption
 from orchestrator.job import load_job
 from orchestrator.measured_gangs import place_of, remember, remembered
 from orchestrator.tuning import Tuning
@@ -73,6 +74,7 @@ def test_fresh_runs_of_a_job_form_the_same_gangs_though_times_vary(tmp_path: Pat
                 submission="",
                 spool=str(tmp_path),
                 retry_failed=False,
+                interruption=Interruption(),
                 on_lanes_ended=lambda tasks: None,  # noqa: ARG005
             )
             formed.append(fresh.gangs(lanes(4), "first"))
