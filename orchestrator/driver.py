@@ -22,8 +22,10 @@ from orchestrator.cluster import ActorSize, actor_size
 from orchestrator.encoding import EncodedTask, encode
 from orchestrator.failed_runs import log_failed_task, log_lost_lane
 from orchestrator.interruption import Interruption, JobInterrupted
+from orchestrator.job_lease import JobLease
 from orchestrator.job_status import DriverLog
 from orchestrator.lanes import lane_orders
+from orchestrator.places import require_safe_places
 from orchestrator.plan import Plan, PlannedTask
 from orchestrator.progress import ProgressView
 from orchestrator.publisher import Publisher, repair_note
@@ -103,11 +105,16 @@ class JobRun:
         """The whole job; a task that fails becomes a row of the report.
 
         Raises:
-            JobError: actors of the wanted size do not fit the cluster.
+            JobError: actors of the wanted size do not fit the cluster, or another submission runs the job.
             BackboneError: the backbone is not what its fingerprints say.
             StorageError: a store the job needs cannot be used.
             JobInterrupted: it was asked to end.
         """
+        require_safe_places(self._job)
+        with JobLease(self._root, self._submission):
+            return self._run()
+
+    def _run(self) -> JobReport:
         self._size = actor_size(self._job.resources)
         self._log.enter("tokenizing")
         self._encode(tokenize_tasks(self._plan, self._view))

@@ -5,3 +5,5 @@ TASKS_FAILED = 1
 BAD_INPUT = 2
 INTERRUPTED = 3
 """By SIGTERM or Ctrl-C; submitted again, the job goes on."""
+TAKEN_OVER = 4
+"""Another submission holds the job's lease."""

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from infra import object_storage
-from infra.errors import InvalidInputs, Problem, SpeechPromptError
+from infra.errors import InvalidInputs, Problem, SpeechPromptError, TrackingUnreachable
 from infra.tracking import check
 from orchestrator.job import InvalidJob, Job, load_job
 from orchestrator.pinning import pinned
+from orchestrator.places import unusable_places
 from task_specs.dataset import Dataset, read_dataset
 from task_specs.problems import shown
 from task_specs.schema import TaskSpec, load_task_specs
@@ -56,11 +57,13 @@ class Plan:
         job: the job.
         backbone: what the backbone says of itself.
         tasks: in the order of the job's patterns.
+        unheard: why the tracking server does not answer; empty if it does.
     """
 
     job: Job
     backbone: BackboneDescription
     tasks: tuple[PlannedTask, ...]
+    unheard: str = ""
 
     @property
     def lm_bytes(self) -> int:
@@ -76,7 +79,8 @@ class Plan:
     @property
     def notes(self) -> list[str]:
         """What a user should know, though nothing is wrong."""
-        notes = [f"{task.spec.name}: {note}" for task in self.tasks for note in task.dataset.notes]
+        notes = [f"{self.unheard}; runs are kept on disk until it answers"] if self.unheard else []
+        notes += [f"{task.spec.name}: {note}" for task in self.tasks for note in task.dataset.notes]
         if self.backbone.prosody is None:
             return notes
         untimed = [task.spec.name for task in self.tasks if task.dataset.untimed]
@@ -102,6 +106,7 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
         if error.rest is None:
             raise
         job = error.rest
+    problems += unusable_places(job)
     specs, wrong = load_task_specs(job.tasks, object_storage.parent(job.source), named_in=job.source)
     problems += wrong
     backbone: BackboneDescription | None = None
@@ -110,8 +115,11 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
             backbone = read_description(job.backbone)
         except SpeechPromptError as error:
             problems.append(_as_problem(job.source, "backbone", error))
+    unheard = ""
     try:
         check(job.tracking)
+    except TrackingUnreachable as error:
+        unheard = str(error)
     except SpeechPromptError as error:
         problems.append(_as_problem(job.source, "tracking", error))
     tasks = []
@@ -136,7 +144,7 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
             problems.append(_as_problem(job.source, "backbone", error))
     if problems or backbone is None:
         raise InvalidInputs(problems)
-    return Plan(job, backbone, tuple(tasks))
+    return Plan(job, backbone, tuple(tasks), unheard)
 
 
 def _as_problem(file: str, field: str, error: SpeechPromptError) -> Problem:

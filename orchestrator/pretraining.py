@@ -15,7 +15,7 @@ from ray.train import CheckpointConfig, Result
 from safetensors.numpy import load_file
 
 from infra import object_storage
-from infra.errors import BackboneError, InvalidInputs, Problem, TuningError
+from infra.errors import BackboneError, InvalidInputs, Problem, TrackingUnreachable, TuningError
 from infra.tracking import check
 from orchestrator.cluster import actor_size
 from orchestrator.feature_sampling import sample_features
@@ -77,7 +77,10 @@ def pretrain_backbone(described: PretrainFile, view: ProgressView) -> Pretrained
     """
     if object_storage.exists(object_storage.join(described.out, BACKBONE_FILE)):
         raise BackboneError(f"{described.source}: out: a backbone is stored in {described.out}; choose another place")
-    check(described.tracking)
+    try:
+        check(described.tracking)
+    except TrackingUnreachable as error:
+        view.line(f"note: {error}; the run is kept on disk until it answers")
     tasks = _read_tasks(described)
     tokenizer = _make_tokenizer(described, tasks, view)
     sequences = unit_sequences(described, tasks, tokenizer, view)

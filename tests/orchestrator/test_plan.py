@@ -14,6 +14,7 @@ from orchestrator.plan import make_plan
 from task_specs.prompt_init import BundleInit
 from tests.fixtures.bundles import random_bundle
 from tests.fixtures.command_line import speechprompt
+from tests.fixtures.s3_server import S3Server
 from tests.fixtures.tones import tone, write_audio
 from tests.fixtures.tuning import TINY, UNIT_TOKENS, UNITS, tiny_backbone, tiny_lm
 from tests.task_specs.files import SOUND, delimited
@@ -85,6 +86,33 @@ def test_all_problems_of_everything_come_at_once(workplace: Path) -> None:
     ]:
         assert [line for line in done.problems if place in line and message in line], (place, message, done.stderr)
     assert len(done.problems) == 13
+
+
+def test_places_that_cannot_be_written_are_problems(workplace: Path, s3: S3Server) -> None:
+    add_task(workplace, "sound")
+    (workplace / "file").write_text("")
+    changes = ("bundles=s3://no-such-bucket/x", "storage=file/below", f"units={s3.fresh_prefix()}")
+    done = speechprompt("plan", "job.yaml", *(part for change in changes for part in ("--set", change)))
+    assert done.code == 2
+    assert [line.split(": ")[1] for line in done.problems] == ["bundles", "storage"], done.stderr
+    assert "no bucket 'no-such-bucket'" in done.problems[0]
+
+
+def test_a_store_that_is_away_ends_the_plan_and_a_tracking_server_does_not(
+    workplace: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_task(workplace, "sound")
+    planned = make_plan("job.yaml", ["tracking=http://me:hunter2@127.0.0.1:9"])
+    assert planned.notes[0].startswith("tracking http://***@127.0.0.1:9 cannot be used (Connection refused); ")
+    assert planned.notes[0].endswith("runs are kept on disk until it answers")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    done = speechprompt(
+        "plan", "job.yaml", "--set", f"bundles={s3.fresh_prefix()}", "--set", "backbone=s3://b/backbone"
+    )
+    assert done.code == 2
+    assert len(done.problems) == 1, done.stderr
+    assert "bundles: " in done.problems[0]
+    assert "no answer from http://127.0.0.1:9; check" in done.problems[0]
 
 
 def test_a_task_that_does_not_fit_the_backbone_is_a_problem(workplace: Path) -> None:

@@ -1,0 +1,196 @@
+"""One submission of a job at a time: whoever runs it says so in the job's storage, again and again while it lives.
+
+``<job root>/lease.json`` is written on condition that it is what was read, so of two submissions one has it. A holder
+that ends gives it back. One that was killed on this machine is known to be gone; one elsewhere is taken to be gone
+when its lease has lapsed and is not renewed while one watches, whatever the clocks of the two machines say.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from infra import object_storage
+from infra.errors import JobError, ObjectNotFound, StorageError
+from orchestrator.exit_codes import TAKEN_OVER
+from orchestrator.process_identity import ProcessIdentity
+
+LEASE_FILE = "lease.json"
+LIMIT = 4096
+BEAT_SECONDS = 10.0
+LAPSE_SECONDS = 60.0
+WATCH_SECONDS = 30.0
+"""Longer than a beat, and than one wait of botocore's for a store that was away."""
+ATTEMPTS = 5
+
+logger = logging.getLogger("speechprompt.lease")
+
+
+class Lease(BaseModel):
+    """The content of the file.
+
+    Attributes:
+        holder: random, of this submission alone.
+        host, machine, pid, started: the process, for people and for `ProcessIdentity`.
+        submission: its key in MLflow.
+        since, renewed: when it began and was last said to run, by its own clock.
+        released: whether it has ended.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    holder: str = Field(max_length=64)
+    host: str = Field(max_length=256)
+    machine: str = Field(max_length=64)
+    pid: int
+    started: int
+    submission: str = Field(max_length=512)
+    since: datetime
+    renewed: datetime
+    released: bool = False
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host} since {self.since:%Y-%m-%d %H:%M:%S} UTC"
+
+
+class JobLease:
+    """The right to run a job, held as a context manager.
+
+    A holder whose lease was taken over ends at once, without writing anything more: what it has stored is whole, and
+    what another submission does with it since must not be mixed with.
+
+    Args:
+        root: directory of the job.
+        submission: key of this submission.
+        beat, lapse, watch: seconds between renewals, until a lease may be taken over, and for which a lapsed one is
+            watched before it is.
+        on_lost: called, in a thread of its own, where another submission has taken over.
+
+    Raises:
+        JobError: another submission runs the job.
+        StorageError: the lease cannot be written.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        submission: str,
+        *,
+        beat: float = BEAT_SECONDS,
+        lapse: float = LAPSE_SECONDS,
+        watch: float = WATCH_SECONDS,
+        on_lost: Callable[[str], None] | None = None,
+    ) -> None:
+        self._file = object_storage.join(root, LEASE_FILE)
+        self._beat_seconds, self._lapse, self._watch = beat, lapse, watch
+        self._on_lost = on_lost or _end_process
+        process, now = ProcessIdentity.own(), _now()
+        self._lease = Lease(
+            holder=secrets.token_hex(16),
+            host=socket.gethostname(),
+            machine=process.machine,
+            pid=process.pid,
+            started=process.started,
+            submission=submission,
+            since=now,
+            renewed=now,
+        )
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="speechprompt-lease", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._acquire()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        try:
+            self._write(released=True)
+        except StorageError as reason:
+            # The work is done; whoever comes next finds this process gone, or the lease lapsed.
+            logger.warning("the job's lease is not given back, and lapses in %.0f s: %s", self._lapse, reason)
+
+    def _acquire(self) -> None:
+        for _ in range(ATTEMPTS):
+            current, version = self._read()
+            if current is not None and not self._is_free(current, version):
+                raise JobError(
+                    f"{self._file}: this job is being run by {current}; wait for its end or end it (if its machine is "
+                    f"gone, try again in {self._lapse:.0f} s), or give this job another name"
+                )
+            if object_storage.write_if_version(self._file, _content(self._lease), version):
+                return
+        raise JobError(f"{self._file}: other submissions of this job came in between; submit it again")
+
+    def _is_free(self, current: Lease, version: str | None) -> bool:
+        if current.released:
+            return True
+        runs = ProcessIdentity(current.machine, current.pid, current.started).runs()
+        if runs is not None:
+            return not runs
+        if (_now() - current.renewed).total_seconds() < self._lapse:
+            return False
+        logger.warning("%s: %s seems to be gone; watching for %.0f s", self._file, current, self._watch)
+        time.sleep(self._watch)
+        return self._read()[1] == version
+
+    def _read(self) -> tuple[Lease | None, str | None]:
+        try:
+            data, version = object_storage.read_versioned(self._file, limit=LIMIT)
+        except ObjectNotFound:
+            return None, None
+        try:
+            return Lease.model_validate_json(data), version
+        except ValidationError as error:
+            raise JobError(f"{self._file}: not a job's lease; remove it if nobody runs the job") from error
+
+    def _write(self, *, released: bool) -> Lease | None:
+        """Say that the lease is still held, or no longer; returns who has taken it over, if somebody has."""
+        while True:
+            current, version = self._read()
+            if current is not None and current.holder != self._lease.holder:
+                return current
+            renewed = self._lease.model_copy(update={"renewed": _now(), "released": released})
+            if object_storage.write_if_version(self._file, _content(renewed), version):
+                return None
+
+    def _beat(self) -> None:
+        while not self._stop.wait(self._beat_seconds):
+            try:
+                taken = self._write(released=False)
+            except (StorageError, JobError) as error:
+                # Nobody can take over in a store that is away; when it is back the next beat tells.
+                logger.warning("the job's lease could not be renewed: %s", error)
+                continue
+            if taken is not None:
+                self._on_lost(f"{self._file}: this job was taken over by {taken}; this submission ends")
+                return
+
+
+def _content(lease: Lease) -> bytes:
+    return lease.model_dump_json(indent=2).encode() + b"\n"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _end_process(message: str) -> None:
+    """Not by an exception: on its way it would save the state of an experiment that is another's now."""
+    print(f"error: {message}", file=sys.stderr, flush=True)  # noqa: T201
+    os._exit(TAKEN_OVER)

@@ -1,0 +1,147 @@
+"""One submission of a job at a time, in a directory and in S3."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra import object_storage as storage
+from infra.errors import JobError
+from orchestrator.exit_codes import TAKEN_OVER
+from orchestrator.job_lease import LEASE_FILE, JobLease
+from orchestrator.process_identity import ProcessIdentity
+
+BEAT = 0.02
+
+
+def lease(root: str, **settings: Any) -> JobLease:
+    return JobLease(root, "job/now", **{"beat": BEAT, "watch": 10 * BEAT, **settings})
+
+
+def stored(root: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(storage.read_bytes(f"{root}/{LEASE_FILE}"))
+    return content
+
+
+def change(root: str, **fields: Any) -> None:
+    storage.write_bytes(f"{root}/{LEASE_FILE}", json.dumps({**stored(root), **fields}).encode())
+
+
+def in_the_past(seconds: float) -> str:
+    return (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
+
+
+def test_a_second_submission_is_told_who_runs_the_job(store_root: str) -> None:
+    with lease(store_root):
+        with pytest.raises(JobError, match=rf"run by process \d+ on {socket.gethostname()} since 20\d\d-.* UTC; wait"):
+            lease(store_root).__enter__()
+        assert not stored(store_root)["released"]
+    assert stored(store_root)["released"]
+    with lease(store_root):
+        pass
+
+
+def test_of_submissions_at_once_one_has_it(store_root: str) -> None:
+    start, end = threading.Barrier(4), threading.Event()
+
+    def submit(_: int) -> bool:
+        start.wait()
+        try:
+            with lease(store_root):
+                end.wait()
+        except JobError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        submitted = [pool.submit(submit, number) for number in range(4)]
+        while sum(future.done() for future in submitted) < 3:
+            end.wait(BEAT)
+        end.set()
+    assert sorted(future.result() for future in submitted) == [False, False, False, True]
+
+
+HOLDER = "import sys, time; from orchestrator.job_lease import JobLease\n"
+HOLDER += "with JobLease(sys.argv[1], 'first', beat=0.02): print('held', flush=True); time.sleep(60)"
+
+
+def hold(root: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, root], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_process_of_this_machine_that_was_killed_is_followed_at_once(tmp_path: Path) -> None:
+    holder = hold(str(tmp_path))
+    with pytest.raises(JobError, match=f"process {holder.pid}"):
+        lease(str(tmp_path)).__enter__()
+    holder.kill()
+    holder.communicate()
+    with lease(str(tmp_path)):
+        pass
+
+
+def test_a_holder_that_was_taken_over_ends_and_touches_nothing(tmp_path: Path) -> None:
+    holder = hold(str(tmp_path))
+    change(str(tmp_path), holder="another", host="elsewhere")
+    _, said = holder.communicate(timeout=60)
+    assert holder.returncode == TAKEN_OVER
+    assert "was taken over by process" in said
+    assert len(said.splitlines()) == 1
+    assert stored(str(tmp_path))["holder"] == "another"
+
+
+def test_a_holder_elsewhere_has_it_until_it_lapses(store_root: str) -> None:
+    with lease(store_root):
+        pass
+    change(store_root, machine="another", released=False, renewed=in_the_past(5))
+    with pytest.raises(JobError, match="try again in 60 s"):
+        lease(store_root).__enter__()
+    change(store_root, renewed=in_the_past(100))
+    with lease(store_root):
+        assert stored(store_root)["machine"] == ProcessIdentity.own().machine
+
+
+def test_a_holder_with_a_slow_clock_is_seen_to_be_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with lease(str(tmp_path)):
+        pass
+    change(str(tmp_path), machine="another", released=False, renewed=in_the_past(1000))
+    watching = threading.Event()
+    monkeypatch.setattr("time.sleep", lambda _: (watching.set(), change(str(tmp_path), renewed=in_the_past(999))))
+    with pytest.raises(JobError, match="is being run"):
+        lease(str(tmp_path)).__enter__()
+    assert watching.is_set()
+
+
+def test_it_is_renewed_while_it_is_held(tmp_path: Path) -> None:
+    with lease(str(tmp_path)):
+        before = stored(str(tmp_path))["renewed"]
+        while stored(str(tmp_path))["renewed"] == before:
+            pass
+    assert stored(str(tmp_path))["released"]
+
+
+def test_a_pid_that_was_given_away_is_another_process() -> None:
+    own = ProcessIdentity.own()
+    assert own.runs()
+    assert ProcessIdentity(own.machine, own.pid, own.started - 1).runs() is False
+    assert ProcessIdentity(own.machine, 2**22 + 1, own.started).runs() is False
+    assert ProcessIdentity("another", own.pid, own.started).runs() is None
+
+
+def test_what_is_no_lease_is_refused(tmp_path: Path) -> None:
+    (tmp_path / LEASE_FILE).write_text("{}")
+    with pytest.raises(JobError, match=r"lease\.json: not a job's lease; remove it"):
+        lease(str(tmp_path)).__enter__()
