@@ -9,6 +9,8 @@ import socket
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from infra.redaction import redacted
+
 ROOT = "speechprompt"
 """Logger above all of the product's own."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -27,12 +29,12 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "host": _HOST,
             "pid": os.getpid(),
-            "message": record.getMessage(),
+            "message": redacted(record.getMessage()),
             **_fields,
         }
         line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = redacted(self.formatException(record.exc_info))
         return json.dumps(line, ensure_ascii=False, default=str)
 
 

@@ -83,11 +83,14 @@ def split_s3(uri: str) -> tuple[str, str]:
     """Bucket and key of an ``s3://`` URI; the key has no slash at either end and is empty for a bucket.
 
     Raises:
-        StorageError: no bucket is named.
+        StorageError: no bucket is named, or credentials are.
     """
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not bucket:
         raise StorageError(f"{uri!r} names no bucket; write s3://bucket/key")
+    if "@" in bucket:
+        # Not repeated: it would be a password.
+        raise StorageError("an s3:// URI holds credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead")
     return bucket, key.strip("/")
 
 

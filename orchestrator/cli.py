@@ -14,6 +14,7 @@ from rich.console import Console
 
 from infra.errors import InvalidInputs, SpeechPromptError
 from infra.json_log import log_as_json, logs_as_json
+from infra.redaction import redacted
 from orchestrator import __version__
 from orchestrator.commands.backbone import backbone
 from orchestrator.commands.bundle import bundle
@@ -310,6 +311,7 @@ def main() -> None:
 
 
 def _say(text: str, style: str = "") -> None:
+    text = redacted(text)
     if logs_as_json():
         logging.getLogger("speechprompt.cli").error("%s", text)
     else:

@@ -13,6 +13,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from infra import object_storage
 from infra.errors import SpeechPromptError
+from infra.redaction import redacted
 from infra.tracking import Tracking
 from orchestrator import __version__
 from orchestrator.attempts import begin_anew, first_attempt
@@ -65,7 +66,7 @@ class TaskState:
 
     def fail(self, error: str) -> None:
         """The task gets no bundle; the others go on."""
-        self.row = self.row.model_copy(update={"status": "failed", "error": error})
+        self.row = self.row.model_copy(update={"status": "failed", "error": redacted(error)})
 
 
 class JobRun:

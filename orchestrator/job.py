@@ -22,6 +22,7 @@ from pydantic import (
 
 from infra import object_storage
 from infra.errors import InvalidInputs, Problem
+from infra.tracking.address import Address
 from task_specs.environment import expand
 from task_specs.fault import fault
 from task_specs.file_model import FileModel
@@ -124,7 +125,7 @@ class Job(FileModel):
     """Where prompts are published; default: ``./bundles``."""
     storage: Location
     """Ray Tune's checkpoints; default: ``./runs``."""
-    tracking: Annotated[str, PlainValidator(tracking_address)]
+    tracking: Annotated[Address, PlainValidator(tracking_address)]
     """MLflow tracking URI; default: ``sqlite:///mlflow.db`` beside the job file."""
     units: Location
     """Unit cache; default: ``./units``."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import ray
 from ray.train import CheckpointConfig
 
 from infra import object_storage
@@ -68,7 +69,7 @@ def run_parallel_gangs(
         try:
             run_ranks(
                 tune_rank,
-                {"order": order.model_dump(mode="json"), "shared": shared},
+                {"order": order.model_dump(mode="json"), "shared": shared, "tracking": ray.put(order.tracking)},
                 name=run,
                 root=root,
                 workers=workers,

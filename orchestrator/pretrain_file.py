@@ -19,6 +19,7 @@ from pydantic import (
 
 from infra import object_storage
 from infra.errors import InvalidInputs, Problem
+from infra.tracking.address import Address
 from orchestrator.job import Resources, overridden_values, sources_of_fields, task_patterns, tracking_address
 from task_specs.fault import fault
 from task_specs.file_model import FileModel
@@ -128,7 +129,7 @@ class PretrainFile(FileModel):
     """Recorded in the backbone."""
     storage: Location
     """Ray Train's checkpoints; default: ``./runs``."""
-    tracking: Annotated[str, PlainValidator(tracking_address)]
+    tracking: Annotated[Address, PlainValidator(tracking_address)]
     """MLflow tracking URI; default: ``sqlite:///mlflow.db`` beside the file."""
     units: Location
     """Unit cache; default: ``./units``."""

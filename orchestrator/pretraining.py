@@ -211,7 +211,7 @@ def _train(described: PretrainFile, order: PretrainOrder, name: str, view: Progr
         try:
             result = run_ranks(
                 pretrain_rank,
-                {"order": order.model_dump(mode="json")},
+                {"order": order.model_dump(mode="json"), "tracking": ray.put(order.tracking)},
                 name=name,
                 root=object_storage.join(described.storage, described.name),
                 workers=described.resources.workers or 1,

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from infra.json_log import logs_as_json
+from infra.redaction import redacted
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -85,9 +86,9 @@ class ProgressView:
     def line(self, text: str) -> None:
         """One line that stays."""
         if self._as_json:
-            logger.info("%s", text)
+            logger.info("%s", redacted(text))
         else:
-            self.console.print(text, markup=False)
+            self.console.print(redacted(text), markup=False)
 
     @contextmanager
     def stage(self, title: str) -> Iterator[Stage]:

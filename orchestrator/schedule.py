@@ -187,7 +187,7 @@ def run_gangs(
     to_do = [order.model_dump(mode="json") for order in orders if order.name not in failures]
     if not to_do:
         return failures
-    trainable = tune.with_parameters(GangTrainable, shared=shared)
+    trainable = tune.with_parameters(GangTrainable, shared=shared, tracking=orders[0].tracking)
     storage_path, filesystem = root, None
     if object_storage.is_s3(root):
         filesystem, storage_path = object_storage.arrow_filesystem(root)

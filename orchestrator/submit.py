@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shlex
 import sys
 import time
@@ -18,6 +19,7 @@ import task_specs
 import workers
 from infra import object_storage
 from infra.errors import JobError
+from infra.redaction import holds_credentials
 from orchestrator.exit_codes import BAD_INPUT, INTERRUPTED
 
 NEVER_SHIPPED = [".git", ".venv", "**/__pycache__"]
@@ -25,6 +27,7 @@ LEFT_BY_A_RUN = ["mlflow.db*", "mlartifacts", "runs", "units", "bundles"]
 """What a local run leaves beside its job file; elsewhere these are names like any other."""
 
 POLL_SECONDS = 0.5
+SECRET_NAME = re.compile(r"(?i)secret|password|passwd|token|credential|access_key")
 
 
 def submit_job(
@@ -54,8 +57,9 @@ def submit_job(
         The exit code of the run: 0 done, 1 some tasks failed, 2 bad input, 3 interrupted, as by ``ray job stop``.
 
     Raises:
-        JobError: no cluster answers, or the job file is not below the working directory.
+        JobError: no cluster answers, credentials would travel, or the job file is not below the working directory.
     """
+    _refuse_secrets(overrides, environment)
     directory, named = _working_directory(job_file)
     command = [sys.executable.rpartition("/")[2], "-m", "orchestrator", "run", named, "--grace", f"{grace:g}"]
     command += [part for override in overrides for part in ("--set", override)]
@@ -76,6 +80,22 @@ def submit_job(
         return 0
     asyncio.run(_follow(client, submitted))
     return _exit_code(client, submitted)
+
+
+def _refuse_secrets(overrides: Sequence[str], environment: Sequence[str]) -> None:
+    """Ray keeps a job's command and environment, and shows them to everybody who sees its dashboard."""
+    for override in overrides:
+        if holds_credentials(override):
+            raise JobError(
+                f"--set {override.partition('=')[0]}: holds credentials, which Ray would keep and show; set "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD on the cluster instead"
+            )
+    for assignment in environment:
+        name, _, value = assignment.partition("=")
+        if SECRET_NAME.search(name) or holds_credentials(value):
+            raise JobError(
+                f"--env {name}: is or holds a secret, which Ray would keep and show; set it on the cluster instead"
+            )
 
 
 def _working_directory(job_file: str) -> tuple[str | None, str]:

@@ -43,11 +43,11 @@ class GangTrainable(tune.Trainable):
 
     _run: GangRun
 
-    def setup(self, config: dict[str, Any], *, shared: SharedLM | None = None) -> None:
-        """Attach the LM, verify it, and begin with the first gang."""
+    def setup(self, config: dict[str, Any], *, shared: SharedLM | None = None, tracking: str = "") -> None:
+        """Attach the LM, verify it, and begin with the first gang; ``tracking`` is the whole URI of the orders'."""
         if shared is None:
             raise ValueError("the shared LM is handed over with tune.with_parameters")
-        self._shared = shared
+        self._shared, self._tracking_uri = shared, tracking
         # Only a GPU that Ray gave to this actor is its own to use.
         self._device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
         shared.verify()
@@ -102,7 +102,7 @@ class GangTrainable(tune.Trainable):
         order = GangOrder.model_validate(config["gang"])
         if self._device.type == "cpu":
             torch.set_num_threads(max(1, int(order.cpus)))
-        self._tracking = Tracking(order.tracking, Path(order.spool))
+        self._tracking = Tracking(self._tracking_uri or order.tracking, Path(order.spool))
         self._run = GangRun(order, lm=self._lm, shared=self._shared, tracking=self._tracking)
         self._watch = GangWatch(order, device=self._device.type, gauges=self._gauges, frozen=self._shared.size)
         if order.began_in is not None:

@@ -26,10 +26,10 @@ def tune_rank(config: dict[str, Any]) -> None:
     """Carry out an order together with the other ranks; a checkpoint and a report at every evaluation.
 
     Args:
-        config: ``order``, a ``GangOrder`` as JSON values, ``shared``, a reference to the LM, and ``queue``, which hears
-            the reports.
+        config: ``order``, a ``GangOrder`` as JSON values, ``shared``, a reference to the LM, ``tracking``, one to the
+            whole tracking URI, and ``queue``, which hears the reports.
     """
-    order = GangOrder.model_validate(config["order"])
+    order = GangOrder.model_validate(config["order"]).model_copy(update={"tracking": ray.get(config["tracking"])})
     context = train.get_context()
     ranks = Ranks(context.get_world_rank(), context.get_world_size())
     device = get_device()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from infra.tracking.address import Address
 from task_specs.sweep import Halving
 from workers.precision import Precision
 from workers.prompting.lane import LaneSpec
@@ -66,6 +67,6 @@ class GangOrder(BaseModel):
     outcomes: str
     experiment: str
     parent_key: str
-    tracking: str
+    tracking: Address
     spool: str
     began_in: str | None = None

@@ -15,6 +15,7 @@ the death of the process, not that of the machine: no fsync, because tuning must
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -101,20 +102,27 @@ class Journal:
             raise TrackingError(f"{self.header.name}: tracking is closed; nothing can be logged any more")
         line = event.line()
         try:
-            if os.write(self._append, line) != len(line):
-                raise OSError("the disk is full")
+            written = os.write(self._append, line)
+            if written != len(line):
+                # Nothing half-written stays; on a full disk no other process has appended since.
+                os.ftruncate(self._append, os.lseek(self._append, 0, os.SEEK_CUR) - written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise self._unusable(error) from error
 
     def append_artifact(self, path: str, content: bytes) -> None:
         """Add an artifact: its content beside the journal, then the event that names it."""
-        file = uuid.uuid4().hex
+        file = self.directory / "files" / uuid.uuid4().hex
         try:
-            (self.directory / "files").mkdir(exist_ok=True)
-            (self.directory / "files" / file).write_bytes(content)
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(content)
+            self.append(Event("artifact", path=path, file=file.name))
         except OSError as error:
+            file.unlink(missing_ok=True)
             raise self._unusable(error) from error
-        self.append(Event("artifact", path=path, file=file))
+        except TrackingError:
+            file.unlink()
+            raise
 
     def content(self, event: Event) -> Path:
         """Where the content of an artifact lies."""
@@ -228,8 +236,13 @@ class Journal:
 
     def _write(self, name: str, text: str) -> None:
         temporary = self.directory / f".{name}.{uuid.uuid4().hex}"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(self.directory / name)
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(self.directory / name)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise self._unusable(error) from error
 
     def _unusable(self, error: OSError) -> TrackingError:
-        return TrackingError(f"{self.directory}: the tracking spool cannot be written ({error}); free or name another")
+        reason = error.strerror or str(error)
+        return TrackingError(f"{self.directory}: the tracking spool cannot be written ({reason}); make room there")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
+from infra.redaction import redacted
 from infra.tracking.event import Event
 from infra.tracking.journal import Journal
 
@@ -69,7 +70,7 @@ class RunLog:
 
     def text(self, name: str, content: str) -> None:
         """Keep a text as ``texts/<name>``; the name carries its own suffix, such as ``.md``."""
-        self._journal.append_artifact(f"texts/{_file_name(name)}", content.encode())
+        self._journal.append_artifact(f"texts/{_file_name(name)}", redacted(content).encode())
 
     def finish(self, status: RunStatus) -> None:
         """Say how the run ended, at this time.
@@ -95,7 +96,7 @@ class RunLog:
 
     def _text(self, kind: Literal["params", "tags"], values: Mapping[str, Any], limit: int) -> None:
         if values:
-            texts = {_name(name): _cut(str(value), limit) for name, value in values.items()}
+            texts = {_name(name): _cut(redacted(str(value)), limit) for name, value in values.items()}
             self._journal.append(Event(kind, values=texts))
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import click
 from rich.table import Table
 from rich.text import Text
 
+from infra.redaction import redacted
 from orchestrator.console import results_console
 from orchestrator.doctor import Verdict, examine
 from orchestrator.exit_codes import DONE, TASKS_FAILED
@@ -20,7 +21,7 @@ MARKS: dict[Verdict, tuple[str, str]] = {"good": ("ok", "green"), "warning": ("!
 def doctor(job_file: str | None, overrides: tuple[str, ...], *, as_json: bool) -> int:
     """Print all findings; the exit code is 1 if one of them is bad."""
     job = None if job_file is None else load_job(job_file, overrides)
-    findings = list(examine(job))
+    findings = [replace(finding, seen=redacted(finding.seen)) for finding in examine(job)]
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:

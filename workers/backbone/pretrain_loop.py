@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ray
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from infra import object_storage
 from infra.tracking import Tracking
+from infra.tracking.address import Address
 from workers.backbone.lm_kinds import LMConfig, build_lm
 from workers.backbone.pretrain import Pretraining, PretrainSettings
 from workers.backbone.unit_lm import UnitLM
@@ -46,7 +48,7 @@ class PretrainOrder(BaseModel):
     experiment: str
     run_name: str
     key: str
-    tracking: str
+    tracking: Address
     spool: str
     cpus: float
 
@@ -58,9 +60,10 @@ def pretrain_rank(config: dict[str, Any]) -> None:
     """Train until done; a checkpoint and a report at every evaluation.
 
     Args:
-        config: ``order``, a ``PretrainOrder`` as JSON values, and ``queue``, which hears step, steps and perplexity.
+        config: ``order``, a ``PretrainOrder`` as JSON values, ``tracking``, a reference to the whole tracking URI, and
+            ``queue``, which hears step, steps and perplexity.
     """
-    order = PretrainOrder.model_validate(config["order"])
+    order = PretrainOrder.model_validate(config["order"]).model_copy(update={"tracking": ray.get(config["tracking"])})
     context = train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     device = get_device()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from infra.tracking.address import Address
 from workers.baselines.kind import BaselineKind
 from workers.precision import Precision
 from workers.prompting.lane import LaneSpec
@@ -36,5 +37,5 @@ class BaselineOrder(BaseModel):
     results: str
     experiment: str
     parent_key: str
-    tracking: str
+    tracking: Address
     spool: str
