@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -146,21 +146,24 @@ class _Outage:
     def __init__(self, attempts: int) -> None:
         self._attempts = attempts
         self._said = False
-        self._say: Callable[..., None] = logger.warning
+        self._lock = threading.Lock()
 
     def noticed(self, attempts: int, caught_exception: Exception | None, response: Any, **_: object) -> None:
         if self._said or not WORTH_SAYING <= attempts < self._attempts:
             return
         if caught_exception is None and (response is None or response[0].status_code < 500):
             return
-        self._said = True
+        with self._lock:
+            if self._said:
+                return
+            self._said = True
         what = "does not answer" if response is None else f"answers {response[0].status_code}"
-        self._say("%s %s; waiting for it, up to %d attempts (AWS_MAX_ATTEMPTS)", server(), what, self._attempts)
+        logger.warning("%s %s; waiting for it, up to %d attempts (AWS_MAX_ATTEMPTS)", server(), what, self._attempts)
 
     def over(self, http_response: Any, **_: object) -> None:
         if self._said and http_response is not None and http_response.status_code < 500:
             self._said = False
-            self._say("%s answers again", server())
+            logger.warning("%s answers again", server())
 
 
 def _scheme_and_host(url: str) -> tuple[str, str]:

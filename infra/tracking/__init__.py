@@ -7,9 +7,8 @@ with Tracking("http://127.0.0.1:5000", Path("runs/spool")) as tracking:
     lane.finish("FINISHED")
 """
 
-from infra.redaction import redacted
 from infra.tracking.check import check
 from infra.tracking.run_log import RunLog, RunStatus
 from infra.tracking.tracking import Tracking, Unsent
 
-__all__ = ["RunLog", "RunStatus", "Tracking", "Unsent", "check", "redacted"]
+__all__ = ["RunLog", "RunStatus", "Tracking", "Unsent", "check"]

@@ -118,11 +118,16 @@ def test_a_holder_with_a_slow_clock_is_seen_to_be_alive(tmp_path: Path, monkeypa
     with lease(str(tmp_path)):
         pass
     change(str(tmp_path), machine="another", released=False, renewed=in_the_past(1000))
-    watching = threading.Event()
-    monkeypatch.setattr("time.sleep", lambda _: (watching.set(), change(str(tmp_path), renewed=in_the_past(999))))
+    watched: list[float] = []
+
+    def renew(seconds: float) -> None:
+        watched.append(seconds)
+        change(str(tmp_path), renewed=in_the_past(999))
+
+    monkeypatch.setattr("time.sleep", renew)
     with pytest.raises(JobError, match="is being run"):
-        lease(str(tmp_path)).__enter__()
-    assert watching.is_set()
+        lease(str(tmp_path), watch=30.0).__enter__()
+    assert watched == [30.0]
 
 
 def test_it_is_renewed_while_it_is_held(tmp_path: Path) -> None:
