@@ -37,13 +37,15 @@ MAX_FAILURES = 1
 of a node that Ray knew to be preempted does not count."""
 
 TALKATIVE = (
+    "ray.tune.execution.experiment_state",
     "ray.tune.execution.tune_controller",
     "ray.tune.analysis.experiment_analysis",
     "ray.tune.tune",
     "ray.train._internal.storage",
 )
 """Loggers that print pages of traceback: on trials that failed, which the report has in a sentence each, and on
-checkpoints that are gone already when they are to be deleted."""
+checkpoints that are gone already when they are to be deleted, and on a state of the experiment that was replaced while
+it was copied, which nothing takes up."""
 
 
 @dataclass(frozen=True)
