@@ -5,7 +5,7 @@
     env.sh           what a user sources; credentials included, readable by its owner alone
     ray_token        shared secret of the Ray cluster, likewise
     s3/, s3.json     objects, and the one identity that may touch them
-    mlflow/          the tracking database
+    mlflow/          the tracking database, and users and password of its server
     logs/            one file per service, and Ray's own logs after the end
 """
 
@@ -129,7 +129,9 @@ def up(directory: Path, *, cpus: int | None = None, say: Callable[[str], None] =
         cluster.services.append(s3)
         cluster.save()
         say("starting MLflow")
-        mlflow = start_mlflow_server(directory, port=_port("mlflow"), artifacts=f"s3://{BUCKET}/mlflow", env=s3.env)
+        mlflow = start_mlflow_server(
+            directory, port=_port("mlflow"), artifacts=f"s3://{BUCKET}/mlflow", env=s3.env, authenticated=True
+        )
         cluster.services.append(mlflow)
         cluster.temporary = _short_directory()
         cluster.save()

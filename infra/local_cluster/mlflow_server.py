@@ -1,17 +1,24 @@
-"""An MLflow tracking server on loopback, backed by SQLite."""
+"""An MLflow tracking server on loopback, backed by SQLite, that asks for a password if it is to."""
 
 from __future__ import annotations
 
+import configparser
 import os
+import secrets
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
-from infra.local_cluster.service import Service, launch
+from infra.errors import MissingExtra, SpeechPromptError
+from infra.local_cluster.service import Service, launch, write_private
 
 HOST = "127.0.0.1"
+USER = "admin"
+_CACHE_SECONDS = 600
+"""For which a password need not be hashed again, which takes longer than most requests."""
 
 
 def start_mlflow_server(
@@ -20,6 +27,7 @@ def start_mlflow_server(
     port: int,
     artifacts: str | None = None,
     env: Mapping[str, str] | None = None,
+    authenticated: bool = False,
 ) -> Service:
     """Start the server and wait until it answers.
 
@@ -30,8 +38,12 @@ def start_mlflow_server(
         port: TCP port on loopback.
         artifacts: where artifacts go, ``s3://bucket/prefix`` or a directory; default: ``mlflow/artifacts``.
         env: added to this process's environment, such as the S3 credentials for ``artifacts``.
+        authenticated: whether every request needs the user and password that the service's ``env`` holds. They are
+            generated once and kept in ``mlflow/auth.ini``, readable by its owner alone, since the users' database
+            outlives the server.
 
     Raises:
+        MissingExtra: passwords need ``flask-wtf``, which is not installed.
         SpeechPromptError: the server did not come up; the message names its log.
     """
     home = directory / "mlflow"
@@ -51,6 +63,9 @@ def start_mlflow_server(
     ]
     command += ["--backend-store-uri", f"sqlite:///{home.absolute() / 'mlflow.db'}"]
     command += ["--artifacts-destination", artifacts or str(home.absolute() / "artifacts")]
+    asked, known = _authentication(home) if authenticated else ({}, {})
+    if authenticated:
+        command += ["--app-name", "basic-auth"]
     return launch(
         "mlflow",
         command,
@@ -60,13 +75,46 @@ def start_mlflow_server(
         env={
             **os.environ,
             **(env or {}),
+            **asked,
             # Without these the server starts a dozen helper processes, and calls home.
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
         },
-        client_env={"MLFLOW_TRACKING_URI": url},
+        client_env={"MLFLOW_TRACKING_URI": url, **known},
         timeout=120.0,
     )
+
+
+def _authentication(home: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """What the server needs in its environment to ask for a password, and what its clients need to know it."""
+    if find_spec("flask_wtf") is None:
+        raise MissingExtra("flask-wtf", "cluster")
+    settings = home / "auth.ini"
+    password = _password(settings) if settings.exists() else secrets.token_hex(24)
+    lines = {
+        "default_permission": "NO_PERMISSIONS",
+        "database_uri": f"sqlite:///{home.absolute() / 'auth.db'}",
+        "admin_username": USER,
+        "admin_password": password,
+        "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
+        "auth_cache_ttl_seconds": str(_CACHE_SECONDS),
+    }
+    write_private(settings, "[mlflow]\n" + "".join(f"{name} = {value}\n" for name, value in lines.items()))
+    server = {
+        "MLFLOW_AUTH_CONFIG_PATH": str(settings.absolute()),
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(32),
+    }
+    return server, {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": password}
+
+
+def _password(settings: Path) -> str:
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read(settings, encoding="utf-8")
+        return parser["mlflow"]["admin_password"]
+    except (configparser.Error, KeyError, UnicodeDecodeError):
+        # Neither message nor cause may repeat what stands in the file.
+        raise SpeechPromptError(f"{settings}: damaged; remove it and auth.db beside it, and start again") from None
 
 
 def _healthy(url: str) -> bool:

@@ -50,6 +50,23 @@ def test_compose_publishes_on_this_machine_only() -> None:
     assert all(port.startswith("127.0.0.1:") for port in published)
 
 
+def test_nothing_runs_as_root_or_gains_rights() -> None:
+    for name, service in load("docker/compose.yaml")["services"].items():
+        assert "user" not in service, name
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "\nUSER speechprompt\n" in (ROOT / "docker/Dockerfile").read_text(encoding="utf-8")
+
+
+def test_mlflow_asks_for_a_password() -> None:
+    compose = load("docker/compose.yaml")
+    server = compose["services"]["mlflow"]
+    assert "--app-name basic-auth" in server["command"]
+    assert "password" not in compose["configs"]["mlflow_auth"]["content"]
+    assert server["environment"]["MLFLOW_AUTH_ADMIN_PASSWORD"].startswith("${MLFLOW_PASSWORD:?")
+    assert "MLFLOW_TRACKING_PASSWORD" in compose["services"]["worker"]["environment"]
+
+
 def test_both_sides_of_ray_ask_for_the_token() -> None:
     services = load("docker/compose.yaml")["services"]
     for name in ("head", "worker"):
@@ -71,3 +88,4 @@ def test_every_pod_has_what_a_job_needs() -> None:
         assert secrets == {"speechprompt-s3", "speechprompt-mlflow"}
         assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
         assert pod["securityContext"]["runAsNonRoot"] is True
+        assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}

@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from infra.errors import SpeechPromptError
 from infra.local_cluster import cluster as local_cluster
 from infra.local_cluster.__main__ import main
 from infra.local_cluster.cluster import Cluster
+from infra.local_cluster.mlflow_server import _authentication
 from infra.local_cluster.ray_head import start_ray_head
 from infra.local_cluster.service import Service, free_port, launch
 
@@ -28,7 +30,9 @@ ray.init()
 
 @ray.remote
 def seen():
-    return os.environ["MLFLOW_TRACKING_URI"], os.environ["AWS_ENDPOINT_URL_S3"], "AWS_SECRET_ACCESS_KEY" in os.environ
+    return os.environ["MLFLOW_TRACKING_URI"], os.environ["AWS_ENDPOINT_URL_S3"], {
+        "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD"
+    } <= set(os.environ)
 
 print("seen", *ray.get(seen.remote()))
 """
@@ -63,17 +67,17 @@ def test_everything_listens_on_loopback_only(running: Cluster) -> None:
 
 
 def test_credentials_are_private_and_in_no_command_line(running: Cluster) -> None:
-    secret = running.env["AWS_SECRET_ACCESS_KEY"]
+    secrets = {running.env[name] for name in ("AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD")}
     token = Path(running.env["RAY_AUTH_TOKEN_PATH"]).read_text(encoding="utf-8")
-    for name in ("env.sh", "ray_token", "s3.json", "services.json"):
+    for name in ("env.sh", "ray_token", "s3.json", "services.json", "mlflow/auth.ini"):
         assert stat.S_IMODE((running.directory / name).stat().st_mode) == 0o600, name
     for service in running.services:
-        assert secret not in repr(service)
+        assert not [secret for secret in secrets if secret in repr(service)]
         for process in service._members():
-            assert not {secret, token} & {part for word in process.cmdline() for part in word.split("=")}
-    assert secret not in (running.directory / "services.json").read_text(encoding="utf-8")
-    for log in (running.directory / "logs").glob("*.log"):
-        assert secret not in log.read_text(encoding="utf-8", errors="replace"), log
+            assert not {*secrets, token} & {part for word in process.cmdline() for part in word.split("=")}
+    for file in (running.directory / "services.json", *(running.directory / "logs").glob("*.log")):
+        text = file.read_text(encoding="utf-8", errors="replace")
+        assert not [secret for secret in {*secrets, token} if secret in text], file
 
 
 def jobs(running: Cluster, headers: dict[str, str]) -> tuple[int, str]:
@@ -88,6 +92,40 @@ def jobs(running: Cluster, headers: dict[str, str]) -> tuple[int, str]:
 
 def test_ray_asks_for_the_token(running: Cluster) -> None:
     assert jobs(running, {})[0] == 401
+
+
+def test_mlflow_asks_for_the_password(running: Cluster) -> None:
+    env = running.env
+    known = f"{env['MLFLOW_TRACKING_USERNAME']}:{env['MLFLOW_TRACKING_PASSWORD']}"
+    for credentials, status in ((None, 401), ("admin:password", 401), (known, 200)):
+        headers = {"Authorization": f"Basic {b64encode(credentials.encode()).decode()}"} if credentials else {}
+        connection = http.client.HTTPConnection(env["MLFLOW_TRACKING_URI"].removeprefix("http://"), timeout=10)
+        try:
+            connection.request("GET", "/api/2.0/mlflow/experiments/search?max_results=1", headers=headers)
+            assert connection.getresponse().status == status
+        finally:
+            connection.close()
+
+
+def test_s3_asks_for_its_keys(running: Cluster) -> None:
+    connection = http.client.HTTPConnection(running.env["AWS_ENDPOINT_URL_S3"].removeprefix("http://"), timeout=10)
+    try:
+        connection.request("GET", f"/{local_cluster.BUCKET}")
+        assert connection.getresponse().status == 403
+    finally:
+        connection.close()
+
+
+def test_the_password_of_an_earlier_time_is_kept(tmp_path: Path) -> None:
+    """Since its users' database is, too."""
+    _, first = _authentication(tmp_path)
+    server, again = _authentication(tmp_path)
+    assert first == again
+    assert first["MLFLOW_TRACKING_PASSWORD"] not in server.values()
+    (tmp_path / "auth.ini").write_text("[mlflow]\nadmin_passw")
+    with pytest.raises(SpeechPromptError, match=r"auth\.ini: damaged") as raised:
+        _authentication(tmp_path)
+    assert raised.value.__suppress_context__
 
 
 def test_a_job_has_the_environment_of_the_other_services(running: Cluster, tmp_path: Path) -> None:
