@@ -42,7 +42,7 @@ DRAIN_SECONDS = 3
 BACK_SECONDS = 3.0
 """After which a second node comes back."""
 WORKER = "ray::"
-"""How the command lines of Ray's workers begin; those that are idle do not count."""
+"""How the command lines of Ray's workers begin; those that are idle, and agents of a node, do not count."""
 
 
 class Killer:
@@ -97,7 +97,7 @@ class Killer:
             for process in psutil.Process(_raylet(node)).children(recursive=True):
                 with suppress(psutil.NoSuchProcess):
                     title = " ".join(process.cmdline())
-                    if title.startswith(WORKER) and "IDLE" not in title:
+                    if title.startswith(WORKER) and "IDLE" not in title and "Agent" not in title:
                         found.append(process)
         return found
 
