@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 from ray.tune import Callback, CheckpointConfig
+from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from infra import object_storage
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 MAX_FAILURES = 1
 """Times that Tune takes a gang up again from its checkpoint after its actor failed, until it has got further; the end
 of a node that Ray knew to be preempted does not count."""
+
+SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
 
 TALKATIVE = (
     "ray.tune.execution.experiment_state",
@@ -193,6 +196,8 @@ def run_gangs(
     storage_path, filesystem = root, None
     if object_storage.is_s3(root):
         filesystem, storage_path = object_storage.arrow_filesystem(root)
+    # Tune would hand these to its actors in a runtime environment, which Ray logs; workers have their node's own.
+    class_cache.ENV_VARS_TO_PROPAGATE.difference_update(SECRETS)
     with _quiet_tune(), interruption.held():
         # Not with Tune's resume: of an experiment whose driver was killed it may have noted less than was done, or
         # half a file. Every gang finds its own checkpoints.

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import orchestrator
 from infra import object_storage
 from infra.local_cluster import cluster as local_cluster
 from infra.local_cluster.cluster import BUCKET, Cluster
+from orchestrator.spool import spool_directory
 from tests.fixtures.command_line import speechprompt
 from tests.fixtures.tiny_job import CLIPS, write_tones, write_units_task, write_yaml
 from tests.fixtures.tones import babble, tone, write_audio
@@ -39,25 +40,12 @@ PLACES = {
 }
 
 
-PLANTED = {
-    "MLFLOW_TRACKING_USERNAME": "me",
-    "MLFLOW_TRACKING_PASSWORD": "planted-password-of-mlflow",
-    "TRACKING_USER": "me:planted-in-the-address",
-}
-"""Credentials of the environment; the last one is of the job's tracking address."""
-
-
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Ray, S3 and MLflow; this process and those it starts find them through the environment."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in PLANTED.items():
-            patch.setenv(name, value)
-        running = local_cluster.up(tmp_path_factory.mktemp("cluster"), cpus=2)
+    running = local_cluster.up(tmp_path_factory.mktemp("cluster"), cpus=2)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            for name, value in PLANTED.items():
-                patch.setenv(name, value)
             for name in [name for name in os.environ if name.startswith("AWS_")]:
                 patch.delenv(name)
             for name, value in running.env.items():
@@ -75,16 +63,18 @@ class Submitter:
     Attributes:
         directory: the working directory; ``job.yaml`` in it names a task here and one in S3.
         mlflow: address of the MLflow server.
+        shown: what commands have printed.
     """
 
     directory: Path
     mlflow: str
+    shown: list[str] = field(default_factory=list)
 
     def call(self, *command: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, "-m", *command], capture_output=True, text=True, timeout=400, cwd=self.directory
         )
-        assert "planted-" not in done.stdout + done.stderr
+        self.shown.append(done.stdout + done.stderr)
         return done
 
     def submit(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -128,7 +118,7 @@ def submitter(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Sub
     job = {
         "name": "toy",
         **PLACES,
-        "tracking": tracking.replace("://", "://${TRACKING_USER}@"),
+        "tracking": tracking,
         "tasks": ["tasks/units/orders.yaml", f"{STORE}/in/tasks/t*.yaml"],
     }
     write_yaml(home / "job.yaml", job)
@@ -190,3 +180,31 @@ def test_a_plain_ray_job_takes_up_the_same_job_and_ends_with_1_where_a_task_fail
     assert "lower recipe.learning_rate" in done.stdout
     assert "Traceback" not in done.stdout
     assert submitter.runs()["diverges s0"] == "FAILED"
+
+
+def test_no_secret_is_written_or_shown(cluster: Cluster, submitter: Submitter) -> None:
+    """By the jobs above, and by looking at them: every byte of objects, logs, databases and spools."""
+    for asked in (("doctor", "job.yaml"), ("plan", "job.yaml", "--no-probe", "--set", "tracking=ftp://me:planted-x@h")):
+        submitter.call("orchestrator", *asked)
+    for argument in ("--set=tracking=http://me:planted-x@host", "--env=AWS_SECRET_ACCESS_KEY=planted-x"):
+        refused = submitter.submit(argument)
+        assert refused.returncode == 2
+        assert "which Ray would keep and show" in refused.stderr
+    assert cluster.temporary is not None
+    names = ("AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD")
+    secrets = [
+        b"planted-",
+        *(cluster.env[name].encode() for name in names),
+        (cluster.directory / "ray_token").read_bytes(),
+    ]
+    written = {f"printed {number}": text.encode() for number, text in enumerate(submitter.shown)}
+    written |= {name: object_storage.read_bytes(f"{STORE}/{name}") for name in object_storage.list_files(STORE)}
+    spool = Path(spool_directory(PLACES["storage"], "toy"))
+    for place in (cluster.temporary, cluster.directory / "logs", cluster.directory / "mlflow", spool):
+        written |= {str(path): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    # Which the server itself reads, and nobody else can.
+    del written[str(cluster.directory / "mlflow" / "auth.ini")]
+    assert any("checkpoint_" in name for name in written)
+    assert any("mlflow.db" in name for name in written)
+    assert any("job-driver" in name for name in written)
+    assert [(name, secret) for name, content in written.items() for secret in secrets if secret in content] == []
