@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 import torch
 from mlflow.tracking import MlflowClient
 
-from tests.fixtures.command_line import speechprompt
+from tests.fixtures.command_line import Finished, speechprompt
 from tests.fixtures.tiny_job import write_task, write_yaml
 from workers.backbone.directory import BACKBONE_FILE, read_backbone
 from workers.backbone.pretrain import Pretraining, PretrainSettings
@@ -24,11 +25,10 @@ from workers.backbone.unit_lm import UnitLM
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 
-UNITS, EVERY, PATIENCE = 8, 10, 3
+UNITS, EVERY, PATIENCE = 8, 10, 12
 
 
-@pytest.fixture
-def described(tmp_path: Path) -> Path:
+def describe(root: Path) -> Path:
     """A backbone to pretrain on units that only a few rows repeat, so that nothing is to be learned but those rows."""
     rng = np.random.default_rng(0)
     rows = [
@@ -36,7 +36,7 @@ def described(tmp_path: Path) -> Path:
         for split, count in {"train": 6, "valid": 12, "test": 3}.items()
         for row in range(count)
     ]
-    write_task(tmp_path / "tasks", "noise", rows)
+    write_task(root / "tasks", "noise", rows)
     content = {
         "name": "tiny",
         "out": "backbone",
@@ -54,50 +54,66 @@ def described(tmp_path: Path) -> Path:
             "patience": PATIENCE,
         },
     }
-    return write_yaml(tmp_path / "backbone.yaml", content)
+    return write_yaml(root / "backbone.yaml", content)
 
 
-def test_the_weights_of_the_best_perplexity_are_kept(described: Path) -> None:
-    done = speechprompt("backbone", "pretrain", str(described))
+@dataclass(frozen=True)
+class Trained:
+    """A training from its beginning to its end."""
+
+    described: Path
+    done: Finished
+
+    @property
+    def root(self) -> Path:
+        return self.described.parent
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    described = describe(tmp_path_factory.mktemp("trained"))
+    return Trained(described, speechprompt("backbone", "pretrain", str(described)))
+
+
+def test_the_weights_of_the_best_perplexity_are_kept(trained: Trained) -> None:
+    done, root = trained.done, trained.root
     assert done.code == 0, done.stderr
     said = re.fullmatch(
         r".*: validation perplexity ([0-9.]+) per unit, best at step ([0-9]+) of ([0-9]+)\n", done.stdout
     )
     assert said
     perplexity, best, last = float(said[1]), int(said[2]), int(said[3])
-    curve = _curve(described.parent)
+    curve = _curve(root)
     assert min(curve, key=lambda step: curve[step]) == best
     assert last == max(curve) == best + PATIENCE * EVERY, "patience ended it, before its 400 steps"
     assert curve[best] == pytest.approx(perplexity, abs=0.005)
     assert curve[last] > 1.02 * curve[best], "it overfitted"
-    assert _perplexity(described.parent) == pytest.approx(curve[best], rel=1e-5)
+    assert _perplexity(root) == pytest.approx(curve[best], rel=1e-5)
 
     # As after a kill between the last step and storing the backbone: training is found finished, its best kept.
-    kept = read_backbone(str(described.parent / "backbone")).lm_fingerprint
-    (described.parent / "backbone" / BACKBONE_FILE).unlink()
-    assert speechprompt("backbone", "pretrain", str(described)).stdout == done.stdout
-    assert read_backbone(str(described.parent / "backbone")).lm_fingerprint == kept
-    assert _curve(described.parent) == curve, "nothing was trained again"
+    kept = read_backbone(str(root / "backbone")).lm_fingerprint
+    (root / "backbone" / BACKBONE_FILE).unlink()
+    assert speechprompt("backbone", "pretrain", str(trained.described)).stdout == done.stdout
+    assert read_backbone(str(root / "backbone")).lm_fingerprint == kept
+    assert _curve(root) == curve, "nothing was trained again"
 
 
-def test_a_diverged_training_leaves_no_backbone(described: Path) -> None:
+def test_a_diverged_training_leaves_no_backbone(tmp_path: Path) -> None:
+    described = describe(tmp_path)
     done = speechprompt("backbone", "pretrain", str(described), "--set", "training.learning_rate=1e38")
     assert done.code == 2
     assert done.stderr.splitlines()[-1] == (
         f"error: {described}: training.learning_rate: pretraining diverged at 1e+38; lower it"
     )
-    assert not (described.parent / "backbone").exists()
+    assert not (tmp_path / "backbone").exists()
 
 
-def test_a_killed_training_goes_on_and_gives_the_backbone_of_one_that_was_not(described: Path) -> None:
+def test_a_killed_training_goes_on_and_gives_the_backbone_of_one_that_was_not(trained: Trained, tmp_path: Path) -> None:
     import ray
 
-    root = described.parent
-    changes = [part for change in ("steps=200", "patience=1000") for part in ("--set", f"training.{change}")]
-    whole = speechprompt("backbone", "pretrain", str(described), *changes, "--set", "out=whole", "--set", "name=whole")
-    assert whole.code == 0, whole.stderr
+    described = describe(tmp_path)
     process = subprocess.Popen(
-        [sys.executable, "-m", "orchestrator", "backbone", "pretrain", str(described), *changes],
+        [sys.executable, "-m", "orchestrator", "backbone", "pretrain", str(described)],
         env={**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -105,7 +121,7 @@ def test_a_killed_training_goes_on_and_gives_the_backbone_of_one_that_was_not(de
     try:
         deadline = time.monotonic() + 240
         while process.poll() is None and time.monotonic() < deadline:
-            noted = list((root / "runs/tiny").glob("pretrain-*/checkpoint_manager_snapshot.json"))
+            noted = list((tmp_path / "runs/tiny").glob("pretrain-*/checkpoint_manager_snapshot.json"))
             if noted and '"step"' in noted[0].read_text(encoding="utf-8"):
                 break
             time.sleep(0.01)
@@ -113,16 +129,16 @@ def test_a_killed_training_goes_on_and_gives_the_backbone_of_one_that_was_not(de
         process.kill()
     _, said = process.communicate()
     assert process.returncode == -signal.SIGKILL, said.decode()
-    assert not (root / "backbone").exists()
+    assert not (tmp_path / "backbone").exists()
 
-    again = speechprompt("backbone", "pretrain", str(described), *changes)
-    assert again.code == 0, again.stderr
-    begun = re.search(r"pretraining: (\d+)/200", again.stderr)
+    again = speechprompt("backbone", "pretrain", str(described))
+    assert (again.code, again.stdout) == (0, trained.done.stdout.replace(str(trained.root), str(tmp_path)))
+    begun = re.search(r"pretraining: (\d+)/400", again.stderr)
     assert begun
     assert int(begun[1]) > EVERY, "it went on from a checkpoint"
-    stored, wanted = (read_backbone(str(root / name)) for name in ("backbone", "whole"))
+    stored, wanted = (read_backbone(str(root / "backbone")) for root in (tmp_path, trained.root))
     assert stored.lm_fingerprint == wanted.lm_fingerprint
-    assert sorted(_curve(root)) == list(range(EVERY, 201, EVERY)), "every point once"
+    assert _curve(tmp_path) == _curve(trained.root), "every point once"
 
 
 def _curve(root: Path) -> dict[int, float]:
