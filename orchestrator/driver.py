@@ -13,6 +13,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from infra import object_storage
 from infra.errors import SpeechPromptError
+from infra.json_log import log_fields
 from infra.redaction import redacted
 from infra.tracking import Tracking
 from orchestrator import __version__
@@ -116,6 +117,7 @@ class JobRun:
             return self._run()
 
     def _run(self) -> JobReport:
+        log_fields(job=self._job.name)
         self._size = actor_size(self._job.resources)
         self._log.enter("tokenizing")
         self._encode(tokenize_tasks(self._plan, self._view))
