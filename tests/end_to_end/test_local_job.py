@@ -620,5 +620,5 @@ def test_a_damaged_backbone_is_bad_input(workplace: Workplace, tmp_path: Path) -
     )
     done = speechprompt("run", str(job))
     assert done.code == 2
-    assert "the files were altered or mixed" in done.stderr.splitlines()[-1]
+    assert "not the file that backbone.json describes; it was altered" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
