@@ -15,7 +15,7 @@ from tests.fixtures.command_line import speechprompt
 from tests.fixtures.tiny_job import write_yaml
 from workers.gang_status import GangStatus, LaneStatus, Standing, write_status
 
-NOW = datetime.now(UTC)
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def job_file(tmp_path: Path) -> Path:
 
 
 def driver(job_file: Path, submission: str) -> DriverLog:
-    return DriverLog(load_job(str(job_file)), submission, NOW, tasks=2)
+    return DriverLog(load_job(str(job_file)), submission, datetime.now(UTC), tasks=2)
 
 
 def leave(job_file: Path, gang: str, submission: str, lanes: dict[str, Standing], minutes: float = 5) -> None:
@@ -49,9 +49,9 @@ def leave(job_file: Path, gang: str, submission: str, lanes: dict[str, Standing]
         pid=4711,
         device="cuda",
         width=2,
-        since=NOW - timedelta(minutes=minutes),
-        updated=NOW,
-        checkpoint=NOW - timedelta(seconds=30),
+        since=datetime.now(UTC) - timedelta(minutes=minutes),
+        updated=datetime.now(UTC),
+        checkpoint=datetime.now(UTC) - timedelta(seconds=30),
         lanes=statuses,
     )
     write_status(str(job_file.parent / "runs" / "toy" / "status"), status)
@@ -113,4 +113,4 @@ def test_a_lane_stands_where_it_was_taken_up_last(job_file: Path) -> None:
     ("seconds", "text"), [(-3, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (3700, "1 h 1 min"), (90_000, "1 d 1 h")]
 )
 def test_ages_have_two_units(seconds: int, text: str) -> None:
-    assert age(NOW, NOW + timedelta(seconds=seconds)) == text
+    assert age(NOON, NOON + timedelta(seconds=seconds)) == text
