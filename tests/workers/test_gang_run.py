@@ -25,7 +25,7 @@ from workers.prompting.gang import Gang
 from workers.prompting.outcome import read_outcome
 
 
-@pytest.mark.parametrize("width", [2, 3, 9])
+@pytest.mark.parametrize("width", [2, 9])
 def test_a_lane_fails_alone_and_the_others_go_as_they_go_alone(bench: Bench, width: int) -> None:
     lanes = mixed(bench)
     reports = bench.finish(bench.run(lanes, width=width, name="together"))
@@ -64,7 +64,7 @@ def test_lanes_that_ended_before_are_not_tuned_again(bench: Bench) -> None:
     assert bench.outcome("gang", "first").attempt == 2
 
 
-@pytest.mark.parametrize(("pauses", "seconds"), [(1, None), (3, None), (6, None), (4, 0.0), (17, 0.0)])
+@pytest.mark.parametrize(("pauses", "seconds"), [(3, None), (17, 0.0)])
 def test_a_run_goes_on_from_its_checkpoint_byte_for_byte(
     bench: Bench, tmp_path: Path, pauses: int, seconds: float | None
 ) -> None:
@@ -136,7 +136,7 @@ def expected_survivors(bench: Bench, lanes: Sequence[LaneOrder], rungs: dict[int
     return dropped
 
 
-@pytest.mark.parametrize("width", [1, 3, 10])
+@pytest.mark.parametrize("width", [1, 3])
 def test_halving_keeps_the_best_points_whoever_shares_a_pass(bench: Bench, width: int) -> None:
     """Rungs at 24 / 4 = 6 and 24 / 2 = 12 steps keep 3 and then 2 of 5 points."""
     lanes = sweep(bench, Halving(eta=2, rungs=2))
@@ -156,7 +156,7 @@ def test_halving_keeps_the_best_points_whoever_shares_a_pass(bench: Bench, width
     bench.assert_same("halved", "looked at", survivors)
 
 
-@pytest.mark.parametrize(("pauses", "seconds"), [(2, None), (5, None), (9, None), (19, 0.0)])
+@pytest.mark.parametrize(("pauses", "seconds"), [(5, None), (19, 0.0)])
 def test_halving_goes_on_from_a_checkpoint(bench: Bench, tmp_path: Path, pauses: int, seconds: float | None) -> None:
     lanes = sweep(bench, Halving(eta=2, rungs=2))
     bench.finish(bench.run(lanes, width=3, name="straight"))
