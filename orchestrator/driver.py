@@ -138,6 +138,11 @@ class JobRun:
                 parent.finish("KILLED")
                 self._log.enter("ended", failures=self._failures(), outcome="interrupted; submit it again to go on")
                 raise
+            except SpeechPromptError as error:
+                parent.tags({"error": redacted(str(error))})
+                parent.finish("FAILED")
+                self._log.enter("ended", failures=self._failures(), outcome=redacted(str(error)))
+                raise
             published = sum(row.status == "published" for row in report.tasks)
             parent.point(0, {"tasks_published": published})
             parent.finish("FINISHED" if report.complete else "FAILED")

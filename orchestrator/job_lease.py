@@ -127,7 +127,7 @@ class JobLease:
 
     def _acquire(self) -> None:
         for _ in range(ATTEMPTS):
-            current, version = self._read()
+            current, version = _read(self._file)
             if current is not None and not self._is_free(current, version):
                 raise JobError(
                     f"{self._file}: this job is being run by {current}; wait for its end or end it (if its machine is "
@@ -147,22 +147,12 @@ class JobLease:
             return False
         logger.warning("%s: %s seems to be gone; watching for %.0f s", self._file, current, self._watch)
         time.sleep(self._watch)
-        return self._read()[1] == version
-
-    def _read(self) -> tuple[Lease | None, str | None]:
-        try:
-            data, version = object_storage.read_versioned(self._file, limit=LIMIT)
-        except ObjectNotFound:
-            return None, None
-        try:
-            return Lease.model_validate_json(data), version
-        except ValidationError as error:
-            raise JobError(f"{self._file}: not a job's lease; remove it if nobody runs the job") from error
+        return _read(self._file)[1] == version
 
     def _write(self, *, released: bool) -> Lease | None:
         """Say that the lease is still held, or no longer; returns who has taken it over, if somebody has."""
         while True:
-            current, version = self._read()
+            current, version = _read(self._file)
             if current is not None and current.holder != self._lease.holder:
                 return current
             renewed = self._lease.model_copy(update={"renewed": _now(), "released": released})
@@ -180,6 +170,30 @@ class JobLease:
             if taken is not None:
                 self._on_lost(f"{self._file}: this job was taken over by {taken}; this submission ends")
                 return
+
+
+def read_lease(root: str) -> Lease | None:
+    """Who runs the job, or ran it last.
+
+    Args:
+        root: directory of the job.
+
+    Raises:
+        JobError: what is stored is no lease.
+        StorageError: it cannot be read.
+    """
+    return _read(object_storage.join(root, LEASE_FILE))[0]
+
+
+def _read(file: str) -> tuple[Lease | None, str | None]:
+    try:
+        data, version = object_storage.read_versioned(file, limit=LIMIT)
+    except ObjectNotFound:
+        return None, None
+    try:
+        return Lease.model_validate_json(data), version
+    except ValidationError as error:
+        raise JobError(f"{file}: not a job's lease; remove it if nobody runs the job") from error
 
 
 def _content(lease: Lease) -> bytes:

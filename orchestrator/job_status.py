@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from infra import object_storage
 from infra.errors import JobError, ObjectNotFound, StorageError
 from orchestrator.job import Job
+from orchestrator.job_lease import LAPSE_SECONDS, read_lease
 from orchestrator.report import job_root
 from workers.gang_status import STATUS_DIRECTORY, STATUS_LIMIT, GangStatus, LaneStatus, read_status
 
@@ -56,13 +57,17 @@ class JobStatus(BaseModel):
         job: its name.
         driver: of the last submission.
         gangs: of that submission; none that an earlier one left.
-        last_sign: when the driver or a worker last wrote anything.
+        last_sign: when the driver, which renews its lease, or a worker last wrote anything.
     """
 
     job: str
     driver: DriverStatus
     gangs: list[GangStatus]
     last_sign: datetime
+
+    def silent(self, now: datetime) -> bool:
+        """Whether a job that has not ended seems to have lost its driver."""
+        return self.driver.stage != "ended" and (now - self.last_sign).total_seconds() > LAPSE_SECONDS
 
 
 class DriverLog:
@@ -134,12 +139,14 @@ def job_status(job: Job) -> JobStatus:
         raise StorageError(f"{place}: not a status file; delete it, the job writes it anew") from error
     files = sorted(name for name in object_storage.list_files(root) if name != DRIVER_FILE and name.endswith(".json"))
     found = [read_status(object_storage.join(root, name)) for name in files]
+    lease = read_lease(job_root(job))
+    signs = [lease.renewed] if lease is not None and lease.submission == driver.submission else []
     gangs = _latest([gang for gang in found if gang.submission == driver.submission], driver.failures)
     return JobStatus(
         job=job.name,
         driver=driver,
         gangs=gangs,
-        last_sign=max([driver.since, *(gang.updated for gang in gangs)]),
+        last_sign=max([driver.since, *signs, *(gang.updated for gang in gangs)]),
     )
 
 

@@ -48,10 +48,11 @@ def status_view(status: JobStatus, now: datetime) -> Group:
     # A gang that no worker has taken up yet has no file.
     counts["waiting"] += max(0, driver.lanes - counts.total())
     said = f": {driver.outcome}" if driver.outcome else ""
+    gone = "; it seems to be gone, run the job again and it goes on" if status.silent(now) else ""
     lines = [
         f"{status.job}: {driver.stage}{said} for {age(driver.since, now)}; "
         f"submitted {driver.submitted:%Y-%m-%d %H:%M:%S} UTC, "
-        f"driver {driver.host} pid {driver.pid}, last sign of life {age(status.last_sign, now)} ago",
+        f"driver {driver.host} pid {driver.pid}, last sign of life {age(status.last_sign, now)} ago{gone}",
         f"{driver.tasks} tasks, {counts.total()} lanes: "
         + ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]),
     ]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from orchestrator.commands.status import age
+from infra import object_storage
+from orchestrator.commands.status import age, status_view
 from orchestrator.job import load_job
-from orchestrator.job_status import DriverLog
+from orchestrator.job_lease import LAPSE_SECONDS, JobLease
+from orchestrator.job_status import DriverLog, job_status
+from orchestrator.report import job_root
 from tests.fixtures.command_line import speechprompt
 from tests.fixtures.tiny_job import write_yaml
 from workers.gang_status import GangStatus, LaneStatus, Standing, write_status
@@ -19,8 +24,14 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def job_file(tmp_path: Path) -> Path:
-    return write_yaml(tmp_path / "job.yaml", {"name": "toy", "backbone": "backbone", "tasks": "tasks/*.yaml"})
+def job_file(tmp_path: Path, store_root: str) -> Path:
+    """Of a job whose storage is a directory, and in S3."""
+    job = {"name": "toy", "backbone": "backbone", "tasks": "tasks/*.yaml", "storage": store_root}
+    return write_yaml(tmp_path / "job.yaml", job)
+
+
+def root(job_file: Path) -> str:
+    return job_root(load_job(str(job_file)))
 
 
 def driver(job_file: Path, submission: str) -> DriverLog:
@@ -54,7 +65,7 @@ def leave(job_file: Path, gang: str, submission: str, lanes: dict[str, Standing]
         checkpoint=datetime.now(UTC) - timedelta(seconds=30),
         lanes=statuses,
     )
-    write_status(str(job_file.parent / "runs" / "toy" / "status"), status)
+    write_status(f"{root(job_file)}/status", status)
 
 
 def test_a_job_that_never_ran_is_told_so(job_file: Path) -> None:
@@ -89,10 +100,24 @@ def test_programs_get_all_of_it(job_file: Path) -> None:
 
 def test_a_file_that_is_none_is_named(job_file: Path) -> None:
     driver(job_file, "toy/1").enter("tuning")
-    (job_file.parent / "runs/toy/status/gang000.json").write_text('{"gang": 1}')
+    object_storage.write_bytes(f"{root(job_file)}/status/gang000.json", b'{"gang": 1}')
     done = speechprompt("status", str(job_file))
     assert done.code == 2
     assert "gang000.json: not a status file; delete it" in done.stderr
+
+
+def test_a_driver_lives_as_long_as_it_renews_its_lease(job_file: Path) -> None:
+    driver(job_file, "toy/1").enter("tuning", lanes=1)
+    begun = job_status(load_job(str(job_file))).last_sign
+    with JobLease(root(job_file), "toy/1"):
+        status = job_status(load_job(str(job_file)))
+    assert status.last_sign > begun
+    with JobLease(root(job_file), "toy/2"):
+        assert job_status(load_job(str(job_file))).last_sign == begun, "of another submission"
+    for seconds, gone in ((LAPSE_SECONDS - 1, False), (LAPSE_SECONDS + 1, True)):
+        shown = io.StringIO()
+        Console(width=300, file=shown).print(status_view(status, status.last_sign + timedelta(seconds=seconds)))
+        assert ("seems to be gone, run the job again" in shown.getvalue()) is gone
 
 
 def test_a_lane_stands_where_it_was_taken_up_last(job_file: Path) -> None:
