@@ -12,6 +12,7 @@ pytest_plugins = [
     "tests.fixtures.mlflow_server",
     "tests.fixtures.ray_cluster",
     "tests.fixtures.s3_server",
+    "tests.fixtures.sharing_out",
     "tests.fixtures.witness",
 ]
 
