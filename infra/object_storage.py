@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from infra import local_files, s3_client, s3_objects
 from infra.errors import MissingExtra
+from infra.s3_client import impatient
 from infra.uris import basename, is_s3, join, parent, resolve
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ __all__ = [
     "check",
     "download",
     "exists",
+    "impatient",
     "is_s3",
     "join",
     "list_files",

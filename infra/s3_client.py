@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -40,17 +42,32 @@ WORTH_SAYING = 6
 """Attempts after which somebody who watches is told: waits have become seconds."""
 
 logger = logging.getLogger("speechprompt.storage")
+_patient = True
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Do not wait for a server that is down, in this process for the time of the block: somebody is looking on."""
+    global _patient
+    before, _patient = _patient, False
+    try:
+        yield
+    finally:
+        _patient = before
 
 
 def client(*, patient: bool = True) -> S3Client:
     """One client for the process, and another one after a fork or when its settings change.
 
     Args:
-        patient: whether to wait for a server that is down; ``AWS_MAX_ATTEMPTS`` changes how long.
+        patient: whether to wait for a server that is down, outside of ``impatient``; ``AWS_MAX_ATTEMPTS`` changes how
+            long.
     """
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_MAX_ATTEMPTS")
     identity = tuple(os.environ.get(name) for name in names)
-    return _new_client(os.getpid(), endpoint(), region(), PATIENT_ATTEMPTS if patient else IMPATIENT_ATTEMPTS, identity)
+    return _new_client(
+        os.getpid(), endpoint(), region(), PATIENT_ATTEMPTS if patient and _patient else IMPATIENT_ATTEMPTS, identity
+    )
 
 
 def endpoint() -> str | None:

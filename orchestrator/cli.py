@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from infra import object_storage
 from infra.errors import InvalidInputs, SpeechPromptError
 from infra.json_log import log_as_json, logs_as_json
 from infra.redaction import redacted
@@ -22,6 +23,9 @@ from orchestrator.commands.tasks import tasks
 from orchestrator.console import results_console
 from orchestrator.exit_codes import BAD_INPUT, TASKS_FAILED
 from orchestrator.interruption import GRACE_SECONDS, interruptible
+
+PATIENT = ("backbone", "demo", "run", "tokenize")
+"""Commands that wait for a store that is down; whoever types one of the others is told at once."""
 
 JOB_FILE = click.argument("job_file", metavar="JOB.yaml")
 OVERRIDES = click.option(
@@ -51,10 +55,13 @@ RESTART = click.option(
     envvar="SPEECHPROMPT_LOG_FORMAT",
     help="How progress and errors are written to stderr: json is an object a line.",
 )
-def cli(log_format: str) -> None:
+@click.pass_context
+def cli(context: click.Context, log_format: str) -> None:
     """Tune prompts of one frozen spoken language model for many speech classification tasks at once."""
     if log_format == "json":
         log_as_json()
+    if context.invoked_subcommand not in PATIENT:
+        context.with_resource(object_storage.impatient())
 
 
 @cli.command()

@@ -14,7 +14,10 @@ import pytest
 from infra import object_storage as storage
 from infra.conditional_writes import PROBE, require_conditional_writes
 from infra.errors import StorageError, StoreUnreachable
+from infra.local_cluster.service import free_port
+from infra.s3_client import client
 from tests.fixtures.bundles import random_bundle
+from tests.fixtures.command_line import speechprompt
 from tests.fixtures.faulty_proxy import Condition, Fault, FaultyProxy
 from tests.fixtures.s3_server import S3Server
 from workers.bundle.publish import publish
@@ -212,3 +215,17 @@ def test_arrow_is_not_told_the_password_of_an_endpoint(root: str, monkeypatch: p
     filesystem, path = storage.arrow_filesystem(root)
     assert b"hunter2" not in pickle.dumps(filesystem)
     filesystem.create_dir(path, recursive=True)
+
+
+def test_who_looks_on_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    for command in (("verify", "s3://prompts/wake-word"), ("list", "s3://prompts")):
+        done = speechprompt("bundle", *command)
+        assert done.code == 2
+        assert "is out of reach: no answer from http://127.0.0.1" in done.stderr
+        assert "waiting for it" not in done.stderr
+    with storage.impatient():
+        assert client() is client(patient=False)
+    assert client() is not client(patient=False)
