@@ -10,7 +10,7 @@ from infra.errors import JobError, StorageError
 from infra.redaction import holds_credentials, redacted, without_user_info
 from infra.uris import resolve
 from orchestrator.submit import submit_job
-from workers.orders import GangOrder
+from tests.fixtures.orders import gang_order
 
 SECRET = "hunter2"
 
@@ -47,18 +47,7 @@ def test_an_s3_name_with_credentials_is_refused_without_repeating_them() -> None
 
 def test_an_order_as_json_holds_no_credentials() -> None:
     uri = f"http://me:{SECRET}@host"
-    order = GangOrder(
-        name="g",
-        lanes=(),
-        width=1,
-        precision="fp32",
-        cpus=1,
-        outcomes="/o",
-        experiment="e",
-        parent_key="p",
-        tracking=uri,
-        spool="/s",
-    )
+    order = gang_order([], "/outcomes", tracking=uri)
     assert order.tracking == uri
     assert (
         json.loads(order.model_dump_json())["tracking"]

@@ -8,26 +8,14 @@ import pytest
 
 from infra.errors import JobError
 from orchestrator.attempts import begin_anew, first_attempt
+from tests.fixtures.orders import lane_outcome
 from tests.fixtures.tuning import lane_spec
 from workers.orders import run_key
 from workers.prompting.outcome import LaneOutcome
 
 
 def outcome(attempt: int) -> LaneOutcome:
-    return LaneOutcome(
-        key="a",
-        spec=lane_spec(),
-        lm_fingerprint="0" * 64,
-        stopped="failed",
-        attempt=attempt,
-        steps=0,
-        best_step=0,
-        figures={},
-        trained=0,
-        special_rows=0,
-        mapped_units=None,
-        seconds=0.0,
-    )
+    return lane_outcome("a", lane_spec(), attempt=attempt)
 
 
 def test_an_attempt_holds_until_the_job_begins_anew(tmp_path: Path) -> None:

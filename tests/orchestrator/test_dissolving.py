@@ -15,6 +15,7 @@ from orchestrator.job import Job, load_job
 from orchestrator.progress import ProgressView
 from orchestrator.schedule import GangFailure
 from orchestrator.tuning import Tuning
+from tests.fixtures.orders import lane_outcome
 from tests.fixtures.tiny_job import write_yaml
 from tests.fixtures.tuning import lane_spec
 from workers.orders import GangOrder, LaneOrder
@@ -52,19 +53,7 @@ class Machines:
 
 
 def outcome(lane: LaneOrder) -> LaneOutcome:
-    return LaneOutcome(
-        key=lane.key,
-        spec=lane.spec,
-        lm_fingerprint="lm",
-        stopped="steps",
-        steps=9,
-        best_step=9,
-        figures={},
-        trained=1,
-        special_rows=0,
-        mapped_units=None,
-        seconds=1.0,
-    )
+    return lane_outcome(lane.key, lane.spec)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from infra.errors import StorageError
 from orchestrator.isolation import DissolvedGangs, several_tasks, single_task_orders
 from task_specs.sweep import Halving
+from tests.fixtures.orders import gang_order
 from tests.fixtures.tuning import lane_spec
 from workers.orders import GangOrder, LaneOrder
 
@@ -19,18 +20,7 @@ def lane(task: str, key: str, *, halving: Halving | None = None) -> LaneOrder:
 
 
 def gang(*lanes: LaneOrder) -> GangOrder:
-    return GangOrder(
-        name="gang007-first+2",
-        lanes=lanes,
-        width=2,
-        precision="fp32",
-        cpus=1,
-        outcomes="/outcomes",
-        experiment="job",
-        parent_key="parent",
-        tracking="",
-        spool="",
-    )
+    return gang_order(lanes, "/outcomes", name="gang007-first+2")
 
 
 def test_a_gang_is_dissolved_by_tasks_and_those_that_ended_are_left_out() -> None:

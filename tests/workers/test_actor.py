@@ -13,9 +13,10 @@ import ray
 import workers.lane_desk
 from infra.json_log import ROOT, log_fields
 from tests.fixtures.gang_bench import SHARED, Bench
+from tests.fixtures.orders import gang_order
 from workers.actor import GangTrainable
 from workers.gang_status import read_status
-from workers.orders import GangOrder, LaneOrder
+from workers.orders import LaneOrder
 from workers.prompting.outcome import read_outcome
 
 
@@ -40,19 +41,8 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def order(root: Path, lanes: list[LaneOrder], **fields: Any) -> dict[str, Any]:
-    gang = GangOrder(
-        name="gang000-toy",
-        lanes=tuple(lanes),
-        width=2,
-        precision="fp32",
-        cpus=1,
-        outcomes=str(root / "lanes"),
-        experiment="toy",
-        parent_key="toy/1",
-        tracking="http://127.0.0.1:9",
-        spool=str(root / "spool"),
-        **fields,
-    )
+    places = {"tracking": "http://127.0.0.1:9", "spool": str(root / "spool")}
+    gang = gang_order(lanes, str(root / "lanes"), **places, **fields)
     return {"gang": gang.model_dump(mode="json")}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from task_specs.sweep import Halving
-from tests.fixtures.gang_bench import SOUND, Bench, mixed
+from tests.fixtures.gang_bench import SOUND, Bench, mixed, sweep
 from workers.adoption import adopt_lanes
 from workers.gang_run import GangRun
 from workers.orders import LaneOrder
@@ -43,25 +43,9 @@ def test_lanes_go_on_alone_from_the_last_checkpoint_of_their_gang(bench: Bench, 
     bench.assert_same("alone", "together", SOUND)
 
 
-def halved(bench: Bench) -> list[LaneOrder]:
-    return [
-        bench.lane(
-            f"lr{rate} s{seed}",
-            seed=seed,
-            learning_rate=rate,
-            steps=24,
-            evaluate_every=3,
-            point=f"lr{rate}",
-            halving=Halving(eta=2, rungs=2),
-        )
-        for rate in (1e-6, 0.003, 0.03, 1e-4)
-        for seed in range(2)
-    ]
-
-
 @pytest.mark.parametrize("pauses", [5])
 def test_a_sweep_goes_on_alone_with_its_rungs(bench: Bench, tmp_path: Path, pauses: int) -> None:
-    lanes = halved(bench)
+    lanes = sweep(bench, Halving(eta=2, rungs=2), [1e-6, 0.003, 0.03, 1e-4])
     others = [of_task(bench.lane(f"other{seed}", (4, 2), seed=seed, steps=13), "another") for seed in range(2)]
     bench.finish(bench.run(lanes, width=3, name="straight"))
     gang = [others[0], *lanes, others[1]]

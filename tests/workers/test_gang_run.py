@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 
 from infra.errors import FrozenWeightsChanged
 from task_specs.sweep import Halving
-from tests.fixtures.gang_bench import SHARED, SOUND, Bench, mixed
+from tests.fixtures.gang_bench import SHARED, SOUND, Bench, mixed, sweep
 from tests.fixtures.memory import Memory
 from tests.fixtures.tuning import UNITS, toy_examples
 from workers.backbone.sharing import SharedLM
@@ -83,24 +83,6 @@ def test_a_run_goes_on_from_its_checkpoint_byte_for_byte(
     reports += bench.finish(resumed)
     bench.assert_same("resumed", "straight", SOUND, atol=0)
     assert [report for report in reports if report["evaluated"]] == straight
-
-
-def sweep(bench: Bench, halving: Halving | None, points: int = 5, seeds: int = 2) -> list[LaneOrder]:
-    """Learning rates from useless to good, and one that diverges."""
-    rates = [1e-6, 0.003, 0.03, 3e38, 1e-4][:points]
-    return [
-        bench.lane(
-            f"lr{rate} s{seed}",
-            seed=seed,
-            learning_rate=rate,
-            steps=24,
-            evaluate_every=3,
-            point=f"lr{rate}",
-            halving=halving,
-        )
-        for rate in rates
-        for seed in range(seeds)
-    ]
 
 
 def expected_survivors(bench: Bench, lanes: Sequence[LaneOrder], rungs: dict[int, int]) -> dict[str, int]:

@@ -12,6 +12,7 @@ import pytest
 import workers.gang_watch
 from infra.errors import StorageError
 from infra.json_log import log_fields
+from tests.fixtures.orders import gang_order
 from tests.fixtures.tuning import lane_spec
 from workers.gang_status import LaneStatus, Standing, read_status
 from workers.gang_watch import GangWatch
@@ -28,19 +29,8 @@ def _fields() -> Iterator[None]:
 
 
 def order(root: Path) -> GangOrder:
-    lanes = tuple(LaneOrder(key=f"key{n}", spec=lane_spec(seed=n), run_name=f"toy s{n}", params={}) for n in range(2))
-    return GangOrder(
-        name="gang000-toy",
-        lanes=lanes,
-        width=2,
-        precision="fp32",
-        cpus=1,
-        outcomes=str(root / "lanes"),
-        experiment="job",
-        parent_key="job/now",
-        tracking="",
-        spool="",
-    )
+    lanes = [LaneOrder(key=f"key{n}", spec=lane_spec(seed=n), run_name=f"toy s{n}", params={}) for n in range(2)]
+    return gang_order(lanes, str(root / "lanes"), parent_key="job/now")
 
 
 def watch(root: Path) -> GangWatch:
