@@ -24,6 +24,7 @@ class LaneMeter:
         self._say = say
         self._steps = {order.name: (0, sum(lane.spec.recipe.steps for lane in order.lanes)) for order in orders}
         self._update = update
+        self._note = ""
 
     def replace(self, gang: str, orders: Sequence[GangOrder]) -> None:
         """Lanes of a gang go on in others."""
@@ -40,5 +41,6 @@ class LaneMeter:
             )
         self._widths[gang] = result["width"]
         done, planned = (sum(counts) for counts in zip(*self._steps.values(), strict=True))
-        note = f"{result['lane']} {100 * result['metric']:.1f} % valid" if "lane" in result else ""
-        self._update(done, planned, note)
+        if "lane" in result:
+            self._note = f"{result['lane']} {100 * result['metric']:.1f} % valid"
+        self._update(done, planned, self._note)

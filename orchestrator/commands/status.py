@@ -47,12 +47,15 @@ def status_view(status: JobStatus, now: datetime) -> Group:
     counts = Counter(lane.state for gang in status.gangs for lane in gang.lanes)
     # A gang that no worker has taken up yet has no file.
     counts["waiting"] += max(0, driver.lanes - counts.total())
-    said = f": {driver.outcome}" if driver.outcome else ""
+    doing = f"{driver.stage} for {age(driver.since, now)}"
+    life = f", last sign of life {age(status.last_sign, now)} ago"
+    if driver.stage == "ended":
+        doing, life = f"ended {age(driver.since, now)} ago: {driver.outcome}", ""
     gone = "; it seems to be gone, run the job again and it goes on" if status.silent(now) else ""
     lines = [
-        f"{status.job}: {driver.stage}{said} for {age(driver.since, now)}; "
+        f"{status.job}: {doing}; "
         f"submitted {driver.submitted:%Y-%m-%d %H:%M:%S} UTC, "
-        f"driver {driver.host} pid {driver.pid}, last sign of life {age(status.last_sign, now)} ago{gone}",
+        f"driver {driver.host} pid {driver.pid}{life}{gone}",
         f"{driver.tasks} tasks, {counts.total()} lanes: "
         + ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -94,6 +95,9 @@ def test_programs_get_all_of_it(job_file: Path) -> None:
     leave(job_file, "gang000", "toy/2", {"tones s0": "ended"})
     found = json.loads(speechprompt("status", str(job_file), "--json").stdout)
     assert found["driver"]["outcome"] == "1 of 2 tasks published"
+    shown = speechprompt("status", str(job_file)).stdout
+    assert re.match(r"toy: ended \d+ s ago: 1 of 2 tasks published; submitted ", shown)
+    assert "sign of life" not in shown
     assert [lane["lane"] for gang in found["gangs"] for lane in gang["lanes"]] == ["tones s0"]
     assert speechprompt("status", str(job_file), "--watch").code == 0, "it returns when the job has ended"
 
