@@ -10,6 +10,19 @@ DIED = re.compile(r"Worker exit detail: (?P<detail>.+?\.)(?: |$)(?P<code>Worker 
 OUT_OF_MEMORY = ("NODE_OUT_OF_MEMORY", "running low on memory", "ray.exceptions.OutOfMemoryError")
 """What it says of one that its memory monitor killed."""
 
+LOST_NODE = (
+    "the actor's node was ",
+    "because its node has died",
+    "Owner's node has crashed",
+    "The actor never ran - it was cancelled",
+)
+"""What it says of one whose machine is gone, or the machine of the driver that owned it."""
+
+
+def lost_with_its_node(noted: str) -> bool:
+    """Whether the failure is that of a machine, and says nothing of what ran on it."""
+    return any(mark in noted for mark in LOST_NODE)
+
 
 def cause_of(noted: str) -> str:
     """One sentence: our own errors' one, what became of a worker's process, or else the last line, which holds type and
@@ -20,6 +33,8 @@ def cause_of(noted: str) -> str:
             "its worker was killed because the machine ran out of memory; lower recipe.batch_size or gang, or run "
             "fewer workers (resources.workers)"
         )
+    if lost_with_its_node(text):
+        return "its node was lost; submit the job again, and its lanes go on from their last checkpoint"
     died = DIED.search(text)
     if died:
         detail = f"{died['detail']} {died['code'] or ''}".strip().rstrip(".")

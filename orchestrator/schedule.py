@@ -19,7 +19,7 @@ from infra import object_storage
 from infra.errors import FrozenWeightsChanged
 from orchestrator.cluster import ActorSize
 from orchestrator.failure_notes import note_failure, noted_failure
-from orchestrator.failure_text import cause_of
+from orchestrator.failure_text import cause_of, lost_with_its_node
 from orchestrator.interruption import Interruption
 from orchestrator.isolation import several_tasks
 from workers.actor import GangTrainable
@@ -58,10 +58,12 @@ class GangFailure:
     Attributes:
         cause: in a sentence.
         of_a_task: whether one of its tasks may be to blame, and the others go well without it.
+        lasting: whether later submissions leave it at that.
     """
 
     cause: str
     of_a_task: bool
+    lasting: bool = True
 
 
 class GangWatcher(Callback):
@@ -223,10 +225,10 @@ def run_gangs(
         by_name = {order.name: order for order in orders}
         for trial in analysis.trials:
             if trial.status == trial.ERROR:
-                gang, failure = gang_name(trial), _failure(trial)
+                gang, failure = gang_name(trial), failure_of(trial)
                 failures[gang] = failure
                 # Of one that is dissolved the last word is not said.
-                if not (failure.of_a_task and several_tasks(by_name[gang])):
+                if failure.lasting and not (failure.of_a_task and several_tasks(by_name[gang])):
                     note_failure(places[gang], failure.cause)
     return failures
 
@@ -245,9 +247,12 @@ def _quiet_tune() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _failure(trial: Trial) -> GangFailure:
+def failure_of(trial: Trial) -> GangFailure:
+    """Why a trial that ended with an error did."""
     # Annotated as an exception, it is the text of one.
     noted = str(trial.get_error() or "")
     # Whoever attaches the same weights again finds them changed too.
     changed = f"{FrozenWeightsChanged.__module__}.{FrozenWeightsChanged.__name__}:" in noted
-    return GangFailure(cause_of(noted) or "its actor failed; see Ray's logs", of_a_task=not changed)
+    lost = lost_with_its_node(noted)
+    cause = cause_of(noted) or "its actor failed; see Ray's logs"
+    return GangFailure(cause, of_a_task=not changed and not lost, lasting=not lost)

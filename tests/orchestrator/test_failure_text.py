@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.failure_text import cause_of
+from orchestrator.failure_text import cause_of, lost_with_its_node
 
 DIED = """Failure # 1 (occurred at 2026-11-26_13-56-38)
 The actor died unexpectedly before finishing this task.
@@ -16,6 +16,19 @@ CONNECTION_LOST = (
     "Worker unexpectedly exits with a connection error code 2. End of file. Some common causes include: (1) the "
     "process was killed by the OOM killer due to high memory usage, (2) ray stop --force was called, or (3) others."
 )
+
+
+LOST = (
+    "The actor is dead because its owner has died. Owner Id: 01 Owner worker exit type: NODE_DIED Worker exit detail: "
+    "Owner's node has crashed.\nThe actor never ran - it was cancelled before it started running.",
+    "The actor died because its node has died. Node Id: 05\n\tthe actor's node was terminated unexpectedly: gone",
+    "The actor died unexpectedly before finishing this task.\n\tthe actor's node was preempted: maintenance",
+)
+
+
+def test_a_failure_with_its_node_is_none_of_the_gang() -> None:
+    assert all(lost_with_its_node(noted) for noted in LOST)
+    assert not lost_with_its_node(DIED.format(detail=CONNECTION_LOST))
 
 
 @pytest.mark.parametrize(
@@ -41,6 +54,10 @@ CONNECTION_LOST = (
             "Task was killed due to the node running low on memory.\nMemory on the node was 15 GB / 16 GB; refer to\n",
             "its worker was killed because the machine ran out of memory; lower recipe.batch_size or gang, or run "
             "fewer workers (resources.workers)",
+        ),
+        *(
+            (noted, "its node was lost; submit the job again, and its lanes go on from their last checkpoint")
+            for noted in LOST
         ),
         ("Traceback\n  File x\nMemoryError\n", "out of memory (MemoryError); lower recipe.batch_size or gang"),
     ],

@@ -9,7 +9,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.interruption import Interruption, interruptible
-from orchestrator.schedule import MAX_FAILURES, GangWatcher, Interruptible
+from orchestrator.schedule import MAX_FAILURES, GangWatcher, Interruptible, failure_of
 
 
 def gang() -> Trial:
@@ -43,6 +43,23 @@ def test_a_gang_that_fails_again_where_it_failed_is_given_up() -> None:
     for steps in (20, 40):  # from an older checkpoint to where it was
         saved(watcher, trial, steps)
     assert fails(trial)
+
+
+@pytest.mark.parametrize(
+    ("said", "of_a_task", "lasting"),
+    [
+        ("ValueError: wrong", True, True),
+        ("infra.errors.FrozenWeightsChanged: changed", False, True),
+        ("The actor died because its node has died. Node Id: 05", False, False),
+    ],
+)
+def test_a_gang_that_lost_its_node_is_not_given_up_for_later_submissions(
+    said: str, of_a_task: bool, lasting: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = gang()
+    monkeypatch.setattr(trial, "get_error", lambda: said)
+    failure = failure_of(trial)
+    assert (failure.of_a_task, failure.lasting) == (of_a_task, lasting)
 
 
 def pausing(interruption: Interruption, decisions: list[str]) -> None:
