@@ -93,7 +93,7 @@ def test_a_server_that_is_down_for_a_while_is_waited_for_by_all_threads(
 ) -> None:
     """More repeats than botocore's quota of one client pays for."""
     storage.write_bytes(f"{root}/file", SMALL)
-    with ThreadPoolExecutor(12) as pool, proxy.down(seconds=1.0):
+    with ThreadPoolExecutor(12) as pool, proxy.down(seconds=3.0):
         assert list(pool.map(storage.read_bytes, [f"{root}/file"] * 12)) == [SMALL] * 12
     assert f"{proxy.url} does not answer; waiting for it" in caplog.text
     assert f"{proxy.url} answers again" in caplog.text
