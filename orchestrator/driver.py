@@ -2,72 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
-
-import ray
-from ray.exceptions import RayError, RayTaskError
+from typing import TYPE_CHECKING
 
 from infra import object_storage
 from infra.errors import SpeechPromptError
 from infra.json_log import log_fields
 from infra.redaction import redacted
 from infra.tracking import Tracking
-from orchestrator import __version__
 from orchestrator.attempts import begin_anew, first_attempt
 from orchestrator.baselines import Baselines
 from orchestrator.clips import tokenize_tasks
 from orchestrator.cluster import ActorSize, actor_size
-from orchestrator.encoding import EncodedTask, encode
+from orchestrator.encoding import encode
 from orchestrator.failed_runs import log_failed_task, log_lost_lane
 from orchestrator.interruption import Interruption, JobInterrupted
 from orchestrator.job_lease import JobLease
 from orchestrator.job_status import DriverLog
 from orchestrator.lanes import lane_orders
 from orchestrator.places import require_safe_places
-from orchestrator.plan import Plan, PlannedTask
+from orchestrator.plan import Plan
 from orchestrator.progress import ProgressView
-from orchestrator.publisher import Publisher, repair_note
-from orchestrator.report import JobReport, TaskRow, job_root, write_report
-from orchestrator.signing import sign_published, signing_key
+from orchestrator.publisher import Publisher
+from orchestrator.report import JobReport, job_root, write_report
+from orchestrator.shared_backbone import shared_backbone
+from orchestrator.signing import signing_key
 from orchestrator.spool import spool_directory
+from orchestrator.task_bundles import TaskBundles
+from orchestrator.task_state import TaskState
 from orchestrator.tokenizing import TokenizingReport
-from orchestrator.tuning import Tuning, has_ended
-from orchestrator.unit_agreements import unit_agreements
-from workers.backbone.directory import read_backbone
+from orchestrator.tuning import Tuning, ended_lanes
 from workers.backbone.sharing import SharedLM
-from workers.bundle.manifest import BackboneIdentity, Data, Provenance, Task
-from workers.bundle.publish import Published
 from workers.orders import LaneOrder
-from workers.prompting.outcome import LaneOutcome, read_outcome
-from workers.publishing import PublishOrder
 from workers.sweep_result import has_whole_point
 
 if TYPE_CHECKING:
     from ray import ObjectRef
-
-
-@dataclass
-class TaskState:
-    """A task on its way through the job."""
-
-    task: PlannedTask
-    row: TaskRow
-    encoded: EncodedTask | None = None
-    lanes: list[LaneOrder] = field(default_factory=list)
-    ended_before: bool = False
-    publishing: ObjectRef[Published] | None = None
-
-    @property
-    def name(self) -> str:
-        return self.task.spec.name
-
-    def fail(self, error: str) -> None:
-        """The task gets no bundle; the others go on."""
-        self.row = self.row.model_copy(update={"status": "failed", "error": redacted(error)})
 
 
 class JobRun:
@@ -98,7 +69,7 @@ class JobRun:
         self._spool = spool_directory(self._root, plan.job.name)
         self._submitted = datetime.now(UTC)
         self._submission = f"{plan.job.name}/{self._submitted:%Y-%m-%dT%H:%M:%S.%f}"
-        self._tasks = [TaskState(task, _row(task)) for task in plan.tasks]
+        self._tasks = [TaskState.of(task) for task in plan.tasks]
         self._log = DriverLog(plan.job, self._submission, self._submitted, len(self._tasks))
         self._size: ActorSize
         self._signing_key = signing_key()
@@ -122,7 +93,7 @@ class JobRun:
         self._log.enter("tokenizing")
         self._encode(tokenize_tasks(self._plan, self._view))
         self._began = self._begin()
-        shared = _shared_lm(self._job.backbone)
+        shared = shared_backbone(self._job.backbone)
         with Tracking(self._job.tracking, Path(self._spool)) as tracking:
             parent = tracking.run(
                 self._job.name,
@@ -155,11 +126,18 @@ class JobRun:
 
     def _carry_out(self, shared: ObjectRef[SharedLM], tracking: Tracking) -> JobReport:
         baselines = self._start_baselines(shared)
-        publisher = Publisher(shared, self._job.tracking, self._spool)
-        self._tune(shared, publisher, tracking)
+        bundles = TaskBundles(
+            self._plan,
+            self._tasks,
+            publisher=Publisher(shared, self._job.tracking, self._spool),
+            outcomes=self._outcomes,
+            began=self._began,
+            signing_key=self._signing_key,
+            view=self._view,
+        )
+        self._tune(shared, bundles, tracking)
         self._log.enter("publishing", failures=self._failures())
-        self._collect_published(publisher)
-        publisher.close()
+        bundles.collect()
         compared = baselines.collect()
         for state in self._tasks:
             state.row = state.row.with_baselines(compared.get(state.name, {}))
@@ -202,14 +180,16 @@ class JobRun:
                 state.lanes = [lane.model_copy(update=update) for lane in state.lanes]
         ended = 0
         for state in self._tasks:
-            outcomes = self._lane_outcomes(state.lanes)
+            outcomes = ended_lanes(self._outcomes, state.lanes)
             ended, state.ended_before = ended + len(outcomes), len(outcomes) == len(state.lanes)
         if ended:
             self._view.line(f"resume: {ended} of {sum(len(state.lanes) for state in self._tasks)} lanes ended before")
         return attempt
 
     def _begin_anew(self) -> int:
-        attempt = begin_anew(self._root, (found for state in self._tasks for found in self._lane_outcomes(state.lanes)))
+        attempt = begin_anew(
+            self._root, (found for state in self._tasks for found in ended_lanes(self._outcomes, state.lanes))
+        )
         self._view.line(f"restart: every lane begins anew (attempt {attempt}); published bundles stay")
         return attempt
 
@@ -228,10 +208,10 @@ class JobRun:
                 baselines.start(state.lanes[0], shared)
         return baselines
 
-    def _tune(self, shared: ObjectRef[SharedLM], publisher: Publisher, tracking: Tracking) -> None:
+    def _tune(self, shared: ObjectRef[SharedLM], bundles: TaskBundles, tracking: Tracking) -> None:
         first = [lane for state in self._tasks for lane in state.lanes]
         again = self._order_failed_again() if self._retry_failed else []
-        self._publish_complete(publisher)
+        bundles.publish_complete()
         tuning = Tuning(
             self._job,
             view=self._view,
@@ -242,7 +222,7 @@ class JobRun:
             spool=self._spool,
             retry_failed=self._retry_failed,
             interruption=self._interruption,
-            on_lanes_ended=lambda tasks: self._publish_complete(publisher, tasks),
+            on_lanes_ended=bundles.publish_complete,
         )
         # Apart, so that unfinished lanes are found in the experiment in which they began.
         ran = [tuning.run(lanes) for lanes in (first, again)]
@@ -260,7 +240,7 @@ class JobRun:
         """Orders the lanes of tasks that cannot be published because of lanes that failed."""
         again = []
         for state in self._tasks:
-            outcomes = self._lane_outcomes(state.lanes)
+            outcomes = ended_lanes(self._outcomes, state.lanes)
             failed = {outcome.key for outcome in outcomes if outcome.error is not None}
             if not failed or has_whole_point(outcomes):
                 continue
@@ -273,74 +253,6 @@ class JobRun:
             again += [lane for lane in state.lanes if lane.attempt == attempt]
         return again
 
-    def _publish_complete(self, publisher: Publisher, tasks: Collection[str] | None = None) -> None:
-        """Start publishing every task whose last lane is done, or those of ``tasks``."""
-        for state in self._tasks:
-            if state.publishing is not None or not state.lanes or state.encoded is None:
-                continue
-            if tasks is not None and state.name not in tasks:
-                continue
-            if all(has_ended(self._outcomes, lane) for lane in state.lanes):
-                state.publishing = publisher.publish(self._publish_order(state))
-
-    def _publish_order(self, state: TaskState) -> PublishOrder:
-        spec, backbone, encoded = state.task.spec, self._plan.backbone, state.encoded
-        assert encoded is not None  # noqa: S101
-        return PublishOrder(
-            task=Task(name=spec.name, family=spec.family, language=spec.language),
-            backbone=BackboneIdentity(
-                name=backbone.name,
-                unit_lm=backbone.fingerprints.unit_lm,
-                tokenizer=backbone.fingerprints.tokenizer,
-            ),
-            preprocessing={"audio": spec.audio.model_dump(mode="json")},
-            data=Data(
-                digest=encoded.examples.digest(),
-                examples=encoded.counts(spec.shots),
-                shots=spec.shots,
-                quarantined=encoded.quarantined,
-                long=encoded.long or None,
-            ),
-            provenance=Provenance(
-                created=datetime.now(UTC),
-                code_version=__version__,
-                experiment=self._job.name,
-                backbone_uri=self._job.backbone,
-            ),
-            lanes=tuple((lane.key, lane.run_name) for lane in state.lanes),
-            outcomes=self._outcomes,
-            bundles=self._job.bundles,
-            experiment=self._job.name,
-            began=self._began,
-        )
-
-    def _collect_published(self, publisher: Publisher) -> None:
-        self._publish_complete(publisher)
-        for state in self._tasks:
-            if state.publishing is None:
-                continue
-            try:
-                published = ray.get(state.publishing)
-            except RayError as error:
-                state.fail(_own_message(error))
-                continue
-            if (note := repair_note(published, again=state.ended_before)) is not None:
-                self._view.line(f"{state.name}: {note}")
-            try:
-                sign_published(published.uri, self._signing_key)
-            except SpeechPromptError as error:
-                state.fail(f"published as {published.uri}, but not signed: {error}")
-                continue
-            row = state.row.with_outcomes(self._lane_outcomes(state.lanes))
-            agreement = unit_agreements(self._outcomes, row.lanes, state.task.dataset.slots)
-            update = {"status": "published", "bundle": published.uri, "error": None, "unit_agreement": agreement}
-            state.row = row.model_copy(update=update)
-
-    def _lane_outcomes(self, lanes: Sequence[LaneOrder]) -> list[LaneOutcome]:
-        """Outcomes of those that have ended, for as often as they were ordered."""
-        found = [(lane, read_outcome(self._outcomes, lane.key)) for lane in lanes]
-        return [outcome for lane, outcome in found if outcome is not None and outcome.attempt >= lane.attempt]
-
     def _failures(self) -> dict[str, str]:
         return {state.name: state.row.error for state in self._tasks if state.row.error is not None}
 
@@ -350,49 +262,3 @@ class JobRun:
         )
         write_report(self._job, report)
         return report
-
-
-def _shared_lm(backbone: str) -> ObjectRef[SharedLM]:
-    """The LM in the object store.
-
-    Raises:
-        BackboneError, StorageError: it cannot be read, or is not what its fingerprints say.
-    """
-    # Two references, which Ray's stub does not know.
-    references: Any = _load_shared.remote(backbone)
-    fingerprint, shared = references
-    try:
-        # The small one of the two values comes home with the error, if there is one.
-        ray.get(fingerprint)
-    except RayTaskError as error:
-        raise error.cause from error
-    return cast("ObjectRef[SharedLM]", shared)
-
-
-@ray.remote(num_cpus=0, num_returns=2)
-def _load_shared(uri: str) -> tuple[str, SharedLM]:
-    """The LM for the object store, read by a worker so that the driver holds no tensors."""
-    shared = SharedLM.of(read_backbone(uri))
-    return shared.fingerprint, shared
-
-
-def _own_message(error: RayError) -> str:
-    """What went wrong in a worker, without Ray's traceback."""
-    cause = error.cause if isinstance(error, RayTaskError) else error
-    return str(cause) if isinstance(cause, SpeechPromptError) else f"{type(cause).__name__}: {cause}"
-
-
-def _row(task: PlannedTask) -> TaskRow:
-    spec = task.spec
-    return TaskRow(
-        task=spec.name,
-        family=spec.family,
-        language=spec.language,
-        classes="x".join(str(len(labels)) for labels in task.dataset.labels),
-        metric=spec.metric,
-        positive=spec.positive,
-        recipe=spec.recipe.name,
-        published=spec.published_result,
-        long_policy=spec.audio.too_long,
-        shots=spec.shots,
-    )

@@ -24,7 +24,7 @@ from orchestrator.report import job_root
 from orchestrator.schedule import GangFailure, GangWatcher, experiment_name, run_gangs
 from workers.backbone.sharing import SharedLM
 from workers.orders import GangOrder, LaneOrder
-from workers.prompting.outcome import read_outcome
+from workers.prompting.outcome import LaneOutcome, read_outcome
 from workers.prompting.probe import best_width
 
 if TYPE_CHECKING:
@@ -240,8 +240,13 @@ class Tuning:
 
 def has_ended(outcomes: str, lane: LaneOrder) -> bool:
     """Whether a lane has left its outcome, for as often as it was ordered."""
-    outcome = read_outcome(outcomes, lane.key)
-    return outcome is not None and outcome.attempt >= lane.attempt
+    return bool(ended_lanes(outcomes, [lane]))
+
+
+def ended_lanes(outcomes: str, lanes: Sequence[LaneOrder]) -> list[LaneOutcome]:
+    """Outcomes of those that have ended, for as often as they were ordered."""
+    found = [(lane, read_outcome(outcomes, lane.key)) for lane in lanes]
+    return [outcome for lane, outcome in found if outcome is not None and outcome.attempt >= lane.attempt]
 
 
 def _gang_name(number: int, gang: Sequence[LaneOrder]) -> str:

@@ -10,7 +10,8 @@ from safetensors import SafetensorError
 
 from infra import object_storage
 from infra.errors import ObjectNotFound
-from workers.gang_run import QUEUE_FILE, GangRun
+from workers.gang_run import GangRun
+from workers.lane_queue import QUEUE_FILE
 from workers.prompting.lane_state import PROGRESS_FILE, TENSORS_FILE
 
 WHOLE = re.compile(rf"(checkpoint_\d+)/{QUEUE_FILE}")
@@ -39,7 +40,7 @@ def adopt_lanes(run: GangRun, began_in: str) -> bool:
                         object_storage.join(began_in, checkpoint, file), str(Path(directory) / file)
                     )
                 run.adopt(Path(directory))
-            except (ObjectNotFound, OSError, SafetensorError, ValueError, KeyError):
+            except (ObjectNotFound, OSError, SafetensorError, ValueError):
                 continue  # half written or half deleted when its actor was killed
             return True
     return False

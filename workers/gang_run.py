@@ -5,15 +5,12 @@ What goes wrong with one lane ends that lane: its error is its outcome, and its 
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from pydantic import BaseModel
 
 from infra.errors import InputError, ObjectNotFound
 from infra.tracking import RunLog, Tracking
@@ -23,6 +20,7 @@ from workers.backbone.unit_lm import UnitLM
 from workers.gang_status import LaneStatus, Standing
 from workers.lane_desk import LaneDesk
 from workers.lane_log import log_evaluation
+from workers.lane_queue import Ended, Queue, SavedQueue
 from workers.lane_source import LaneSource
 from workers.orders import GangOrder
 from workers.prompting.gang import ALONE, Evaluation, Gang
@@ -30,8 +28,6 @@ from workers.prompting.halving_board import LOST, HalvingBoard, Score
 from workers.prompting.lane import Lane
 from workers.prompting.lane_state import LaneState, load_states, save_states
 from workers.prompting.ranks import Ranks
-
-QUEUE_FILE = "queue.json"
 
 logger = logging.getLogger("speechprompt.gang")
 
@@ -43,55 +39,6 @@ class Seat:
     number: int
     lane: Lane
     log: RunLog | None
-
-
-class Ended(BaseModel):
-    """A lane that is over: how many steps it took, how good it was if it was any good, and why it has no prompt."""
-
-    steps: int
-    score: Score | None = None
-    error: str | None = None
-
-
-class Queue(BaseModel):
-    """Where every lane of an order is but those that are being tuned; lanes by number.
-
-    Attributes:
-        waiting: to join, the next one first.
-        parked: waiting at a rung of their sweep's halving.
-        ended: over, with an outcome.
-        boards: halving of the sweeps, by task.
-        seconds: time that each lane has had.
-    """
-
-    waiting: list[int]
-    parked: list[int] = []
-    ended: dict[int, Ended] = {}
-    boards: dict[str, HalvingBoard] = {}
-    seconds: dict[int, float] = {}
-
-    def part(self, numbers: Mapping[int, int]) -> Queue:
-        """Of some lanes, which have other numbers in an order of their own.
-
-        Args:
-            numbers: by number here, the one there; of all lanes of a task with halving, or of none of them.
-        """
-
-        def known(lanes: Iterable[int]) -> list[int]:
-            return [numbers[lane] for lane in lanes if lane in numbers]
-
-        boards = {
-            task: board.model_copy(update={"lanes": {point: known(lanes) for point, lanes in board.lanes.items()}})
-            for task, board in self.boards.items()
-            if all(lane in numbers for lanes in board.lanes.values() for lane in lanes)
-        }
-        return Queue(
-            waiting=known(self.waiting),
-            parked=known(self.parked),
-            ended={numbers[lane]: ended for lane, ended in self.ended.items() if lane in numbers},
-            boards=boards,
-            seconds={numbers[lane]: seconds for lane, seconds in self.seconds.items() if lane in numbers},
-        )
 
 
 class GangRun:
@@ -171,13 +118,9 @@ class GangRun:
         states = {str(seat.number): self._gang.state(index) for index, seat in enumerate(self._seats)}
         save_states(directory, states | {str(number): state for number, state in self._left.items()})
         seated = [seat.number for seat in self._seats]
-        saved = {
-            "lanes": self._keys(),
-            "seated": seated,
-            "shared_by": self._gang.shared_by,
-            "queue": self._queue.model_dump(),
-        }
-        (directory / QUEUE_FILE).write_text(json.dumps(saved))
+        SavedQueue(lanes=self._keys(), seated=seated, shared_by=self._gang.shared_by, queue=self._queue).write(
+            directory
+        )
 
     def load(self, directory: Path) -> None:
         """Continue where ``save`` was called; before any step.
@@ -185,12 +128,11 @@ class GangRun:
         Raises:
             OSError, ValueError, safetensors.SafetensorError: the files are missing or damaged.
         """
-        saved = json.loads((directory / QUEUE_FILE).read_text())
-        queue, states = Queue.model_validate(saved["queue"]), load_states(directory)
-        # Those that were at work go on first, in the same order, so that the same numbers come out.
-        queue.waiting = saved["seated"] + queue.waiting
-        self._queue, self._left = queue, {int(number): state for number, state in states.items()}
-        self._gang.shared_by = saved.get("shared_by")
+        saved = SavedQueue.read(directory)
+        if saved.lanes != self._keys():
+            raise ValueError(f"{directory} is a checkpoint of other lanes")
+        self._go_on(saved, dict(enumerate(range(len(saved.lanes)))), load_states(directory))
+        self._gang.shared_by = saved.shared_by
 
     def lane_statuses(self) -> list[LaneStatus]:
         """How far every lane of the order is."""
@@ -227,13 +169,20 @@ class GangRun:
         Raises:
             OSError, ValueError, safetensors.SafetensorError: the files are missing or damaged.
         """
-        saved = json.loads((directory / QUEUE_FILE).read_text())
-        keys = self._keys()
-        numbers = {number: keys.index(key) for number, key in enumerate(saved["lanes"]) if key in keys}
-        queue, states = Queue.model_validate(saved["queue"]).part(numbers), load_states(directory)
-        queue.waiting = [numbers[number] for number in saved["seated"] if number in numbers] + queue.waiting
-        self._queue = queue
-        self._left = {numbers[int(number)]: state for number, state in states.items() if int(number) in numbers}
+        saved, keys = SavedQueue.read(directory), self._keys()
+        numbers = {number: keys.index(key) for number, key in enumerate(saved.lanes) if key in keys}
+        self._go_on(saved, numbers, load_states(directory))
+
+    def _go_on(self, saved: SavedQueue, numbers: Mapping[int, int], states: Mapping[str, LaneState]) -> None:
+        """Take up lanes that have other numbers here."""
+        left = {numbers[number]: states[str(number)] for number in numbers if str(number) in states}
+        lost = {numbers[number] for number in saved.begun if number in numbers} - left.keys()
+        if lost:
+            raise ValueError(f"no state of lanes {sorted(lost)}, which had begun")
+        queue = saved.queue.part(numbers)
+        # Those that were at work go on first, in the same order, so that the same numbers come out.
+        queue.waiting = [numbers[number] for number in saved.seated if number in numbers] + queue.waiting
+        self._queue, self._left = queue, left
 
     def _keys(self) -> list[str]:
         return [order.key for order in self._order.lanes]

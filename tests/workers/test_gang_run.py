@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import shutil
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,6 +166,33 @@ def test_a_checkpoint_that_is_not_whole_is_an_error_that_the_actor_knows(bench: 
         (damaged / file).write_bytes((damaged / file).read_bytes()[:10])
         with pytest.raises((SafetensorError, ValueError)):
             bench.run([bench.lane("plain")], width=1, name="gang").load(damaged)
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("queue.json", lambda saved: saved["seated"].append(0)),
+        ("queue.json", lambda saved: saved["seated"].clear()),
+        ("queue.json", lambda saved: saved["lanes"].__setitem__(0, "another")),
+        ("queue.json", lambda saved: saved["queue"]["waiting"].append(7)),
+        ("queue.json", lambda saved: saved.pop("queue")),
+        ("lanes.json", lambda saved: saved.clear()),
+        ("lanes.json", lambda saved: saved["0"].pop("losses")),
+        ("lanes.json", lambda saved: saved["0"]["progress"].update(step="soon")),
+        ("lanes.json", lambda saved: saved.update({"1": saved.pop("0")})),
+    ],
+)
+def test_a_checkpoint_that_says_what_cannot_be_is_one_too(
+    file: str, change: Callable[[Any], object], bench: Bench, tmp_path: Path
+) -> None:
+    run = bench.run([bench.lane("plain")], width=1, name="gang")
+    run.step()
+    run.save(tmp_path)
+    saved = json.loads((tmp_path / file).read_text())
+    change(saved)
+    (tmp_path / file).write_text(json.dumps(saved))
+    with pytest.raises(ValueError, match=r"lane|validation"):
+        bench.run([bench.lane("plain")], width=1, name="gang").load(tmp_path)
 
 
 def test_no_outcome_leaves_a_worker_whose_weights_changed(bench: Bench) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
@@ -16,38 +15,19 @@ from workers.backbone.packing import upload
 from workers.backbone.unit_lm import UnitLM
 from workers.precision import Precision, autocast
 from workers.prompting.examples import SplitExamples
-from workers.prompting.lane import BEGIN_OUTPUT, END_OUTPUT, SPECIAL_OUTPUTS, Lane
+from workers.prompting.lane import Lane
 from workers.prompting.lane_adam import LaneAdam
+from workers.prompting.lane_loss import batch_loss, slot_scores
 from workers.prompting.lane_state import LaneState
-from workers.prompting.loss import paper_loss, separator_loss
 from workers.prompting.memory import is_out_of_memory, release
 from workers.prompting.metrics import Predictions, measure
-from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, rate_scales, verbalizer_name
+from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, rate_scales
 from workers.prompting.prompted_pass import PromptRows, PromptTensors, prompted_logits
 from workers.prompting.ranks import Ranks
-from workers.prompting.verbalizer import class_scores
+from workers.prompting.training_rows import training_rows
 
 EVALUATION_ROWS = 256
 ALONE = Ranks()
-
-
-@dataclass(frozen=True)
-class TrainingRows:
-    """The rows of a lane's next batch that this rank works on.
-
-    Attributes:
-        rows: as the pass wants them.
-        labels: their class numbers, int64 [rows, slots].
-        places: where they stand in the batch, int64 [rows].
-        batch: rows of the whole batch.
-        weight: of their loss in that of the whole batch.
-    """
-
-    rows: PromptRows
-    labels: NDArray[np.int64]
-    places: NDArray[np.int64]
-    batch: int
-    weight: float
 
 
 @dataclass(frozen=True)
@@ -224,7 +204,7 @@ class Gang:
         the mean of theirs."""
         lane = self.lanes[index]
         with torch.no_grad():
-            scores = self._scores(lane, self._values(index, best), self.read(index, examples, best=best))
+            scores = slot_scores(lane, self._values(index, best), self.read(index, examples, best=best))
         return Predictions([examples.by_example(part.cpu().numpy()) for part in scores], examples.example_labels)
 
     def read(self, index: int, examples: SplitExamples, *, best: bool) -> Tensor:
@@ -262,13 +242,13 @@ class Gang:
         lanes = [self.lanes[index] for index in active]
         rows = upload(np.array(active), self.device)
         flats = self.adam.values[rows].requires_grad_()
-        batches = [self._training_rows(lane) for lane in lanes]
+        batches = [training_rows(lane, self.ranks) for lane in lanes]
         dropped = [self._drop_prompt(lane, flat) for lane, flat in zip(lanes, flats, strict=True)]
         tensors = [self._tensors(lane, flat) for lane, flat in zip(lanes, dropped, strict=True)]
         logits = self._logits(lanes, tensors, [batch.rows for batch in batches])
         losses = torch.stack(
             [
-                batch.weight * self._loss(lane, flat, lane_logits, batch)
+                batch.weight * batch_loss(lane, flat, lane_logits, batch, self.lm.config)
                 for lane, flat, lane_logits, batch in zip(lanes, flats, logits, batches, strict=True)
             ]
         )
@@ -315,76 +295,3 @@ class Gang:
         kept = torch.rand(lane.shape.prefix_size, generator=lane.generator) >= rate
         mask = F.pad(kept.float() / (1 - rate), (0, len(flat) - len(kept)), value=1.0)
         return flat * upload(mask.numpy(), self.device)
-
-    def _training_rows(self, lane: Lane) -> TrainingRows:
-        """This rank's share of the lane's next batch."""
-        train, paper = lane.examples.splits["train"], lane.spec.recipe.loss == "paper"
-        batch = lane.batches[lane.progress.step]
-        places = self.ranks.own(len(batch))
-        if not len(places):
-            # A batch with less rows than there are ranks: this one takes a row that counts for nothing.
-            places = np.zeros(1, dtype=np.int64)
-        chosen = batch[places]
-        labels = train.labels[chosen]
-        fed = None if lane.fed_tokens is None else lane.fed_tokens[labels[:, -1]]
-        rows = lane.rows(train, chosen, fed=fed)
-        # What the loss is a mean over: source tokens in recipe ``paper``, else examples.
-        shares = train.units.lengths[batch] + 1 + rows.tail if paper else np.ones(len(batch))
-        weight = shares[places].sum() / shares.sum() if self.ranks.rank < len(batch) else 0.0
-        return TrainingRows(rows, labels, places, len(batch), float(weight))
-
-    @staticmethod
-    def _scores(lane: Lane, flat: Tensor, logits: Tensor) -> list[Tensor]:
-        """Class scores of each slot from logits at the separators, [rows, slots, vocabulary]."""
-        shape, views = lane.shape, lane.shape.views(flat)
-        if shape.linear:
-            return [
-                class_scores(logits[:, slot], matrix=views[verbalizer_name(slot)], special_rows=shape.special_rows)
-                for slot in range(len(shape.classes))
-            ]
-        assert lane.class_tokens is not None  # noqa: S101
-        return [
-            class_scores(logits[:, slot], tokens=upload(tokens.numpy(), logits.device))
-            for slot, tokens in enumerate(lane.class_tokens)
-        ]
-
-    def _loss(self, lane: Lane, flat: Tensor, logits: Tensor, batch: TrainingRows) -> Tensor:
-        targets = upload(batch.labels, self.device)
-        if lane.spec.recipe.loss == "separators":
-            scores = self._scores(lane, flat, logits)
-            weights = None
-            if lane.class_weights is not None:
-                weights = [upload(slot, self.device) for slot in lane.class_weights]
-            smoothing = lane.spec.recipe.label_smoothing
-            return separator_loss(scores, targets, label_smoothing=smoothing, class_weights=weights)
-        return self._paper_loss(lane, flat, logits, targets, batch)
-
-    def _paper_loss(self, lane: Lane, flat: Tensor, logits: Tensor, labels: Tensor, batch: TrainingRows) -> Tensor:
-        """Reads are: last unit, separators, label. They predict: ``<s>``, the labels, ``</s>``."""
-        shape, config = lane.shape, self.lm.config
-        rows, slots = labels.shape
-        slot_of_read = [0, *range(slots), slots - 1]
-        begin, end = (BEGIN_OUTPUT, END_OUTPUT) if shape.linear else (config.bos, config.eos)
-        bos, eos = labels.new_full((rows, 1), begin), labels.new_full((rows, 1), end)
-        if shape.linear:
-            matrices = [shape.views(flat)[verbalizer_name(slot)] for slot in range(slots)]
-            outputs = [F.linear(logits[:, read], matrices[slot]) for read, slot in enumerate(slot_of_read)]
-            outputs = [self._drop_scores(lane, output, batch) for output in outputs]
-            answers = labels + SPECIAL_OUTPUTS
-        else:
-            assert lane.class_tokens is not None  # noqa: S101
-            outputs = list(logits.unbind(1))
-            columns = [
-                upload(tokens.numpy(), labels.device)[labels[:, slot]] for slot, tokens in enumerate(lane.class_tokens)
-            ]
-            answers = torch.stack(columns, dim=1)
-        source_tokens = sum(len(tokens) + 1 + batch.rows.tail for tokens in batch.rows.tokens)
-        return paper_loss(outputs, torch.cat([bos, answers, eos], dim=1), tokens=source_tokens)
-
-    def _drop_scores(self, lane: Lane, scores: Tensor, batch: TrainingRows) -> Tensor:
-        """Dropout on single class scores, [rows, outputs]; all ranks draw the mask of the whole batch."""
-        rate = lane.spec.recipe.dropout
-        if not rate:
-            return scores
-        kept = torch.rand(batch.batch, scores.shape[1], generator=lane.generator)[batch.places] >= rate
-        return scores * upload((kept.float() / (1 - rate)).numpy(), scores.device)

@@ -6,15 +6,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
+from pydantic import BaseModel, TypeAdapter
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from workers.prompting.lane import Lane, Progress
 
 TENSORS_FILE, PROGRESS_FILE = "lanes.safetensors", "lanes.json"
+PARTS = ("values", "best", "first", "second", "generator")
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,7 @@ class LaneState:
 def save_states(directory: Path, states: Mapping[str, LaneState]) -> None:
     """Store lanes by name, without pickling."""
     tensors = {
-        f"{name}.{part}": getattr(state, part).cpu().contiguous()
-        for name, state in states.items()
-        for part in ("values", "best", "first", "second", "generator")
+        f"{name}.{part}": getattr(state, part).cpu().contiguous() for name, state in states.items() for part in PARTS
     }
     save_file(tensors, directory / TENSORS_FILE)
     saved = {name: {"progress": asdict(state.progress), "losses": state.losses} for name, state in states.items()}
@@ -64,17 +63,23 @@ def load_states(directory: Path) -> dict[str, LaneState]:
         OSError, ValueError, safetensors.SafetensorError: the files are missing or damaged.
     """
     tensors = load_file(directory / TENSORS_FILE)
-    saved: dict[str, dict[str, Any]] = json.loads((directory / PROGRESS_FILE).read_text())
-    return {
-        name: LaneState(
-            **{part: tensors[f"{name}.{part}"] for part in ("values", "best", "first", "second", "generator")},
-            progress=_progress(entry["progress"]),
-            losses=[(step, loss) for step, loss in entry["losses"]],
-        )
-        for name, entry in saved.items()
-    }
+    saved = _SAVED.validate_python(json.loads((directory / PROGRESS_FILE).read_bytes()))
+    return {name: _state(name, lane, tensors) for name, lane in saved.items()}
 
 
-def _progress(saved: dict[str, Any]) -> Progress:
-    score = saved.pop("best_score")
-    return Progress(best_score=None if score is None else (score[0], score[1]), **saved)
+class _SavedLane(BaseModel):
+    progress: Progress
+    losses: list[tuple[int, float]]
+
+
+_SAVED = TypeAdapter(dict[str, _SavedLane])
+
+
+def _state(name: str, saved: _SavedLane, tensors: Mapping[str, Tensor]) -> LaneState:
+    parts = {part: tensors[f"{name}.{part}"] for part in PARTS if f"{name}.{part}" in tensors}
+    for part in PARTS:
+        like, kind = (part, torch.uint8) if part == "generator" else ("values", torch.float32)
+        found = parts.get(part)
+        if found is None or found.ndim != 1 or found.shape != parts[like].shape or found.dtype != kind:
+            raise ValueError(f"{part} of lane {name} is missing, or not what a lane holds")
+    return LaneState(**parts, progress=saved.progress, losses=saved.losses)

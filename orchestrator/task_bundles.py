@@ -1,0 +1,121 @@
+"""The bundles of a job: each task's is published when its last lane is done, while others are still being tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from infra.errors import SpeechPromptError
+from orchestrator import __version__
+from orchestrator.plan import Plan
+from orchestrator.progress import ProgressView
+from orchestrator.publisher import Publisher, repair_note
+from orchestrator.signing import sign_published
+from orchestrator.task_state import TaskState
+from orchestrator.tuning import ended_lanes, has_ended
+from orchestrator.unit_agreements import unit_agreements
+from workers.bundle.manifest import BackboneIdentity, Data, Provenance, Task
+from workers.bundle.signing import SigningKey
+from workers.publishing import PublishOrder
+
+
+class TaskBundles:
+    """Publishes the tasks of one submission.
+
+    Args:
+        plan: what is done.
+        tasks: whose bundles they are; their rows learn what became of them.
+        publisher: by which it is done.
+        outcomes: URI of the lanes' outcomes.
+        began: the attempt that this submission goes on with.
+        signing_key: by which bundles are signed; ``None``: they are not.
+        view: where repairs are shown.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        tasks: Sequence[TaskState],
+        *,
+        publisher: Publisher,
+        outcomes: str,
+        began: int,
+        signing_key: SigningKey | None,
+        view: ProgressView,
+    ) -> None:
+        self._plan, self._tasks, self._publisher, self._view = plan, tasks, publisher, view
+        self._outcomes, self._began, self._signing_key = outcomes, began, signing_key
+
+    def publish_complete(self, tasks: Collection[str] | None = None) -> None:
+        """Start publishing every task whose last lane is done, or those of ``tasks``."""
+        for state in self._tasks:
+            if state.publishing is not None or not state.lanes or state.encoded is None:
+                continue
+            if tasks is not None and state.name not in tasks:
+                continue
+            if all(has_ended(self._outcomes, lane) for lane in state.lanes):
+                state.publishing = self._publisher.publish(self._order(state))
+
+    def collect(self) -> None:
+        """Wait for all bundles; a task whose bundle is not published, or not signed, has failed."""
+        self.publish_complete()
+        for state in self._tasks:
+            if state.publishing is None:
+                continue
+            try:
+                published = ray.get(state.publishing)
+            except RayError as error:
+                state.fail(_own_message(error))
+                continue
+            if (note := repair_note(published, again=state.ended_before)) is not None:
+                self._view.line(f"{state.name}: {note}")
+            try:
+                sign_published(published.uri, self._signing_key)
+            except SpeechPromptError as error:
+                state.fail(f"published as {published.uri}, but not signed: {error}")
+                continue
+            row = state.row.with_outcomes(ended_lanes(self._outcomes, state.lanes))
+            agreement = unit_agreements(self._outcomes, row.lanes, state.task.dataset.slots)
+            update = {"status": "published", "bundle": published.uri, "error": None, "unit_agreement": agreement}
+            state.row = row.model_copy(update=update)
+        self._publisher.close()
+
+    def _order(self, state: TaskState) -> PublishOrder:
+        spec, job, backbone, encoded = state.task.spec, self._plan.job, self._plan.backbone, state.encoded
+        assert encoded is not None  # noqa: S101
+        return PublishOrder(
+            task=Task(name=spec.name, family=spec.family, language=spec.language),
+            backbone=BackboneIdentity(
+                name=backbone.name,
+                unit_lm=backbone.fingerprints.unit_lm,
+                tokenizer=backbone.fingerprints.tokenizer,
+            ),
+            preprocessing={"audio": spec.audio.model_dump(mode="json")},
+            data=Data(
+                digest=encoded.examples.digest(),
+                examples=encoded.counts(spec.shots),
+                shots=spec.shots,
+                quarantined=encoded.quarantined,
+                long=encoded.long or None,
+            ),
+            provenance=Provenance(
+                created=datetime.now(UTC),
+                code_version=__version__,
+                experiment=job.name,
+                backbone_uri=job.backbone,
+            ),
+            lanes=tuple((lane.key, lane.run_name) for lane in state.lanes),
+            outcomes=self._outcomes,
+            bundles=job.bundles,
+            experiment=job.name,
+            began=self._began,
+        )
+
+
+def _own_message(error: RayError) -> str:
+    """What went wrong in a worker, without Ray's traceback."""
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    return str(cause) if isinstance(cause, SpeechPromptError) else f"{type(cause).__name__}: {cause}"

@@ -1,0 +1,120 @@
+"""A job that is interrupted, killed and damaged, beside the same job left in peace."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.fixtures.command_line import speechprompt
+from tests.fixtures.local_job import LONG, ToyJob, bundles
+from tests.fixtures.tiny_job import write_yaml
+from workers.bundle.read import read, verify
+
+pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
+
+
+def checkpoints(runs: Path) -> list[Path]:
+    """Stored checkpoints of task ``orders`` that are whole, oldest first."""
+    return sorted(file.parent for file in runs.glob("tune-*/*orders*/checkpoint_*/queue.json"))
+
+
+def kept_steps(runs: Path) -> int:
+    """Optimizer steps of all lanes of task ``orders`` in their newest checkpoint."""
+    kept = json.loads((checkpoints(runs)[-1] / "lanes.json").read_text(encoding="utf-8"))
+    return sum(lane["progress"]["step"] for lane in kept.values())
+
+
+def end_by(number: signal.Signals, job: Path, checkpoint: int) -> tuple[int, str]:
+    """Run a job and send it a signal as soon as it has written a checkpoint of this number or a later one.
+
+    Returns:
+        Its exit code, and what it said.
+    """
+    import ray
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "orchestrator", "run", str(job)],
+        env={**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        deadline = time.monotonic() + 240
+        while process.poll() is None and time.monotonic() < deadline:
+            found = checkpoints(job.parent / "runs" / job.stem)
+            if found and int(found[-1].name.split("_")[1]) >= checkpoint:
+                break
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    return process.returncode, said.decode()
+
+
+@pytest.mark.usefixtures("first_run")
+def test_a_killed_job_goes_on_and_gives_the_bundles_of_one_that_was_not(toy_job: ToyJob, tmp_path: Path) -> None:
+    tasks = [str(toy_job.root / "tasks" / f"{name}.yaml") for name in ("orders", "tones")]
+    backbone = str(toy_job.root / "backbone")
+    job = write_yaml(
+        tmp_path / "killed.yaml", {"backbone": backbone, "tasks": tasks, "resources": {"workers": 1}, "gang": 2}
+    )
+    runs = tmp_path / "runs" / "killed"
+    code, said = end_by(signal.SIGTERM, job, 3)
+    assert (code, said.splitlines()[-1]) == (3, "interrupted; submit the job again and it goes on")
+    assert "Traceback" not in said
+    assert [run.info.status for run in ToyJob(tmp_path).runs("killed") if "speechprompt.kind" in run.data.tags][:1] == [
+        "KILLED"
+    ]
+    saved = kept_steps(runs)
+    # Before Tune can have noted a checkpoint of its own.
+    code, said = end_by(signal.SIGKILL, job, int(checkpoints(runs)[-1].name.split("_")[1]) + 1)
+    assert code == -signal.SIGKILL, said
+    assert not (tmp_path / "bundles").exists()
+    steps = kept_steps(runs)
+    assert 0 < saved < steps < 2 * LONG["steps"]
+
+    done = speechprompt("run", str(job))
+    assert done.code == 0, done.stderr
+    begun = re.search(r"tuning: (\d+)/\d+", done.stderr)
+    assert begun
+    # The first evaluation after the restart follows the checkpoint, and not the beginning.
+    assert int(begun[1]) > steps
+    # In the same gangs, since other neighbours mean other rounding.
+    (tmp_path / "straight").mkdir()
+    straight = write_yaml(tmp_path / "straight" / "killed.yaml", yaml.safe_load(job.read_text(encoding="utf-8")))
+    assert speechprompt("run", str(straight)).code == 0
+    expected = bundles(tmp_path / "straight" / "bundles")
+    again = bundles(tmp_path / "bundles")
+    assert {name: bundle.version for name, bundle in again.items()} == {
+        name: bundle.version for name, bundle in expected.items()
+    }
+    for name, bundle in again.items():
+        tensors = read(bundle.uri).tensors
+        for tensor_name, tensor in read(expected[name].uri).tensors.items():
+            assert tensors[tensor_name].tobytes() == tensor.tobytes()
+    Path(again["tones"].uri, "prompt.safetensors").write_bytes(b"damaged")
+    third = speechprompt("run", str(job))
+    assert third.code == 0
+    assert "resume: 3 of 3 lanes ended before" in third.stderr
+    assert "every lane has finished before" in third.stderr
+    assert f"tones: {again['tones'].uri} was damaged (prompt.safetensors) and is published again" in third.stderr
+    assert {name: bundle.version for name, bundle in bundles(tmp_path / "bundles").items()} == {
+        name: bundle.version for name, bundle in expected.items()
+    }
+    restarted = speechprompt("run", str(job), "--restart", "--set", f"tasks={tasks[1]}")
+    assert restarted.code == 0, restarted.stderr
+    assert "restart: every lane begins anew (attempt 2); published bundles stay" in restarted.stderr
+    for bundle in again.values():
+        verify(bundle.uri)
+    named = [run.info.run_name for run in ToyJob(tmp_path).runs("killed") if "speechprompt.kind" not in run.data.tags]
+    assert sorted(named) == ["orders s0", "orders s1", "tones s0", "tones s0"]
