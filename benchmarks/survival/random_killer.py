@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from ray._common.utils import get_default_ray_temp_dir
 
 from benchmarks.survival.survivor import (
     SUBMISSION_SECONDS,
@@ -57,6 +58,8 @@ class Killer:
         from ray.cluster_utils import Cluster
 
         self._random = random.Random(seed)  # noqa: S311
+        # Where Ray notes the address, wherever its files are; it takes for granted that the folder is there.
+        Path(get_default_ray_temp_dir()).mkdir(exist_ok=True)
         head = {"num_cpus": 1, "include_dashboard": False, "temp_dir": str(scratch)}
         self._cluster: Any = Cluster(initialize_head=True, head_node_args=head)
         self._second: Any = self._cluster.add_node(num_cpus=1)
