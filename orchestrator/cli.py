@@ -219,6 +219,7 @@ def tokenize(job_file: str, overrides: tuple[str, ...]) -> None:
         from orchestrator.clips import tokenize_tasks
 
         report = tokenize_tasks(planned, view)
+    report.check([*report.units, *report.quarantined])
     click.echo(
         f"{len(report.units)} clips have units in {planned.job.units}: {report.computed} computed, "
         f"{report.cached} from the cache; {len(report.quarantined)} quarantined"

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from orchestrator.cluster import actor_size
-from orchestrator.plan import Plan
+from orchestrator.plan import Plan, PlannedTask
 from orchestrator.progress import ProgressView
-from orchestrator.tokenizing import TokenizingReport, tokenize
+from orchestrator.tokenizing import ClipRequest, TokenizingReport, tokenize
 from workers.backbone.directory import read_tokenizer
 
 QUARANTINED_SHOWN = 10
+
+
+def clip_requests(task: PlannedTask) -> list[ClipRequest]:
+    """The clips of a task."""
+    clips = (example.clip for example in task.dataset.examples)
+    return [ClipRequest(clip, task.spec.audio) for clip in clips if clip is not None]
 
 
 def tokenize_tasks(plan: Plan, view: ProgressView) -> TokenizingReport:
     """Tokenize what the unit cache does not hold, and say what cannot be used.
 
     Raises:
-        InvalidInputs, AudioError, StorageError: as ``tokenize``.
+        StorageError: as ``tokenize``.
         JobError: actors of the wanted size do not fit the cluster.
     """
-    requests = [
-        (example.clip, task.spec.audio)
-        for task in plan.tasks
-        for example in task.dataset.examples
-        if example.clip is not None
-    ]
+    requests = [request for task in plan.tasks for request in clip_requests(task)]
     if not requests:
         return TokenizingReport()
     tokenizer = read_tokenizer(plan.job.backbone, plan.backbone)

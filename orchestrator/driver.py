@@ -13,7 +13,7 @@ from infra.redaction import redacted
 from infra.tracking import Tracking
 from orchestrator.attempts import begin_anew, first_attempt
 from orchestrator.baselines import Baselines
-from orchestrator.clips import tokenize_tasks
+from orchestrator.clips import clip_requests, tokenize_tasks
 from orchestrator.cluster import ActorSize, actor_size
 from orchestrator.encoding import encode
 from orchestrator.failed_runs import log_failed_task, log_lost_lane
@@ -147,6 +147,11 @@ class JobRun:
         for state in self._tasks:
             spec, dataset = state.task.spec, state.task.dataset
             try:
+                refused = tokenized.refused(clip_requests(state.task))
+                if refused:
+                    more = f"; and {len(refused) - 1} more such recordings" if len(refused) > 1 else ""
+                    state.fail(f"{refused[0]}{more}")
+                    continue
                 state.encoded = encode(spec, dataset, tokenized.units, self._plan.backbone.prosody, tokenized.long)
             except SpeechPromptError as error:
                 state.fail(str(error))

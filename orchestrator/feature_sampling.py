@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infra.errors import AudioError, StorageError
-from orchestrator.ray_data import drain, json_dataset, read_rows
-from orchestrator.tokenizing_stages import Meter, Progress, checked_rows, room_for
+from orchestrator.ray_data import checked_rows, drain, json_dataset, read_rows
+from orchestrator.tokenizing_stages import Meter, Progress, room_for
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
 from workers.speech.audio import RejectedAudio

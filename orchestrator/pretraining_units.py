@@ -33,7 +33,8 @@ def unit_sequences(
 
     Raises:
         InvalidInputs: there are no rows of one of the two.
-        AudioError, StorageError: as ``tokenize``.
+        AudioError, InvalidInputs: recordings cannot be used, as ``TokenizingReport.check`` says.
+        StorageError: as ``tokenize``.
     """
     section = described.unit_lm
     prosody = section.prosody if isinstance(section, MultistreamSection) else None
@@ -51,7 +52,7 @@ def unit_sequences(
     if wanted:
         size = actor_size(described.resources)
         with view.stage("tokenizing") as stage:
-            tokenized = tokenize(
+            report = tokenize(
                 wanted,
                 tokenizer=tokenizer,
                 fingerprint=fingerprint(tokenizer.config(), tokenizer.tensors()),
@@ -59,7 +60,9 @@ def unit_sequences(
                 f0=None if prosody is None else prosody.tracker,
                 gpus=size.gpus if tokenizer.gains_from_gpu else 0.0,
                 progress=stage.update,
-            ).units
+            )
+        report.check(wanted)
+        tokenized = report.units
     seen = {request.clip for request in requests["train"]}
     utterances: dict[Split, list[tuple[Units, str | None]]] = {}
     for split, part in requests.items():

@@ -23,6 +23,7 @@ from workers.speech.tokenizer import Tokenizer
 from workers.speech.unit_cache import Cached, Quarantined, UnitCache, content_key
 from workers.speech.units import Units
 
+UNREADABLE: Final = ("missing", "unreadable", "empty", "fatal")
 _PROBLEMS_SHOWN: Final = 20
 # Less than a sample at any rate of speech, more than what rounding makes of a file that is just as long as allowed.
 _LENGTH_TOLERANCE_SECONDS: Final = 1e-5
@@ -59,6 +60,44 @@ class TokenizingReport:
         """Quarantined clips by kind of reason, the most frequent first."""
         return dict(Counter(reason.kind for reason in self.quarantined.values()).most_common())
 
+    def check(self, requests: Iterable[ClipRequest]) -> None:
+        """Whether those who want these clips can do without the quarantined ones.
+
+        Raises:
+            AudioError: not one of the recordings was found.
+            InvalidInputs: recordings cannot be used, and their policy says that this is an error.
+        """
+        problems = self.refused(requests)
+        if problems:
+            rest = len(problems) - _PROBLEMS_SHOWN
+            more = [Problem("", "", f"and {rest} more recordings", "mend the first ones")] if rest > 0 else []
+            raise InvalidInputs(problems[:_PROBLEMS_SHOWN] + more)
+
+    def refused(self, requests: Iterable[ClipRequest]) -> list[Problem]:
+        """Those of the clips that cannot be used though their policy says that they must.
+
+        Raises:
+            AudioError: not one of the recordings was found.
+        """
+        wanted = list(dict.fromkeys(requests))
+        reasons = {request: self.quarantined[request] for request in wanted if request in self.quarantined}
+        if wanted and len(reasons) == len(wanted) and all(reason.kind == "missing" for reason in reasons.values()):
+            uris = sorted({request.clip.uri for request in wanted})
+            first = next(reason for request, reason in reasons.items() if request.clip.uri == uris[0])
+            raise AudioError(
+                f"none of {len(uris)} recordings was found, such as {uris[0]} ({first}); correct their root"
+            )
+        problems = []
+        for request, reason in reasons.items():
+            if request.policy.unreadable == "error" and reason.kind in UNREADABLE:
+                remedy = "or set audio.unreadable to quarantine"
+            elif request.policy.too_long == "error" and reason.kind == "too long":
+                remedy = "or set it to window or quarantine"
+            else:
+                continue
+            problems.append(Problem(request.clip.uri, "", str(reason), remedy))
+        return problems
+
 
 def tokenize(
     requests: Iterable[tuple[Clip, AudioPolicy]],
@@ -87,8 +126,6 @@ def tokenize(
         progress: called with steps done and steps in all; a step is a file hashed or a clip tokenized.
 
     Raises:
-        InvalidInputs: recordings cannot be read or are too long, and their task's policy says that this is an error.
-        AudioError: not one of the recordings was found.
         BackboneError: the tokenizer is external, or its frames are no whole number of F0 values.
         MissingExtra: pitch is asked for, and amfm-decompy is not installed.
         StorageError: audio or cache cannot be reached.
@@ -112,9 +149,6 @@ def tokenize(
         for request in wanted
         if (file := files[request.clip.uri]).failure is None
     }
-    if not keys:
-        failure = files[uris[0]].failure
-        raise AudioError(f"none of {len(uris)} recordings was found, such as {uris[0]} ({failure}); correct their root")
     # Identical bytes have one key: the first clip stands for all.
     distinct = {key: request for request, key in reversed(keys.items())}
     meter.total = len(uris) + len(distinct)
@@ -171,21 +205,12 @@ def _sort_out(
     report: TokenizingReport,
 ) -> None:
     """Puts each clip among the usable or the quarantined ones."""
-    problems: list[Problem] = []
     for request in wanted:
         result = files[request.clip.uri].failure or results[keys[request]]
-        if isinstance(result, Units):
-            report.units[request] = result
-            seconds = _seconds(request.clip, files[request.clip.uri])
-            if request.policy.cuts and seconds > request.policy.max_seconds + _LENGTH_TOLERANCE_SECONDS:
-                report.long.add(request)
+        if not isinstance(result, Units):
+            report.quarantined[request] = result
             continue
-        report.quarantined[request] = result
-        if request.policy.unreadable == "error" and result.kind in ("missing", "unreadable", "empty"):
-            problems.append(Problem(request.clip.uri, "", str(result), "or set audio.unreadable to quarantine"))
-        if request.policy.too_long == "error" and result.kind == "too long":
-            problems.append(Problem(request.clip.uri, "", str(result), "or set it to window or quarantine"))
-    if problems:
-        rest = len(problems) - _PROBLEMS_SHOWN
-        more = [Problem("", "", f"and {rest} more recordings", "mend the first ones")] if rest > 0 else []
-        raise InvalidInputs(problems[:_PROBLEMS_SHOWN] + more)
+        report.units[request] = result
+        seconds = _seconds(request.clip, files[request.clip.uri])
+        if request.policy.cuts and seconds > request.policy.max_seconds + _LENGTH_TOLERANCE_SECONDS:
+            report.long.add(request)

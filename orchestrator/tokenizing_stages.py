@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numpy.typing import NDArray
 
-from infra.errors import BackboneError, StorageError
-from orchestrator.ray_data import Row, drain, json_dataset, read_rows, write_rows
+from infra.errors import StorageError
+from orchestrator.ray_data import Row, answer, compute_rows
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
 from workers.speech.audio import RejectedAudio, seconds_of
@@ -24,11 +24,18 @@ from workers.speech.unit_cache import Quarantined, UnitCache
 if TYPE_CHECKING:
     import pyarrow
     import ray
+    from ray.data import Dataset
 
 Progress = Callable[[int, int], None]
 
 _FILES_PER_BATCH: Final = 128
 _CLIPS_PER_BATCH: Final = 64
+DEATHS_OUTLIVED: Final = 1
+"""Times that Ray computes a batch again whose worker died, which need not be the batch's doing."""
+KILLS: Final = Quarantined(
+    "fatal", "the process that read it died, more than once, with no other recording in hand; remove its row"
+)
+"""Of a file that no worker outlives."""
 
 
 @dataclass(frozen=True)
@@ -72,19 +79,31 @@ def hash_files(uris: Sequence[str], *, workers: int, meter: Meter) -> dict[str, 
     Raises:
         StorageError: a location cannot be read.
     """
-    dataset = json_dataset([{"uri": uri} for uri in uris], rows_per_block=_FILES_PER_BATCH, workers=workers)
-    dataset = dataset.map_batches(_hash_batch, batch_size=None, batch_format="pyarrow")
-    files: dict[str, File] = {}
-    for block in drain(dataset, done=meter.advance):
-        for row in checked_rows(block):
-            failure = Quarantined(**row["failure"]) if row["failure"] else None
-            files[row["uri"]] = File(row["sha256"], row["seconds"], failure)
-    return files
+    rows = compute_rows(
+        [{"uri": uri} for uri in uris],
+        lambda dataset, _: dataset.map_batches(
+            _hash_batch, batch_size=None, batch_format="pyarrow", max_retries=DEATHS_OUTLIVED
+        ),
+        key="uri",
+        rows_per_block=_FILES_PER_BATCH,
+        workers=workers,
+        done=meter.advance,
+    )
+    files = {uri: File(row["sha256"], row["seconds"], _failure(row)) for uri, row in rows.items()}
+    return files | {uri: File("", None, KILLS) for uri in uris if uri not in files}
+
+
+def _failure(row: Row) -> Quarantined | None:
+    return Quarantined(**row["failure"]) if row["failure"] else None
 
 
 def _hash_batch(batch: pyarrow.Table) -> pyarrow.Table:
+    return answer(_hash_rows, batch)
+
+
+def _hash_rows(rows: Sequence[Row]) -> list[Row]:
     with ThreadPoolExecutor(READERS) as pool:
-        return write_rows(list(pool.map(_hash_file, (row["uri"] for row in read_rows(batch)))))
+        return list(pool.map(_hash_file, (row["uri"] for row in rows)))
 
 
 def _hash_file(uri: str) -> Row:
@@ -141,28 +160,32 @@ def tokenize_jobs(
         for job in jobs
     ]
     workers = min(workers, len(rows))
-    dataset = json_dataset(rows, rows_per_block=_CLIPS_PER_BATCH, workers=workers).map_batches(
-        _Tokenize,
-        fn_constructor_kwargs={
-            "config": tokenizer.config(),
-            "tensors": tensors,
-            "cache": cache,
-            "f0": f0,
-            "threads": max(1, int(cpus)),
-            "device": "cuda" if gpus else "cpu",
-        },
-        batch_size=None,
-        batch_format="pyarrow",
-        num_cpus=cpus,
-        num_gpus=gpus or None,
-        compute=ActorPoolStrategy(min_size=1, max_size=workers),
-    )
-    outcomes = []
-    for block in drain(dataset, done=meter.advance):
-        for row in checked_rows(block):
-            failure = Quarantined(**row["failure"]) if row["failure"] else None
-            outcomes.append(Outcome(row["key"], row["shard"], row["seconds"], failure))
-    return outcomes
+
+    def compute(dataset: Dataset, alone: bool) -> Dataset:
+        pool = ActorPoolStrategy(min_size=1, max_size=workers)
+        if alone:
+            pool = ActorPoolStrategy(size=1, max_tasks_in_flight_per_actor=1)
+        return dataset.map_batches(
+            _Tokenize,
+            fn_constructor_kwargs={
+                "config": tokenizer.config(),
+                "tensors": tensors,
+                "cache": cache,
+                "f0": f0,
+                "threads": max(1, int(cpus)),
+                "device": "cuda" if gpus else "cpu",
+            },
+            batch_size=None,
+            batch_format="pyarrow",
+            num_cpus=cpus,
+            num_gpus=gpus or None,
+            compute=pool,
+            max_task_retries=DEATHS_OUTLIVED,
+        )
+
+    found = compute_rows(rows, compute, key="key", rows_per_block=_CLIPS_PER_BATCH, workers=workers, done=meter.advance)
+    outcomes = [Outcome(key, row["shard"], row["seconds"], _failure(row)) for key, row in found.items()]
+    return outcomes + [Outcome(job.key, None, 0.0, KILLS) for job in jobs if job.key not in found]
 
 
 class _Tokenize:
@@ -186,26 +209,10 @@ class _Tokenize:
         self._run = TokenizeBatch(tokenizer, UnitCache(*cache, f0), f0)
 
     def __call__(self, batch: pyarrow.Table) -> pyarrow.Table:
+        return answer(self._tokenize, batch)
+
+    def _tokenize(self, rows: Sequence[Row]) -> list[Row]:
         jobs = [
-            Work(row["key"], row["audio_sha256"], Clip(**row["clip"]), AudioPolicy(**row["policy"]))
-            for row in read_rows(batch)
+            Work(row["key"], row["audio_sha256"], Clip(**row["clip"]), AudioPolicy(**row["policy"])) for row in rows
         ]
-        try:
-            return write_rows([asdict(outcome) for outcome in self._run(jobs)])
-        except (StorageError, BackboneError) as error:
-            return write_rows([{"error": str(error)}])
-
-
-def checked_rows(block: pyarrow.Table) -> list[Row]:
-    """Rows of a block.
-
-    An error comes as a row, since Ray would wrap an exception in pages of its own traceback.
-
-    Raises:
-        StorageError: a worker met it.
-    """
-    rows = read_rows(block)
-    for row in rows:
-        if row.get("error"):
-            raise StorageError(row["error"])
-    return rows
+        return [asdict(outcome) for outcome in self._run(jobs)]

@@ -58,6 +58,7 @@ def test_tasks_that_fail_do_not_stop_the_others(toy_job: ToyJob, first_run: Firs
         DEADLY_TASK: "failed",
         "orders": "published",
         "silent": "failed",
+        "strict": "failed",
         "tones": "published",
     }
     assert re.fullmatch(
@@ -69,6 +70,10 @@ def test_tasks_that_fail_do_not_stop_the_others(toy_job: ToyJob, first_run: Firs
         rows["diverges"]["error"],
     )
     assert "none of the 1 clips of split valid can be used" in rows["silent"]["error"]
+    assert re.fullmatch(
+        r"\S+/gone\.wav: missing: no such file on \S+; .+; or set audio\.unreadable to quarantine",
+        rows["strict"]["error"],
+    )
     assert rows[DEADLY_TASK]["error"].startswith("its worker process died (")
     assert "its tasks go on each alone: " in first_run.done.stderr
     for name, row in rows.items():
@@ -86,7 +91,7 @@ def test_whoever_looks_sees_what_runs_where_and_what_became_of_it(toy_job: ToyJo
     done = speechprompt("status", str(toy_job.root / "job.yaml"), "--json")
     assert (done.code, done.stderr) == (0, "")
     last = json.loads(done.stdout)
-    assert (last["driver"]["stage"], last["driver"]["outcome"]) == ("ended", "2 of 6 tasks published")
+    assert (last["driver"]["stage"], last["driver"]["outcome"]) == ("ended", "2 of 7 tasks published")
     assert last["driver"]["failures"] == {name: row["error"] for name, row in rows.items() if row["error"]}
     assert {lane["lane"]: (lane["state"], lane["error"]) for gang in last["gangs"] for lane in gang["lanes"]} == {
         "orders s0": ("ended", None),
@@ -95,7 +100,7 @@ def test_whoever_looks_sees_what_runs_where_and_what_became_of_it(toy_job: ToyJo
         **{f"{name} s0": ("failed", rows[name]["error"]) for name in ("damaged", "diverges", DEADLY_TASK)},
     }
     shown = speechprompt("status", str(toy_job.root / "job.yaml")).stdout
-    assert re.search(r"^toy: ended .+ ago: 2 of 6 tasks published; ", shown, re.M)
+    assert re.search(r"^toy: ended .+ ago: 2 of 7 tasks published; ", shown, re.M)
     assert f"silent: {rows['silent']['error']}" in " ".join(shown.split())
     gauges = first_run.operator.gauges
     assert {f"speechprompt_{name}" for name in ("lanes", "lane_step", "lane_valid_metric", "frozen_lm_bytes")} <= set(
@@ -171,8 +176,8 @@ def test_mlflow_has_the_submission_and_its_lanes(toy_job: ToyJob) -> None:
     rows, client = toy_job.rows(), toy_job.mlflow()
     for task in ("damaged", DEADLY_TASK):
         assert lanes[f"{task} s0"].data.tags["error"] == rows[task]["error"]
-    [(name, run)] = toy_job.failed_tasks().items()
-    assert (name, run.info.status, run.data.tags["error"]) == ("silent", "FAILED", rows["silent"]["error"])
+    failed = {name: (run.info.status, run.data.tags["error"]) for name, run in toy_job.failed_tasks().items()}
+    assert failed == {name: ("FAILED", rows[name]["error"]) for name in ("silent", "strict")}
     for name, run in lanes.items():
         # Of one that could not begin nobody knows how many numbers it would have trained.
         unknown = {"trainable_parameters"} if name == "damaged s0" else set()
@@ -215,7 +220,7 @@ def test_mlflow_has_the_submission_and_its_lanes(toy_job: ToyJob) -> None:
 def test_baselines_are_computed_beside_the_tuning_and_stop_nothing(toy_job: ToyJob, first_run: FirstRun) -> None:
     rows, runs, [parent] = toy_job.rows(), toy_job.baselines(), toy_job.submissions()
     assert {name: list(row["baselines"]) for name, row in rows.items()} == {
-        name: [] if name == "silent" else BASELINES for name in rows
+        name: [] if name in ("silent", "strict") else BASELINES for name in rows
     }
     for name in ("tones", "orders", "diverges"):
         figures = rows[name]["baselines"]

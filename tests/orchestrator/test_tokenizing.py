@@ -17,11 +17,13 @@ import ray
 import torch
 
 from infra.errors import AudioError, BackboneError, InvalidInputs, StorageError
-from orchestrator.ray_data import write_rows
+from orchestrator import tokenizing_stages
+from orchestrator.ray_data import WorkerBug, checked_rows, write_rows
 from orchestrator.tokenizing import ClipRequest, TokenizingReport, tokenize
-from orchestrator.tokenizing_stages import _Tokenize, checked_rows
+from orchestrator.tokenizing_stages import _Tokenize
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
+from tests.fixtures.deadly import DEADLY_HEADER, DEADLY_SOUND, DeadlyTokenize, deadly_hash_batch, raising_hash_batch
 from tests.fixtures.hubert import noise, toy_tokenizer
 from tests.fixtures.shared_data import shared_rows
 from tests.fixtures.tones import babble, write_audio
@@ -210,8 +212,10 @@ def test_what_is_longer_than_allowed_and_used_is_counted(mixture: Mixture) -> No
 def test_recordings_that_are_too_long_may_be_an_error(mixture: Mixture) -> None:
     clips = [Clip(str(mixture.root / name)) for name in ("good.wav", "long.wav")]
     policy = AudioPolicy(max_seconds=2.0, too_long="error")
+    report = _tokenize(clips, mixture.root, policy=policy)
+    report.check([ClipRequest(clips[0], policy)])
     with pytest.raises(InvalidInputs) as caught:
-        _tokenize(clips, mixture.root, policy=policy)
+        report.check([ClipRequest(clip, policy) for clip in clips])
     [problem] = caught.value.problems
     assert Path(problem.file).name == "long.wav"
     assert "too long: 2.500 s, and audio.max_seconds is 2" in str(problem)
@@ -220,8 +224,10 @@ def test_recordings_that_are_too_long_may_be_an_error(mixture: Mixture) -> None:
 
 def test_a_strict_policy_names_every_bad_file(mixture: Mixture) -> None:
     clips = [Clip(str(mixture.root / name)) for name in ("good.wav", "text.wav", "absent.wav")]
+    policy = _AT_MOST_TWO_SECONDS.model_copy(update={"unreadable": "error"})
+    report = _tokenize(clips, mixture.root, policy=policy)
     with pytest.raises(InvalidInputs) as caught:
-        _tokenize(clips, mixture.root, policy=_AT_MOST_TWO_SECONDS.model_copy(update={"unreadable": "error"}))
+        report.check([ClipRequest(clip, policy) for clip in clips])
     assert [Path(problem.file).name for problem in caught.value.problems] == ["text.wav", "absent.wav"]
 
 
@@ -262,8 +268,29 @@ def test_a_hop_that_does_not_divide_the_frame_is_refused_before_anything_is_read
 
 
 def test_nothing_found_at_all_is_an_error(tmp_path: Path) -> None:
+    report = _tokenize([Clip(str(tmp_path / "a.wav")), Clip(str(tmp_path / "b.wav"))], tmp_path)
     with pytest.raises(AudioError, match=r"none of 2 recordings.*root"):
-        _tokenize([Clip(str(tmp_path / "a.wav")), Clip(str(tmp_path / "b.wav"))], tmp_path)
+        report.check(report.quarantined)
+
+
+def test_a_recording_that_kills_its_workers_is_left_out_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tokenizing_stages, "_hash_batch", deadly_hash_batch)
+    monkeypatch.setattr(tokenizing_stages, "_Tokenize", DeadlyTokenize)
+    names = ["a.wav", DEADLY_HEADER, "b.wav", DEADLY_SOUND]
+    clips = [Clip(write_audio(tmp_path / name, babble(seed, 0.5))) for seed, name in enumerate(names)]
+    report = _tokenize(clips, tmp_path)
+    assert {Path(request.clip.uri).name for request in report.units} == {"a.wav", "b.wav"}
+    reasons = {Path(request.clip.uri).name: reason.kind for request, reason in report.quarantined.items()}
+    assert reasons == {DEADLY_HEADER: "fatal", DEADLY_SOUND: "fatal"}
+    assert caplog.text == ""
+
+
+def test_what_a_worker_raises_is_no_death(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokenizing_stages, "_hash_batch", raising_hash_batch)
+    with pytest.raises(WorkerBug, match="ZeroDivisionError"):
+        _tokenize([Clip(write_audio(tmp_path / "a.wav", babble(0, 0.5)))], tmp_path)
 
 
 def test_a_cache_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
