@@ -11,6 +11,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from infra import object_storage
 from infra.errors import StorageError
+from infra.json_log import log_as_json, log_fields
 from orchestrator.cluster import ActorSize
 from orchestrator.job import Job
 from orchestrator.progress import ProgressView, Stage
@@ -158,14 +159,20 @@ def _key(kind: BaselineKind, lane: LaneOrder, backbone: BackboneDescription, job
 
 @ray.remote(num_cpus=1, max_retries=1)
 def _compute(orders: list[BaselineOrder], cpus: float) -> list[BaselineResult]:
-    torch.set_num_threads(max(1, int(cpus)))
+    _begin(orders, cpus)
     return run_baselines(orders)
 
 
 @ray.remote(max_retries=1)
 def _compute_with_lm(orders: list[BaselineOrder], cpus: float, shared: SharedLM) -> list[BaselineResult]:
-    torch.set_num_threads(max(1, int(cpus)))
+    _begin(orders, cpus)
     return run_baselines(orders, shared, "cuda" if ray.get_gpu_ids() else "cpu")
+
+
+def _begin(orders: list[BaselineOrder], cpus: float) -> None:
+    torch.set_num_threads(max(1, int(cpus)))
+    log_as_json()
+    log_fields(job=orders[0].experiment, task=orders[0].spec.task)
 
 
 def _lost(order: BaselineOrder, error: RayError) -> BaselineResult:

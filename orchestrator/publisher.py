@@ -9,6 +9,7 @@ import ray
 from ray.exceptions import RayActorError
 
 from infra import object_storage
+from infra.json_log import log_as_json, log_fields
 from infra.tracking import Tracking
 from workers.backbone.sharing import SharedLM
 from workers.bundle.mend import ASIDE
@@ -49,9 +50,11 @@ class Publisher:
 
 class _Publishing:
     def __init__(self, shared: list[ObjectRef[SharedLM]], tracking: str, spool: str) -> None:
+        log_as_json()
         self._shared, self._tracking = ray.get(shared[0]), Tracking(tracking, Path(spool))
 
     def publish(self, order: PublishOrder) -> Published:
+        log_fields(job=order.experiment, task=order.task.name)
         return publish_task(order, self._shared, self._tracking)
 
     def close(self) -> None:

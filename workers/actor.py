@@ -93,8 +93,10 @@ class GangTrainable(tune.Trainable):
         self._run.load(Path(checkpoint))
 
     def cleanup(self) -> None:
-        """Send what MLflow has not heard yet."""
+        """Send what MLflow has not heard yet, and that lanes which have not ended do not go on here."""
         if self._tracking is not None:
+            if not self._run.done:
+                self._run.interrupt()
             self._tracking.close()
             self._tracking = None
 

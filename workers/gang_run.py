@@ -134,6 +134,11 @@ class GangRun:
         self._go_on(saved, dict(enumerate(range(len(saved.lanes)))), load_states(directory))
         self._gang.shared_by = saved.shared_by
 
+    def interrupt(self) -> None:
+        """Say of the lanes that have begun and not ended that they do not go on for now."""
+        for number in [*(seat.number for seat in self._seats), *self._left]:
+            self._desk.write_interruption(self._order.lanes[number])
+
     def lane_statuses(self) -> list[LaneStatus]:
         """How far every lane of the order is."""
         begun = {seat.number: seat.lane.progress.step for seat in self._seats}

@@ -22,7 +22,9 @@ class Gauges:
             "speechprompt_lane_valid_metric", "A lane's metric at its last evaluation on validation", (*LANE, "metric")
         )
         self._rate = Gauge("speechprompt_lane_steps_per_second", "Lane steps of a gang per second", GANG)
-        self._checkpoint = Gauge("speechprompt_checkpoint_age_seconds", "Time since a gang was saved", GANG)
+        self._checkpoint = Gauge(
+            "speechprompt_checkpoint_timestamp_seconds", "When a gang was saved, or began, in Unix time", GANG
+        )
         self._unsent = Gauge("speechprompt_unsent_tracking_events", "Events that MLflow does not have yet", GANG)
         self._frozen = Gauge("speechprompt_frozen_lm_bytes", "Bytes of the shared unit LM", ("job",))
 
@@ -48,7 +50,8 @@ class Gauges:
         self._set_counts(gang, counts)
         saved = status.checkpoint or status.since
         self._rate.set(rate, gang)
-        self._checkpoint.set((status.updated - saved).total_seconds(), gang)
+        # A time and not an age: of a gang that hangs the age would stand still.
+        self._checkpoint.set(saved.timestamp(), gang)
         self._unsent.set(unsent, gang)
         self._frozen.set(frozen, {"job": job})
 

@@ -43,9 +43,9 @@ class LaneDesk:
 
     def open_run(self, order: LaneOrder, lane: Lane) -> RunLog | None:
         """The lane's MLflow run, new or the one it had before."""
-        if self._tracking is None:
+        log = self._run(order)
+        if log is None:
             return None
-        log = lane_run(self._tracking, self._order.experiment, self._order.parent_key, order)
         log.params({"trainable_parameters": lane.shape.size})
         log_begin(log, lane)
         return log
@@ -129,9 +129,9 @@ class LaneDesk:
 
     def write_failure(self, order: LaneOrder, error: str, *, steps: int = 0, seconds: float = 0.0) -> None:
         """The outcome of a lane that cannot begin, or not go on, and its MLflow run."""
-        if self._tracking is None:
+        run = self._run(order)
+        if run is None:
             return
-        run = lane_run(self._tracking, self._order.experiment, self._order.parent_key, order)
         log_failure(run, error)
         outcome = LaneOutcome(
             key=order.key,
@@ -151,6 +151,17 @@ class LaneDesk:
             run_id=run.run_id(),
         )
         write_outcome(self._order.outcomes, outcome, {})
+
+    def write_interruption(self, order: LaneOrder) -> None:
+        """Into the MLflow run of a lane that may go on later: with its next figures it is running again."""
+        run = self._run(order)
+        if run is not None:
+            run.finish("KILLED")
+
+    def _run(self, order: LaneOrder) -> RunLog | None:
+        if self._tracking is None:
+            return None
+        return lane_run(self._tracking, self._order.experiment, self._order.parent_key, order)
 
 
 def _divergence(order: LaneOrder, lane: Lane) -> str:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,19 @@ def kept_steps(runs: Path) -> int:
     return sum(lane["progress"]["step"] for lane in kept.values())
 
 
-def end_by(number: signal.Signals, job: Path, checkpoint: int) -> tuple[int, str]:
+def nothing(job: Path) -> None:
+    """What happens beside most jobs."""
+
+
+def is_refused(job: Path) -> None:
+    """The same job cannot be run beside itself."""
+    done = speechprompt("run", str(job))
+    assert (done.code, "another submission" in done.stderr) == (2, True), done.stderr
+
+
+def end_by(
+    number: signal.Signals, job: Path, checkpoint: int, meanwhile: Callable[[Path], None] = nothing
+) -> tuple[int, str]:
     """Run a job and send it a signal as soon as it has written a checkpoint of this number or a later one.
 
     Returns:
@@ -54,6 +67,7 @@ def end_by(number: signal.Signals, job: Path, checkpoint: int) -> tuple[int, str
             if found and int(found[-1].name.split("_")[1]) >= checkpoint:
                 break
             time.sleep(0.02)
+        meanwhile(job)
         process.send_signal(number)
         _, said = process.communicate(timeout=120)
     finally:
@@ -69,12 +83,11 @@ def test_a_killed_job_goes_on_and_gives_the_bundles_of_one_that_was_not(toy_job:
         tmp_path / "killed.yaml", {"backbone": backbone, "tasks": tasks, "resources": {"workers": 1}, "gang": 2}
     )
     runs = tmp_path / "runs" / "killed"
-    code, said = end_by(signal.SIGTERM, job, 3)
+    code, said = end_by(signal.SIGTERM, job, 3, is_refused)
     assert (code, said.splitlines()[-1]) == (3, "interrupted; submit the job again and it goes on")
     assert "Traceback" not in said
-    assert [run.info.status for run in ToyJob(tmp_path).runs("killed") if "speechprompt.kind" in run.data.tags][:1] == [
-        "KILLED"
-    ]
+    statuses = {run.info.run_name.split()[0]: run.info.status for run in ToyJob(tmp_path).runs("killed")}
+    assert statuses == {"submission": "KILLED", "orders": "KILLED"}
     saved = kept_steps(runs)
     # Before Tune can have noted a checkpoint of its own.
     code, said = end_by(signal.SIGKILL, job, int(checkpoints(runs)[-1].name.split("_")[1]) + 1)
@@ -116,5 +129,7 @@ def test_a_killed_job_goes_on_and_gives_the_bundles_of_one_that_was_not(toy_job:
     assert "restart: every lane begins anew (attempt 2); published bundles stay" in restarted.stderr
     for bundle in again.values():
         verify(bundle.uri)
-    named = [run.info.run_name for run in ToyJob(tmp_path).runs("killed") if "speechprompt.kind" not in run.data.tags]
-    assert sorted(named) == ["orders s0", "orders s1", "tones s0", "tones s0"]
+    lanes = [run for run in ToyJob(tmp_path).runs("killed") if "speechprompt.kind" not in run.data.tags]
+    assert sorted((run.info.run_name, run.info.status) for run in lanes) == [
+        (name, "FINISHED") for name in ("orders s0", "orders s1", "tones s0", "tones s0")
+    ]
