@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -18,6 +19,9 @@ from orchestrator.failure_text import cause_of
 
 MAX_FAILURES = 1
 """Times that Train goes on from the latest checkpoint after a worker failed."""
+
+POLLING = ("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+"""Train hears its workers every two seconds, and each report waits until the one before was heard."""
 
 
 def run_ranks(
@@ -49,6 +53,7 @@ def run_ranks(
     storage_path, filesystem = root, None
     if object_storage.is_s3(root):
         filesystem, storage_path = object_storage.arrow_filesystem(root)
+    os.environ.setdefault(*POLLING)
     queue = Queue(actor_options={"num_cpus": 0})
     trainer = TorchTrainer(
         function,

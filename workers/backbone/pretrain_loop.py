@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -119,9 +120,12 @@ def _loop(run: Pretraining, order: PretrainOrder, tracking: Tracking | None, que
         if queue is not None:
             queue.put((run.step, settings.steps, figures["perplexity"]))
         _report(run, {"step": run.step, "loss": loss, "perplexity": figures["perplexity"]})
+        if not math.isfinite(figures["perplexity"]):
+            # Numbers that are lost do not come back.
+            break
     if log is not None:
         log.tags({"best_step": run.best.step})
-        log.finish("FINISHED")
+        log.finish("FINISHED" if math.isfinite(run.best.perplexity) else "FAILED")
 
 
 def _report(run: Pretraining, figures: dict[str, float]) -> None:
