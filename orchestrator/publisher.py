@@ -55,7 +55,9 @@ class _Publishing:
 
     def publish(self, order: PublishOrder) -> Published:
         log_fields(job=order.experiment, task=order.task.name)
-        return publish_task(order, self._shared, self._tracking)
+        published = publish_task(order, self._shared, self._tracking)
+        self._tracking.let_go()
+        return published
 
     def close(self) -> None:
         self._tracking.close()

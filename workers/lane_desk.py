@@ -125,6 +125,7 @@ class LaneDesk:
             if use is not None:
                 log_unit_use(log, lane.spec, use)
             log.finish("FINISHED")
+        self._let_go(log)
         return outcome.error
 
     def write_failure(self, order: LaneOrder, error: str, *, steps: int = 0, seconds: float = 0.0) -> None:
@@ -151,12 +152,18 @@ class LaneDesk:
             run_id=run.run_id(),
         )
         write_outcome(self._order.outcomes, outcome, {})
+        self._let_go(run)
 
     def write_interruption(self, order: LaneOrder) -> None:
         """Into the MLflow run of a lane that may go on later: with its next figures it is running again."""
         run = self._run(order)
         if run is not None:
             run.finish("KILLED")
+
+    def _let_go(self, log: RunLog) -> None:
+        """A gang may have thousands of lanes one after the other."""
+        assert self._tracking is not None  # noqa: S101
+        self._tracking.let_go(log)
 
     def _run(self, order: LaneOrder) -> RunLog | None:
         if self._tracking is None:

@@ -59,7 +59,7 @@ class Killer:
 
         self._random = random.Random(seed)  # noqa: S311
         # Where Ray notes the address, wherever its files are; it takes for granted that the folder is there.
-        Path(get_default_ray_temp_dir()).mkdir(exist_ok=True)
+        Path(get_default_ray_temp_dir()).mkdir(exist_ok=True)  # type: ignore[no-untyped-call]
         head = {"num_cpus": 1, "include_dashboard": False, "temp_dir": str(scratch)}
         self._cluster: Any = Cluster(initialize_head=True, head_node_args=head)
         self._second: Any = self._cluster.add_node(num_cpus=1)

@@ -38,16 +38,20 @@ SAMPLE_SECONDS = 3.0
 STORE_EVERY = 10
 """Samples between two looks at the object store, which cost a second of processor time each."""
 CPUS = 2
+KINDS = ("ray::_Inner", "ray::_Publishing")
+"""How the command lines begin of workers that tune, and of the one that publishes."""
 ENVIRONMENT = {"RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0"}
 
 
 @dataclass
 class Sample:
-    """Memory at one moment, in bytes: private of processes, used of the object store; and bundles published."""
+    """Memory at one moment, in bytes: private of the driver, of the largest actor that tunes and of the one that
+    publishes, and used of the object store; processes of the two kinds; and bundles published."""
 
     seconds: float
     driver: int
-    workers: int
+    actor: int
+    publisher: int
     processes: int
     store: int
     published: int
@@ -84,12 +88,20 @@ class Soak:
             own = driver.memory_info()
         except psutil.NoSuchProcess:
             return
-        workers = [memory for process in _ray_workers() if (memory := _private(process))]
+        actors, publishers = ([size for process in _workers(of) if (size := _private(process))] for of in KINDS)
         fresh = len(self.samples) % STORE_EVERY == 0
         store = _store(address) if fresh else self.samples[-1].store
         published = len(list((self.root / "bundles").glob("*/*/bundle.json")))
         self.samples.append(
-            Sample(seconds, own.rss - own.shared, max(workers, default=0), len(workers), store, published)
+            Sample(
+                seconds,
+                driver=own.rss - own.shared,
+                actor=max(actors, default=0),
+                publisher=max(publishers, default=0),
+                processes=len(actors) + len(publishers),
+                store=store,
+                published=published,
+            )
         )
 
     def quarter(self, number: int) -> list[Sample]:
@@ -99,11 +111,9 @@ class Soak:
         return working[(number - 1) * size : number * size]
 
 
-def _ray_workers() -> Iterator[psutil.Process]:
-    """Processes that tune or publish."""
+def _workers(kind: str) -> Iterator[psutil.Process]:
     for process in psutil.process_iter(["cmdline"]):
-        title = " ".join(process.info["cmdline"] or ())
-        if re.match(r"ray::(_Inner|_Publishing)", title):
+        if " ".join(process.info["cmdline"] or ()).startswith(kind):
             yield process
 
 
@@ -171,10 +181,10 @@ def report(soak: Soak, console: Console) -> None:
         f"{CPUS} actors, {tuning:.0f} actor seconds of tuning"
     )
     table = Table("MiB, mean of a quarter", *(f"{number}." for number in range(1, 5)), "growth 2. to 4.")
-    for name in ("driver", "workers", "processes", "store"):
+    label = {"actor": "largest actor", "store": "object store", "processes": "worker processes (number)"}
+    for name in ("driver", "actor", "publisher", "processes", "store"):
         scale = 1 if name == "processes" else MIB
         means = [fmean(getattr(s, name) for s in soak.quarter(number)) / scale for number in range(1, 5)]
-        label = {"workers": "largest worker", "store": "object store", "processes": "worker processes (number)"}
         growth = f"{100 * (means[3] / means[1] - 1):+.1f} %" if means[1] else ""
         table.add_row(label.get(name, name), *(f"{mean:.1f}" for mean in means), growth)
     console.print(table)

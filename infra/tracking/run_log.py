@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from infra.redaction import redacted
@@ -33,6 +34,11 @@ class RunLog:
     def __init__(self, journal: Journal, *, wake: Callable[[], None]) -> None:
         self._journal = journal
         self._wake = wake
+
+    @property
+    def place(self) -> Path:
+        """Where its events wait."""
+        return self._journal.directory
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Log parameters, as text of at most 6000 characters.

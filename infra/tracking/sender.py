@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 import uuid
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ class Sender(threading.Thread):
         self._id = uuid.uuid4().hex
         self._lock = threading.Lock()
         self._journals: list[Journal] = []
+        self._leaving: list[Journal] = []
         self._remotes: dict[Path, Remote] = {}
         self._attempts: dict[str, int] = {}
         self._damaged: set[Path] = set()
@@ -58,16 +60,33 @@ class Sender(threading.Thread):
             self._journals.append(journal)
         self._wake.set()
 
+    def let_go(self, journals: Iterable[Journal]) -> None:
+        """Close these once all that they hold is sent."""
+        with self._lock:
+            self._leaving += journals
+        self._wake.set()
+
+    def leaving(self) -> tuple[int, int]:
+        """Events of those that are to be closed: not sent yet, and refused."""
+        with self._lock:
+            return (
+                sum(journal.unsent() for journal in self._leaving),
+                sum(journal.refused() for journal in self._leaving),
+            )
+
     def wake(self) -> None:
         """Send now."""
         self._wake.set()
 
-    def finish(self, timeout: float) -> None:
-        """Send what is left, for at most ``timeout`` seconds, and end."""
+    def finish(self, timeout: float) -> list[Journal]:
+        """Send what is left, for at most ``timeout`` seconds, and end; returns what was to be closed and is not."""
         self._closing.set()
         self._wake.set()
         self.join(timeout)
         self._abandon.set()
+        with self._lock:
+            leaving, self._leaving = self._leaving, []
+        return leaving
 
     def run(self) -> None:
         """The thread."""
@@ -78,6 +97,7 @@ class Sender(threading.Thread):
                 self._wake.wait(wait)
                 self._wake.clear()
             progress, done = self._pass()
+            self._close_sent()
             if closing or time.monotonic() >= next_orphans:
                 done = self._send_orphans() and done
                 next_orphans = time.monotonic() + ORPHANS_EVERY
@@ -105,6 +125,14 @@ class Sender(threading.Thread):
                 return progress, False
             progress = progress or talked
         return progress, True
+
+    def _close_sent(self) -> None:
+        with self._lock:
+            for journal in [journal for journal in self._leaving if not journal.unsent()]:
+                self._leaving.remove(journal)
+                self._journals.remove(journal)
+                self._remotes.pop(journal.directory, None)
+                journal.close(remove_if_done=True)
 
     def _send_orphans(self) -> bool:
         """Send what processes that are gone left behind; whether all of it was sent."""

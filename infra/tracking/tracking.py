@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -107,6 +107,14 @@ class Tracking:
             self._sender.add(self._journals[place])
         return log
 
+    def let_go(self, log: RunLog | None = None) -> None:
+        """Have done with a run, or with all: what they keep open is closed once MLflow has all of it.
+
+        They may be opened again; what was returned for them before is of no more use.
+        """
+        places = list(self._journals) if log is None else [log.place]
+        self._sender.let_go(journal for place in places if (journal := self._journals.pop(place, None)))
+
     def flush(self, timeout: float = 30.0) -> Unsent:
         """Wait until MLflow has all events of this object's runs, for at most ``timeout`` seconds."""
         deadline = time.monotonic() + timeout
@@ -117,19 +125,23 @@ class Tracking:
 
     def close(self, timeout: float = 15.0) -> Unsent:
         """Send what is left, for at most ``timeout`` seconds, and let go of the spool; may be repeated."""
-        self._sender.finish(timeout)
-        unsent = self.unsent()
-        for journal in self._journals.values():
+        leaving = self._sender.finish(timeout)
+        journals = [*self._journals.values(), *leaving]
+        unsent = self._unsent(journals)
+        for journal in journals:
             journal.close(remove_if_done=not self._sender.is_alive())
         self._journals.clear()
         return unsent
 
     def unsent(self) -> Unsent:
         """What MLflow does not have of this object's runs."""
-        journals = list(self._journals.values())
+        return self._unsent(list(self._journals.values()))
+
+    def _unsent(self, journals: Sequence[Journal]) -> Unsent:
+        events, refused = self._sender.leaving()
         return Unsent(
-            events=sum(journal.unsent() for journal in journals),
-            refused=sum(journal.refused() for journal in journals),
+            events=events + sum(journal.unsent() for journal in journals),
+            refused=refused + sum(journal.refused() for journal in journals),
             directory=self._root,
             reason=self._sender.reason,
         )

@@ -105,6 +105,52 @@ def test_everything_a_run_can_hold(database: str, tmp_path: Path) -> None:
     assert not list((tmp_path / "spool").rglob("events.jsonl")), "what was sent needs no spool"
 
 
+def open_files(folder: Path) -> list[str]:
+    """What this process keeps open below a folder."""
+    held = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return [path for path in held if path.startswith(str(folder))]
+
+
+def test_runs_that_are_let_go_keep_nothing_open_and_may_be_opened_again(database: str, tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    with Tracking(database, spool, interval=EVERY) as tracking:
+        parent = tracking.run("e", "parent", key="p")
+        for lane in range(20):
+            log = tracking.run("e", f"lane {lane}", key=f"l{lane}", parent_key="p")
+            fill(log, 0, 3)
+            log.finish("FINISHED")
+            tracking.let_go(log)
+        deadline = time.monotonic() + 60
+        while len(open_files(spool)) > 2 and time.monotonic() < deadline:
+            time.sleep(EVERY)
+        assert {Path(path).parent for path in open_files(spool)} == {parent.place}
+        assert tracking.unsent().events == 0
+        again = tracking.run("e", "lane 0", key="l0", parent_key="p")
+        fill(again, 2, 5)
+        tracking.let_go()
+        assert tracking.flush().events == 0
+    assert not list(spool.rglob("events.jsonl"))
+    found = runs(database, "e")
+    assert len(found) == 21
+    for lane in range(20):
+        run = found[f"lane {lane}"]
+        steps = range(5 if lane == 0 else 3)
+        assert [step for step, _ in history(database, run, "train/loss")] == list(steps)
+        assert run.data.tags["mlflow.parentRunId"] == found["parent"].info.run_id
+
+
+def test_runs_that_are_let_go_are_sent_when_the_store_is_back(tmp_path: Path) -> None:
+    with Tracking("http://127.0.0.1:9", tmp_path / "spool", interval=EVERY) as tracking:
+        fill(tracking.run("e", "lane", key="l"), 0, 3)
+        tracking.let_go()
+        unsent = tracking.unsent()
+        assert unsent.events == 3
+        assert tracking.close(timeout=0.1).events == 3
+    [events] = (tmp_path / "spool").rglob("events.jsonl")
+    assert len(events.read_text(encoding="utf-8").splitlines()) == 3
+    assert not open_files(tmp_path / "spool")
+
+
 def test_a_resumed_run_is_the_same_run_without_doubled_points(database: str, tmp_path: Path) -> None:
     for spool, start, stop in (("a", 0, 50), ("a", 30, 80), ("another machine's", 60, 100)):
         with Tracking(database, tmp_path / spool, interval=EVERY) as tracking:
