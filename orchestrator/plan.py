@@ -11,6 +11,7 @@ from infra.tracking import check
 from orchestrator.job import InvalidJob, Job, load_job
 from orchestrator.pinning import pinned
 from orchestrator.places import unusable_places
+from orchestrator.signing import SIGNING_KEY, signing_key
 from task_specs.dataset import Dataset, read_dataset
 from task_specs.problems import shown
 from task_specs.schema import TaskSpec, load_task_specs
@@ -96,7 +97,8 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
     """Read a job with everything it names.
 
     Raises:
-        InvalidInputs: every problem of the job file, the backbone, the task specs and their manifests.
+        InvalidInputs: every problem of the job file, the backbone, the task specs and their manifests, and of the key
+            by which bundles are to be signed.
     """
     problems: list[Problem] = []
     try:
@@ -122,6 +124,10 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
         unheard = str(error)
     except SpeechPromptError as error:
         problems.append(_as_problem(job.source, "tracking", error))
+    try:
+        signing_key()
+    except SpeechPromptError as error:
+        problems.append(_as_problem(SIGNING_KEY, "", error))
     tasks = []
     for spec in specs:
         try:

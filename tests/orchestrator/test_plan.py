@@ -98,6 +98,18 @@ def test_places_that_cannot_be_written_are_problems(workplace: Path, s3: S3Serve
     assert "no bucket 'no-such-bucket'" in done.problems[0]
 
 
+def test_a_key_that_is_not_there_is_found_before_anything_starts(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_task(workplace, "sound")
+    monkeypatch.setenv("SPEECHPROMPT_SIGNING_KEY", "absent.pem")
+    done = speechprompt("run", "job.yaml")
+    assert done.code == 2
+    [problem] = done.problems
+    assert problem.startswith("SPEECHPROMPT_SIGNING_KEY: ")
+    assert "absent.pem" in problem
+
+
 def test_a_store_that_is_away_ends_the_plan_and_a_tracking_server_does_not(
     workplace: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
