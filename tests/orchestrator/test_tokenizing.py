@@ -278,6 +278,8 @@ def test_a_recording_that_kills_its_workers_is_left_out_alone(
 ) -> None:
     monkeypatch.setattr(tokenizing_stages, "_hash_batch", deadly_hash_batch)
     monkeypatch.setattr(tokenizing_stages, "_Tokenize", DeadlyTokenize)
+    # Each death costs the seconds in which another worker begins.
+    monkeypatch.setattr(tokenizing_stages, "DEATHS_OUTLIVED", 0)
     names = ["a.wav", DEADLY_HEADER, "b.wav", DEADLY_SOUND]
     clips = [Clip(write_audio(tmp_path / name, babble(seed, 0.5))) for seed, name in enumerate(names)]
     report = _tokenize(clips, tmp_path)
