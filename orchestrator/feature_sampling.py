@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from infra.errors import AudioError, StorageError
-from orchestrator.ray_data import checked_rows, drain, json_dataset, read_rows
-from orchestrator.tokenizing_stages import Meter, Progress, room_for
+from infra.errors import AudioError
+from orchestrator.ray_data import Row, answer, compute
+from orchestrator.tokenizing_stages import DEATHS_OUTLIVED, KILLS, Meter, Progress, failure_of, room_for
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
 from workers.speech.audio import RejectedAudio
@@ -77,25 +77,31 @@ def sample_features(
     if not chosen:
         raise AudioError("there are no clips to fit the tokenizer on; name some audio for pretraining")
     rows = [{"index": index, "clip": asdict(clip)} for index, clip in enumerate(chosen)]
-    dataset = json_dataset(rows, rows_per_block=_CLIPS_PER_BATCH, workers=room_for(cpus=1, gpus=0)).map_batches(
-        partial(
-            _sample_batch,
-            config=config.model_dump(),
-            policy=(policy or AudioPolicy()).model_dump(mode="json"),
-            frames_per_clip=-(-frames // len(chosen)),
-            seed=seed,
-        ),
-        batch_size=None,
-        batch_format="pyarrow",
+    sample = partial(
+        _sample_rows,
+        config=config.model_dump(),
+        policy=(policy or AudioPolicy()).model_dump(mode="json"),
+        frames_per_clip=-(-frames // len(chosen)),
+        seed=seed,
     )
-    meter = Meter(len(chosen), progress)
-    quarantined: dict[Clip, Quarantined] = {}
+    blocks = compute(
+        rows,
+        lambda dataset, _: dataset.map_batches(
+            partial(answer, sample), batch_size=None, batch_format="pyarrow", max_retries=DEATHS_OUTLIVED
+        ),
+        key="index",
+        rows_per_block=_CLIPS_PER_BATCH,
+        workers=room_for(cpus=1, gpus=0),
+        done=Meter(len(chosen), progress).advance,
+    )
+    quarantined = dict.fromkeys(chosen, KILLS)
     sampled: dict[int, tuple[str, NDArray[np.float32]]] = {}
-    for block in drain(dataset, done=meter.advance):
-        for row, data in zip(checked_rows(block), block.column("features").to_pylist(), strict=True):
-            if row["failure"]:
-                quarantined[chosen[row["index"]]] = Quarantined(**row["failure"])
+    for found, block in blocks:
+        for row, data in zip(found, block.column("features").to_pylist(), strict=True):
+            if failure := failure_of(row):
+                quarantined[chosen[row["index"]]] = failure
             else:
+                del quarantined[chosen[row["index"]]]
                 features = np.frombuffer(data, np.float32).reshape(-1, config.dim)
                 sampled[row["index"]] = row["sha256"], features
     # Blocks come in any order; the first of several copies counts.
@@ -109,31 +115,29 @@ def sample_features(
     return SampledFeatures(everything, quarantined, len(distinct))
 
 
-def _sample_batch(
-    batch: pyarrow.Table, *, config: dict[str, Any], policy: dict[str, Any], frames_per_clip: int, seed: int
+def _sample_rows(
+    described: Sequence[Row], *, config: dict[str, Any], policy: dict[str, Any], frames_per_clip: int, seed: int
 ) -> pyarrow.Table:
     import pyarrow
 
     settings, limits = mfcc_config(config), AudioPolicy(**policy)
     rows: list[str] = []
     features: list[bytes] = []
-    for row in read_rows(batch):
+    for row in described:
         clip = Clip(**row["clip"])
-        answer: dict[str, Any] = {"index": row["index"], "sha256": "", "failure": None}
+        sampled: Row = {"index": row["index"], "sha256": "", "failure": None}
         data = b""
         try:
             audio = read_audio(clip.uri)
             wave = load_clip(audio, clip, sample_rate=settings.sample_rate, policy=limits)
             identity = f"{hashlib.sha256(audio).hexdigest()} {clip.start} {clip.end}"
-            answer["sha256"] = identity
+            sampled["sha256"] = identity
             # The seed depends on the content, so that a copy of a clip gives the same frames.
             own_seed = int(hashlib.sha256(f"{seed} {identity}".encode()).hexdigest()[:16], 16)
             computed = mfcc_features(wave, settings).float().numpy()
             data = choose_frames(computed, frames_per_clip, seed=own_seed).tobytes()
         except RejectedAudio as rejection:
-            answer["failure"] = {"kind": rejection.kind, "detail": rejection.detail}
-        except StorageError as error:
-            answer["error"] = str(error)
-        rows.append(json.dumps(answer))
+            sampled["failure"] = {"kind": rejection.kind, "detail": rejection.detail}
+        rows.append(json.dumps(sampled))
         features.append(data)
     return pyarrow.table({"json": rows, "features": pyarrow.array(features, pyarrow.binary())})

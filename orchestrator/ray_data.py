@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,16 @@ from infra.errors import SpeechPromptError, StorageError
 
 if TYPE_CHECKING:
     import pyarrow
-    from ray.data import Dataset
+    from ray.data import DataContext, Dataset
 
 Row = dict[str, Any]
+
+LOG_LEVELS = {
+    "ray.data": logging.WARNING,
+    # It writes a traceback for each worker that died; users are told of the recording.
+    "ray.data._internal.execution.streaming_executor_state": logging.CRITICAL,
+}
+"""Of Ray Data's loggers, while this product uses it."""
 
 
 class WorkerBug(RuntimeError):
@@ -23,21 +30,27 @@ class WorkerBug(RuntimeError):
 
 
 @contextmanager
-def _settings(*, survive: bool) -> Iterator[None]:
+def _settings() -> Iterator[None]:
+    """Ray Data goes on without blocks whose workers died, and shows no progress bars and log lines of its own; warnings
+    still come through."""
     from ray.data import DataContext
 
     context = DataContext.get_current()
-    logger = logging.getLogger("ray.data")
-    names = ("enable_progress_bars", "print_on_execution_start", "max_errored_blocks")
-    before, level = [getattr(context, name) for name in names], logger.level
-    for name, value in zip(names, (False, False, -1 if survive else 0), strict=True):
-        setattr(context, name, value)
-    logger.setLevel(logging.CRITICAL if survive else logging.WARNING)
+    ours = {"enable_progress_bars": False, "print_on_execution_start": False, "max_errored_blocks": -1}
+    before = {name: getattr(context, name) for name in ours}
+    levels = {logging.getLogger(name): level for name, level in LOG_LEVELS.items()}
+    levels_before = {logger: logger.level for logger in levels}
+    _set(context, ours, levels)
     try:
         yield
     finally:
-        for name, value in zip(names, before, strict=True):
-            setattr(context, name, value)
+        _set(context, before, levels_before)
+
+
+def _set(context: DataContext, values: Mapping[str, Any], levels: Mapping[logging.Logger, int]) -> None:
+    for name, value in values.items():
+        setattr(context, name, value)
+    for logger, level in levels.items():
         logger.setLevel(level)
 
 
@@ -67,73 +80,56 @@ def write_rows(rows: Sequence[Row]) -> pyarrow.Table:
     return pyarrow.table({"json": pyarrow.array([json.dumps(row) for row in rows], pyarrow.string())})
 
 
-def drain(dataset: Dataset, *, done: Callable[[int], None]) -> Iterator[pyarrow.Table]:
-    """The blocks of a dataset, in the order in which they are ready, without Ray Data's progress bars and log lines.
-
-    Args:
-        dataset: what to compute.
-        done: called with the number of rows of each block.
-    """
-    with _settings(survive=False):
-        yield from _blocks(dataset, done)
-
-
-def _blocks(dataset: Dataset, done: Callable[[int], None]) -> Iterator[pyarrow.Table]:
-    for block in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
-        yield block
-        done(len(block))
-
-
-def compute_rows(
+def compute(
     rows: Sequence[Row],
-    compute: Callable[[Dataset, bool], Dataset],
+    stage: Callable[[Dataset, bool], Dataset],
     *,
     key: str,
     rows_per_block: int,
     workers: int,
     done: Callable[[int], None],
-) -> dict[str, Row]:
-    """Rows made of rows, by key, in the order in which they are ready.
+) -> Iterator[tuple[list[Row], pyarrow.Table]]:
+    """The blocks that come of rows, and the rows in them, in the order in which they are ready.
 
     A row that kills its worker takes the others of its block with it, and at times those that wait for the same worker.
-    They are computed again, each alone, until nothing more comes of it.
+    They are computed again, each alone, until nothing more comes of it: what never comes back has killed its workers
+    also when it was alone.
 
     Args:
         rows: what to compute, each with another ``key``; what comes of it has the same key.
-        compute: the dataset of some of them to that of their results, by ``answer``; told whether each is alone. How
+        stage: from the dataset of some of them to that of their results, by ``answer``; told whether each is alone. How
             often Ray repeats a call whose worker died must be limited: by itself it never gives up.
         key: name of the field.
         rows_per_block, workers: as for ``json_dataset``.
         done: called with the number of rows of each block.
 
-    Returns:
-        All but those whose workers died also when they were alone.
-
     Raises:
         StorageError: a worker met it.
         WorkerBug: a worker raised something else.
     """
-    found: dict[str, Row] = {}
-    left, alone = list(rows), False
+    left, alone = {row[key]: row for row in rows}, False
     while left:
-        size = 1 if alone else rows_per_block
-        before = len(found)
+        before = len(left)
         # Around the making of the dataset, too: it keeps the settings of that moment.
-        with _settings(survive=True):
-            dataset = compute(json_dataset(left, rows_per_block=size, workers=workers), alone)
-            for block in _blocks(dataset, done):
-                found |= {row[key]: row for row in checked_rows(block)}
-        if alone and len(found) == before:
-            break
-        left, alone = [row for row in left if row[key] not in found], True
-    return found
+        with _settings():
+            size = 1 if alone else rows_per_block
+            dataset = stage(json_dataset(list(left.values()), rows_per_block=size, workers=workers), alone)
+            for block in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+                found = checked_rows(block)
+                for row in found:
+                    del left[row[key]]
+                yield found, block
+                done(len(found))
+        if alone and len(left) == before:
+            return
+        alone = True
 
 
-def answer(make: Callable[[list[Row]], list[Row]], batch: pyarrow.Table) -> pyarrow.Table:
+def answer(make: Callable[[list[Row]], pyarrow.Table], batch: pyarrow.Table) -> pyarrow.Table:
     """What a worker answers to a batch. Errors come as rows: Ray would wrap an exception in pages of its own traceback,
-    and ``compute_rows`` could not tell it from a death."""
+    and ``compute`` could not tell it from a death."""
     try:
-        return write_rows(make(read_rows(batch)))
+        return make(read_rows(batch))
     except SpeechPromptError as error:
         return write_rows([{"error": str(error)}])
     except Exception:  # noqa: BLE001  raised again in the driver

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numpy.typing import NDArray
 
-from infra.errors import StorageError
-from orchestrator.ray_data import Row, answer, compute_rows
+from orchestrator.ray_data import Row, answer, compute, write_rows
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
 from workers.speech.audio import RejectedAudio, seconds_of
@@ -79,7 +78,7 @@ def hash_files(uris: Sequence[str], *, workers: int, meter: Meter) -> dict[str, 
     Raises:
         StorageError: a location cannot be read.
     """
-    rows = compute_rows(
+    blocks = compute(
         [{"uri": uri} for uri in uris],
         lambda dataset, _: dataset.map_batches(
             _hash_batch, batch_size=None, batch_format="pyarrow", max_retries=DEATHS_OUTLIVED
@@ -89,11 +88,12 @@ def hash_files(uris: Sequence[str], *, workers: int, meter: Meter) -> dict[str, 
         workers=workers,
         done=meter.advance,
     )
-    files = {uri: File(row["sha256"], row["seconds"], _failure(row)) for uri, row in rows.items()}
+    files = {row["uri"]: File(row["sha256"], row["seconds"], failure_of(row)) for rows, _ in blocks for row in rows}
     return files | {uri: File("", None, KILLS) for uri in uris if uri not in files}
 
 
-def _failure(row: Row) -> Quarantined | None:
+def failure_of(row: Row) -> Quarantined | None:
+    """Why a clip cannot be used, if a worker says so."""
     return Quarantined(**row["failure"]) if row["failure"] else None
 
 
@@ -101,9 +101,9 @@ def _hash_batch(batch: pyarrow.Table) -> pyarrow.Table:
     return answer(_hash_rows, batch)
 
 
-def _hash_rows(rows: Sequence[Row]) -> list[Row]:
+def _hash_rows(rows: Sequence[Row]) -> pyarrow.Table:
     with ThreadPoolExecutor(READERS) as pool:
-        return list(pool.map(_hash_file, (row["uri"] for row in rows)))
+        return write_rows(list(pool.map(_hash_file, (row["uri"] for row in rows))))
 
 
 def _hash_file(uri: str) -> Row:
@@ -112,8 +112,6 @@ def _hash_file(uri: str) -> Row:
         data = read_audio(uri)
     except RejectedAudio as rejection:
         return row | {"failure": {"kind": rejection.kind, "detail": rejection.detail}}
-    except StorageError as error:
-        return row | {"error": str(error)}
     return row | {"sha256": hashlib.sha256(data).hexdigest(), "seconds": seconds_of(data)}
 
 
@@ -161,7 +159,7 @@ def tokenize_jobs(
     ]
     workers = min(workers, len(rows))
 
-    def compute(dataset: Dataset, alone: bool) -> Dataset:
+    def stage(dataset: Dataset, alone: bool) -> Dataset:
         pool = ActorPoolStrategy(min_size=1, max_size=workers)
         if alone:
             pool = ActorPoolStrategy(size=1, max_tasks_in_flight_per_actor=1)
@@ -183,9 +181,12 @@ def tokenize_jobs(
             max_task_retries=DEATHS_OUTLIVED,
         )
 
-    found = compute_rows(rows, compute, key="key", rows_per_block=_CLIPS_PER_BATCH, workers=workers, done=meter.advance)
-    outcomes = [Outcome(key, row["shard"], row["seconds"], _failure(row)) for key, row in found.items()]
-    return outcomes + [Outcome(job.key, None, 0.0, KILLS) for job in jobs if job.key not in found]
+    blocks = compute(rows, stage, key="key", rows_per_block=_CLIPS_PER_BATCH, workers=workers, done=meter.advance)
+    outcomes = [
+        Outcome(row["key"], row["shard"], row["seconds"], failure_of(row)) for found, _ in blocks for row in found
+    ]
+    known = {outcome.key for outcome in outcomes}
+    return outcomes + [Outcome(job.key, None, 0.0, KILLS) for job in jobs if job.key not in known]
 
 
 class _Tokenize:
@@ -211,8 +212,8 @@ class _Tokenize:
     def __call__(self, batch: pyarrow.Table) -> pyarrow.Table:
         return answer(self._tokenize, batch)
 
-    def _tokenize(self, rows: Sequence[Row]) -> list[Row]:
+    def _tokenize(self, rows: Sequence[Row]) -> pyarrow.Table:
         jobs = [
             Work(row["key"], row["audio_sha256"], Clip(**row["clip"]), AudioPolicy(**row["policy"])) for row in rows
         ]
-        return [asdict(outcome) for outcome in self._run(jobs)]
+        return write_rows([asdict(outcome) for outcome in self._run(jobs)])

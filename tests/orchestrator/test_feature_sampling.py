@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from infra.errors import AudioError
+from orchestrator import feature_sampling
 from orchestrator.feature_sampling import sample_features
 from task_specs.example import Clip
+from tests.fixtures.deadly import DEADLY_SOUND, deadly_sample_rows
 from tests.fixtures.tones import babble, write_audio
 from workers.speech.mfcc import fit_from_features
 from workers.speech.mfcc_features import MfccConfig, mfcc_features
@@ -41,6 +43,15 @@ def test_frames_come_from_all_clips_and_from_copies_once(tmp_path: Path) -> None
     np.testing.assert_array_equal(again.features, sample.features)
     other = sample_features([*clips, copy, bad], config=_CONFIG, seed=1, frames=80)
     assert not np.array_equal(other.features, sample.features)
+
+
+def test_a_recording_that_kills_its_workers_is_left_out_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feature_sampling, "_sample_rows", deadly_sample_rows)
+    names = ("a.wav", DEADLY_SOUND, "b.wav")
+    clips = [Clip(write_audio(tmp_path / name, babble(seed, 0.5))) for seed, name in enumerate(names)]
+    sample = sample_features(clips, config=_CONFIG, seed=0)
+    assert sample.clips == 2
+    assert {clip: reason.kind for clip, reason in sample.quarantined.items()} == {clips[1]: "fatal"}
 
 
 def test_a_small_collection_is_taken_whole(tmp_path: Path) -> None:
