@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -159,20 +161,24 @@ def _key(kind: BaselineKind, lane: LaneOrder, backbone: BackboneDescription, job
 
 @ray.remote(num_cpus=1, max_retries=1)
 def _compute(orders: list[BaselineOrder], cpus: float) -> list[BaselineResult]:
-    _begin(orders, cpus)
-    return run_baselines(orders)
+    with _worker(orders, cpus):
+        return run_baselines(orders)
 
 
 @ray.remote(max_retries=1)
 def _compute_with_lm(orders: list[BaselineOrder], cpus: float, shared: SharedLM) -> list[BaselineResult]:
-    _begin(orders, cpus)
-    return run_baselines(orders, shared, "cuda" if ray.get_gpu_ids() else "cpu")
+    with _worker(orders, cpus):
+        return run_baselines(orders, shared, "cuda" if ray.get_gpu_ids() else "cpu")
 
 
-def _begin(orders: list[BaselineOrder], cpus: float) -> None:
+@contextmanager
+def _worker(orders: list[BaselineOrder], cpus: float) -> Iterator[None]:
     torch.set_num_threads(max(1, int(cpus)))
     log_as_json()
     log_fields(job=orders[0].experiment, task=orders[0].spec.task)
+    yield
+    # Ray gives the process to other work.
+    log_fields()
 
 
 def _lost(order: BaselineOrder, error: RayError) -> BaselineResult:

@@ -131,7 +131,7 @@ class GangRun:
         saved = SavedQueue.read(directory)
         if saved.lanes != self._keys():
             raise ValueError(f"{directory} is a checkpoint of other lanes")
-        self._go_on(saved, dict(enumerate(range(len(saved.lanes)))), load_states(directory))
+        self._go_on(saved, {number: number for number in range(len(saved.lanes))}, load_states(directory))
         self._gang.shared_by = saved.shared_by
 
     def interrupt(self) -> None:

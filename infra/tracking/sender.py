@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -128,11 +129,14 @@ class Sender(threading.Thread):
 
     def _close_sent(self) -> None:
         with self._lock:
-            for journal in [journal for journal in self._leaving if not journal.unsent()]:
-                self._leaving.remove(journal)
-                self._journals.remove(journal)
-                self._remotes.pop(journal.directory, None)
-                journal.close(remove_if_done=True)
+            for journal in list(self._leaving):
+                # Of a spool that cannot be read the next pass speaks.
+                with suppress(OSError):
+                    if not journal.unsent():
+                        self._leaving.remove(journal)
+                        self._journals.remove(journal)
+                        self._remotes.pop(journal.directory, None)
+                        journal.close(remove_if_done=True)
 
     def _send_orphans(self) -> bool:
         """Send what processes that are gone left behind; whether all of it was sent."""
