@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.fixtures.command_line import speechprompt
+from tests.fixtures.command_line import speechprompt, speechprompt_process
 from tests.fixtures.local_job import LONG, ToyJob, bundles
 from tests.fixtures.tiny_job import write_yaml
 from workers.bundle.read import read, verify
@@ -34,10 +30,6 @@ def kept_steps(runs: Path) -> int:
     return sum(lane["progress"]["step"] for lane in kept.values())
 
 
-def nothing(job: Path) -> None:
-    """What happens beside most jobs."""
-
-
 def is_refused(job: Path) -> None:
     """The same job cannot be run beside itself."""
     done = speechprompt("run", str(job))
@@ -45,34 +37,24 @@ def is_refused(job: Path) -> None:
 
 
 def end_by(
-    number: signal.Signals, job: Path, checkpoint: int, meanwhile: Callable[[Path], None] = nothing
+    number: signal.Signals, job: Path, checkpoint: int, meanwhile: Callable[[Path], None] | None = None
 ) -> tuple[int, str]:
     """Run a job and send it a signal as soon as it has written a checkpoint of this number or a later one.
 
     Returns:
         Its exit code, and what it said.
     """
-    import ray
 
-    process = subprocess.Popen(
-        [sys.executable, "-m", "orchestrator", "run", str(job)],
-        env={**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        deadline = time.monotonic() + 240
-        while process.poll() is None and time.monotonic() < deadline:
-            found = checkpoints(job.parent / "runs" / job.stem)
-            if found and int(found[-1].name.split("_")[1]) >= checkpoint:
-                break
-            time.sleep(0.02)
-        meanwhile(job)
+    def written() -> bool:
+        found = checkpoints(job.parent / "runs" / job.stem)
+        return bool(found) and int(found[-1].name.split("_")[1]) >= checkpoint
+
+    with speechprompt_process("run", str(job), until=written) as process:
+        if meanwhile is not None:
+            meanwhile(job)
         process.send_signal(number)
         _, said = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    return process.returncode, said.decode()
+    return process.returncode, said
 
 
 @pytest.mark.usefixtures("first_run")

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from tests.fixtures.command_line import Finished, speechprompt
+from tests.fixtures.command_line import Finished, speechprompt, speechprompt_process
 from tests.fixtures.tiny_job import write_task, write_yaml
 from workers.backbone.directory import BACKBONE_FILE, read_backbone
 from workers.backbone.pretrain import Pretraining, PretrainSettings
@@ -106,29 +103,21 @@ def test_a_diverged_training_leaves_no_backbone(tmp_path: Path) -> None:
         f"error: {described}: training.learning_rate: pretraining diverged at 1e+38; lower it"
     )
     assert not (tmp_path / "backbone").exists()
+    assert list(_curve(tmp_path)) == [EVERY], "it ended at once"
+    assert _run(tmp_path).info.status == "FAILED"
 
 
 def test_a_killed_training_goes_on_and_gives_the_backbone_of_one_that_was_not(trained: Trained, tmp_path: Path) -> None:
-    import ray
-
     described = describe(tmp_path)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "orchestrator", "backbone", "pretrain", str(described)],
-        env={**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        deadline = time.monotonic() + 240
-        while process.poll() is None and time.monotonic() < deadline:
-            noted = list((tmp_path / "runs/tiny").glob("pretrain-*/checkpoint_manager_snapshot.json"))
-            if noted and '"step"' in noted[0].read_text(encoding="utf-8"):
-                break
-            time.sleep(0.01)
-    finally:
+
+    def noted() -> bool:
+        found = list((tmp_path / "runs/tiny").glob("pretrain-*/checkpoint_manager_snapshot.json"))
+        return bool(found) and '"step"' in found[0].read_text(encoding="utf-8")
+
+    with speechprompt_process("backbone", "pretrain", str(described), until=noted) as process:
         process.kill()
-    _, said = process.communicate()
-    assert process.returncode == -signal.SIGKILL, said.decode()
+        _, said = process.communicate()
+    assert process.returncode == -signal.SIGKILL, said
     assert not (tmp_path / "backbone").exists()
 
     again = speechprompt("backbone", "pretrain", str(described))
@@ -141,13 +130,18 @@ def test_a_killed_training_goes_on_and_gives_the_backbone_of_one_that_was_not(tr
     assert _curve(tmp_path) == _curve(trained.root), "every point once"
 
 
-def _curve(root: Path) -> dict[int, float]:
-    """Validation perplexity by step, as MLflow has it."""
+def _run(root: Path) -> Run:
     client = MlflowClient(f"sqlite:///{root}/mlflow.db")
     experiment = client.get_experiment_by_name("tiny-pretraining")
     assert experiment is not None
     [run] = client.search_runs([experiment.experiment_id])
-    history = client.get_metric_history(run.info.run_id, "pretraining/valid_perplexity")
+    return run
+
+
+def _curve(root: Path) -> dict[int, float]:
+    """Validation perplexity by step, as MLflow has it."""
+    client = MlflowClient(f"sqlite:///{root}/mlflow.db")
+    history = client.get_metric_history(_run(root).info.run_id, "pretraining/valid_perplexity")
     assert len({point.step for point in history}) == len(history)
     return {point.step: point.value for point in history}
 
