@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from ray._common.utils import get_default_ray_temp_dir
 
 from benchmarks.survival.survivor import (
     SUBMISSION_SECONDS,
@@ -51,15 +50,16 @@ class Killer:
 
     Args:
         seed: of what is killed, and when.
-        scratch: short directory for Ray's files.
+        scratch: short directory for Ray's files, named ``ray``.
     """
 
     def __init__(self, seed: int, scratch: Path) -> None:
         from ray.cluster_utils import Cluster
 
         self._random = random.Random(seed)  # noqa: S311
-        # Where Ray notes the address, wherever its files are; it takes for granted that the folder is there.
-        Path(get_default_ray_temp_dir()).mkdir(exist_ok=True)  # type: ignore[no-untyped-call]
+        # Where Ray notes the address of the cluster, which must not take the place of another's.
+        os.environ["RAY_TMPDIR"] = str(scratch.parent)
+        scratch.mkdir()
         head = {"num_cpus": 1, "include_dashboard": False, "temp_dir": str(scratch)}
         self._cluster: Any = Cluster(initialize_head=True, head_node_args=head)
         self._second: Any = self._cluster.add_node(num_cpus=1)
