@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakValueDictionary
+
 import numpy as np
 
 from infra import object_storage
@@ -16,7 +18,7 @@ from workers.prompting.lane import Lane, LaneSpec
 
 
 class LaneSource:
-    """Makes lanes; those of one task share their examples in memory.
+    """Makes lanes; those of one task share their examples in memory, for as long as there are any.
 
     Args:
         lm: the LM, on its device.
@@ -26,7 +28,7 @@ class LaneSource:
     def __init__(self, lm: UnitLM, shared: SharedLM) -> None:
         self._lm, self._fingerprint = lm, shared.fingerprint
         self._unit_tokens = np.array(shared.unit_tokens, dtype=np.int64)
-        self._examples: dict[str, TaskExamples] = {}
+        self._examples: WeakValueDictionary[str, TaskExamples] = WeakValueDictionary()
 
     def lane(self, spec: LaneSpec) -> Lane:
         """The lane, fresh.
@@ -35,11 +37,12 @@ class LaneSource:
             InputError: its data, its bundle or its recipe cannot be used.
             StorageError: they cannot be read.
         """
-        if spec.examples_digest not in self._examples:
-            self._examples[spec.examples_digest] = stored_examples(spec)
+        examples = self._examples.get(spec.examples_digest)
+        if examples is None:
+            examples = self._examples[spec.examples_digest] = stored_examples(spec)
         return Lane(
             spec,
-            examples=self._examples[spec.examples_digest],
+            examples=examples,
             lm=self._lm,
             unit_tokens=self._unit_tokens,
             donor=self._donor(spec),
