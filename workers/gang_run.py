@@ -14,6 +14,7 @@ from typing import Any
 
 from infra.errors import InputError, ObjectNotFound
 from infra.tracking import RunLog, Tracking
+from workers import heap
 from workers.backbone.frozen_watch import FrozenWatch
 from workers.backbone.sharing import SharedLM
 from workers.backbone.unit_lm import UnitLM
@@ -283,6 +284,7 @@ class GangRun:
             progress = seat.lane.progress
             score = None if progress.stopped in ("diverged", "failed") else progress.best_score
             self._queue.ended[seat.number] = Ended(steps=progress.step, score=score, error=error)
+        heap.give_back()
 
     def _say_narrower(self) -> None:
         """To the log, and to those who compare the lanes' speed in MLflow."""
