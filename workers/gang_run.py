@@ -284,7 +284,7 @@ class GangRun:
             progress = seat.lane.progress
             score = None if progress.stopped in ("diverged", "failed") else progress.best_score
             self._queue.ended[seat.number] = Ended(steps=progress.step, score=score, error=error)
-        heap.give_back()
+        heap.trim()
 
     def _say_narrower(self) -> None:
         """To the log, and to those who compare the lanes' speed in MLflow."""

@@ -6,12 +6,10 @@ import ctypes
 import sys
 
 
-def give_back() -> None:
-    """Return freed memory to the operating system, where the C library can (glibc); takes milliseconds.
+def trim() -> None:
+    """Return freed memory to the operating system; on Linux, whose C library would keep it.
 
     Tensors of ever other sizes between small objects that stay would otherwise leave ever more holes.
     """
     if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
+        ctypes.CDLL(None).malloc_trim(0)
