@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.fixtures.mlflow_server",
     "tests.fixtures.ray_cluster",
     "tests.fixtures.s3_server",
+    "tests.fixtures.shared_cases",
     "tests.fixtures.sharing_out",
     "tests.fixtures.witness",
 ]
