@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test lint bench cluster-up cluster-down clean
+.PHONY: demo test check lint lowest bench cluster-up cluster-down clean
 
 demo: $(READY)
 	$(BIN)/speechprompt demo demo
@@ -12,14 +12,27 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest
 
+# What needs no Ray and no server.
+check: $(READY)
+	$(BIN)/python -m pytest -m "not servers"
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
+# The same with the lowest versions that pyproject.toml allows, but for torch.
+lowest:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --python $(BIN)/python --resolution lowest-direct --extra dev \
+		--constraints constraints.txt --output-file $(VENV)/lowest.txt pyproject.toml
+	$(BIN)/python -m pip install --quiet --constraint $(VENV)/lowest.txt --editable '.[dev]'
+	$(BIN)/python -m pytest -m "not servers"
+
 bench: $(READY)
-	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks
 
 cluster-up: $(READY)
@@ -31,7 +44,7 @@ cluster-down: $(READY)
 clean:
 	rm -rf $(VENV) demo
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(READY)

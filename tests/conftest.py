@@ -15,6 +15,7 @@ pytest_plugins = [
     "tests.fixtures.s3_server",
     "tests.fixtures.shared_cases",
     "tests.fixtures.sharing_out",
+    "tests.fixtures.tiers",
     "tests.fixtures.witness",
 ]
 

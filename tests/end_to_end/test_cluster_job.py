@@ -28,7 +28,7 @@ from workers.backbone.directory import Backbone, write_backbone
 from workers.bundle.read import verify
 from workers.speech.mfcc import fit_mfcc_tokenizer
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.servers]
 
 HERE = Path(orchestrator.__file__).parents[1]
 STORE = f"s3://{BUCKET}"

@@ -75,6 +75,11 @@ def test_both_sides_of_ray_ask_for_the_token() -> None:
     assert load("kubernetes/rayjob.yaml")["spec"]["rayClusterSpec"]["authOptions"] == {"mode": "token"}
 
 
+def test_the_image_has_the_ray_that_the_cluster_is_started_with() -> None:
+    version = load("kubernetes/rayjob.yaml")["spec"]["rayClusterSpec"]["rayVersion"]
+    assert f"\nARG RAY={version}\n" in (ROOT / "docker/Dockerfile").read_text(encoding="utf-8")
+
+
 def test_every_pod_has_what_a_job_needs() -> None:
     cluster = load("kubernetes/rayjob.yaml")["spec"]["rayClusterSpec"]
     pods = [group["template"]["spec"] for group in [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]]

@@ -24,6 +24,8 @@ from infra.local_cluster.mlflow_server import _authentication
 from infra.local_cluster.ray_head import start_ray_head
 from infra.local_cluster.service import Service, free_port, launch
 
+pytestmark = pytest.mark.servers
+
 JOB = """
 import os, ray
 ray.init()

@@ -20,6 +20,7 @@ def directory() -> Iterator[Path]:
         yield Path(name)
 
 
+@pytest.mark.servers
 def test_keeps_its_data_over_a_restart(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for round_ in range(2):
         service = start_s3_server(directory, port=free_port(), access_key="key", secret_key="a-secret", bucket="kept")

@@ -224,6 +224,7 @@ def test_two_processes_write_children_of_one_parent(
         assert history(uri, parent, f"from {number}") == everything
 
 
+@pytest.mark.servers
 def test_a_server_killed_in_the_middle_misses_nothing(
     tmp_path: Path, empty_store: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

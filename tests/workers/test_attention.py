@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from inspect import signature
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.attention import varlen
 from torch.nn.functional import scaled_dot_product_attention
 
 from workers.backbone import attention
@@ -100,6 +102,7 @@ def _varlen(
     q: Tensor, k: Tensor, v: Tensor, q_ends: Tensor, k_ends: Tensor, *longest: int, window_size: tuple[int, int]
 ) -> Tensor:
     """What ``torch.nn.attention.varlen.varlen_attn`` documents, which runs on GPUs only."""
+    signature(varlen.varlen_attn).bind(q, k, v, q_ends, k_ends, *longest, window_size=window_size)
     assert window_size == (-1, 0)
     assert longest == (int(q_ends.diff().max()), int(k_ends.diff().max()))
     outputs = []
@@ -129,7 +132,7 @@ def test_variable_length_kernels_get_what_the_grids_compute(prompts: int, monkey
     for kernels in (False, True):
         if kernels:
             monkeypatch.setattr(attention, "_fits_varlen", lambda *_: True)
-            monkeypatch.setattr(attention, "_varlen_attn", lambda: _varlen)
+            monkeypatch.setattr(attention, "varlen_attn", lambda: _varlen)
         outputs = attend(tensors[0], tensors[1], tensors[2], prefix if prompts else None, plan, reads=False)[:-spare]
         gradients = torch.autograd.grad((outputs * torch.arange(DIM)).sum(), leaves)
         results.append([outputs, *(part[:-spare] if part.dim() == 2 else part for part in gradients)])

@@ -75,30 +75,27 @@ def attend(
 
 def _fits_varlen(queries: Tensor, plan: AttentionPlan) -> bool:
     half = queries.dtype in (torch.bfloat16, torch.float16)
-    return queries.is_cuda and half and not plan.mixed and _varlen_attn() is not None
+    return queries.is_cuda and half and not plan.mixed
 
 
 @cache
-def _varlen_attn() -> Callable[..., Any] | None:
-    """Imported where there is a GPU for it: it brings torch.export, which doubles what a process takes to start."""
-    try:
-        from torch.nn.attention.varlen import varlen_attn
-    except ImportError:  # torch before 2.10
-        return None
-    return cast("Callable[..., Any]", varlen_attn)
+def varlen_attn() -> Callable[..., Tensor]:
+    """Torch's kernel, imported only where it is used: it brings torch.export, which doubles what a process takes to
+    start."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    return cast("Callable[..., Tensor]", varlen_attn)
 
 
 def _attend_varlen(
     queries: Tensor, keys: Tensor, values: Tensor, prefix: tuple[Tensor, Tensor] | None, plan: AttentionPlan
 ) -> Tensor:
     """Attention without grids; each row's queries are the last of its keys, so causality is that of the row's end."""
-    varlen_attn = _varlen_attn()
-    assert varlen_attn is not None  # noqa: S101
     row_keys, row_values = _key_cells(keys, values, prefix, plan.row_keys, queries.shape[-1])
     asked = queries[: plan.tokens].contiguous()
     parts = [part.view(len(part), plan.heads, -1) for part in (asked, row_keys, row_values)]
-    attended = varlen_attn(parts[0], parts[1], parts[2], *plan.row_ends, *plan.longest, window_size=(-1, 0))
-    return F.pad(cast(Tensor, attended).flatten(1), (0, 0, 0, len(queries) - plan.tokens))
+    attended = varlen_attn()(parts[0], parts[1], parts[2], *plan.row_ends, *plan.longest, window_size=(-1, 0))
+    return F.pad(attended.flatten(1), (0, 0, 0, len(queries) - plan.tokens))
 
 
 def _key_cells(
