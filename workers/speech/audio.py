@@ -6,12 +6,11 @@ import io
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from infra.errors import AudioError
-from task_specs.audio_container.recording import decoder_reason, open_recording
-from task_specs.audio_container.unusable import CONVERT, FETCH_AGAIN, UnusableAudio
+from task_specs.audio_container.recording import open_recording
+from task_specs.audio_container.unusable import CONVERT, UnusableAudio
 from task_specs.audio_policy import AudioPolicy
 from workers.speech.decoding import Mono, mono
 
@@ -105,9 +104,6 @@ def _decode(
         return first._replace(cancelled=True)
     except UnusableAudio as error:
         raise RejectedAudio(name, error.kind, error.detail) from error
-    except soundfile.LibsndfileError as error:
-        detail = f"it cannot be decoded to its end ({decoder_reason(error)}); {FETCH_AGAIN}, or {CONVERT}"
-        raise RejectedAudio(name, "unreadable", detail) from error
     except MemoryError as error:
         raise RejectedAudio(name, "fatal", "there was too little memory to decode it; give workers more") from error
     except Exception as error:  # whatever it is, it is this recording's

@@ -9,8 +9,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from task_specs.audio_container.recording import Recording
-from task_specs.audio_container.unusable import CONVERT, UnusableAudio, cut_off
+from task_specs.audio_container.recording import Recording, decoder_reason
+from task_specs.audio_container.unusable import CONVERT, FETCH_AGAIN, UnusableAudio, cut_off
 from workers.speech.resampling import Resampler, source_samples
 
 # Manifests round their times; an end this much past the recording's is the recording's end.
@@ -64,7 +64,6 @@ def mono(
     Raises:
         UnusableAudio: it breaks off, goes on where its header says it ends, holds no samples or such as are none, or
             ends before ``start`` or ``end``.
-        LibsndfileError: its decoder fails.
     """
     rate = recording.sample_rate
     first, stop = _segment(recording, start, end)
@@ -95,16 +94,17 @@ def _blocks(recording: Recording, first: int, count: int) -> Iterator[NDArray[np
     Raises:
         UnusableAudio: some are not finite, or larger than any sample.
     """
-    file = recording.file
-    # An MP3 frame borrows bits from the frames before it, so a jump into the middle garbles the first ones.
-    if first and recording.seekable and recording.frames is not None and file.format != "MP3":
+    file, dropped = recording.file, first
+    if file.format == "MP3":
+        # A frame borrows bits from those before it, so a jump into the middle garbles the first ones. A jump to the
+        # beginning changes the last bits of samples, and soundfile's own way of reading makes it.
+        file.seek(0)
+    elif first and recording.seekable and recording.frames is not None:
         file.seek(first)
         dropped = 0
-    else:
-        dropped = first
     size = _BLOCK_NUMBERS // recording.channels
     left = dropped + count
-    while left and len(block := file.read(min(size, left), dtype="float32", always_2d=True)):
+    while left and len(block := _read(recording, min(size, left))):
         left -= len(block)
         skipped = min(dropped, len(block))
         dropped -= skipped
@@ -118,6 +118,16 @@ def _blocks(recording: Recording, first: int, count: int) -> Iterator[NDArray[np
             detail = f"a sample is {loudest:.3g}, where full scale is 1; write the file again"
             raise UnusableAudio("unreadable", detail)
         yield block
+
+
+def _read(recording: Recording, count: int) -> NDArray[np.float32]:
+    try:
+        block: NDArray[np.float32] = recording.file.read(count, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        promise = "" if recording.frames is None else f"its header promises {recording.frames} samples but "
+        detail = f"{promise}it cannot be decoded to its end ({decoder_reason(error)}); {FETCH_AGAIN}, or {CONVERT}"
+        raise UnusableAudio("unreadable", detail) from error
+    return block
 
 
 def _segment(recording: Recording, start: float | None, end: float | None) -> tuple[int, int]:
