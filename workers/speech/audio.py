@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import io
-from fractions import Fraction
-from functools import lru_cache
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
-import soundfile
-import torch
 from numpy.typing import NDArray
 
 from infra.errors import AudioError
+from task_specs.audio_container.recording import open_recording
+from task_specs.audio_container.unusable import CONVERT, UnusableAudio
 from task_specs.audio_policy import AudioPolicy
-from workers.speech.torchaudio_import import Resample
+from workers.speech.decoding import Mono, mono
 
-RejectionKind = Literal["missing", "unreadable", "empty", "too short", "too long"]
+RejectionKind = Literal["missing", "unreadable", "empty", "too short", "too long", "fatal"]
 
-# Manifests round their times; an end this much past the recording's is the recording's end.
-_END_TOLERANCE_SECONDS: Final = 0.05
-
-# A polyphase filter has one phase per step of this denominator. 640 phases bring 11.025 kHz to 16 kHz
-# exactly; an odd rate such as 11,127 Hz is met within one part in a million, without 16,000 phases.
-_MOST_PHASES: Final = 1024
+LONGEST_IN_WINDOWS_SECONDS: Final = 4 * 3600.0
+"""Longest recording that is cut into windows, which is in memory as a whole: 0.9 GB at 16 kHz."""
+CANCELLED_NOTE: Final = "its channels cancel each other, so its first one was used instead of their mean"
 
 
 class RejectedAudio(AudioError):
@@ -31,7 +26,7 @@ class RejectedAudio(AudioError):
 
     Attributes:
         name: the recording, as the user would name it.
-        kind: the reason in one or two words, for counting.
+        kind: the reason in one or two words, for counting. ``missing`` and ``fatal`` are no property of its content.
         detail: the reason and its remedy, without the recording's name.
     """
 
@@ -43,6 +38,13 @@ class RejectedAudio(AudioError):
 
     def __reduce__(self) -> tuple[type[RejectedAudio], tuple[str, str, str]]:
         return (RejectedAudio, (self.name, self.kind, self.detail))
+
+
+class Heard(NamedTuple):
+    """A waveform, float32 [samples], and what a user should know of how it came about."""
+
+    wave: NDArray[np.float32]
+    note: str | None
 
 
 def decode(
@@ -58,56 +60,75 @@ def decode(
         end: second at which it ends; ``None`` means the end of the file.
 
     Returns:
-        Samples, float32 [samples], full scale 1.0; channels are averaged.
+        Samples, float32 [samples], full scale 1.0, finite and in memory of their own; channels are averaged, unless
+        they cancel each other: then it is the first one.
 
     Raises:
-        RejectedAudio: it is not audio, holds no samples or numbers that are not finite, or ends before
-            ``start`` or ``end``.
+        RejectedAudio: it is not audio, breaks off, holds no samples or such as are none, or ends before ``start`` or
+            ``end``, or whatever else kept it from being decoded.
     """
-    if not data:
-        raise RejectedAudio(name, "empty", "the file has no bytes; record it again or remove its row")
+    return _decode(data, name=name, sample_rate=sample_rate, start=start, end=end, longest=None).wave
+
+
+def decode_fitted(
+    data: bytes,
+    *,
+    name: str,
+    sample_rate: int,
+    policy: AudioPolicy,
+    start: float | None = None,
+    end: float | None = None,
+) -> Heard:
+    """`decode` and `apply_policy`, in the time and memory of what the policy keeps.
+
+    Raises:
+        RejectedAudio: it cannot be decoded, or the policy refuses it.
+    """
+    longest = longest_samples(policy, sample_rate)
+    found = _decode(data, name=name, sample_rate=sample_rate, start=start, end=end, longest=longest)
+    wave = apply_policy(found.wave, sample_rate=sample_rate, policy=policy, name=name, seconds=found.seconds)
+    return Heard(wave, CANCELLED_NOTE if found.cancelled else None)
+
+
+def _decode(
+    data: bytes, *, name: str, sample_rate: int, start: float | None, end: float | None, longest: int | None
+) -> Mono:
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
-            rate = file.samplerate
-            first, stop = _segment(file.frames, rate, name=name, start=start, end=end)
-            # An MP3 frame borrows bits from the frames before it, so a jump into the middle garbles the first ones.
-            skipped = first if file.format == "MP3" else 0
-            file.seek(first - skipped)
-            channels = file.read(skipped + stop - first, dtype="float32", always_2d=True)[skipped:]
-    except soundfile.LibsndfileError as error:
-        detail = f"not a WAV, FLAC, OGG or MP3 file that can be decoded ({error.error_string}); convert it"
-        raise RejectedAudio(name, "unreadable", detail) from error
-    if len(channels) == 0:
-        raise RejectedAudio(name, "empty", "it holds no samples; record it again or remove its row")
-    # The length of an MP3 without a frame count is an estimate: an MP3 may be shorter than announced.
-    if len(channels) < stop - first and file.format != "MP3":
-        detail = f"its header promises {stop - first} samples but {len(channels)} follow; fetch the file again"
-        raise RejectedAudio(name, "unreadable", detail)
-    if not np.isfinite(channels).all():
-        raise RejectedAudio(name, "unreadable", "some samples are not finite numbers; write the file again")
-    return resample(channels.mean(axis=1), rate, sample_rate)
+        with open_recording(io.BytesIO(data)) as recording:
+            found = mono(recording, sample_rate, start=start, end=end, longest=longest)
+        if not found.cancelled:
+            return found
+        # A second time: few recordings are so, and all others need half the memory for it.
+        with open_recording(io.BytesIO(data)) as recording:
+            first = mono(recording, sample_rate, start=start, end=end, longest=longest, mixed=False)
+        return first._replace(cancelled=True)
+    except UnusableAudio as error:
+        raise RejectedAudio(name, error.kind, error.detail) from error
+    except MemoryError as error:
+        raise RejectedAudio(name, "fatal", "there was too little memory to decode it; give workers more") from error
+    except Exception as error:  # whatever it is, it is this recording's
+        detail = f"decoding it failed ({type(error).__name__}: {error}); {CONVERT}"
+        raise RejectedAudio(name, "fatal", detail) from error
 
 
 def seconds_of(data: bytes) -> float | None:
-    """Length of a recording by its header, or ``None`` where only decoding can tell what is wrong with it."""
+    """Length of a recording by its header, or ``None`` where only decoding can tell."""
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
-            return float(file.frames) / float(file.samplerate)
-    except soundfile.LibsndfileError:
+        with open_recording(io.BytesIO(data)) as recording:
+            return recording.seconds
+    except Exception:  # noqa: BLE001  decoding it says what is wrong
         return None
 
 
-def resample(wave: NDArray[np.float32], rate: int, sample_rate: int) -> NDArray[np.float32]:
-    """Brings a waveform, float32 [samples], from ``rate`` to ``sample_rate`` samples per second."""
-    if rate == sample_rate:
-        return wave
-    ratio = Fraction(rate, sample_rate).limit_denominator(_MOST_PHASES)
-    with torch.inference_mode():
-        resampled: NDArray[np.float32] = _resampler(ratio)(torch.from_numpy(wave)).numpy()
-    return resampled
+def longest_samples(policy: AudioPolicy, sample_rate: int) -> int:
+    """Samples after which a policy keeps nothing of a recording."""
+    seconds = LONGEST_IN_WINDOWS_SECONDS if policy.too_long == "window" else policy.max_seconds
+    return round(seconds * sample_rate)
 
 
-def apply_policy(wave: NDArray[np.float32], *, sample_rate: int, policy: AudioPolicy, name: str) -> NDArray[np.float32]:
+def apply_policy(
+    wave: NDArray[np.float32], *, sample_rate: int, policy: AudioPolicy, name: str, seconds: float | None = None
+) -> NDArray[np.float32]:
     """Crops or pads a waveform as the task's policy says.
 
     Args:
@@ -116,14 +137,15 @@ def apply_policy(wave: NDArray[np.float32], *, sample_rate: int, policy: AudioPo
         policy: the shortest and longest clip, and what becomes of others. Cropping keeps the beginning;
             padding adds silence at the end; what is cut into windows later stays as long as it is.
         name: what to call the recording in an error.
+        seconds: how long it is, if it is known and not all of it was decoded.
 
     Returns:
-        float32 [samples], between the policy's limits unless it asks for windows.
+        float32 [samples], between the policy's limits unless it asks for windows; a cropped one owns its memory.
 
     Raises:
         RejectedAudio: the policy refuses the clip.
     """
-    shortest, longest = round(policy.min_seconds * sample_rate), round(policy.max_seconds * sample_rate)
+    shortest, longest = round(policy.min_seconds * sample_rate), longest_samples(policy, sample_rate)
     if len(wave) < shortest:
         if policy.too_short == "pad":
             return np.pad(wave, (0, shortest - len(wave)))
@@ -131,10 +153,12 @@ def apply_policy(wave: NDArray[np.float32], *, sample_rate: int, policy: AudioPo
         raise RejectedAudio(name, "too short", f"{detail}; lower it, or set audio.too_short to pad")
     if len(wave) > longest:
         if policy.too_long == "crop":
-            return wave[:longest]
+            return wave[:longest].copy()
+        length = f"{max(seconds or 0.0, len(wave) / sample_rate):.3f} s"
         if policy.too_long == "window":
-            return wave
-        detail = f"{len(wave) / sample_rate:.3f} s, and audio.max_seconds is {policy.max_seconds:g}"
+            most = f"{LONGEST_IN_WINDOWS_SECONDS:g} s are the most that is cut into windows"
+            raise RejectedAudio(name, "too long", f"{length}, and {most}; cut it up")
+        detail = f"{length}, and audio.max_seconds is {policy.max_seconds:g}"
         raise RejectedAudio(name, "too long", f"{detail}; raise it, or set audio.too_long to crop")
     return wave
 
@@ -156,23 +180,3 @@ def windows(wave: NDArray[np.float32], longest: int) -> list[NDArray[np.float32]
         return [wave]
     starts = np.linspace(0, len(wave) - longest, -(-len(wave) // longest)).round().astype(np.int64)
     return [wave[start : start + longest] for start in starts]
-
-
-def _segment(frames: int, rate: int, *, name: str, start: float | None, end: float | None) -> tuple[int, int]:
-    """First and past-the-last sample of a part of a recording."""
-    if frames == 0:
-        raise RejectedAudio(name, "empty", "it holds no samples; record it again or remove its row")
-    first = 0 if start is None else round(start * rate)
-    stop = frames if end is None else round(end * rate)
-    if first >= frames or stop > frames + _END_TOLERANCE_SECONDS * rate:
-        detail = f"the part {start or 0:g} s to {'the end' if end is None else f'{end:g} s'} lies outside"
-        raise RejectedAudio(name, "too short", f"{detail} its {frames / rate:.3f} s; correct start and end")
-    stop = min(stop, frames)
-    if first >= stop:
-        raise RejectedAudio(name, "empty", "start is not before end; correct them")
-    return first, stop
-
-
-@lru_cache(maxsize=16)
-def _resampler(ratio: Fraction) -> Resample:
-    return Resample(ratio.numerator, ratio.denominator)

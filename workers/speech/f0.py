@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from infra.errors import BackboneError, MissingExtra
-from workers.speech.audio import resample
 from workers.speech.prosody import Pitch, PitchStatistics, segment_f0
+from workers.speech.resampling import resample
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -1,0 +1,1 @@
+"""What the bytes of a recording say, held against what its header says of them."""

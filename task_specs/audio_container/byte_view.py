@@ -1,0 +1,86 @@
+"""A recording's own bytes within its file, with those of its header mended that decoders must not believe."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from typing import BinaryIO
+
+
+class ByteView(io.RawIOBase):
+    """Part of a file as a file of its own, in which some bytes are replaced and others stand before it.
+
+    Decoders seek wherever a header sends them, and no exception can pass through them: places outside are taken for
+    the nearest one inside, and nothing is read there.
+
+    Args:
+        file: what it is a part of; its position changes.
+        begin: where the part begins.
+        end: where it ends; ``None``: where the file does.
+        before: bytes that stand before it.
+        replaced: bytes by the place in the part at which they stand for its own.
+    """
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        begin: int = 0,
+        end: int | None = None,
+        *,
+        before: bytes = b"",
+        replaced: Mapping[int, bytes] | None = None,
+    ) -> None:
+        self._file, self._begin = file, begin
+        self._end = file.seek(0, os.SEEK_END) if end is None else end
+        self._before = before
+        self._replaced = dict(replaced or {})
+        self._position = 0
+        self.size = len(before) + max(0, self._end - begin)
+
+    def part(self, begin: int, end: int | None = None) -> ByteView:
+        """Bytes ``begin`` to ``end`` of this view, which must be whole, as a view."""
+        return ByteView(self._file, self._begin + begin, self._end if end is None else self._begin + end)
+
+    def with_bytes(self, replaced: Mapping[int, bytes]) -> ByteView:
+        """The same with other bytes in these places."""
+        return ByteView(self._file, self._begin, self._end, replaced=replaced)
+
+    def preceded_by(self, before: bytes) -> ByteView:
+        """The same after these bytes."""
+        return ByteView(self._file, self._begin, self._end, before=before)
+
+    def at(self, place: int, count: int) -> bytes:
+        """At most ``count`` bytes from ``place`` on; fewer where the view ends."""
+        place = max(0, place)
+        count = max(0, min(count, self.size - place))
+        data = self._before[place : place + count]
+        if len(data) < count:
+            self._file.seek(self._begin + place + len(data) - len(self._before))
+            data += self._file.read(count - len(data))
+        for start, new in self._replaced.items():
+            if place < start + len(new) and start < place + len(data):
+                first, last = max(start, place), min(start + len(new), place + len(data))
+                data = data[: first - place] + new[first - start : last - start] + data[last - place :]
+        return data
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}.get(whence, 0)
+        self._position = min(max(0, start + offset), self.size)
+        return self._position
+
+    def readinto(self, buffer: object, /) -> int:
+        room = memoryview(buffer).cast("B")  # type: ignore[arg-type]  # any buffer
+        data = self.at(self._position, len(room))
+        room[: len(data)] = data
+        self._position += len(data)
+        return len(data)

@@ -1,0 +1,134 @@
+"""Opens a recording for decoding, held against what its header says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+import soundfile
+
+from task_specs.audio_container import flac, mpeg, ogg, riff
+from task_specs.audio_container.byte_view import ByteView
+from task_specs.audio_container.foreign import what_it_is
+from task_specs.audio_container.tags import after_leading_tags
+from task_specs.audio_container.unusable import CONVERT, FETCH_AGAIN, UnusableAudio, cut_off
+
+SAMPLE_RATES: Final = range(1_000, 768_001)
+"""Samples per second, from telegraph quality to the highest of any converter."""
+CHANNELS: Final = range(1, 129)
+_FORMATS: Final = ("WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "NIST", "W64")
+_UNKNOWN_FRAMES: Final = 1 << 62
+"""libsndfile says about twice as many where it does not know."""
+_OTHER_MAGICS: Final = (b"FORM", b".snd", b"dns.", b"NIST_1A", b"caff", b"riff")
+# libsndfile reads what there is of these formats, and says in its log what there should be.
+_SHORT: Final = re.compile(r"(?:SSND|Data Size|riff)\s*: (\d+) \(should be (\d+)\)")
+_NIST_SAMPLES: Final = re.compile(rb"sample_count -i (\d+)")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording that is open.
+
+    Attributes:
+        file: where its samples come from, in order; what stands in its header is to be checked by whoever reads it.
+        sample_rate: samples per second, in ``SAMPLE_RATES``.
+        channels: how many, in ``CHANNELS``.
+        frames: samples of each channel by its header; ``None`` where it was not known when the header was written.
+        seekable: whether ``file`` can be sought in.
+    """
+
+    file: soundfile.SoundFile
+    sample_rate: int
+    channels: int
+    frames: int | None
+    seekable: bool
+
+    @property
+    def seconds(self) -> float | None:
+        """Length by its header, if there is one."""
+        return None if self.frames is None else self.frames / self.sample_rate
+
+
+@contextmanager
+def open_recording(file: BinaryIO) -> Iterator[Recording]:
+    """Opens a WAV, FLAC, OGG or MP3 file, or another that libsndfile reads well.
+
+    Args:
+        file: all of it; its position changes.
+
+    Raises:
+        UnusableAudio: it is something else, or breaks off, or its header says what no recording has.
+    """
+    view = ByteView(file)
+    if not view.size:
+        raise UnusableAudio("empty", "the file has no bytes; record it again or remove its row")
+    view = view.part(after_leading_tags(view))
+    if not view.size:
+        raise UnusableAudio("empty", f"the file holds a tag and no sound; {FETCH_AGAIN}")
+    view, promised, counted = _mended(view)
+    try:
+        opened = _InOrder(view)
+    except soundfile.LibsndfileError as error:
+        detail = f"not a WAV, FLAC, OGG or MP3 file that can be decoded ({decoder_reason(error)}); {CONVERT}"
+        raise UnusableAudio("unreadable", detail) from error
+    with opened:
+        if opened.format not in _FORMATS or (opened.format == "MP3" and not counted):
+            raise UnusableAudio("unreadable", f"its format is {opened.format}, which is not read; {CONVERT}")
+        for name, value, limits in (
+            ("samples per second", opened.samplerate, SAMPLE_RATES),
+            ("channels", opened.channels, CHANNELS),
+        ):
+            if value not in limits:
+                detail = f"its header says {value} {name}, and {limits.start} to {limits.stop - 1} are read"
+                raise UnusableAudio("unreadable", f"{detail}; write the file again")
+        if promised is None and opened.frames < _UNKNOWN_FRAMES:
+            promised = opened.frames
+        seekable = bool(soundfile.SoundFile.seekable(opened))
+        _check_size(opened, view)
+        yield Recording(opened, opened.samplerate, opened.channels, promised, seekable)
+
+
+def decoder_reason(error: soundfile.LibsndfileError) -> str:
+    """What libsndfile says is wrong, as a part of a sentence."""
+    return str(error.error_string).removeprefix("Error : ").rstrip(".")
+
+
+class _InOrder(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """Reads on and on. ``SoundFile`` asks and sets the place before and after each block where that is possible, reads
+    no more than ``frames`` then, and fails where a FLAC file has no length and an MP3 no table."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _mended(view: ByteView) -> tuple[ByteView, int | None, bool]:
+    """The file with a header that says nothing wrong of its length, the number of samples that was taken from it, and
+    whether MPEG frames were counted."""
+    magic = view.at(0, 12)
+    if magic.startswith(riff.MAGICS) and magic[8:] == b"WAVE":
+        return riff.mended(view), None, False
+    if magic.startswith(flac.MAGIC):
+        return *flac.mended(view), False
+    if magic.startswith(ogg.MAGIC):
+        ogg.check(view)
+        return view, None, False
+    foreign = what_it_is(view)
+    if foreign is not None:
+        raise UnusableAudio("unreadable", foreign)
+    if magic.startswith(_OTHER_MAGICS):
+        return view, None, False
+    mpeg_view = mpeg.mended(view)
+    return mpeg_view or view, None, mpeg_view is not None
+
+
+def _check_size(opened: soundfile.SoundFile, view: ByteView) -> None:
+    if opened.format in ("AIFF", "AU", "W64") and (short := _SHORT.search(opened.extra_info)):
+        promised, found = map(int, short.groups())
+        if found < promised < riff.NEVER_FINISHED:
+            raise cut_off(promised, found, "bytes of samples")
+    if opened.format == "NIST" and (stated := _NIST_SAMPLES.search(view.at(0, 1024))):
+        if int(stated[1]) > opened.frames:
+            raise cut_off(int(stated[1]), opened.frames)

@@ -1,0 +1,103 @@
+"""WAV files: RIFF and its big-endian and 64-bit forms.
+
+https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html, https://tech.ebu.ch/docs/tech/tech3306.pdf
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+from task_specs.audio_container.byte_view import ByteView
+from task_specs.audio_container.unusable import FETCH_AGAIN, UnusableAudio, cut_off
+
+MAGICS: Final = (b"RIFF", b"RIFX", b"RF64", b"BW64")
+_MOST_CHUNKS: Final = 4096
+_UNKNOWN_32: Final = 0xFFFFFFFF
+# Writers of pipes cannot go back to fill in a size. They leave 0 there, or the most that the field or a signed number
+# holds, less their headers: FFmpeg 0xFFFFFFFF, SoX and espeak 0x7FFFF000, arecord 0x7FFFFFFF.
+_NEAR_THE_MOST: Final = 1 << 16
+NEVER_FINISHED: Final = (1 << 31) - _NEAR_THE_MOST
+"""Bytes from which on a size is one of those."""
+# Some writers count the header among the samples: 44 bytes, which loses none.
+_HEADER_COUNTED_IN: Final = 64
+_CHUNKS_BEFORE_SAMPLES: Final = (b"data", b"fact", b"fmt ", b"LIST")
+_ONE_SAMPLE_A_BLOCK: Final = (0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE)
+
+
+class _Samples(NamedTuple):
+    """The chunk of samples: where its size stands, where it begins, and how many bytes it says it has."""
+
+    size_at: int
+    begin: int
+    promised: int
+
+
+def mended(view: ByteView) -> ByteView:
+    """The file with a size of its samples that is true where the header was never finished.
+
+    Raises:
+        UnusableAudio: the file breaks off.
+    """
+    magic = view.at(0, 4)
+    order: Literal["big", "little"] = "big" if magic == b"RIFX" else "little"
+    # A BW64 file is an RF64 file of a later standard, which libsndfile does not know by name.
+    replaced = {0: b"RF64"} if magic == b"BW64" else {}
+    place, layout, long_size_at = 12, b"", 0
+    for _ in range(_MOST_CHUNKS):
+        head = view.at(place, 8)
+        if len(head) < 8:
+            return view.with_bytes(replaced)
+        name, size = head[:4], int.from_bytes(head[4:], order)
+        if name == b"fmt ":
+            layout = view.at(place + 8, min(size, 40))
+        elif name == b"ds64":
+            long_size_at = place + 16
+        elif name == b"data":
+            samples = _Samples(place + 4, place + 8, size)
+            if size in (0, _UNKNOWN_32) and long_size_at:
+                samples = _Samples(long_size_at, place + 8, int.from_bytes(view.at(long_size_at, 8), "little"))
+            held = view.size - samples.begin
+            if _never_finished(view, samples, held):
+                width = 8 if samples.size_at == long_size_at else 4
+                return view.with_bytes(replaced | {samples.size_at: min(held, _UNKNOWN_32).to_bytes(width, order)})
+            whole = int.from_bytes(view.at(4, 4), order) + 8 <= view.size
+            if samples.promised - held > (_HEADER_COUNTED_IN if whole else 0):
+                raise cut_off(*(_frames(count, layout, order) for count in (samples.promised, held)))
+            return view.with_bytes(replaced)
+        if place + 8 + size > view.size:
+            raise UnusableAudio("unreadable", f"it ends before its samples begin; {FETCH_AGAIN}")
+        place += 8 + size
+        # Chunks have even places, but not all writers know.
+        if size % 2 and view.at(place, 4) not in _CHUNKS_BEFORE_SAMPLES:
+            place += 1
+    raise UnusableAudio("unreadable", f"there are no samples behind {_MOST_CHUNKS} chunks; write the file again")
+
+
+def _never_finished(view: ByteView, samples: _Samples, held: int) -> bool:
+    if samples.promised == 0:
+        return held > 0 and not _only_chunks(view, samples.begin)
+    limits = (1 << 31, 1 << 32, 1 << 63, 1 << 64)
+    return samples.promised > held and any(0 <= limit - samples.promised <= _NEAR_THE_MOST for limit in limits)
+
+
+def _only_chunks(view: ByteView, place: int) -> bool:
+    """Whether nothing but whole chunks is there, as behind a recording without samples."""
+    for _ in range(_MOST_CHUNKS):
+        head = view.at(place, 8)
+        if not head:
+            return True
+        if len(head) < 8 or not (head[:4].isascii() and head[:4].decode("ascii").isprintable()):
+            return False
+        size = int.from_bytes(head[4:], "little")
+        place += 8 + size + size % 2
+        if place > view.size + 1:
+            return False
+    return False
+
+
+def _frames(count: int, layout: bytes, order: Literal["big", "little"]) -> int:
+    """Samples of each channel in so many bytes, by the ``fmt`` chunk."""
+    block = int.from_bytes(layout[12:14], order) or 1
+    coding = int.from_bytes(layout[:2], order)
+    in_a_block = 1 if coding in _ONE_SAMPLE_A_BLOCK else int.from_bytes(layout[18:20], order) or 1
+    return count // block * in_a_block

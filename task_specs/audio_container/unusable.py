@@ -1,0 +1,34 @@
+"""Why a recording cannot be used."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from infra.errors import AudioError
+
+UnusableKind = Literal["missing", "unreadable", "empty", "too short", "too long"]
+
+FETCH_AGAIN = "fetch the file again"
+CONVERT = "convert it, as with: ffmpeg -i OLD -c:a flac NEW.flac"
+
+
+class UnusableAudio(AudioError):
+    """A recording that cannot be used, by what its bytes say; whoever reads it knows its name.
+
+    Attributes:
+        kind: the reason in one or two words, for counting.
+        detail: the reason and its remedy.
+    """
+
+    def __init__(self, kind: UnusableKind, detail: str) -> None:
+        super().__init__(f"{kind}: {detail}")
+        self.kind: UnusableKind = kind
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[type[UnusableAudio], tuple[UnusableKind, str]]:
+        return (UnusableAudio, (self.kind, self.detail))
+
+
+def cut_off(promised: int, found: int, what: str = "samples") -> UnusableAudio:
+    """Of a file that holds less than its header promises, as downloads do that broke off."""
+    return UnusableAudio("unreadable", f"its header promises {promised} {what} but {found} follow; {FETCH_AGAIN}")
