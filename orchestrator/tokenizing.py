@@ -17,6 +17,7 @@ from infra.errors import AudioError, InvalidInputs, Problem
 from orchestrator.tokenizing_stages import File, Meter, Progress, hash_files, room_for, tokenize_jobs
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
+from task_specs.table_audio import reading_order
 from workers.speech.f0 import F0Settings, load_yaapt, values_per_frame
 from workers.speech.tokenize_batch import Work
 from workers.speech.tokenizer import Tokenizer
@@ -140,7 +141,7 @@ def tokenize(
         values_per_frame(f0, frame_seconds=tokenizer.frame_seconds)
     cache = UnitCache(cache_root, fingerprint, f0)
     workers = workers or room_for(cpus=cpus, gpus=gpus)
-    uris = sorted({request.clip.uri for request in wanted})
+    uris = sorted({request.clip.uri for request in wanted}, key=lambda uri: (reading_order(uri), uri))
     meter = Meter(len(uris) + len(wanted), progress)
 
     files = hash_files(uris, workers=workers, meter=meter)
@@ -161,7 +162,8 @@ def tokenize(
         for key, request in distinct.items()
         if key not in results
     ]
-    jobs.sort(key=lambda job: (-_worked_on(job, files[job.clip.uri]), job.key))
+    # What lies close together in a table is read together; all else goes by its length.
+    jobs.sort(key=lambda job: (reading_order(job.clip.uri, 64), -_worked_on(job, files[job.clip.uri]), job.key))
     outcomes = tokenize_jobs(
         jobs,
         tokenizer=tokenizer,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from infra import object_storage
-from infra.errors import StorageError
+from infra.errors import DatasetError, StorageError
 from task_specs.example import SPLITS, Clip, Split
 from task_specs.problems import ProblemList
 from task_specs.readers import Row
+from task_specs.table_audio import in_table, read_recording
 
 _THREADS = 8
 _SAMPLE_BYTES = 4096
@@ -120,7 +122,7 @@ def _digests(uris: set[str], problems: ProblemList) -> dict[str, str]:
     candidates = [uri for uri in local if alike[samples[uri]] > 1] + sorted(uris.difference(local))
     digests = {}
     for uri, digest in _each(_digest, candidates).items():
-        if isinstance(digest, StorageError):
+        if isinstance(digest, StorageError | DatasetError):
             message, _, remedy = str(digest).partition("; ")
             problems.add(uri, "", message, remedy or "make it readable")
         else:
@@ -128,21 +130,25 @@ def _digests(uris: set[str], problems: ProblemList) -> dict[str, str]:
     return digests
 
 
-def _digest(uri: str) -> str | StorageError:
+def _digest(uri: str) -> str | StorageError | DatasetError:
     try:
-        return hashlib.sha256(object_storage.read_bytes(uri)).hexdigest()
-    except StorageError as error:
+        return hashlib.sha256(read_recording(uri)).hexdigest()
+    except (StorageError, DatasetError) as error:
         return error
 
 
 def _sample(uri: str) -> tuple[int, bytes]:
-    """Size of a local file and bytes from its middle, where recordings differ as headers do not."""
+    """Size of a local recording and bytes from its middle, where recordings differ as headers do not."""
     try:
+        if in_table(uri):
+            data = read_recording(uri)
+            begin = max(0, len(data) // 2 - _SAMPLE_BYTES // 2)
+            return len(data), data[begin : begin + _SAMPLE_BYTES]
         with Path(uri).open("rb") as file:
             size = file.seek(0, 2)
             file.seek(max(0, size // 2 - _SAMPLE_BYTES // 2))
             return size, file.read(_SAMPLE_BYTES)
-    except OSError:
+    except (OSError, StorageError, DatasetError):
         # Read again with the other candidates, where the reason is noted.
         return -1, b""
 
@@ -152,8 +158,8 @@ def _header(uri: str) -> tuple[float, int] | str:
     import soundfile
 
     try:
-        header = soundfile.info(uri)
-    except (soundfile.LibsndfileError, OSError) as error:
+        header = soundfile.info(io.BytesIO(read_recording(uri)) if in_table(uri) else uri)
+    except (soundfile.LibsndfileError, OSError, StorageError, DatasetError) as error:
         reason = getattr(error, "error_string", None) or error
         return f"is not audio that can be decoded ({str(reason).rstrip('.')})"
     return (float(header.duration), int(header.samplerate)) if header.frames else "holds no samples"

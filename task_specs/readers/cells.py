@@ -6,6 +6,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Sequence
+from decimal import Decimal
 from itertools import groupby, pairwise
 
 from task_specs.fault import fault
@@ -15,25 +16,34 @@ MAX_UNIT = 2**15 - 1
 """Units are kept as 16-bit integers."""
 
 _UNITS = re.compile(r"[0-9]{1,9}(?: +[0-9]{1,9})*")
+_ABSENT = frozenset({"nan", "NaN", "NAN", "None", "NULL", "null", "NA", "N/A", "<NA>", "NaT"})
+"""How programs write a cell that is empty."""
+_SPREADSHEET_ERROR = re.compile(r"#(?:N/A|REF!|VALUE!|NAME\?|DIV/0!|NULL!|NUM!|SPILL!|CALC!)")
 
 
 def text(cell: object) -> str:
-    """A label, split or name: NFC, without space at either end; numbers and truth values are written out.
+    """A label, split or name: NFC, without space at either end; whole numbers and truth values are written out.
 
     Raises:
-        pydantic_core.PydanticCustomError: anything else, and text that is not Unicode.
+        pydantic_core.PydanticCustomError: anything else, an error of a spreadsheet, and text that is not Unicode.
     """
+    if isinstance(cell, bytes):
+        cell = _decoded(cell)
     if isinstance(cell, str):
         if not cell.isascii():
             _encodable(cell)
             cell = unicodedata.normalize("NFC", cell)
+        elif cell[:1] == "#" and _SPREADSHEET_ERROR.fullmatch(cell):
+            raise fault(f"{cell!r} is an error of the spreadsheet", "correct its formula, and save it again")
         return cell.strip()
-    if cell is None:
+    if _is_absent(cell):
         return ""
     if isinstance(cell, bool):
         return "true" if cell else "false"
     if isinstance(cell, int):
         return str(cell)
+    if isinstance(cell, float | Decimal) and cell == (number := _whole(cell)):
+        return str(number)
     raise fault(f"must be text or a whole number, not {described(cell)}", "write it in quotes")
 
 
@@ -43,8 +53,11 @@ def path(cell: object) -> str:
     Raises:
         pydantic_core.PydanticCustomError: an empty cell, or what cannot be a file name.
     """
-    if cell is None or cell == "":
+    if _is_absent(cell) or cell == "":
         raise fault("is empty", "write the file's path")
+    if isinstance(cell, dict) and isinstance(cell.get("path"), str):
+        # Hugging Face's form of a recording that is not stored in the table.
+        cell = cell["path"]
     if not isinstance(cell, str):
         raise fault(f"must be a path, not {described(cell)}", "write the file's path")
     if "\0" in cell:
@@ -54,15 +67,23 @@ def path(cell: object) -> str:
     return cell
 
 
+def speaker(cell: object) -> str:
+    """As `text`; empty also where a program wrote that there is none."""
+    name = text(cell)
+    return "" if name in _ABSENT else name
+
+
 def seconds(cell: object) -> float | None:
     """A time from the beginning of the file; ``None`` for an empty cell.
 
     Raises:
         pydantic_core.PydanticCustomError: not a number, negative or not finite.
     """
-    if cell is None or (isinstance(cell, str) and not cell.strip()):
+    if _is_absent(cell) or (isinstance(cell, str) and (not cell.strip() or cell.strip() in _ABSENT)):
         return None
     value = math.nan
+    if isinstance(cell, Decimal) and cell.is_finite():
+        cell = float(cell)
     if isinstance(cell, int | float) and not isinstance(cell, bool):
         value = float(cell) if abs(cell) < 1e9 else math.inf
     elif isinstance(cell, str) and re.fullmatch(r"\s*[-+]?[0-9.]{1,30}([eE][-+]?[0-9]{1,3})?\s*", cell):
@@ -74,14 +95,28 @@ def seconds(cell: object) -> float | None:
     return value
 
 
+def duration(cell: object) -> float | None:
+    """As `seconds`; ``None`` also for a negative number, by which some programs say that it is not known."""
+    return None if cell == -1 or (isinstance(cell, str) and cell.strip() in ("-1", "-1.0")) else seconds(cell)
+
+
+def seconds_with_comma(cell: object) -> float | None:
+    """As `seconds`, also with a comma before the decimals, as tables whose cells are parted otherwise have them."""
+    if isinstance(cell, str) and cell.count(",") == 1 and "." not in cell:
+        return seconds(cell.replace(",", "."))
+    return seconds(cell)
+
+
 def units(cell: object) -> tuple[int, ...]:
-    """Unit numbers, separated by spaces or as a list.
+    """Unit numbers, separated by spaces or as a list, also one that was printed, such as ``[71, 12]``.
 
     Raises:
         pydantic_core.PydanticCustomError: no units, or something that is not a unit number.
     """
     if isinstance(cell, str):
         written = cell.strip()
+        if written[:1] in ("[", "(") or "," in written:
+            written = written.strip("[]()").replace(",", " ").strip()
         if _UNITS.fullmatch(written):
             numbers = tuple(map(int, written.split()))
         else:
@@ -120,13 +155,33 @@ def runs(frames: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def _unit(entry: object) -> int:
-    if isinstance(entry, str) and re.fullmatch(r"-?[0-9]{1,9}", entry):
-        entry = int(entry)
+    if isinstance(entry, str) and re.fullmatch(r"-?[0-9]{1,9}(?:\.0*)?", entry):
+        entry = int(entry.partition(".")[0])
+    if entry in ("...", "…"):
+        raise fault("is a list that was shortened when it was printed", "write all unit numbers")
+    if isinstance(entry, float) and entry == (number := _whole(entry)):
+        entry = number
     if not isinstance(entry, int) or isinstance(entry, bool):
         raise fault(f"{described(entry)} is not a unit number", "write whole numbers separated by spaces")
     if entry < 0:
         raise fault(f"unit {entry} is negative", "units start at 0; drop padding")
     return entry
+
+
+def _is_absent(cell: object) -> bool:
+    return cell is None or (isinstance(cell, float | Decimal) and math.isnan(cell))
+
+
+def _whole(number: float | Decimal) -> int | None:
+    """What was a whole number before a program that knows no empty cell but NaN made a column of floats of it."""
+    return int(number) if math.isfinite(number) and abs(number) < 2**53 and number == int(number) else None
+
+
+def _decoded(cell: bytes) -> str:
+    try:
+        return cell.decode()
+    except UnicodeDecodeError as error:
+        raise fault("holds bytes that are not UTF-8 text", "write text") from error
 
 
 def _encodable(cell: str) -> None:

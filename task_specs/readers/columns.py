@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from task_specs.problems import ProblemList
+from task_specs.readers.conventions import FOREIGN_NAMES, convention_of
+from task_specs.readers.table import Wanted, plain
 from task_specs.validation import suggestion
 
 Input = Literal["path", "units", "frame_units"]
-Column = Literal["path", "units", "frame_units", "split", "start", "end", "speaker"]
+Column = Literal["path", "units", "frame_units", "split", "start", "end", "speaker", "duration"]
 
 INPUTS: tuple[Input, ...] = ("path", "units", "frame_units")
+
+
+@dataclass(frozen=True)
+class Found:
+    """The columns of one file.
+
+    Attributes:
+        input: which of them holds the input.
+        names: of each that is there, its name in the file.
+        labels: names of the label columns in the file, in the order of the slots.
+        convention: the toolkit by whose names some go; empty for none.
+    """
+
+    input: Input
+    names: Mapping[Column, str]
+    labels: tuple[str, ...]
+    convention: str = ""
 
 
 class Columns(BaseModel):
@@ -35,10 +55,18 @@ class Columns(BaseModel):
     speaker: str | None = Field(None, min_length=1)
 
     def of(self, column: Column) -> str:
-        """The name of ``column`` in the file."""
-        return getattr(self, column) or column
+        """The name of ``column`` in a file that goes by nobody else's names."""
+        name: str | None = getattr(self, column, None)
+        return name or column
 
-    def check(
+    def wanted(self, labels: Sequence[str]) -> Wanted:
+        """All columns that are looked at in any manifest."""
+        named = [name for name in self.model_dump().values() if name]
+        return Wanted.of(
+            [*labels, *named, *type(self).model_fields, *FOREIGN_NAMES], recordings=[self.path or "audio", "audio"]
+        )
+
+    def find(
         self,
         header: Sequence[str],
         *,
@@ -46,22 +74,74 @@ class Columns(BaseModel):
         needs_split: bool,
         uri: str,
         problems: ProblemList,
-    ) -> Input | None:
-        """Which column holds the input, or ``None`` where ``header`` lacks a column or leaves that open."""
+        recordings: bool = False,
+    ) -> Found | None:
+        """Finds the columns, or notes which of them ``header`` lacks or leaves open.
+
+        A name is matched exactly first; if there is none, one that differs only in case and space around it is taken.
+        Columns of the field's own names go before those by which another toolkit calls them.
+
+        Args:
+            header: names of the file's columns.
+            labels: the label columns.
+            needs_split: whether a column has to say the split.
+            uri: the file.
+            problems: where faults are noted.
+            recordings: whether a column ``audio`` holds recordings or their paths, and so goes before ``path``.
+        """
+        convention = convention_of(header)
+        if convention is not None and convention.refusal is not None and not self.path:
+            problems.add(uri, "", *convention.refusal, line=1)
+            return None
+        spelled = _Header(header)
         needed = [*labels, *(name for name in self.model_dump().values() if name)]
         needed += [self.of("split")] if needs_split else []
         sound = True
         for name in dict.fromkeys(needed):
-            if name not in header:
+            if spelled.find(name) is None:
                 remedy = f"{suggestion(name, header)} Otherwise add the column"
+                if name == "split" and needs_split:
+                    remedy += ", or name one file a split: 'path: {train: ..., valid: ..., test: ...}'"
                 problems.add(uri, name, "there is no such column", remedy, line=1)
                 sound = False
+        names: dict[Column, str] = {}
+        foreign = convention.columns if convention is not None else {}
+        for column in (*INPUTS, "split", "start", "end", "speaker", "duration"):
+            own = spelled.find(self.of(column)) if column != "duration" else None
+            other = spelled.find(foreign[column]) if column in foreign and not getattr(self, column, None) else None
+            if recordings and column == "path" and not self.path:
+                own = spelled.find("audio") or own
+            if own or other:
+                names[column] = own or other or ""
         named = [column for column in INPUTS if getattr(self, column)]
-        inputs = named or [column for column in INPUTS if column in header]
+        inputs = named or [column for column in INPUTS if column in names]
         if not inputs:
-            remedy = "add one, or name it, such as 'columns: {path: file}'"
+            remedy = f"add one, or name it, such as 'columns: {{path: {_likely(header)}}}'"
             problems.add(uri, "", "has no column 'path', 'units' or 'frame_units'", remedy, line=1)
         elif len(inputs) > 1:
             remedy = f"name the one to use, such as 'columns: {{{inputs[0]}: {self.of(inputs[0])}}}'"
             problems.add(uri, "", f"has more than one input: {' and '.join(inputs)}", remedy, line=1)
-        return inputs[0] if sound and len(inputs) == 1 else None
+        if not sound or len(inputs) != 1:
+            return None
+        slots = tuple(spelled.find(label) or label for label in labels)
+        return Found(inputs[0], names, slots, convention.name if convention is not None else "")
+
+
+class _Header:
+    """The names of a file's columns, found also where they are spelled in another case."""
+
+    def __init__(self, header: Sequence[str]) -> None:
+        self._names = frozenset(header)
+        self._alike: dict[str, str | None] = {}
+        for name in header:
+            # Two that are alike stand for none.
+            self._alike[plain(name)] = None if plain(name) in self._alike else name
+
+    def find(self, name: str) -> str | None:
+        return name if name in self._names else self._alike.get(plain(name))
+
+
+def _likely(header: Sequence[str]) -> str:
+    """A column by whose name it may hold the paths."""
+    words = ("file", "wav", "audio", "path", "clip", "recording", "utt")
+    return next((name for word in words for name in header if word in plain(name)), "file")

@@ -10,7 +10,8 @@ from infra import object_storage
 from infra.errors import StorageError
 from task_specs.problems import ProblemList
 from task_specs.readers.audio_files import DIRECTORY, FILE, AudioFiles, NotFound
-from task_specs.readers.table import Table, read_table
+from task_specs.readers.table import Table, Wanted
+from task_specs.readers.table_file import read_table
 
 
 class Folder:
@@ -116,7 +117,9 @@ class Folder:
     def table(self, path: str, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
         """The rows of a CSV or TSV file that has at least these ``columns``, with their lines."""
         data = self.read(path)
-        table: Table | None = None if data is None else read_table(self.uri(path), data, self._problems)
+        table: Table | None = None
+        if data is not None:
+            table = read_table(self.uri(path), Wanted.of(columns), self._problems, data=data)
         if table is None:
             self.complete = False
             return

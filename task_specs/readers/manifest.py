@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -22,10 +25,12 @@ from task_specs.fault import fault
 from task_specs.location import Location, located
 from task_specs.problems import ProblemList
 from task_specs.readers.audio_files import AudioFiles
-from task_specs.readers.columns import Columns, Input
+from task_specs.readers.columns import Columns, Found, Input
 from task_specs.readers.manifest_rows import ManifestRows
 from task_specs.readers.reader import Reader, Reading, Row
-from task_specs.readers.table import read_table
+from task_specs.readers.table import Table
+from task_specs.readers.table_file import read_table
+from task_specs.table_audio import TableRecording
 from task_specs.validation import described
 
 
@@ -57,6 +62,47 @@ def _distinct(labels: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(labels)) < len(labels):
         raise fault("names a column twice", "name each label column once")
     return labels
+
+
+def _all_inside(table: Table, columns: Found) -> bool:
+    """Whether every recording lies in the table itself, so that no root is needed."""
+    place = table.columns.index(columns.names["path"])
+    return bool(table.rows) and all(isinstance(row[place], TableRecording) for _, row in table.rows)
+
+
+def _not_a_path(cell: object) -> tuple[str, str] | None:
+    """What a recording is that was put into a table which cannot hold it, and the remedy."""
+    remedy = "write the table as Parquet with Audio(decode=False), or save the recordings as files and list their paths"
+    if isinstance(cell, list) or (isinstance(cell, dict) and "array" in cell):
+        return "holds recordings as numbers, without what they were encoded in", remedy
+    if isinstance(cell, dict) and cell.get("bytes") is not None:
+        return "holds recordings, which only a Parquet table can hold", remedy
+    if isinstance(cell, str) and re.match(r"\s*\{\s*['\"](?:path|bytes|array)['\"]", cell):
+        return "holds recordings in the form in which they are printed", remedy
+    return None
+
+
+def _as_whole_numbers(rows: Sequence[Row]) -> tuple[list[Row], tuple[str, ...]]:
+    """The rows with ``3`` for a label ``3.0`` of a column that has both, and a note of it.
+
+    A program that knows no empty cell but NaN makes decimals of the whole numbers in one file, and not in another.
+    """
+    labels = {(slot, label) for row in rows for slot, label in enumerate(row.example.labels)}
+    floats = {(slot, label): label[:-2] for slot, label in labels if (slot, label.removesuffix(".0")) in labels}
+    floats = {place: whole for place, whole in floats.items() if place[1] != whole and whole.lstrip("-").isdecimal()}
+    if not floats:
+        return list(rows), ()
+    changed = [
+        row._replace(
+            example=replace(
+                row.example,
+                labels=tuple(floats.get(place, place[1]) for place in enumerate(row.example.labels)),
+            )
+        )
+        for row in rows
+    ]
+    one, whole = min((label, whole) for (_, label), whole in floats.items())
+    return changed, (f"{len(floats)} labels are also written as decimals, such as {one}, which is read as {whole}",)
 
 
 LabelColumn = Annotated[str, Field(min_length=1, max_length=64)]
@@ -100,44 +146,56 @@ class Manifest(Reader):
         roots: dict[str, AudioFiles] = {}
         for split, uri in self._files():
             try:
-                data = object_storage.read_bytes(uri)
+                table = read_table(uri, self.columns.wanted(self.label), problems)
             except StorageError as error:
                 message, _, remedy = str(error).partition("; ")
                 problems.add(uri, "", message, remedy or "correct the path")
-                complete = False
-                continue
-            table = read_table(uri, data, problems)
-            if table is None:
+                table = None
+            columns = None if table is None else self._columns(uri, table, split is None, problems)
+            if table is None or columns is None:
                 complete = False
                 continue
             complete = complete and table.complete
-            input_column = self.columns.check(
-                table.columns, labels=self.label, needs_split=split is None, uri=uri, problems=problems
-            )
-            if input_column is None:
-                complete = False
-                continue
-            inputs[input_column] = uri
+            inputs[columns.input] = uri
             root = self.root or object_storage.parent(uri)
-            if input_column == "path" and root not in roots and not self._usable(root, uri, problems):
+            needs_root = columns.input == "path" and not _all_inside(table, columns)
+            if needs_root and root not in roots and not self._usable(root, uri, problems):
                 complete = False
                 continue
             found = ManifestRows(
                 uri=uri,
-                header=table.columns,
-                columns=self.columns,
-                labels=self.label,
-                input=input_column,
+                table=table,
+                columns=columns,
                 split=split,
                 audio=roots.setdefault(root, AudioFiles(root)),
                 problems=problems,
-            ).read(table.rows)
+            ).read()
             complete = complete and len(found) == len(table.rows)
             rows += found
         if len(inputs) > 1:
             message = f"the manifests of this task differ: {' and '.join(inputs)}"
             problems.add(next(reversed(inputs.values())), "", message, "give every split the same kind of input")
-        return Reading(rows, complete)
+        rows, notes = _as_whole_numbers(rows)
+        return Reading(rows, complete, notes)
+
+    def _columns(self, uri: str, table: Table, needs_split: bool, problems: ProblemList) -> Found | None:
+        """Which columns mean what; ``None`` where that, or what the input is, cannot be told."""
+        found = self.columns.find(
+            table.header,
+            labels=self.label,
+            needs_split=needs_split,
+            uri=uri,
+            problems=problems,
+            recordings=bool(table.recordings),
+        )
+        if found is not None and found.input == "path":
+            place = table.columns.index(found.names["path"])
+            first = next(((line, row[place]) for line, row in table.rows if row[place] is not None), (1, None))
+            said = _not_a_path(first[1])
+            if said is not None:
+                problems.add(uri, found.names["path"], *said, line=first[0])
+                return None
+        return found
 
     def _usable(self, root: str, uri: str, problems: ProblemList) -> bool:
         if object_storage.is_s3(root) or Path(root).is_dir():

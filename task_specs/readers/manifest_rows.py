@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from contextlib import suppress
+from typing import Final, TypeVar
 
 from pydantic_core import PydanticCustomError
 
@@ -12,12 +15,18 @@ from task_specs.example import SPLITS, Clip, Example, Split
 from task_specs.problems import ProblemList
 from task_specs.readers import cells
 from task_specs.readers.audio_files import AudioFiles, NotFound
-from task_specs.readers.columns import Columns, Input
+from task_specs.readers.columns import Found, Input
 from task_specs.readers.reader import Row
+from task_specs.readers.table import Table
+from task_specs.split_words import splits_of
+from task_specs.table_audio import TableRecording
 from task_specs.validation import suggestion
 
 Cell = TypeVar("Cell")
 Cells = Sequence[object]
+
+_PLACEHOLDER: Final = re.compile(r"(?:\$\w+|\$?\{\w+\})/+")
+"""What SpeechBrain writes in place of the root."""
 
 
 class ManifestRows:
@@ -25,10 +34,8 @@ class ManifestRows:
 
     Args:
         uri: the manifest.
-        header: its columns.
-        columns: what they are called.
-        labels: the label columns.
-        input: which column holds the input.
+        table: what it holds.
+        columns: which of its columns mean what.
         split: the split of every row; ``None`` where a column says it.
         audio: where paths are looked up; not asked where the input is units.
         problems: where faulty rows are noted.
@@ -38,37 +45,42 @@ class ManifestRows:
         self,
         *,
         uri: str,
-        header: Sequence[str],
-        columns: Columns,
-        labels: Sequence[str],
-        input: Input,  # noqa: A002 (the field's word)
+        table: Table,
+        columns: Found,
         split: Split | None,
         audio: AudioFiles,
         problems: ProblemList,
     ) -> None:
-        index = {name: position for position, name in enumerate(header)}
+        index = {name: position for position, name in enumerate(table.columns)}
         self._uri = uri
-        self._labels = [(index[name], name) for name in labels]
-        self._input: Input = input
-        self._input_at = index[columns.of(input)]
-        self._input_name = columns.of(input)
+        self._rows = table.rows
+        self._labels = [(index[name], name) for name in columns.labels]
+        self._input: Input = columns.input
+        self._input_name = columns.names[columns.input]
+        self._input_at = index[self._input_name]
         self._split = split
-        self._split_name = columns.of("split")
+        self._split_name = columns.names.get("split", "split")
         self._split_at = index.get(self._split_name, -1)
-        self._start, self._end, self._speaker = (
-            (index.get(columns.of(name)), columns.of(name)) for name in ("start", "end", "speaker")
+        self._start, self._end, self._speaker, self._duration = (
+            (index[columns.names[name]], columns.names[name]) if name in columns.names else None
+            for name in ("start", "end", "speaker", "duration")
         )
+        self._seconds = cells.seconds_with_comma if table.decimal_comma else cells.seconds
+        self._placeholder = columns.convention == "SpeechBrain"
         self._audio: AudioFiles | None = audio
         self._problems = problems
         self._texts: dict[str, str] = {}
+        self._counts = Counter[str]() if split else self._split_words()
+        self._splits = splits_of(self._counts)
+        self._told: set[str] = set()
 
-    def read(self, rows: Sequence[tuple[int, Cells]]) -> list[Row]:
+    def read(self) -> list[Row]:
         """Examples of the rows whose split and labels are sound; whatever is wrong with any row is noted."""
         found = []
-        for line, row in rows:
+        for line, row in self._rows:
             split = self._split or self._split_of(line, row)
             labels = self._labels_of(line, row)
-            speaker = self._optional(line, row, self._speaker, cells.text)
+            speaker = self._optional(line, row, self._speaker, cells.speaker)
             clip, units, durations = None, None, None
             if self._input == "path":
                 clip = self._clip(line, row)
@@ -83,15 +95,24 @@ class ManifestRows:
                 found.append(Row(example, self._uri, line))
         return found
 
+    def _split_words(self) -> Counter[str]:
+        """How often each word stands in the split column. What one means may depend on the others."""
+        written = Counter(row[self._split_at] for _, row in self._rows if isinstance(row[self._split_at], str | bytes))
+        counts: Counter[str] = Counter()
+        for cell, count in written.items():
+            with suppress(PydanticCustomError):
+                counts[cells.text(cell)] += count
+        return counts
+
     def _split_of(self, line: int, row: Cells) -> Split | None:
-        split = self._text(line, row[self._split_at], self._split_name)
-        for known in SPLITS:
-            if split == known:
-                return known
-        if split is not None:
-            message = f"{split!r} is not a split" if split else "is empty"
-            remedy = suggestion(_SYNONYMS.get(split.lower(), split), SPLITS)
-            self._problems.add(self._uri, self._split_name, message, remedy, line=line, kind="split")
+        word = self._text(line, row[self._split_at], self._split_name)
+        if word is None or word in self._splits:
+            return None if word is None else self._splits[word]
+        if word not in self._told:
+            self._told.add(word)
+            more = f", here and in {self._counts[word] - 1:,} other rows" if self._counts[word] > 1 else ""
+            message = f"{word!r} is not a split{more}" if word else f"is empty{more}"
+            self._problems.add(self._uri, self._split_name, message, suggestion(word, SPLITS), line=line, kind="split")
         return None
 
     def _labels_of(self, line: int, row: Cells) -> tuple[str, ...] | None:
@@ -105,21 +126,23 @@ class ManifestRows:
         return tuple(labels) if len(labels) == len(self._labels) else None
 
     def _clip(self, line: int, row: Cells) -> Clip | None:
-        path = self._cell(line, row[self._input_at], self._input_name, cells.path)
-        start = self._optional(line, row, self._start, cells.seconds)
-        end = self._optional(line, row, self._end, cells.seconds)
+        start = self._optional(line, row, self._start, self._seconds)
+        end = self._optional(line, row, self._end, self._seconds)
+        if self._end is None and self._duration is not None:
+            end = self._after(start, line, row)
         if end is not None and (start or 0.0) >= end:
             message = f"the clip ends at {end:g} s, not after its start at {start or 0.0:g} s"
-            self._problems.add(
-                self._uri,
-                self._end[1],
-                message,
-                "correct start or end",
-                line=line,
-                kind="ends before it starts",
-            )
+            name = self._end[1] if self._end is not None else ""
+            remedy = "correct start or end"
+            self._problems.add(self._uri, name, message, remedy, line=line, kind="ends before it starts")
+        cell = row[self._input_at]
+        if isinstance(cell, TableRecording):
+            return Clip(cell.uri, start or None, end)
+        path = self._cell(line, cell, self._input_name, cells.path)
         if path is None or self._audio is None:
             return None
+        if self._placeholder:
+            path = _PLACEHOLDER.sub("", path, count=1) if _PLACEHOLDER.match(path) else path
         try:
             # A start of 0 and none are the same clip.
             return Clip(self._audio.find(path), start or None, end)
@@ -131,6 +154,11 @@ class ManifestRows:
             self._problems.add(self._uri, "root", message, remedy or "correct 'root'")
             self._audio = None
         return None
+
+    def _after(self, start: float | None, line: int, row: Cells) -> float | None:
+        """The end of a clip that says how long it is; NeMo writes 0 or -1 where that is not known."""
+        duration = self._optional(line, row, self._duration, cells.duration)
+        return (start or 0.0) + duration if duration else None
 
     def _text(self, line: int, cell: object, name: str) -> str | None:
         if not isinstance(cell, str):
@@ -144,10 +172,9 @@ class ManifestRows:
         return known
 
     def _optional(
-        self, line: int, row: Cells, column: tuple[int | None, str], read: Callable[[object], Cell]
+        self, line: int, row: Cells, column: tuple[int, str] | None, read: Callable[[object], Cell]
     ) -> Cell | None:
-        position, name = column
-        return None if position is None else self._cell(line, row[position], name, read)
+        return None if column is None else self._cell(line, row[column[0]], column[1], read)
 
     def _cell(self, line: int, cell: object, name: str, read: Callable[[object], Cell]) -> Cell | None:
         """What a cell says; ``None`` where it cannot be read, which is noted."""
@@ -157,6 +184,3 @@ class ManifestRows:
             context = error.context or {}
             self._problems.add(self._uri, name, context["message"], context["remedy"], line=line, kind=read.__name__)
             return None
-
-
-_SYNONYMS = {"dev": "valid", "val": "valid", "eval": "valid", "development": "valid", "training": "train"}

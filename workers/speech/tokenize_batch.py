@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infra import object_storage
-from infra.errors import ObjectNotFound
+from infra.errors import DatasetError, ObjectNotFound
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
+from task_specs.table_audio import read_recording
 from workers.speech.audio import RejectedAudio, apply_policy, decode
 from workers.speech.f0 import F0Settings
 from workers.speech.tokenizer import Tokenizer
@@ -61,14 +62,16 @@ class Outcome:
 
 
 def read_audio(uri: str) -> bytes:
-    """The bytes of an audio file.
+    """The bytes of a recording, a file or a part of a table.
 
     Raises:
-        RejectedAudio: nothing is there.
+        RejectedAudio: nothing is there, or the table is damaged there.
         StorageError: the location cannot be read.
     """
     try:
-        return object_storage.read_bytes(uri)
+        return read_recording(uri)
+    except DatasetError as error:
+        raise RejectedAudio(uri, "unreadable", str(error)) from error
     except ObjectNotFound as error:
         where = "" if object_storage.is_s3(uri) else f" on {socket.gethostname()}"
         remedy = "" if object_storage.is_s3(uri) else "; a cluster's workers see local paths only on a shared disk"

@@ -1,0 +1,41 @@
+"""Lists that have no header: what they are, and how a manifest is made of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from task_specs.split_words import split_of
+
+_NUMBER = re.compile(r"-?[0-9]+(?:[.,][0-9]+)?")
+_RECORDING = re.compile(r".+\.(?:wav|flac|ogg|mp3|opus|m4a|aiff?|au|sph|webm)", re.IGNORECASE)
+
+
+def without_header(rows: Sequence[Sequence[str]]) -> tuple[str, str] | None:
+    """What is wrong with a table whose first row names no wanted column, and the remedy; ``None`` if it may do so.
+
+    Args:
+        rows: the first ones that hold anything.
+    """
+    if not rows:
+        return None
+    first = [cell.strip() for cell in rows[0] if cell.strip()]
+    following = [[cell.strip() for cell in row] for row in rows[1:]]
+    if len(first) == 1 and following and all(len(row) == 2 and row[1].isdecimal() for row in following):
+        message = "is a manifest of fairseq (a directory, then names and lengths), which holds no labels"
+        return message, "write a manifest with the columns path, label and split"
+    if len(first) == 3 and all(map(_NUMBER.fullmatch, first[:2])):
+        message = "is a list of labels as Audacity exports it (start, end, label)"
+        return message, "write a manifest with the columns path, start, end, label and split"
+    if len(first) == 1 and (words := first[0].split()) and _kaldi(words):
+        message = "is a list of Kaldi (a name, then its value)"
+        return message, "write a manifest with the columns path, label and split"
+    if any(_RECORDING.fullmatch(cell) or split_of(cell) or _NUMBER.fullmatch(cell) for cell in first):
+        message = "begins with a row and not with the names of its columns"
+        return message, "write them above it, such as 'path,label,split'"
+    return None
+
+
+def _kaldi(words: Sequence[str]) -> bool:
+    """``utt1 /corpus/utt1.flac`` or ``utt1 sph2pipe -f wav utt1.sph |``; a label file has no such mark."""
+    return len(words) > 1 and (words[-1] == "|" or bool(_RECORDING.fullmatch(words[-1])))

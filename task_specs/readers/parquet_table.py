@@ -1,0 +1,215 @@
+"""Reads Parquet, but for the recordings that may lie in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from infra import object_storage
+from infra.errors import MissingExtra
+from task_specs.problems import ProblemList
+from task_specs.readers.table import MAX_TEXT_BYTES, Table, Wanted, distinct, few_enough, plain
+from task_specs.table_audio import (
+    MAX_GROUP_BYTES,
+    TableRecording,
+    as_dictionaries,
+    audio_leaf,
+    group_bytes,
+    recording_uri,
+)
+
+if TYPE_CHECKING:
+    import pyarrow
+    from pyarrow.parquet import ParquetFile
+
+MAGIC: Final = b"PAR1"
+MAX_VALUES: Final = 1 << 28
+"""Of all cells and of the entries of lists in them, of which a few bytes can make many."""
+
+_BATCH_ROWS: Final = 1 << 14
+
+
+def read_parquet(uri: str, wanted: Wanted, problems: ProblemList, *, data: bytes | None = None) -> Table | None:
+    """The table in a Parquet file; ``None`` if it cannot be read, which is then a problem.
+
+    In a column of recordings (binary, or Hugging Face's ``{bytes, path}``) a cell is a `TableRecording`, or the path
+    where no bytes are stored. Classes that Hugging Face numbered have their names.
+
+    Args:
+        uri: the file.
+        wanted: the columns its reader looks at; the others are not read.
+        problems: where faults are noted.
+        data: what the file holds, if that has been read.
+
+    Raises:
+        MissingExtra: pyarrow is not installed.
+    """
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise MissingExtra("pyarrow", "train") from error
+    try:
+        with _opened(uri, data) as source, parquet.ParquetFile(source) as described:
+            schema, metadata = described.schema_arrow, described.metadata
+            header = tuple(schema.names)
+            columns = wanted.within(header)
+            rows = max(metadata.num_rows, sum(metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)))
+            if not distinct(header, uri, None, problems) or not few_enough(rows, uri, problems):
+                return None
+            audio = [name for name in columns if plain(name) in wanted.recordings and audio_leaf(schema, name)]
+            decoded = [name for name in columns if plain(name) in wanted.recordings and _is_decoded(schema, name)]
+            if decoded:
+                message = "holds recordings as numbers, without what they were encoded in"
+                remedy = "write it with Audio(decode=False), or save the recordings as files and list their paths"
+                problems.add(uri, decoded[0], message, remedy)
+                return None
+            others = [name for name in columns if name not in audio]
+            if not _fits(uri, described, others, audio, problems):
+                return None
+            leaves = [*filter(_is_text(schema), others), *(audio_leaf(schema, name) for name in audio)]
+            with as_dictionaries(source, metadata, leaves) as file:
+                cells = _cells(file, others)
+                cells |= {name: list(_recordings(uri, file, name, audio_leaf(schema, name))) for name in audio}
+    except (pyarrow.ArrowException, OSError, ValueError, LookupError, OverflowError, RecursionError) as error:
+        what = " ".join(str(error).split())[:200]
+        problems.add(uri, "", f"is not a Parquet file that can be read ({what})", "write it anew")
+        return None
+    sound = True
+    for name, classes in _classes(schema).items():
+        if name in cells:
+            sound = _named(uri, name, cells[name], classes, problems) and sound
+    found = list(enumerate(zip(*(cells[name] for name in columns), strict=True), start=1))
+    return Table(header, tuple(columns), found, sound, recordings=frozenset(audio))
+
+
+def _opened(uri: str, data: bytes | None) -> Any:
+    import pyarrow
+
+    if data is not None:
+        return pyarrow.BufferReader(data)
+    system, path = object_storage.arrow_filesystem(uri)
+    return system.open_input_file(path)
+
+
+def _is_decoded(schema: pyarrow.Schema, column: str) -> bool:
+    from pyarrow import types
+
+    kind = schema.field(column).type
+    return bool(types.is_list(kind)) or (types.is_struct(kind) and any(field.name == "array" for field in kind))
+
+
+def _is_text(schema: pyarrow.Schema) -> Callable[[str], bool]:
+    from pyarrow import types
+
+    kinds = (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
+    return lambda column: any(is_kind(schema.field(column).type) for is_kind in kinds)
+
+
+def _fits(uri: str, file: ParquetFile, read: Sequence[str], audio: Sequence[str], problems: ProblemList) -> bool:
+    """Whether the columns that are read whole, and each row group of recordings, take no more memory than they may."""
+    values = size = 0
+    for group in map(file.metadata.row_group, range(file.metadata.num_row_groups)):
+        for chunk in map(group.column, range(group.num_columns)):
+            if chunk.path_in_schema in read or chunk.path_in_schema.partition(".")[0] in read:
+                values += chunk.num_values
+                size += chunk.total_uncompressed_size
+    if values > MAX_VALUES or size > MAX_TEXT_BYTES:
+        message = f"has {values:,} values in {size:,} bytes in the columns {', '.join(read)}"
+        remedy = f"use a part of it, with {MAX_VALUES:,} values in {MAX_TEXT_BYTES:,} bytes at most"
+        problems.add(uri, "", message, remedy)
+        return False
+    for name in audio:
+        largest = max(group_bytes(file.metadata, audio_leaf(file.schema_arrow, name)), default=0)
+        if largest > MAX_GROUP_BYTES:
+            message = f"has {largest >> 20:,} MiB of recordings in one row group, which can only be read whole"
+            remedy = "write it in smaller ones, such as pyarrow.parquet.write_table(..., row_group_size=100)"
+            problems.add(uri, name, message, remedy)
+            return False
+    return True
+
+
+def _cells(file: ParquetFile, columns: Sequence[str]) -> dict[str, list[object]]:
+    cells: dict[str, list[object]] = {name: [] for name in columns}
+    if columns:
+        for batch in file.iter_batches(_BATCH_ROWS, columns=list(columns), use_threads=False):
+            for name in columns:
+                cells[name] += _values(batch.column(batch.schema.get_field_index(name)))
+    return cells
+
+
+def _values(array: pyarrow.Array) -> list[object]:
+    import pyarrow
+
+    if not isinstance(array, pyarrow.DictionaryArray):
+        return list(array.to_pylist())
+    # Rows share the object: to_pylist() would make one for each.
+    values = array.dictionary.to_pylist()
+    return [None if index is None else values[index] for index in array.indices.to_pylist()]
+
+
+def _recordings(uri: str, file: ParquetFile, column: str, leaf: str) -> Iterator[object]:
+    """One cell a row: the recording; its path, where it has no bytes; ``None``, where it has neither."""
+    row = 0
+    has_paths = leaf != column and any(field.name == "path" for field in file.schema_arrow.field(column).type)
+    for group in range(file.metadata.num_row_groups):
+        missing = _missing(file, group, leaf)
+        paths: Iterator[object] = iter(())
+        if has_paths and any(missing):
+            batches = file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[f"{column}.path"], use_threads=False)
+            paths = (cell for batch in batches for cell in batch.column(0).to_pylist())
+        for absent in missing:
+            row += 1
+            cell = next(paths, None)
+            path = cell.get("path") if isinstance(cell, dict) else None
+            yield path if absent else TableRecording(recording_uri(uri, row, column))
+
+
+def _missing(file: ParquetFile, group: int, leaf: str) -> Sequence[bool]:
+    """Whether each row of a group has no bytes. The file's statistics say so for most; they may be missing."""
+    described = file.metadata.row_group(group)
+    chunk = next(c for c in map(described.column, range(described.num_columns)) if c.path_in_schema == leaf)
+    nulls = chunk.statistics.null_count if chunk.is_stats_set and chunk.statistics.has_null_count else None
+    if nulls in (0, described.num_rows):
+        return [nulls != 0] * described.num_rows
+    missing: list[bool] = []
+    for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[leaf], use_threads=False):
+        array = batch.column(0)
+        if leaf.endswith(".bytes") and hasattr(array, "flatten"):
+            [array] = array.flatten()
+        missing += array.is_null().to_pylist()
+    return missing
+
+
+def _classes(schema: pyarrow.Schema) -> Mapping[str, list[str]]:
+    """Names of the classes that Hugging Face numbered, of each column that holds such numbers."""
+    try:
+        described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        features = described["info"]["features"]
+        return {
+            name: feature["names"]
+            for name, feature in features.items()
+            if isinstance(feature, dict)
+            and feature.get("_type") == "ClassLabel"
+            and isinstance(feature.get("names"), list)
+            and all(isinstance(one, str) for one in feature["names"])
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        # It is a remark, which other programs copy or cut as they like.
+        return {}
+
+
+def _named(uri: str, column: str, cells: list[object], classes: Sequence[str], problems: ProblemList) -> bool:
+    """Puts names in place of numbers; whether each number has one. Hugging Face writes -1 where there is no label."""
+    sound = True
+    for place, cell in enumerate(cells):
+        if not isinstance(cell, int) or isinstance(cell, bool):
+            continue
+        if -1 <= cell < len(classes):
+            cells[place] = classes[cell] if cell >= 0 else None
+        else:
+            message = f"{cell} is none of its {len(classes)} classes"
+            problems.add(uri, column, message, "correct the number", line=place + 1, kind="class")
+            sound = False
+    return sound

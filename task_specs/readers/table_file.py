@@ -1,0 +1,109 @@
+"""Reads the table in a file, whatever it is written in."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+from typing import Final
+
+from infra import object_storage
+from task_specs.problems import ProblemList
+from task_specs.readers.delimited_table import looks_delimited, read_delimited
+from task_specs.readers.file_kind import not_a_table
+from task_specs.readers.headless import without_header
+from task_specs.readers.json_table import looks_json, read_json
+from task_specs.readers.parquet_table import MAGIC, read_parquet
+from task_specs.readers.table import MAX_TEXT_BYTES, Table, Wanted
+
+_SEPARATORS: Final = {"csv": ",", "tsv": "\t", "tab": "\t", "txt": "\t"}
+_JSON: Final = ("jsonl", "ndjson", "json")
+
+# The longer ones first, of which the shorter are beginnings.
+_BYTE_ORDER_MARKS: Final = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def read_table(uri: str, wanted: Wanted, problems: ProblemList, *, data: bytes | None = None) -> Table | None:
+    """The table in a file; ``None`` if there is none that can be read, which is then a problem.
+
+    The ending says what it is written in, and gives way to what the file plainly holds: JSON, tabs under ``.csv``,
+    Parquet. Text is UTF-8, or UTF-16 with a byte order mark.
+
+    Args:
+        uri: the file.
+        wanted: the columns its reader looks at.
+        problems: where faults are noted.
+        data: what the file holds, if that has been read.
+
+    Raises:
+        MissingExtra: a Parquet file, and pyarrow is not installed.
+        StorageError: the file cannot be read.
+    """
+    ending = object_storage.basename(uri).rpartition(".")[2].lower()
+    if data is None:
+        if not object_storage.is_s3(uri) and Path(uri).is_dir():
+            problems.add(uri, "", "is a directory", "name the table in it")
+            return None
+        if ending == "parquet" and _begins_as_parquet(uri):
+            return read_parquet(uri, wanted, problems)
+        data = object_storage.read_bytes(uri, limit=MAX_TEXT_BYTES)
+    if data.startswith(MAGIC):
+        return read_parquet(uri, wanted, problems, data=data)
+    said = not_a_table(data)
+    if said is None and ending == "parquet":
+        said = "is not a Parquet file", "write it anew; if it is text, name it .csv, .tsv or .jsonl"
+    if said is not None:
+        problems.add(uri, "", *said)
+        return None
+    text = _decoded(uri, data, problems)
+    return None if text is None else _text_table(uri, ending, text, wanted, problems)
+
+
+def _text_table(uri: str, ending: str, text: str, wanted: Wanted, problems: ProblemList) -> Table | None:
+    if ending in _JSON:
+        if text.lstrip()[:1] in ("{", "[") or not looks_delimited(text, wanted):
+            return read_json(uri, text, wanted, problems)
+        return read_delimited(uri, text, ",", wanted, problems)
+    if looks_json(text):
+        return read_json(uri, text, wanted, problems)
+    if ending in _SEPARATORS or looks_delimited(text, wanted):
+        return read_delimited(uri, text, _SEPARATORS.get(ending, ","), wanted, problems)
+    said = without_header([line.split("\t") for line in text[:4096].splitlines()[:5]])
+    unknown = "the format of this file is not known", "name it .csv, .tsv, .jsonl or .parquet"
+    problems.add(uri, "", *(said or unknown))
+    return None
+
+
+def _begins_as_parquet(uri: str) -> bool:
+    """Whether a file is Parquet, of which only its end and what is asked for is read, however large it is."""
+    system, path = object_storage.arrow_filesystem(uri)
+    if not object_storage.exists(uri):
+        return False
+    try:
+        with system.open_input_file(path) as file:
+            return bool(file.read(len(MAGIC)) == MAGIC)
+    except OSError:
+        # Reading it as bytes says what is wrong with it.
+        return False
+
+
+def _decoded(uri: str, data: bytes, problems: ProblemList) -> str | None:
+    encoding = next((name for mark, name in _BYTE_ORDER_MARKS if data.startswith(mark)), "utf-8-sig")
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        if encoding != "utf-8-sig":
+            problems.add(uri, "", f"is not the {encoding.upper()} text that its first bytes say", "save it as UTF-8")
+            return None
+        line = data.count(b"\n", 0, error.start) + 1
+        remedy = "save it as UTF-8 ('CSV UTF-8' in Excel), or convert it, such as with 'iconv -f WINDOWS-1252 -t UTF-8'"
+        problems.add(uri, "", "is not UTF-8 text", remedy, line=line)
+        return None
+    if text.count("\0") > len(text) // 4:
+        problems.add(uri, "", "seems to be UTF-16 text without a byte order mark", "save it as UTF-8")
+        return None
+    return text
