@@ -9,6 +9,7 @@ import socket
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from infra.printable import printable_json
 from infra.redaction import redacted
 
 ROOT = "speechprompt"
@@ -35,7 +36,7 @@ class JsonFormatter(logging.Formatter):
         line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info:
             line["exception"] = redacted(self.formatException(record.exc_info))
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return printable_json(json.dumps(line, ensure_ascii=False, default=str))
 
 
 def log_fields(**fields: str) -> None:

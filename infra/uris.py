@@ -11,9 +11,12 @@ import re
 from pathlib import Path
 
 from infra.errors import StorageError
+from infra.printable import is_text, printable
 
 __all__ = ["basename", "is_s3", "join", "parent", "resolve", "split_s3"]
 
+_LONGEST_NAME, _LONGEST_PATH = 255, 4095
+"""Bytes that Linux takes."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -31,11 +34,14 @@ def resolve(path: str, base: str) -> str:
         base: an absolute local directory or an ``s3://`` prefix.
 
     Raises:
-        StorageError: the scheme is neither absent nor ``s3``, the name is empty or holds a NUL, a bucket is
-            missing, or ``..`` climbs out of the bucket.
+        StorageError: the scheme is neither absent nor ``s3``, the name is empty, not UTF-8, or longer than a file
+            system takes, or holds a NUL, a bucket is missing, or ``..`` climbs out of the bucket.
     """
     if not path or "\0" in path:
         raise StorageError(f"{path!r} is not a path; name a file or directory, local or s3://")
+    for name in (path, base):
+        if not is_text(name):
+            raise StorageError(f"the name of {printable(name)} is not UTF-8; rename it")
     if is_s3(path):
         return _s3(*split_s3(path), name=path)
     if _SCHEME.match(path):
@@ -43,13 +49,13 @@ def resolve(path: str, base: str) -> str:
     if path == "~" or path.startswith("~/"):
         path = str(Path.home()) + path[1:]
     if posixpath.isabs(path):
-        return _normal_local(path)
+        return _short(_normal_local(path))
     if is_s3(base):
         bucket, key = split_s3(base)
         return _s3(bucket, f"{key}/{path}", name=path)
     if not posixpath.isabs(base):
         raise StorageError(f"{base!r} is not absolute; resolve it against the working directory first")
-    return _normal_local(f"{base}/{path}")
+    return _short(_normal_local(f"{base}/{path}"))
 
 
 def join(root: str, *parts: str) -> str:
@@ -97,6 +103,15 @@ def split_s3(uri: str) -> tuple[str, str]:
 def _normal_local(path: str) -> str:
     # POSIX keeps exactly two leading slashes; here they mean the same as one.
     return "/" + posixpath.normpath(path).lstrip("/")
+
+
+def _short(path: str) -> str:
+    longest = max(path.split("/"), key=lambda name: len(name.encode()))
+    for text, most in ((longest, _LONGEST_NAME), (path, _LONGEST_PATH)):
+        if len(text.encode()) > most:
+            message = f"{text[:40]!r}... has {len(text.encode())} bytes, more than a file system takes"
+            raise StorageError(f"{message}; shorten it to {most}")
+    return path
 
 
 def _s3(bucket: str, key: str, *, name: str) -> str:

@@ -10,17 +10,17 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from infra import object_storage
 from infra.errors import InvalidInputs, SpeechPromptError
 from infra.json_log import log_as_json, logs_as_json
+from infra.printable import printable
 from infra.redaction import redacted
 from orchestrator import __version__
 from orchestrator.commands.backbone import backbone
 from orchestrator.commands.bundle import bundle
 from orchestrator.commands.tasks import tasks
-from orchestrator.console import results_console
+from orchestrator.console import errors_console, results_console
 from orchestrator.exit_codes import BAD_INPUT, TASKS_FAILED
 from orchestrator.interruption import GRACE_SECONDS, interruptible
 
@@ -323,4 +323,4 @@ def _say(text: str, style: str = "") -> None:
     if logs_as_json():
         logging.getLogger("speechprompt.cli").error("%s", text)
     else:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False, style=style)
+        errors_console().print(printable(text), markup=False, style=style)

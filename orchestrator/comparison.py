@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from infra.printable import printable
 from orchestrator.report import JobReport, TaskRow, report_table
 from task_specs.metric import LOWER_IS_BETTER
 from task_specs.published import SYSTEMS, System, published_figures
@@ -84,16 +85,15 @@ def as_csv(report: JobReport) -> str:
     published = [f"published_{system}" for system in SYSTEMS]
     writer.writerow([*fields, *figures, *BASELINES, "published_metric", *published, "bundle", "error"])
     for row in report.tasks:
-        writer.writerow(
-            [
-                *(getattr(row, name) for name in (*fields, *figures)),
-                *(row.baselines[kind].test if kind in row.baselines else None for kind in BASELINES),
-                row.published and row.published.metric,
-                *(_published(row, system) for system in SYSTEMS),
-                row.bundle,
-                row.error,
-            ]
-        )
+        cells = [
+            *(getattr(row, name) for name in (*fields, *figures)),
+            *(row.baselines[kind].test if kind in row.baselines else None for kind in BASELINES),
+            row.published and row.published.metric,
+            *(_published(row, system) for system in SYSTEMS),
+            row.bundle,
+            row.error,
+        ]
+        writer.writerow([printable(cell) if isinstance(cell, str) else cell for cell in cells])
     return buffer.getvalue()
 
 
@@ -151,6 +151,7 @@ def _published(row: TaskRow, system: System) -> float | None:
 
 
 def _markdown(cell: str) -> str:
+    cell = printable(cell)
     for special in "\\|`*_<[":
         cell = cell.replace(special, f"\\{special}")
     return cell

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from infra import object_storage
 from infra.errors import JobError, ObjectNotFound, StorageError
+from infra.printable import printable
 from orchestrator.exit_codes import TAKEN_OVER
 from orchestrator.process_identity import ProcessIdentity
 
@@ -206,5 +207,5 @@ def _now() -> datetime:
 
 def _end_process(message: str) -> None:
     """Not by an exception: on its way it would save the state of an experiment that is another's now."""
-    print(f"error: {message}", file=sys.stderr, flush=True)  # noqa: T201
+    print(printable(f"error: {message}"), file=sys.stderr, flush=True)  # noqa: T201
     os._exit(TAKEN_OVER)

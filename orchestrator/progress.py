@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from infra.json_log import logs_as_json
+from infra.printable import printable
 from infra.redaction import redacted
+from orchestrator.console import errors_console
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -58,16 +59,16 @@ class ProgressView:
     """Shows stages of work as they go on; used as a context manager."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.console = errors_console()
         self.bars: Progress | None = None
         self._as_json = logs_as_json()
         if self.console.is_terminal and not self._as_json:
             self.bars = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
-                TextColumn("{task.fields[note]}"),
+                TextColumn("{task.fields[note]}", markup=False),
                 console=self.console,
                 transient=True,
             )
@@ -88,7 +89,7 @@ class ProgressView:
         if self._as_json:
             logger.info("%s", redacted(text))
         else:
-            self.console.print(redacted(text), markup=False)
+            self.console.print(printable(redacted(text)), markup=False)
 
     @contextmanager
     def stage(self, title: str) -> Iterator[Stage]:

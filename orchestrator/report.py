@@ -15,6 +15,7 @@ from rich.text import Text
 
 from infra import object_storage
 from infra.errors import JobError, ObjectNotFound
+from infra.printable import printable_json
 from orchestrator.job import Job
 from task_specs.metric import LOWER_IS_BETTER
 from task_specs.published import PublishedResult
@@ -249,7 +250,7 @@ def report_table(report: JobReport) -> Group:
 
 def report_json(report: JobReport) -> str:
     """The report for programs."""
-    return json.dumps(report.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    return printable_json(json.dumps(report.model_dump(mode="json"), indent=2, ensure_ascii=False))
 
 
 def _outcome(row: TaskRow) -> str:

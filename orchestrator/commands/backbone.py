@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from infra import object_storage
+from infra.printable import printable_json
 from orchestrator.commands.backbone_import import import_
 from orchestrator.commands.backbone_view import backbone_rows, backbone_table
 from orchestrator.console import results_console
@@ -47,7 +48,7 @@ def inspect(uri: str, as_json: bool) -> None:
 
     found = read_backbone(object_storage.resolve(uri, str(Path.cwd())))
     if as_json:
-        click.echo(json.dumps(backbone_rows(found), indent=2, ensure_ascii=False))
+        click.echo(printable_json(json.dumps(backbone_rows(found), indent=2, ensure_ascii=False)))
     else:
         results_console().print(backbone_table(found))
 

@@ -8,13 +8,14 @@ import sys
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from infra import object_storage
+from infra.printable import printable
 from orchestrator.commands.bundle_import import import_
 from orchestrator.commands.bundle_sign import keygen, sign
+from orchestrator.console import PlainConsole
 from task_specs.example import SPLITS, Split
 from workers.bundle.manifest import BundleManifest
 from workers.bundle.pull import pull
@@ -58,7 +59,7 @@ def list_(context: click.Context, root: str, as_json: bool) -> None:
         click.echo(f"No bundles below {root}.")
     for row in rows:
         if row.problem and not as_json:
-            click.echo(row.problem, err=True)
+            click.echo(printable(row.problem), err=True)
     if any(row.problem for row in rows):
         context.exit(1)
 
@@ -115,9 +116,9 @@ def _absolute(path: str) -> str:
     return object_storage.resolve(path, os.getcwd())  # noqa: PTH109  paths are plain strings throughout
 
 
-def _console() -> Console:
+def _console() -> PlainConsole:
     # A pipe has no width: there nothing is cut or folded to that of a screen.
-    return Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)
+    return PlainConsole() if sys.stdout.isatty() else PlainConsole(width=_PIPE_WIDTH)
 
 
 def _print_json(value: Any) -> None:

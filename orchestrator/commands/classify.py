@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from infra import object_storage
+from infra.printable import printable_json
 from orchestrator.console import results_console
 from workers.inference.classifier import Answer, Classifier
 
@@ -75,7 +76,7 @@ def classify_files(
                 }
                 for task, labelled in answers.items()
             }
-            click.echo(json.dumps({"audio": given, "labels": labels}, ensure_ascii=False))
+            click.echo(printable_json(json.dumps({"audio": given, "labels": labels}, ensure_ascii=False)))
         return
     table = Table("recording", "task", "slot", "label", "probability")
     for number, given in enumerate(audio):

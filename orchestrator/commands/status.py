@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from infra.printable import printable_json
 from orchestrator.console import results_console
 from orchestrator.job import load_job
 from orchestrator.job_status import JobStatus, job_status
@@ -27,7 +28,7 @@ def status(job_file: str, overrides: tuple[str, ...], *, as_json: bool, watch: b
     """Print the status once, or again and again until the job has ended."""
     job = load_job(job_file, overrides)
     if as_json:
-        click.echo(job_status(job).model_dump_json(indent=1))
+        click.echo(printable_json(job_status(job).model_dump_json(indent=1)))
         return
     console = results_console()
     now = job_status(job)

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from infra import object_storage
 from infra.errors import InvalidInputs, TaskSpecError
+from infra.printable import printable, printable_json
 from orchestrator.console import results_console
 from orchestrator.exit_codes import TASKS_FAILED
 from task_specs.dataset import Dataset, read_dataset
@@ -72,13 +73,13 @@ def check(name: str, root: str, split: str | None, duplicates: str | None, as_js
             "notes": dataset.notes,
             "fits": not differing,
         }
-        click.echo(json.dumps(content, ensure_ascii=False, indent=2))
+        click.echo(printable_json(json.dumps(content, ensure_ascii=False, indent=2)))
     else:
         results_console().print(_counts_table(spec, dataset, expected))
         for note in dataset.notes:
-            click.echo(f"note: {note}")
+            click.echo(printable(f"note: {note}"))
         for difference in differing:
-            click.echo(difference)
+            click.echo(printable(difference))
         if not differing:
             click.echo("as published" if expected else "complete as far as can be told: no counts are published")
     if differing:

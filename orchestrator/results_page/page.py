@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from infra import object_storage
 from infra.errors import MissingExtra
+from infra.printable import printable_lines
 from orchestrator.comparison import Columns, baseline_cell, published_cell, source_of
 from orchestrator.job import Job
 from orchestrator.report import JobReport, TaskRow, job_root
@@ -39,6 +40,7 @@ def render(report: JobReport, views: list[TaskView]) -> str:
     environment = Environment(
         loader=PackageLoader("orchestrator.results_page", ""),
         autoescape=True,
+        finalize=lambda value: printable_lines(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import unicodedata
 
 from infra import object_storage
 from infra.errors import InputError
+from infra.printable import is_text, printable
 
-FILE, DIRECTORY = True, False
+FILE, DIRECTORY, NEITHER = True, False, None
+"""What an entry of a directory is; neither are links that lead to nothing, sockets and the like."""
+Kind = bool | None
+
+NOT_DATA = ("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__pycache__")
+"""Directories that systems and tools make among other people's files."""
+_LONGEST_SHOWN = 200
 
 
 class NotFound(InputError):
@@ -52,8 +60,9 @@ class AudioFiles:
             uri = self._found[path] = f"{self.root.rstrip('/')}/{self._name(self._relative(path))}"
         return uri
 
-    def names(self, directory: str, kind: bool) -> list[str]:
-        """Names of the files or directories in ``directory``, relative to the root, sorted; without hidden ones.
+    def names(self, directory: str, kind: Kind) -> list[str]:
+        """Names of the entries of this kind in ``directory``, relative to the root, sorted; without hidden ones and
+        ``NOT_DATA``. Names that are not UTF-8 hold surrogates.
 
         Raises:
             NotFound: there is no such directory, or it cannot be read.
@@ -61,9 +70,15 @@ class AudioFiles:
         """
         spelled = self._name(posixpath.normpath(directory), DIRECTORY) if directory else ""
         entries = self._listing.entries(spelled)
-        return sorted(name for name, found in entries.items() if found is kind and not name.startswith("."))
+        return sorted(
+            name for name, found in entries.items() if found is kind and name[:1] != "." and name not in NOT_DATA
+        )
 
-    def has(self, path: str, kind: bool) -> bool:
+    def identity(self, directory: str) -> object:
+        """The same for two names of one local directory, so that links which lead in circles are noticed."""
+        return self._listing.identity(self._name(posixpath.normpath(directory), DIRECTORY) if directory else "")
+
+    def has(self, path: str, kind: Kind) -> bool:
         """Whether there is a file or directory of this name."""
         try:
             self._name(posixpath.normpath(path), kind)
@@ -75,10 +90,10 @@ class AudioFiles:
         inside = path.removeprefix(self.root.rstrip("/") + "/")
         relative = posixpath.normpath(inside)
         if relative.startswith(("/", "../")) or relative in (".", "..") or object_storage.is_s3(inside):
-            raise NotFound(f"{path!r} is outside the root {self.root}", "correct the path, or set 'root'")
+            raise NotFound(f"{_shown(path)} is outside the root {self.root}", "correct the path, or set 'root'")
         return relative
 
-    def _name(self, relative: str, last: bool = FILE) -> str:
+    def _name(self, relative: str, last: Kind = FILE) -> str:
         """The own spelling of ``relative``, which is a file or, if ``last`` says so, a directory."""
         spelled = ""
         parts = relative.split("/")
@@ -86,10 +101,28 @@ class AudioFiles:
             kind = last if depth == len(parts) else DIRECTORY
             name = self._listing.entry(spelled, part, kind)
             if name is None:
-                hint = "write / between directories" if "\\" in relative else "correct the path, or set 'root'"
-                raise NotFound(f"there is no {'file' if last else 'directory'} {relative!r} in {self.root}", hint)
+                raise self._not_found(relative, spelled, part, last)
             spelled = f"{spelled}/{name}" if spelled else name
         return spelled
+
+    def _not_found(self, relative: str, directory: str, part: str, kind: Kind) -> NotFound:
+        message = f"there is no {'file' if kind else 'directory'} {_shown(relative)} in {self.root}"
+        entries = self._listing.entries(directory)
+        if part in entries and entries[part] is NEITHER:
+            message = f"{_shown(relative)} in {self.root} is a link to nothing, or no file"
+            return NotFound(message, "get what it should be")
+        part = unicodedata.normalize("NFC", part)
+        if not part.isascii():
+            pattern = re.compile(r"[^\0-\x7f]+".join(map(re.escape, re.split(r"[^\0-\x7f]+", part))))
+            odd = next((name for name in sorted(entries) if not is_text(name) and pattern.fullmatch(name)), None)
+            if odd is not None:
+                return NotFound(f"{message}, but {printable(odd)}, a name that is not UTF-8", "rename the file")
+        hint = "write / between directories" if "\\" in relative else "correct the path, or set 'root'"
+        return NotFound(message, hint)
+
+
+def _shown(path: str) -> str:
+    return repr(path if len(path) <= _LONGEST_SHOWN else f"{path[:_LONGEST_SHOWN]}...")
 
 
 class _Listing:
@@ -97,13 +130,13 @@ class _Listing:
 
     def __init__(self, root: str) -> None:
         self.root = root
-        self._directories: dict[str, dict[str, bool]] = {}
-        self._normal: dict[str, dict[tuple[str, bool], str]] = {}
+        self._directories: dict[str, dict[str, Kind]] = {}
+        self._normal: dict[str, dict[tuple[str, Kind], str]] = {}
 
-    def entry(self, directory: str, name: str, kind: bool) -> str | None:
+    def entry(self, directory: str, name: str, kind: Kind) -> str | None:
         """The name as it is spelled in ``directory``, or ``None`` if nothing of this kind has it."""
         entries = self.entries(directory)
-        if entries.get(name) is kind:
+        if name in entries and entries[name] is kind:
             return name
         normal = self._normal.get(directory)
         if normal is None:
@@ -112,27 +145,47 @@ class _Listing:
             }
         return normal.get((unicodedata.normalize("NFC", name), kind))
 
-    def entries(self, directory: str) -> dict[str, bool]:
-        """Whether each entry of ``directory`` is a file."""
+    def entries(self, directory: str) -> dict[str, Kind]:
+        """What each entry of ``directory`` is."""
         entries = self._directories.get(directory)
         if entries is None:
             entries = self._directories[directory] = self._read(directory)
         return entries
 
-    def _read(self, directory: str) -> dict[str, bool]:
+    def identity(self, directory: str) -> object:
+        """Equal for two names of one directory."""
+        return directory
+
+    def _read(self, directory: str) -> dict[str, Kind]:
         raise NotImplementedError
 
 
 class _DiskListing(_Listing):
-    def _read(self, directory: str) -> dict[str, bool]:
+    def identity(self, directory: str) -> object:
+        try:
+            status = os.stat(f"{self.root.rstrip('/')}/{directory}")  # noqa: PTH116 (a path may end in a space)
+        except OSError:
+            # It is noted where the directory is read.
+            return directory
+        return status.st_dev, status.st_ino
+
+    def _read(self, directory: str) -> dict[str, Kind]:
         path = f"{self.root.rstrip('/')}/{directory}"
         try:
             with os.scandir(path) as entries:
-                return {entry.name: FILE if entry.is_file() else DIRECTORY for entry in entries}
+                return {entry.name: _kind(entry) for entry in entries}
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except OSError as error:
             raise NotFound(f"the directory {path} cannot be read ({error.strerror})", "make it readable") from error
+
+
+def _kind(entry: os.DirEntry[str]) -> Kind:
+    try:
+        return FILE if entry.is_file() else DIRECTORY if entry.is_dir() else NEITHER
+    except OSError:
+        # A link that leads to itself.
+        return NEITHER
 
 
 class _S3Listing(_Listing):
@@ -140,7 +193,7 @@ class _S3Listing(_Listing):
         super().__init__(root)
         self._listed = False
 
-    def _read(self, directory: str) -> dict[str, bool]:
+    def _read(self, directory: str) -> dict[str, Kind]:
         if not self._listed:
             self._listed = True
             for key in object_storage.list_files(self.root):
@@ -148,5 +201,6 @@ class _S3Listing(_Listing):
                 self._directories.setdefault(above, {})[name] = FILE
                 while above:
                     above, _, name = above.rpartition("/")
-                    self._directories.setdefault(above, {}).setdefault(name, DIRECTORY)
+                    # Some tools write an object of a directory's own name.
+                    self._directories.setdefault(above, {})[name] = DIRECTORY
         return self._directories.get(directory, {})

@@ -14,6 +14,7 @@ from task_specs.location import Location
 from task_specs.problems import ProblemList, shown
 from task_specs.readers.audio_files import NotFound
 from task_specs.readers.folder import Folder
+from task_specs.readers.left_out import MOST_LISTED
 from task_specs.readers.reader import Reader, Reading, Row
 from task_specs.readers.splitting import at_random, speakers_apart
 
@@ -133,9 +134,13 @@ class DividedCorpus(Corpus):
         voices = [utterance.speaker or utterance.path for utterance in found]
         paths = [utterance.path for utterance in found]
         division = speakers_apart(labels, voices, paths, seed=self.seed, valid=valid, test=test)
-        if division.undivided:
-            names = ", ".join(division.undivided)
-            folder.notes.append(f"{names}: too few speakers to keep them apart, so each is in several splits")
+        known = {utterance.labels[0] for utterance in found if utterance.speaker is not None}
+        undivided = [label for label in division.undivided if label in known]
+        if undivided:
+            names = ", ".join(undivided[:MOST_LISTED])
+            more = f" and {len(undivided) - MOST_LISTED} more" if len(undivided) > MOST_LISTED else ""
+            text = f"{names}{more}: too few speakers to keep them apart, so each is in several splits"
+            folder.notes.append(text)
         for utterance, split in zip(found, division.splits, strict=True):
             yield replace(utterance, split=split)
 

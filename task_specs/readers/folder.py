@@ -8,8 +8,9 @@ from pathlib import Path
 
 from infra import object_storage
 from infra.errors import StorageError
+from infra.printable import is_text, printable
 from task_specs.problems import ProblemList
-from task_specs.readers.audio_files import DIRECTORY, FILE, AudioFiles, NotFound
+from task_specs.readers.audio_files import DIRECTORY, FILE, NEITHER, AudioFiles, Kind, NotFound
 from task_specs.readers.table import Table, Wanted
 from task_specs.readers.table_file import read_table
 
@@ -30,6 +31,7 @@ class Folder:
         self.audio = AudioFiles(root)
         self._problems = problems
         self._remedy = remedy
+        self._noted: set[tuple[str, str, int | None]] = set()
 
     def usable(self) -> bool:
         """Whether there is such a directory."""
@@ -45,11 +47,16 @@ class Folder:
             return False
         return True
 
-    def problem(self, path: str, message: str, remedy: str, *, line: int | None = None, field: str = "") -> None:
+    def problem(
+        self, path: str, message: str, remedy: str, *, line: int | None = None, field: str = "", kind: str = ""
+    ) -> None:
         """Notes what is wrong with a file, or a line of it, that says which recordings there are."""
         self.complete = False
-        kind = "" if line is None else remedy
-        self._problems.add(self.uri(path), field, message, remedy, line=line, kind=kind)
+        kind = kind or ("" if line is None else remedy)
+        # A reader may look at a directory again.
+        if (path, message, line) not in self._noted:
+            self._noted.add((path, message, line))
+            self._problems.add(self.uri(path), field, message, remedy, line=line, kind=kind)
 
     def uri(self, path: str) -> str:
         """URI of a path below the root."""
@@ -75,17 +82,27 @@ class Folder:
         """Names of the files in ``path`` with this ending in any case, sorted; as `directories`."""
         return self._names(path, FILE, ending)
 
-    def below(self, path: str, endings: tuple[str, ...] = (".wav",)) -> list[str]:
-        """Paths of all files below ``path`` with one of these endings, relative to it, sorted."""
+    def below(self, path: str, endings: tuple[str, ...] = (".wav",), others: list[str] | None = None) -> list[str]:
+        """Paths of all files below ``path`` with one of these endings, relative to it, sorted; those of all other files
+        are added to ``others``. A directory that is reached twice, by a link, is a problem."""
         found: list[str] = []
+        reached: set[object] = set()
         try:
             pending = [""]
             while pending:
                 inside = pending.pop()
                 at = "/".join(part for part in (path, inside) if part)
                 prefix = f"{inside}/" if inside else ""
-                found += [prefix + name for name in self.audio.names(at, FILE) if name.lower().endswith(endings)]
-                pending += [prefix + name for name in self.audio.names(at, DIRECTORY)]
+                identity = self.audio.identity(at)
+                if identity in reached:
+                    self.problem(at, "is a link to a directory that is read already", "remove it")
+                    continue
+                reached.add(identity)
+                found += [prefix + name for name in self._entries(at, FILE, endings)]
+                if others is not None:
+                    names = self.audio.names(at, FILE)
+                    others += [prefix + name for name in names if not name.lower().endswith(endings)]
+                pending += [prefix + name for name in self._entries(at, DIRECTORY, ("",))]
         except (NotFound, StorageError) as error:
             self.problem(path, str(error).partition("; ")[0], self._remedy)
         return sorted(found)
@@ -155,7 +172,7 @@ class Folder:
 
     def _names(self, path: str, kind: bool, ending: str) -> list[str]:
         try:
-            names = [name for name in self.audio.names(path, kind) if name.lower().endswith(ending)]
+            names = self._entries(path, kind, (ending,))
         except (NotFound, StorageError) as error:
             self.problem(path, str(error).partition("; ")[0], self._remedy)
             return []
@@ -163,3 +180,19 @@ class Folder:
             what = f"holds no {ending} files" if kind is FILE else "holds no directories"
             self.problem(path, what, self._remedy)
         return names
+
+    def _entries(self, path: str, kind: Kind, endings: tuple[str, ...]) -> list[str]:
+        """Names in ``path`` with one of these endings. One that is not UTF-8 is a problem, and so is a link to nothing
+        in place of a file."""
+        names = [name for name in self.audio.names(path, kind) if name.lower().endswith(endings)]
+        lost = self.audio.names(path, NEITHER) if kind is FILE else []
+        odd = [(name, "its name is not UTF-8", "rename it") for name in names if not is_text(name)]
+        odd += [
+            (name, "is a link to nothing, or no file", "get what it should be, or remove it")
+            for name in lost
+            if name.lower().endswith(endings)
+        ]
+        for name, message, remedy in odd:
+            place = printable(f"{path}/{name}" if path else name)
+            self.problem("", f"{place}: {message}", remedy, kind=message)
+        return [name for name in names if is_text(name)]

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator
 
-from task_specs.example import SPLITS
+from task_specs.example import SPLITS, Split
 from task_specs.fault import fault
+from task_specs.readers.audio_files import DIRECTORY, FILE
 from task_specs.readers.corpus import DividedCorpus, Utterance
 from task_specs.readers.folder import Folder
+from task_specs.readers.left_out import LeftOut, listed
+from task_specs.readers.split_words import name_splits, split_of
 
 ENDINGS = (".wav", ".flac", ".ogg", ".mp3")
+FORMATS = "WAV, FLAC, OGG or MP3"
+DRAWN = "or write 'split: drawn' under data if every directory is a label"
+FEWEST = 3
+"""Recordings of a label, one for each split."""
 
 
 def _expression(text: str) -> str:
@@ -25,17 +34,19 @@ def _expression(text: str) -> str:
 
 
 class Folders(DividedCorpus):
-    """``<label>/**/*.wav`` (or FLAC, OGG, MP3) below the root, or below each of ``train``, ``valid`` and ``test``.
+    """``<label>/**/*.wav`` (or FLAC, OGG, MP3) below the root, or below a directory for each of train, valid and test.
 
-    Without these three, a tenth of each label's recordings is test and a tenth is valid; with ``speaker`` no speaker is
-    in two splits.
+    The directories of splits may have the other names that people give them, such as ``dev`` or ``Validation``. Without
+    them, a tenth of each label's recordings is test and a tenth is valid; with ``speaker`` no speaker is in two splits.
     """
 
     origin: ClassVar[str] = ""
     licence: ClassVar[str] = ""
     classes: ClassVar[tuple[int, ...]] = ()
 
-    split: Literal["drawn"] = "drawn"
+    split: Literal["found", "drawn"] = "found"
+    """``found`` takes directories whose names are words for splits as these; ``drawn`` takes every directory as a
+    label, whatever it is called, and draws the division."""
     speaker: Annotated[str, AfterValidator(_expression)] | None = None
     """Regular expression that finds the speaker in a path below the root: its first group, or all it matches."""
 
@@ -44,19 +55,133 @@ class Folders(DividedCorpus):
         return "correct 'root'"
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
-        names = folder.directories()
-        if set(SPLITS) <= set(names):
-            for split in SPLITS:
-                for label in folder.directories(split):
-                    for path in folder.below(f"{split}/{label}", ENDINGS):
-                        yield Utterance(f"{split}/{label}/{path}", (label,), split)
+        left_out = LeftOut(ENDINGS)
+        names = _directories(folder, "", left_out)
+        divided = self._divided(folder, names)
+        if divided is None:
             return
         found: list[Utterance] = []
-        for label in names:
-            for path in folder.below(label, ENDINGS):
-                match = re.search(self.speaker, f"{label}/{path}") if self.speaker else None
-                if self.speaker and match is None:
-                    folder.problem(f"{label}/{path}", f"{self.speaker!r} finds no speaker", "correct 'speaker'")
-                speaker = None if match is None else match[1] if match.re.groups else match[0]
-                found.append(Utterance(f"{label}/{path}", (label,), speaker=speaker))
-        yield from self.apart(folder, found)
+        for split, directory in divided.items():
+            inside = _directories(folder, directory, left_out) if directory else names
+            labels = self._labels(folder, directory, inside)
+            for name in labels:
+                found += self._of_label(folder, directory, name, split, left_out)
+            same = [label for label, count in Counter(map(_label, labels)).items() if count > 1]
+            if same:
+                folder.notes.append(f"several directories have names that are the one label {listed(same)}")
+        for name in names if "" not in divided.values() else ():
+            if name not in divided.values() and (count := len(folder.below(name, ENDINGS))):
+                left_out.beside[name] = count
+        folder.notes += left_out.notes()
+        if "" in divided.values():
+            if folder.complete:
+                _note_few(folder, found)
+            yield from self.apart(folder, found)
+        else:
+            yield from found
+
+    def _divided(self, folder: Folder, names: Sequence[str]) -> dict[Split, str] | None:
+        """The directory of each split; the root as train where the division is to be drawn; ``None`` if neither can be
+        told, which is noted."""
+        drawn: dict[Split, str] = {"train": ""}
+        if self.split == "drawn":
+            return drawn
+        called: dict[Split, list[str]] = defaultdict(list)
+        for name in names:
+            if split := split_of(name):
+                called[split].append(name)
+        several = [(split, found) for split, found in called.items() if len(found) > 1]
+        missing = [split for split in SPLITS if split not in called]
+        directories = [name for found in called.values() for name in found]
+        if len(directories) < 2 and name_splits(names):
+            folder.problem("", f"{listed(names)} seem to be splits", f"name them train, valid and test, {DRAWN}")
+        elif not called:
+            return drawn
+        elif several:
+            for split, found in several:
+                message = f"{listed(found)} are names of the one split {split}"
+                folder.problem("", message, f"keep or rename one of them, {DRAWN}")
+        elif not missing:
+            return {split: called[split][0] for split in SPLITS}
+        elif len(directories) > 1:
+            message = f"{listed(directories)} are names of splits, but no directory is one of {' and '.join(missing)}"
+            folder.problem("", message, f"add one, {DRAWN}")
+        elif not (others := [name for name in names if name not in directories and folder.below(name, ENDINGS)]):
+            [name] = directories
+            message = f"{name!r} is the name of a split, but no directory is one of {' and '.join(missing)}"
+            remedy = f"add them, or add {'/' + name!r} to 'root' to have its recordings divided"
+            folder.problem("", message, remedy)
+        else:
+            [name] = directories
+            inside = set(folder.audio.names(name, DIRECTORY)) & set(others)
+            if not inside:
+                folder.notes.append(f"{name!r} is taken as a label, since the directories beside it are no splits")
+                return drawn
+            message = f"{name!r} is the name of a split and holds {listed(sorted(inside))}, which lie beside it too"
+            folder.problem("", message, "put every label into one of train, valid and test")
+        return None
+
+    def _labels(self, folder: Folder, directory: str, names: Sequence[str]) -> Sequence[str]:
+        """The names, if they can be those of labels."""
+        inside = {name: folder.audio.names(f"{directory}/{name}".lstrip("/"), DIRECTORY) for name in names}
+        if directory == "" and len(names) == 1 and len(inside[names[0]]) > 1:
+            remedy = f"add {'/' + names[0]!r} to 'root' if its directories are the labels"
+            folder.problem("", f"{names[0]!r} is the only directory, and would be the one label", remedy)
+            return []
+        splits = {name: {split_of(deeper) for deeper in inside[name]} - {None} for name in names}
+        if names and all(len(found) > 1 for found in splits.values()) and self.split == "found":
+            message = f"the directories of labels hold those of splits, such as {names[0]}/{inside[names[0]][0]}"
+            folder.problem(directory, message, f"put splits first, as in train/{names[0]}, {DRAWN}")
+            return []
+        return names
+
+    def _of_label(
+        self, folder: Folder, directory: str, name: str, split: Split, left_out: LeftOut
+    ) -> Iterator[Utterance]:
+        at = f"{directory}/{name}" if directory else name
+        label = _label(name)
+        others: list[str] = []
+        paths = folder.below(at, ENDINGS, others)
+        if not label:
+            folder.problem(at, "its name is blank, and would be a label", "rename it")
+        elif not paths:
+            counts = left_out.counted(others)
+            what = f"holds no {FORMATS}, but {counts}" if counts else "is a label without a recording"
+            remedy = "convert them to WAV or FLAC, or move the directory away" if counts else "add some, or remove it"
+            folder.problem("", f"{at!r} {what}", remedy, kind="no recording")
+        left_out.add(label, others)
+        for path in paths if label else ():
+            match = re.search(self.speaker, f"{at}/{path}") if self.speaker else None
+            speaker = None if match is None else match[1] if match.re.groups else match[0]
+            if self.speaker and not speaker:
+                folder.problem(f"{at}/{path}", f"{self.speaker!r} finds no speaker", "correct 'speaker'")
+            yield Utterance(f"{at}/{path}", (label,), split, speaker=speaker)
+
+
+def _label(name: str) -> str:
+    """A directory's name as manifests write labels."""
+    return unicodedata.normalize("NFC", name).strip()
+
+
+def _directories(folder: Folder, at: str, left_out: LeftOut) -> list[str]:
+    """Names of the directories in ``at``; recordings that lie beside them are left out."""
+    loose = [name for name in folder.audio.names(at, FILE) if name.lower().endswith(ENDINGS)]
+    left_out.loose += [f"{at}/{name}" if at else name for name in loose]
+    if loose and not folder.audio.names(at, DIRECTORY):
+        message = f"holds {len(loose)} recordings, but no directories of labels"
+        remedy = "put each recording into a directory of its label"
+        folder.problem(at, message, f"{remedy}, {DRAWN}" if at else remedy)
+        return []
+    return folder.directories(at)
+
+
+def _note_few(folder: Folder, found: Sequence[Utterance]) -> None:
+    """Notes labels that cannot be in every split."""
+    counts = Counter(utterance.labels[0] for utterance in found)
+    few = sorted(label for label, count in counts.items() if count < FEWEST)
+    if few and len(few) == len(counts):
+        message = f"no label has {FEWEST} recordings, one for each split"
+        folder.problem("", message, "add some; directories are to be named by labels, not by speakers or recordings")
+    elif few:
+        text = f"{len(few)} of {len(counts)} labels have fewer than {FEWEST} recordings, and so are in train alone"
+        folder.notes.append(f"{text}: {listed(few)}")

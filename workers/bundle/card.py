@@ -6,6 +6,7 @@ import re
 
 import yaml
 
+from infra.printable import printable
 from task_specs.example import SPLITS
 from workers.bundle.manifest import BundleManifest, Slot, Spread
 
@@ -140,4 +141,4 @@ def _long(manifest: BundleManifest) -> str:
 
 def _plain(text: str) -> str:
     """``text`` so that Markdown shows it as it is."""
-    return _SPECIAL.sub(r"\\\1", text)
+    return _SPECIAL.sub(r"\\\1", printable(text))

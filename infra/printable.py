@@ -1,0 +1,47 @@
+"""Text by unknown hands on its way to terminals, logs and tables: what would steer them is spelled out."""
+
+from __future__ import annotations
+
+import json
+import re
+
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tab and line feed
+    "\xad\u200b\u2060-\u2064\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"  # invisible ones; joiners are part of words
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # directions of writing
+    "\u2028\u2029"  # ends of lines and paragraphs
+    "\ud800-\udfff]"  # bytes of a file name that are not UTF-8, and halves of surrogate pairs
+)
+_LINE_STEERING = re.compile(rf"[\t\n]|{_STEERING.pattern}")
+
+
+def printable(text: str) -> str:
+    r"""The text as one line that shows every character: ``\x1b``, ``\n``, ``\u202e``, and ``\xf6`` for a byte of a file
+    name that is not UTF-8."""
+    return _LINE_STEERING.sub(_escape, text)
+
+
+def printable_lines(text: str) -> str:
+    """The same, but its line breaks and tabs stay."""
+    return _STEERING.sub(_escape, text)
+
+
+def printable_json(document: str) -> str:
+    """A JSON document with the same characters as escapes of JSON, which its readers undo."""
+    return _STEERING.sub(lambda found: json.dumps(found[0])[1:-1], document)
+
+
+def is_text(name: str) -> bool:
+    """Whether a file name is UTF-8, so that it can be stored, hashed and sent."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return found[0].encode("unicode_escape").decode("ascii")
