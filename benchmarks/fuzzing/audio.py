@@ -66,7 +66,9 @@ def main() -> None:
     print("| outcome | inputs |\n|---|---|")
     for name, count in sorted(outcomes.items()):
         print(f"| {name} | {count:,} |")
-    print(f"\n{options.executions:,} executions in {time.perf_counter() - begin:.0f} s, slowest {slowest:.2f} s, ", end="")
+    print(
+        f"\n{options.executions:,} executions in {time.perf_counter() - begin:.0f} s, slowest {slowest:.2f} s, ", end=""
+    )
     print(f"peak memory {peak} MiB, {broken} broken; inputs in {out}")
     sys.exit(1 if broken else 0)
 

@@ -12,9 +12,9 @@ from pydantic import Field
 from task_specs.example import Clip, Example, Split
 from task_specs.location import Location
 from task_specs.problems import ProblemList, shown
-from task_specs.readers.audio_files import NotFound
 from task_specs.readers.folder import Folder
 from task_specs.readers.left_out import MOST_LISTED
+from task_specs.readers.listed_recordings import ListedRecordings
 from task_specs.readers.reader import Reader, Reading, Row
 from task_specs.readers.splitting import at_random, speakers_apart
 
@@ -58,6 +58,10 @@ class Corpus(Reader):
     classes: ClassVar[tuple[int, ...]]
     """Classes of each slot."""
     label_names: ClassVar[tuple[str, ...]] = ("label",)
+    parts: ClassVar[tuple[str, ...]] = ()
+    """Its own directories, any of which a root may be by mistake."""
+    bare: ClassVar[tuple[str, ...]] = ()
+    """Its archives, without their endings, that hold no directory of their own."""
     repeats: ClassVar[bool] = False
     """Whether its lists name a recording more than once on purpose."""
     published: ClassVar[Mapping[str, Counts]] = {}
@@ -71,6 +75,9 @@ class Corpus(Reader):
     check: Literal["open", "names"] = "open"
     """``open`` reads the header of every recording, so that unreadable ones are problems; with ``names`` they only
     have to be there, and the tokenizer quarantines what it cannot read. Recordings in S3 are not opened."""
+    missing: Literal["refuse", "drop"] = "refuse"
+    """What becomes of recordings that its lists name and that are not there: ``drop`` does without them, and says how
+    many there are."""
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -92,19 +99,18 @@ class Corpus(Reader):
 
     def read(self, problems: ProblemList) -> Reading:
         """Reads every utterance, in the order of its lists and file names."""
-        folder = Folder(self.root, problems, self.remedy)
+        folder = Folder(self.root, problems, self.remedy, parts=self.parts, bare=self.bare)
         if not folder.usable():
             return Reading([], complete=False)
+        recordings = ListedRecordings(folder)
         rows: list[Row] = []
         first: dict[tuple[Clip, Split], Row] = {}
         for utterance in self.utterances(folder):
-            clip = None
+            uri = recordings.find(utterance.path, utterance.listed)
+            if uri is None and self.missing == "drop":
+                continue
+            clip = None if uri is None else Clip(uri, utterance.start or None, utterance.end)
             path, line = utterance.listed or (utterance.path, None)
-            try:
-                uri = folder.audio.find(utterance.path)
-                clip = Clip(uri, utterance.start or None, utterance.end)
-            except NotFound as error:
-                problems.add(folder.uri(path), "", error.message, self.remedy, line=line, kind="not found")
             example = Example(utterance.split, utterance.labels, clip, speaker=utterance.speaker)
             row = Row(example, folder.uri(path), line)
             rows.append(row)
@@ -113,6 +119,7 @@ class Corpus(Reader):
                 if other is not row:
                     message = f"this clip is listed before, in {shown(other.uri)}:{other.line}"
                     problems.add(row.uri, "", message, "remove one of the two lines", line=line, kind="listed twice")
+        recordings.report(problems, self.remedy, drop=self.missing == "drop")
         return Reading(rows, folder.complete, tuple(folder.notes))
 
     @abstractmethod

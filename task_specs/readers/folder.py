@@ -3,41 +3,75 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+import posixpath
+import re
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from infra import object_storage
 from infra.errors import StorageError
 from infra.printable import is_text, printable
-from task_specs.problems import ProblemList
+from task_specs.problems import ProblemList, shown
+from task_specs.readers.archives import Archives, archives
 from task_specs.readers.audio_files import DIRECTORY, FILE, NEITHER, AudioFiles, Kind, NotFound
 from task_specs.readers.table import Table, Wanted
 from task_specs.readers.table_file import read_table
+from task_specs.readers.tree import Tree, folded
+
+READABLE = (".wav", ".flac", ".ogg", ".mp3")
+"""Endings of recordings that can be read."""
 
 
 class Folder:
     """What a reader sees of a data set. Whatever cannot be found or read is noted as a problem.
 
+    Archives unpack with or without a directory of their own, and people name any directory above or within it. So what
+    is not in the root is searched for up to two levels below, and the root is left for the directory above where it is
+    one of the data set's own; both are noted. Names may differ in case where no other can be meant.
+
     Args:
         root: directory URI.
         problems: where problems are noted.
         remedy: what to do about something that is missing.
+        parts: the data set's own directories, by which a root is known that is one of them.
+        bare: archives, without their endings, that hold no directory of their own.
     """
 
-    def __init__(self, root: str, problems: ProblemList, remedy: str) -> None:
-        self.root = root
+    def __init__(
+        self,
+        root: str,
+        problems: ProblemList,
+        remedy: str,
+        *,
+        parts: Sequence[str] = (),
+        bare: Collection[str] = (),
+    ) -> None:
         self.complete = True
         self.notes: list[str] = []
-        self.audio = AudioFiles(root)
         self._problems = problems
         self._remedy = remedy
         self._noted: set[tuple[str, str, int | None]] = set()
+        self._parts = parts
+        self._bare = bare
+        self._places: dict[tuple[str, ...], tuple[str, str]] = {}
+        self._lost = False
+        self._packed: set[str] = set()
+        self.tree = Tree(root.rstrip("/") or "/")
+
+    @property
+    def root(self) -> str:
+        """URI of the directory that paths are relative to."""
+        return self.tree.root
+
+    @property
+    def audio(self) -> AudioFiles:
+        """The files below the root."""
+        return self.tree.audio
 
     def usable(self) -> bool:
         """Whether there is such a directory."""
         if not object_storage.is_s3(self.root) and not Path(self.root).is_dir():
-            others = "" if "'root'" in self._remedy else f", or {self._remedy}"
-            self.problem("", "there is no such directory", f"correct 'root'{others}")
+            self._no_directory()
             return False
         try:
             self.audio.names("", FILE)
@@ -46,6 +80,16 @@ class Folder:
             self.problem("", message, remedy or "correct 'root'")
             return False
         return True
+
+    def _no_directory(self) -> None:
+        directory, _, name = self.root.rstrip("/").rpartition("/")
+        if not Path(self.root).exists():
+            others = "" if "'root'" in self._remedy else f", or {self._remedy}"
+            self.problem("", "there is no such directory", f"correct 'root'{others}")
+        elif packed := archives(directory, [name]):
+            self.problem("", "is an archive", f"unpack it and name its directory: {packed.command(self._bare)}")
+        else:
+            self.problem("", "is a file", f"name the directory it lies in, {shown(directory or '/')}")
 
     def problem(
         self, path: str, message: str, remedy: str, *, line: int | None = None, field: str = "", kind: str = ""
@@ -58,28 +102,42 @@ class Folder:
             self._noted.add((path, message, line))
             self._problems.add(self.uri(path), field, message, remedy, line=line, kind=kind)
 
+    def note(self, text: str) -> None:
+        """Notes, once, what a user should know though nothing is wrong."""
+        if text not in self.notes:
+            self.notes.append(text)
+
     def uri(self, path: str) -> str:
         """URI of a path below the root."""
         return f"{self.root.rstrip('/')}/{path}" if path else self.root
 
     def first(self, *paths: str) -> str:
-        """The first of the ``paths`` that is there; the first of all if none is.
+        """The first of the ``paths`` that is there, in the root or else below it; the first of all if none is."""
+        return "".join(self._place(paths))
 
-        Archives unpack with or without a directory of their own, and people move their content.
-        """
-        there = (path for path in paths if not path or self.audio.has(path, DIRECTORY) or self.audio.has(path, FILE))
-        return next(there, paths[0])
+    def top(self, *marks: str) -> str:
+        """The directory, with a slash, in which one of the ``marks`` is; ``""`` for the root, and if none is there."""
+        return self._place(marks)[0]
 
-    def above(self, marker: str, *directories: str) -> str:
-        """Where ``marker`` is: ``""`` for the root, or one of the ``directories`` with a slash; the root if nowhere."""
-        return self.first(marker, *(f"{directory}/{marker}" for directory in directories)).removesuffix(marker)
+    def above(self, *marks: str, levels: int = 1) -> str:
+        """The directory so many ``levels`` above the first of the ``marks``, with a slash; ``""`` for the root."""
+        parts = self.first(*marks).split("/")[:-levels]
+        return "".join(f"{part}/" for part in parts)
 
     def directories(self, path: str = "") -> list[str]:
         """Names of the directories in ``path``, sorted; one that is missing or holds none is a problem."""
         return self._names(path, DIRECTORY, "")
 
     def files(self, path: str, ending: str = ".wav") -> list[str]:
-        """Names of the files in ``path`` with this ending in any case, sorted; as `directories`."""
+        """Names of the files in ``path`` with this ending in any case, sorted; as `directories`.
+
+        Recordings that were all converted to another form count too, with a note.
+        """
+        if ending in READABLE and not self.names(path, (ending,)):
+            for other in READABLE:
+                if names := self.names(path, (other,)):
+                    self.note(f"recordings are {other} instead of {ending}")
+                    return names
         return self._names(path, FILE, ending)
 
     def below(self, path: str, endings: tuple[str, ...] = (".wav",), others: list[str] | None = None) -> list[str]:
@@ -93,68 +151,67 @@ class Folder:
                 inside = pending.pop()
                 at = "/".join(part for part in (path, inside) if part)
                 prefix = f"{inside}/" if inside else ""
-                identity = self.audio.identity(at)
+                identity = self.audio.identity(self.tree.spelled(at, DIRECTORY) or at)
                 if identity in reached:
                     self.problem(at, "is a link to a directory that is read already", "remove it")
                     continue
                 reached.add(identity)
                 found += [prefix + name for name in self._entries(at, FILE, endings)]
                 if others is not None:
-                    names = self.audio.names(at, FILE)
+                    names = self.tree.listed(at, FILE)
                     others += [prefix + name for name in names if not name.lower().endswith(endings)]
                 pending += [prefix + name for name in self._entries(at, DIRECTORY, ("",))]
         except (NotFound, StorageError) as error:
-            self.problem(path, str(error).partition("; ")[0], self._remedy)
+            self.missing(path, str(error).partition("; ")[0])
         return sorted(found)
 
     def lines(self, path: str) -> Iterator[tuple[int, str]]:
         """Every line of a text file that is not blank, with its number from 1."""
-        data = self.read(path)
-        if data is None:
-            return
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            self.problem(path, "is not UTF-8 text", "get the file anew", line=line)
-            return
-        for number, line_text in enumerate(text.split("\n"), start=1):
-            if line_text.strip():
-                yield number, line_text.rstrip("\r")
+        text = self._text(path)
+        for number, line in enumerate(re.split(r"\r\n|\n|\r", text or ""), start=1):
+            if line.strip():
+                yield number, line
 
-    def fields(self, path: str, count: int, delimiter: str | None = None) -> Iterator[tuple[int, list[str]]]:
-        """The fields of every line, of which there must be ``count``; by default white space parts them."""
+    def fields(self, path: str, *counts: int) -> Iterator[tuple[int, list[str]]]:
+        """The fields of every line, of which there must be as many as one of the ``counts``.
+
+        White space parts them, or else tabs, commas, semicolons or bars do.
+        """
         for number, line in self.lines(path):
-            fields = [field.strip() for field in line.split(delimiter)]
-            if len(fields) == count:
+            parted = [[field.strip() for field in line.split(mark)] for mark in (None, "\t", ",", ";", "|")]
+            fields = next((fields for fields in parted if len(fields) in counts), None)
+            if fields is not None:
                 yield number, fields
             else:
-                self.problem(path, f"has {len(fields)} fields instead of {count}", "correct the line", line=number)
+                self.problem(
+                    path, f"has {len(parted[0])} fields instead of {counts[0]}", "correct the line", line=number
+                )
 
     def table(self, path: str, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-        """The rows of a CSV or TSV file that has at least these ``columns``, with their lines."""
-        data = self.read(path)
+        """The rows of a CSV or TSV file that has at least these ``columns``, in any case, with their lines."""
+        text = self._text(path)
         table: Table | None = None
-        if data is not None:
-            table = read_table(self.uri(path), Wanted.of(columns), self._problems, data=data)
+        if text is not None:
+            table = read_table(self.uri(path), Wanted.of(columns), self._problems, data=text.encode())
         if table is None:
             self.complete = False
             return
         self.complete = self.complete and table.complete
-        missing = [name for name in columns if name not in table.columns]
+        header = [folded(str(name).strip()) for name in table.columns]
+        missing = [name for name in columns if folded(name) not in header]
         for name in missing:
             self.problem(path, "there is no such column", "get the file anew", line=1, field=name)
         if not missing:
-            places = [(name, table.columns.index(name)) for name in columns]
+            places = [(name, header.index(folded(name))) for name in columns]
             for number, row in table.rows:
                 yield number, {name: str(row[place]) for name, place in places}
 
     def read(self, path: str) -> bytes | None:
         """The content of a file; ``None`` if it cannot be read, which is noted."""
         try:
-            return object_storage.read_bytes(self.audio.find(path))
+            return object_storage.read_bytes(self.audio.find(self.tree.spelled(path, FILE) or path))
         except NotFound:
-            self.problem(path, "there is no such file", self._remedy)
+            self.missing(path, "there is no such file")
         except StorageError as error:
             self.problem(path, str(error).partition("; ")[0], self._remedy)
         return None
@@ -170,22 +227,111 @@ class Folder:
             self.problem(path, f"is not audio that can be decoded ({error.error_string.rstrip('.')})", self._remedy)
         return None
 
+    def names(self, path: str, endings: tuple[str, ...]) -> list[str]:
+        """Names of the files in ``path`` with one of these endings in any case, sorted; there need be none."""
+        return [name for name in self.tree.entries(path, FILE) if name.lower().endswith(endings)]
+
+    def missing(self, path: str, message: str) -> None:
+        """Notes that a file or directory is missing, or one that holds nothing; archives near it may hold it."""
+        packed = self.packed(path)
+        # Of a data set that is nowhere to be found everything is missing.
+        nowhere = self._lost and not self._places
+        if packed is None and not (nowhere and not self.complete):
+            self.problem(path, message, self._remedy)
+        elif packed is not None and packed.directory not in self._packed:
+            self._packed.add(packed.directory)
+            there = "" if packed.directory == self.uri(path) else f" in {shown(packed.directory)}"
+            self.problem(path, f"{message}, but {packed}{there}", self.unpacking(packed))
+        self.complete = False
+
+    def all_unpacked(self, path: str, directories: Sequence[str]) -> None:
+        """Notes archives in ``path`` that none of its ``directories`` was unpacked from."""
+        packed = archives(self.uri(path), self.tree.entries(path, FILE))
+        left = set(packed.stems).difference(directories) if packed and directories else set()
+        if packed and left:
+            message = f"{len(left)} of {packed} are not unpacked, the first {min(left)}"
+            self.problem(path, message, f"{self.unpacking(packed)}, or move them away")
+
+    def unpacking(self, packed: Archives) -> str:
+        """The remedy for archives that may hold what is missing."""
+        return f"unpack {'it' if len(packed.names) == 1 else 'them'}: {packed.command(self._bare)}"
+
+    def packed(self, path: str) -> Archives | None:
+        """The archives nearest to ``path``: in it, in a directory above it, or in one below the root."""
+        inside = path
+        while True:
+            if found := archives(self.uri(inside), self.tree.entries(inside, FILE)):
+                return found
+            if not inside:
+                break
+            inside = posixpath.dirname(inside)
+        below = (archives(self.uri(name), self.tree.entries(name, FILE)) for name in self.tree.entries("", DIRECTORY))
+        return next((found for found in below if found), None)
+
+    def _place(self, paths: tuple[str, ...]) -> tuple[str, str]:
+        """The directory, with a slash, in which one of the ``paths`` is, and that path as it is spelled there."""
+        place = self._places.get(paths)
+        if place is None:
+            place = self._found(paths)
+            if place is None and self._leave(paths):
+                place = self._found(paths)
+            if place is None:
+                self._lost = True
+            else:
+                self._places[paths] = place
+        return place or ("", paths[0])
+
+    def _found(self, paths: Sequence[str]) -> tuple[str, str] | None:
+        found = self.tree.places(paths)
+        if len(found) > 1:
+            where = " and ".join(at for at, _ in found)
+            self.problem("", f"holds this data set more than once, in {where}", "name one of them as 'root'")
+        if found and found[0][0]:
+            self.note(f"read from {found[0][0]}")
+        return found[0] if found else None
+
+    def _leave(self, paths: Sequence[str]) -> bool:
+        """Whether the root was left for a directory above it, which holds one of the ``paths``."""
+        if object_storage.is_s3(self.root) or self._places:
+            return False
+        inner = self.tree
+        for part in self._parts:
+            if folded(inner.root).endswith(folded(f"/{part}")):
+                outer = Tree(inner.root[: -len(part) - 1] or "/")
+                if any(not at for at, _ in outer.places(paths)):
+                    self.tree = outer
+                    self.note(f"read from {shown(outer.root)}, for the root is its {part}/")
+                    return True
+        return False
+
+    def _text(self, path: str) -> str | None:
+        data = self.read(path)
+        if data is None:
+            return None
+        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return data.decode("utf-16", errors="replace")
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            self.note(f"{path} is not UTF-8 and was read as Latin-1")
+            return data.decode("latin-1")
+
     def _names(self, path: str, kind: bool, ending: str) -> list[str]:
         try:
             names = self._entries(path, kind, (ending,))
         except (NotFound, StorageError) as error:
-            self.problem(path, str(error).partition("; ")[0], self._remedy)
+            self.missing(path, str(error).partition("; ")[0])
             return []
         if not names:
             what = f"holds no {ending} files" if kind is FILE else "holds no directories"
-            self.problem(path, what, self._remedy)
+            self.missing(path, what)
         return names
 
     def _entries(self, path: str, kind: Kind, endings: tuple[str, ...]) -> list[str]:
         """Names in ``path`` with one of these endings. One that is not UTF-8 is a problem, and so is a link to nothing
         in place of a file."""
-        names = [name for name in self.audio.names(path, kind) if name.lower().endswith(endings)]
-        lost = self.audio.names(path, NEITHER) if kind is FILE else []
+        names = [name for name in self.tree.listed(path, kind) if name.lower().endswith(endings)]
+        lost = self.tree.listed(path, NEITHER) if kind is FILE else []
         odd = [(name, "its name is not UTF-8", "rename it") for name in names if not is_text(name)]
         odd += [
             (name, "is a link to nothing, or no file", "get what it should be, or remove it")

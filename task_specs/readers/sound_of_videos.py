@@ -1,18 +1,33 @@
-"""Data sets that are distributed as videos, of which only the sound is read."""
+"""Data sets that are distributed as videos, or in other forms that are not read, of which only the sound is wanted."""
 
 from __future__ import annotations
 
-from task_specs.readers.audio_files import DIRECTORY, FILE
-from task_specs.readers.folder import Folder
+from task_specs.readers.audio_files import DIRECTORY
+from task_specs.readers.folder import READABLE, Folder
 
-COMMAND = "for f in *.mp4; do ffmpeg -i $f -ac 1 -ar 16000 ${f%.mp4}.wav; done"
+UNREADABLE = (".mp4", ".m4a", ".mkv", ".avi", ".mov", ".webm", ".aac", ".opus", ".wma", ".sph")
 
 
-def has_sound(folder: Folder, path: str) -> bool:
-    """Whether a directory holds recordings; one with nothing but videos is a problem, with the command that helps."""
-    if folder.audio.has(path, DIRECTORY):
-        names = [name.lower() for name in folder.audio.names(path, FILE)]
-        if any(name.endswith(".mp4") for name in names) and not any(name.endswith(".wav") for name in names):
-            folder.problem(path, "holds videos without their sound", f"extract it there: {COMMAND}")
-            return False
-    return bool(folder.files(path))
+def extraction(ending: str) -> str:
+    """The command that extracts the sound of all files with this ending in the working directory."""
+    return f'for f in *{ending}; do ffmpeg -i "$f" -ac 1 -ar 16000 "${{f%{ending}}}.wav"; done'
+
+
+def sound_in(folder: Folder, *paths: str) -> str | None:
+    """The first of the directories that holds recordings; ``None`` if none does, which is a problem.
+
+    One that holds nothing but videos is a problem with the command that helps.
+    """
+    there = [
+        path for path in dict.fromkeys(map(folder.first, paths)) if folder.tree.spelled(path, DIRECTORY) is not None
+    ]
+    for path in there:
+        if folder.names(path, READABLE):
+            return path
+    for path in there:
+        for ending in UNREADABLE:
+            if folder.names(path, (ending,)):
+                folder.problem(path, "holds videos without their sound", f"extract it there: {extraction(ending)}")
+                return None
+    folder.files(there[0] if there else paths[0])
+    return None

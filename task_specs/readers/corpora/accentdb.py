@@ -12,7 +12,7 @@ ACCENTS = ("american", "australian", "bangla", "british", "indian", "malayalam",
 
 
 class AccentDb(DividedCorpus):
-    """The directory ``accentdb_extended``: ``data/<accent>/speaker_<n>/*.wav``.
+    """What ``accentDB_extended.tar.gz`` holds: ``data/<accent>/speaker_<n>/*.wav``.
 
     Speakers are apart where an accent has three of them; the recordings of the other accents are divided at random.
     ``paper`` divides all at random, 64 to 16 to 20.
@@ -26,10 +26,10 @@ class AccentDb(DividedCorpus):
     split: Literal["speakers", "paper"] = "speakers"
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
-        top = folder.above(ACCENTS[0], "data", "accentdb_extended/data")
+        top = folder.above(*(f"data/{accent}" for accent in ACCENTS), *ACCENTS)
         found: list[Utterance] = []
         for accent in folder.directories(top.rstrip("/")):
-            if accent not in ACCENTS:
+            if accent.lower() not in ACCENTS and folder.below(f"{top}{accent}"):
                 folder.problem(f"{top}{accent}", "is not an accent of this data set", "move it away")
         for accent in ACCENTS:
             for speaker in folder.directories(f"{top}{accent}"):

@@ -14,7 +14,8 @@ TAKES = 100
 
 
 class ArabicSpeechCommands(Corpus):
-    """A checkout of the repository: ``Words/<word><n>.wav`` (48 kHz) and ``Numbers/<digit>_<n>.wav`` (8 kHz).
+    """A checkout of the repository, in whose directory ``AR_ SpeechCommands_Database`` (with a blank) lie
+    ``Words/<word><n>.wav`` (48 kHz) and ``Numbers/<digit>_<n>.wav`` (8 kHz).
 
     The division is the published one of github.com/dodohow1011/SpeechAdvReprogram, which the paper uses: a draw over
     files, though many files are copies of others, so that 225 test clips are in train too.
@@ -23,12 +24,13 @@ class ArabicSpeechCommands(Corpus):
     origin: ClassVar[str] = "https://github.com/ltkbenamer/AR_Speech_Database"
     licence: ClassVar[str] = "none is stated"
     classes: ClassVar[tuple[int, ...]] = (16,)
+    parts: ClassVar[tuple[str, ...]] = ("Words", "Numbers")
     published: ClassVar[dict[str, Counts]] = {"official": {"train": 1_107, "valid": 123, "test": 370}}
 
     split: Literal["official"] = "official"
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
-        top = folder.above("Words", "AR_Speech_Database")
+        top = folder.top("Words", "Numbers")
         for stem, splits in published_split().items():
             label = stem.partition("/")[2][0]
             for take in range(1, TAKES + 1):

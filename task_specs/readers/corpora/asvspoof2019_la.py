@@ -26,6 +26,7 @@ class AsvSpoof2019La(Corpus):
     origin: ClassVar[str] = "https://datashare.ed.ac.uk/handle/10283/3336 (LA.zip)"
     licence: ClassVar[str] = "ODC-BY 1.0"
     classes: ClassVar[tuple[int, ...]] = (2,)
+    parts: ClassVar[tuple[str, ...]] = (PROTOCOLS, *(f"ASVspoof2019_LA_{part}" for _, part, _ in PARTS))
     published: ClassVar[dict[str, Counts]] = {
         "official": {
             "train": {"bonafide": 2_580, "spoof": 22_800},
@@ -37,10 +38,11 @@ class AsvSpoof2019La(Corpus):
     split: Literal["official"] = "official"
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
-        top = folder.above(PROTOCOLS, "LA")
+        top = folder.top(PROTOCOLS)
         for split, part, kind in PARTS:
             path = f"{top}{PROTOCOLS}/ASVspoof2019.LA.cm.{part}.{kind}.txt"
-            for line, (speaker, name, _, _, key) in folder.fields(path, 5):
+            # Copies of the protocols leave out the third field, which is for physical access.
+            for line, (speaker, name, *_, key) in folder.fields(path, 5, 4):
                 if key in ("bonafide", "spoof"):
                     audio = f"{top}ASVspoof2019_LA_{part}/flac/{name}.flac"
                     yield Utterance(audio, (key,), split, speaker, listed=(path, line))

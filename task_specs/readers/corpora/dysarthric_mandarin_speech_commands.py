@@ -35,6 +35,7 @@ class DysarthricMandarinSpeechCommands(DividedCorpus):
     origin: ClassVar[str] = "https://reurl.cc/a5vAG4"
     licence: ClassVar[str] = "none is stated"
     classes: ClassVar[tuple[int, ...]] = (len(COMMANDS),)
+    parts: ClassVar[tuple[str, ...]] = tuple(TEST_TAKES)
     published: ClassVar[dict[str, Counts]] = {
         "official": {"train": 342, "valid": 57, "test": 171},
         "paper": {"train": 219, "valid": 54, "test": 117},
@@ -44,10 +45,11 @@ class DysarthricMandarinSpeechCommands(DividedCorpus):
     split: Literal["official", "paper", "speakers"] = "official"
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
+        top = folder.top(*TEST_TAKES)
         found: list[Utterance] = []
         for speaker, listed in TEST_TAKES.items():
             for command, takes in zip(COMMANDS, listed.split(","), strict=True):
-                path = f"{speaker}/{command}"
+                path = f"{top}{speaker}/{command}"
                 names = folder.files(path) if self.split != "paper" or command not in PAPER_OMITS else []
                 rest: list[Utterance] = []
                 for name in names:

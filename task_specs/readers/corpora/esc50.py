@@ -19,7 +19,7 @@ FOLDS = 5
 
 
 class Esc50(Corpus):
-    """A checkout of the repository: ``meta/esc50.csv`` and ``audio/<fold>-<source>-<take>-<target>.wav``.
+    """A checkout of the repository, or its zip: ``meta/esc50.csv`` and ``audio/<fold>-<source>-<take>-<target>.wav``.
 
     One of the five official folds is test, the next one valid, so that pieces of one recording are in one split.
     ``paper`` takes a fifth of the other four folds for valid, with the paper's own draw.
@@ -28,6 +28,7 @@ class Esc50(Corpus):
     origin: ClassVar[str] = "https://github.com/karolpiczak/ESC-50"
     licence: ClassVar[str] = "CC BY-NC 3.0"
     classes: ClassVar[tuple[int, ...]] = (50,)
+    parts: ClassVar[tuple[str, ...]] = ("audio", "meta")
     published: ClassVar[dict[str, Counts]] = {
         "official": {"train": 1_200, "valid": 400, "test": 400},
         "paper": {"train": 1_280, "valid": 320, "test": 400},
@@ -38,14 +39,16 @@ class Esc50(Corpus):
     """The fold that is test."""
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
+        top = folder.top(LIST)
+        path = f"{top}{LIST}"
         rest: list[Utterance] = []
-        for line, row in folder.table(LIST, ("filename", "fold", "category")):
+        for line, row in folder.table(path, ("filename", "fold", "category")):
             if row["fold"] not in {str(fold) for fold in range(1, FOLDS + 1)} or not row["category"]:
-                folder.problem(LIST, f"{row['fold']!r} is not a fold", "get the file anew", line=line, field="fold")
+                folder.problem(path, f"{row['fold']!r} is not a fold", "get the file anew", line=line, field="fold")
                 continue
             fold = int(row["fold"])
             split: Split = "test" if fold == self.fold else "valid" if fold == self.fold % FOLDS + 1 else "train"
-            utterance = Utterance(f"audio/{row['filename']}", (row["category"],), split, listed=(LIST, line))
+            utterance = Utterance(f"{top}audio/{row['filename']}", (row["category"],), split, listed=(path, line))
             if self.split == "paper" and split != "test":
                 rest.append(utterance)
             else:

@@ -23,13 +23,14 @@ class FluentSpeechCommands(Corpus):
     )
     licence: ClassVar[str] = "Fluent Speech Commands Public License, academic research only"
     classes: ClassVar[tuple[int, ...]] = (6, 14, 4)
+    parts: ClassVar[tuple[str, ...]] = ("data", "wavs", "wavs/speakers")
     label_names: ClassVar[tuple[str, ...]] = SLOTS
     published: ClassVar[dict[str, Counts]] = {"official": {"train": 23_132, "valid": 3_118, "test": 3_793}}
 
     split: Literal["official"] = "official"
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
-        top = folder.above("data", "fluent_speech_commands_dataset")
+        top = folder.top(*(f"data/{split}_data.csv" for split in SPLITS))
         for split in SPLITS:
             path = f"{top}data/{split}_data.csv"
             for line, row in folder.table(path, ("path", "speakerId", *SLOTS)):

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from task_specs.example import Split
+from task_specs.readers.audio_files import DIRECTORY
 from task_specs.readers.corpus import Counts, DividedCorpus, Utterance
 from task_specs.readers.folder import Folder
 from task_specs.readers.splitting import by_speaker_hash
@@ -28,6 +29,8 @@ class GoogleSpeechCommandsV1(DividedCorpus):
     origin: ClassVar[str] = f"http://download.tensorflow.org/data/{TRAIN}.tar.gz and /data/{TEST}.tar.gz"
     licence: ClassVar[str] = "CC BY 4.0"
     classes: ClassVar[tuple[int, ...]] = (12,)
+    parts: ClassVar[tuple[str, ...]] = (TRAIN, TEST)
+    bare: ClassVar[tuple[str, ...]] = (TRAIN, TEST)
     test_counts: ClassVar[dict[str, int]] = {
         "yes": 256, "no": 252, "up": 272, "down": 253, "left": 267, "right": 259, "on": 246, "off": 262, "stop": 249,
         "go": 251, UNKNOWN: 257, SILENCE: 257,
@@ -40,17 +43,23 @@ class GoogleSpeechCommandsV1(DividedCorpus):
     split: Literal["official", "paper"] = "official"
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
-        for label in folder.directories(TEST):
-            for name in folder.files(f"{TEST}/{label}"):
-                yield Utterance(f"{TEST}/{label}/{name}", (label,), "test")
+        train, test = (folder.above(*(f"{name}/{word}" for word in WORDS)) for name in (TRAIN, TEST))
+        train, test = train.rstrip("/"), test.rstrip("/")
+        if folder.tree.spelled(train, DIRECTORY) is None and folder.tree.spelled(NOISE, DIRECTORY) is not None:
+            remedy = f"unpack each into a directory of its own, {TRAIN} and {TEST}"
+            folder.problem("", f"is what {TRAIN}.tar.gz holds, or both archives mixed", remedy)
+            return
+        for label in folder.directories(test):
+            for name in folder.files(f"{test}/{label}"):
+                yield Utterance(f"{test}/{label}/{name}", (label,), "test")
         files: dict[Split, list[Utterance]] = {"train": [], "valid": []}
-        for word in folder.directories(TRAIN):
-            for name in folder.files(f"{TRAIN}/{word}") if word != NOISE else ():
+        for word in folder.directories(train):
+            for name in folder.files(f"{train}/{word}") if word != NOISE else ():
                 label, split = word if word in WORDS else UNKNOWN, by_speaker_hash(name)
                 if split != "test":
                     speaker = name.partition("_nohash_")[0]
-                    files[split].append(Utterance(f"{TRAIN}/{word}/{name}", (label,), split, speaker))
-        noises = [f"{TRAIN}/{NOISE}/{name}" for name in folder.files(f"{TRAIN}/{NOISE}")]
+                    files[split].append(Utterance(f"{train}/{word}/{name}", (label,), split, speaker))
+        noises = [f"{train}/{NOISE}/{name}" for name in folder.files(f"{train}/{NOISE}")]
         lengths = {noise: seconds for noise in noises if (seconds := folder.seconds(noise)) is not None}
         for split, found in files.items():
             if self.split == "official":

@@ -23,6 +23,7 @@ class Grabo(DividedCorpus):
     origin: ClassVar[str] = "https://www.esat.kuleuven.be/psi/spraak/downloads (grabo.tar.gz)"
     licence: ClassVar[str] = "none is stated; research use"
     classes: ClassVar[tuple[int, ...]] = (COMMANDS,)
+    parts: ClassVar[tuple[str, ...]] = ("speakers",)
     published: ClassVar[dict[str, Counts]] = {
         "speakers": {"all": 6_007},
         "paper": {"train": 792, "valid": 1_584, "test": 3_631},
@@ -31,13 +32,14 @@ class Grabo(DividedCorpus):
     split: Literal["speakers", "paper"] = "speakers"
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
-        top = folder.first("speakers", "grabo/speakers")
+        top = folder.first("speakers")
         found: list[Utterance] = []
         for speaker in folder.directories(top):
             for command in folder.directories(f"{top}/{speaker}/spchdatadir"):
                 path = f"{top}/{speaker}/spchdatadir/{command}"
                 if not re.fullmatch(rf"recording([1-9]|[12]\d|3[0-{COMMANDS % 10}])", command):
-                    folder.problem(path, f"is not one of recording1 to recording{COMMANDS}", "move it away")
+                    if folder.below(path):
+                        folder.problem(path, f"is not one of recording1 to recording{COMMANDS}", "move it away")
                     continue
                 for place, name in enumerate(sorted(folder.files(path), key=_number)):
                     utterance = Utterance(f"{path}/{name}", (command,), speaker=speaker)

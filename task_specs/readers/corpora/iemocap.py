@@ -28,6 +28,7 @@ class Iemocap(DividedCorpus):
     origin: ClassVar[str] = "https://sail.usc.edu/iemocap (on request)"
     licence: ClassVar[str] = "IEMOCAP release agreement, research only"
     classes: ClassVar[tuple[int, ...]] = (4,)
+    parts: ClassVar[tuple[str, ...]] = tuple(f"Session{number}" for number in range(1, SESSIONS + 1))
     published: ClassVar[dict[str, Counts]] = {
         name: {"all": {"neu": 1_708, "hap": 1_636, "ang": 1_103, "sad": 1_084}} for name in ("sessions", "paper")
     }
@@ -43,7 +44,7 @@ class Iemocap(DividedCorpus):
         return {**counts, "test": self.session_counts[self.session - 1]} if counts else counts
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
-        top = folder.above("Session1", "IEMOCAP_full_release")
+        top = folder.top(*(f"{part}/dialog" for part in self.parts))
         rest: list[Utterance] = []
         for session in range(1, SESSIONS + 1):
             valid = session == self.session % SESSIONS + 1

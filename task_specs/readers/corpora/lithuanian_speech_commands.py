@@ -42,16 +42,17 @@ class LithuanianSpeechCommands(Corpus):
     split: Literal["official", "paper"] = "official"
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
-        top = folder.above(WORDS[0], "dataset")
-        for word in (*WORDS, *OTHER_WORDS):
+        words = (*WORDS, *OTHER_WORDS)
+        top = folder.above(*(f"dataset/{word}" for word in words), *words)
+        for word in words:
             path = f"{top}{word}"
             for name in folder.files(path):
                 label = word if word in WORDS else "unknown"
                 speaker = name.partition("_nohash_")[0]
                 yield Utterance(f"{path}/{name}", (label,), by_speaker_hash(name), speaker)
-        known = {*WORDS, *OTHER_WORDS, NOISE}
+        known = {*words, NOISE}
         for name in folder.directories(top.rstrip("/")):
-            if unicodedata.normalize("NFC", name) not in known:
+            if unicodedata.normalize("NFC", name).casefold() not in known and folder.below(f"{top}{name}"):
                 folder.problem(f"{top}{name}", "is not a word of this data set", "move it away")
         path = f"{top}{NOISE}"
         for place, name in enumerate(folder.files(path)):

@@ -9,14 +9,15 @@ from typing import Any, ClassVar, Literal
 
 from task_specs.readers.corpus import Counts, DividedCorpus, Utterance
 from task_specs.readers.folder import Folder
-from task_specs.readers.sound_of_videos import has_sound
+from task_specs.readers.sound_of_videos import sound_in
 
+LIST, VIDEOS = "sarcasm_data.json", "utterances_final"
 TEST_SHOW = "FRIENDS"
 SHOWN = {True: "sarcastic", False: "sincere"}
 
 
 class Mustard(DividedCorpus):
-    """``sarcasm_data.json`` and the sound of the videos, ``utterances_final/<key>.wav``.
+    """``sarcasm_data.json`` and the sound of the videos, ``utterances_final/<key>.wav`` (or ``utterances_final_wav``).
 
     ``show`` is the authors' speaker-independent setting: test is all of Friends; of the other shows a tenth is valid,
     with speakers apart. ``mixed`` takes a tenth each for valid and test, whoever speaks: the paper does so with five
@@ -26,6 +27,7 @@ class Mustard(DividedCorpus):
     origin: ClassVar[str] = "https://github.com/soujanyaporia/MUStARD"
     licence: ClassVar[str] = "annotations MIT; the clips are of copyrighted television"
     classes: ClassVar[tuple[int, ...]] = (2,)
+    parts: ClassVar[tuple[str, ...]] = (VIDEOS, "data")
     published: ClassVar[dict[str, Counts]] = {
         "show": {"all": {"sarcastic": 345, "sincere": 345}, "test": 356},
         "mixed": {"all": {"sarcastic": 345, "sincere": 345}},
@@ -34,9 +36,9 @@ class Mustard(DividedCorpus):
     split: Literal["show", "mixed"] = "show"
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
-        path = folder.first("sarcasm_data.json", "data/sarcasm_data.json")
-        videos = folder.first("utterances_final", "mmsd_raw_data/utterances_final")
-        if not has_sound(folder, videos):
+        path = folder.first(LIST, f"data/{LIST}")
+        sounds = sound_in(folder, VIDEOS, f"{VIDEOS}_wav")
+        if sounds is None:
             return
         found: list[Utterance] = []
         shows: dict[str, str] = {}
@@ -44,7 +46,7 @@ class Mustard(DividedCorpus):
             if not isinstance(entry, dict) or not isinstance(entry.get("sarcasm"), bool):
                 folder.problem(path, "holds no truth value", "get the file anew", field=f"{key}.sarcasm")
                 continue
-            audio, show = f"{videos}/{key}.wav", str(entry.get("show", ""))
+            audio, show = f"{sounds}/{key}.wav", str(entry.get("show", ""))
             shows[audio] = show
             found.append(Utterance(audio, (SHOWN[entry["sarcasm"]],), speaker=f"{show} {entry.get('speaker', '')}"))
         if self.split == "mixed":

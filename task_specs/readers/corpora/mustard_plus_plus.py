@@ -7,9 +7,11 @@ from typing import ClassVar, Literal
 
 from task_specs.readers.corpus import Counts, DividedCorpus, Utterance
 from task_specs.readers.folder import Folder
-from task_specs.readers.sound_of_videos import has_sound
+from task_specs.readers.sound_of_videos import sound_in
 
-LIST = "mustard++_text.csv"
+LIST, VIDEOS = "mustard++_text.csv", "final_utterance_videos"
+SOUNDS = ("final_utterances_videos", f"{VIDEOS}_wav", "final_utterance_audios")
+"""Where else people put them."""
 SHOWN = {"1": "sarcastic", "1.0": "sarcastic", "0": "sincere", "0.0": "sincere"}
 SOMEBODY = "PERSON"
 """Stands for any speaker without a name."""
@@ -25,23 +27,28 @@ class MustardPlusPlus(DividedCorpus):
     origin: ClassVar[str] = "https://github.com/cfiltnlp/MUStARD_Plus_Plus"
     licence: ClassVar[str] = "by the terms of its repository; the clips are of copyrighted television"
     classes: ClassVar[tuple[int, ...]] = (2,)
+    parts: ClassVar[tuple[str, ...]] = (VIDEOS, *SOUNDS)
     published: ClassVar[dict[str, Counts]] = {"speakers": {"all": 1_202}, "paper": {"all": 1_202}}
 
     split: Literal["speakers", "paper"] = "speakers"
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
-        videos = folder.first("final_utterance_videos", "final_utterances_videos")
-        if not has_sound(folder, videos):
+        path = folder.first(LIST)
+        sounds = sound_in(folder, VIDEOS, *SOUNDS)
+        if sounds is None:
             return
         found: list[Utterance] = []
-        for line, row in folder.table(LIST, ("KEY", "SPEAKER", "SHOW", "Sarcasm")):
+        for line, row in folder.table(path, ("SCENE", "KEY", "SPEAKER", "SHOW", "Sarcasm")):
             value = row["Sarcasm"].strip()
             if not value:
                 continue
             if value not in SHOWN:
-                folder.problem(LIST, f"{value!r} is neither 0 nor 1", "get the file anew", line=line, field="Sarcasm")
+                folder.problem(path, f"{value!r} is neither 0 nor 1", "get the file anew", line=line, field="Sarcasm")
                 continue
-            speaker = row["KEY"] if row["SPEAKER"] == SOMEBODY else row["SPEAKER"]
-            audio = f"{videos}/{row['KEY']}.wav"
-            found.append(Utterance(audio, (SHOWN[value],), speaker=f"{row['SHOW']} {speaker}", listed=(LIST, line)))
+            # In the official file the KEY of the remark of 1_S11E03_067 is an emotion, 'Disgust'; its video is named as
+            # all others, by its scene.
+            key = row["KEY"] if row["KEY"].startswith(row["SCENE"]) else f"{row['SCENE']}_u"
+            speaker = key if row["SPEAKER"] == SOMEBODY else row["SPEAKER"]
+            audio = f"{sounds}/{key}.wav"
+            found.append(Utterance(audio, (SHOWN[value],), speaker=f"{row['SHOW']} {speaker}", listed=(path, line)))
         yield from self.mixed(found) if self.split == "paper" else self.apart(folder, found)

@@ -30,7 +30,9 @@ class VoiceActivity(Corpus):
     split: Literal["official"] = "official"
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
-        top = folder.above("balanced_speech_training_manifest.json", "manifest", "manifests")
+        names = [f"balanced_{label}_{part}_manifest.json" for part in PARTS.values() for label in LABELS]
+        top = folder.above(*(f"{directory}{name}" for directory in ("manifest/", "") for name in names))
+        base = top.removesuffix("manifest/")
         for split, part in PARTS.items():
             for label in LABELS:
                 path = f"{top}balanced_{label}_{part}_manifest.json"
@@ -41,6 +43,8 @@ class VoiceActivity(Corpus):
                         folder.problem(path, message, "make the manifests anew", line=line)
                         continue
                     audio, start, seconds, _ = piece
+                    if base and not audio.startswith("/"):
+                        audio = f"{base}{audio}"
                     end = round(start + seconds, 6)
                     yield Utterance(audio, (label,), split, start=start, end=end, listed=(path, line))
 

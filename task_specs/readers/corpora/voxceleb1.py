@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import ClassVar, Literal
 
 from task_specs.example import Split
+from task_specs.readers.audio_files import DIRECTORY, FILE
 from task_specs.readers.corpus import Corpus, Counts, DividedCorpus, Utterance
 from task_specs.readers.folder import Folder
 
-ORIGIN = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html"
+ORIGIN = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html (its lists in /~vgg/data/voxceleb/meta)"
 LICENCE = "CC BY 4.0"
 UTTERANCES, PEOPLE = "iden_split.txt", "vox1_meta.csv"
-PARTS = ("dev/wav", "test/wav", "wav")
+PARTS = ("dev/wav", "test/wav", "wav", "dev", "test")
 SPLITS_BY_NUMBER: dict[str, Split] = {"1": "train", "2": "valid", "3": "test"}
-GENDERS = {"f": "female", "m": "male"}
+GENDERS = {"f": "female", "m": "male", "female": "female", "male": "male"}
+COLUMNS = {"voxceleb1id": "speaker", "gender": "gender", "set": "part"}
+"""Those that matter of the list of people, without what copies write differently."""
+
+_SPEAKER = re.compile(r"id1\d{4}")
+_LEVELS = 3
 
 
 class VoxCeleb1Speaker(Corpus):
-    """``iden_split.txt`` and ``{dev,test}/wav/<speaker>/<video>/<n>.wav``; one ``wav`` directory will do.
+    """``iden_split.txt`` and ``{dev,test}/wav/<speaker>/<video>/<n>.wav``; any directories above the speakers
+    will do.
 
     The division is the official one of identification: every speaker is in all three splits, no video is.
     """
@@ -27,6 +37,7 @@ class VoxCeleb1Speaker(Corpus):
     origin: ClassVar[str] = ORIGIN
     licence: ClassVar[str] = LICENCE
     classes: ClassVar[tuple[int, ...]] = (1_251,)
+    parts: ClassVar[tuple[str, ...]] = PARTS
     published: ClassVar[dict[str, Counts]] = {"official": {"train": 138_361, "valid": 6_904, "test": 8_251}}
 
     split: Literal["official"] = "official"
@@ -44,18 +55,15 @@ class VoxCeleb1Gender(DividedCorpus):
     origin: ClassVar[str] = ORIGIN
     licence: ClassVar[str] = LICENCE
     classes: ClassVar[tuple[int, ...]] = (2,)
+    parts: ClassVar[tuple[str, ...]] = PARTS
     published: ClassVar[dict[str, Counts]] = {"official": {"all": 153_516, "test": 4_874}}
 
     split: Literal["official"] = "official"
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
-        people: dict[str, tuple[str, str]] = {}
-        for line, (speaker, _, gender, _, part) in folder.fields(PEOPLE, 5, "\t"):
-            if gender in GENDERS and part in ("dev", "test"):
-                people[speaker] = (GENDERS[gender], part)
-            elif line > 1:
-                folder.problem(PEOPLE, "has no gender, or no part", "get the file anew", line=line)
+        people = dict(_people(folder))
         developed: list[Utterance] = []
+        unknown: dict[str, None] = {}
         for utterance in _listed(folder):
             gender, part = people.get(utterance.labels[0], ("", ""))
             spoken = replace(utterance, labels=(gender,), split="test")
@@ -63,19 +71,84 @@ class VoxCeleb1Gender(DividedCorpus):
                 yield spoken
             elif part:
                 developed.append(spoken)
-            elif people:
-                folder.problem(PEOPLE, f"says nothing of {utterance.labels[0]}", "get the file anew")
+            else:
+                unknown[utterance.labels[0]] = None
+        if people and unknown:
+            message = f"says nothing of {len(unknown)} speakers, the first of them {next(iter(unknown))}"
+            folder.problem(folder.first(PEOPLE), message, "get the file anew")
         yield from self.apart(folder, developed, test=0)
 
 
-def _listed(folder: Folder) -> Iterator[Utterance]:
-    part_of = {
-        speaker: part for part in PARTS if folder.first(part, "") == part for speaker in folder.directories(part)
-    }
-    for line, (number, path) in folder.fields(UTTERANCES, 2):
-        speaker = path.partition("/")[0]
-        if number in SPLITS_BY_NUMBER:
-            audio = f"{part_of.get(speaker, PARTS[0])}/{path}"
-            yield Utterance(audio, (speaker,), SPLITS_BY_NUMBER[number], speaker, listed=(UTTERANCES, line))
+def _people(folder: Folder) -> Iterator[tuple[str, tuple[str, str]]]:
+    """The gender and the part of each speaker. Fields are parted by tabs in the official list, by commas in copies."""
+    path = folder.first(PEOPLE)
+    separator = "\t"
+    columns: list[str] = []
+    for line, text in folder.lines(path):
+        if not columns:
+            separator = next((mark for mark in "\t,;|" if mark in text), " ")
+            header = [_key(cell) for cell in _cells(text, separator)]
+            columns = [COLUMNS.get(name, "") for name in header]
+            if set(COLUMNS.values()) <= set(columns):
+                continue
+            if _SPEAKER.match(text) is None:
+                missing = " and ".join(name for name in ("VoxCeleb1 ID", "Gender", "Set") if _key(name) not in header)
+                folder.problem(path, f"has no column {missing}", "get the file anew", line=line)
+                return
+            # Without its header, the columns are the official ones.
+            columns = ["speaker", "", "gender", "", "part"]
+        cells = _cells(text, separator)
+        if len(cells) != len(columns):
+            message = f"has {len(cells)} fields instead of {len(columns)}"
+            folder.problem(path, message, "correct the line", line=line)
+            continue
+        row = dict(zip(columns, cells, strict=True))
+        gender, part = GENDERS.get(row["gender"].lower()), row["part"].lower()
+        if gender is None or part not in ("dev", "test"):
+            folder.problem(path, "has no gender, or no part", "get the file anew", line=line)
         else:
-            folder.problem(UTTERANCES, f"{number!r} is not a split", "write 1, 2 or 3", line=line)
+            yield row["speaker"], (gender, part)
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=separator))]
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _listed(folder: Folder) -> Iterator[Utterance]:
+    path = folder.first(UTTERANCES)
+    lines = [(line, number, _from_speaker(audio)) for line, (number, audio) in folder.fields(path, 2)]
+    homes = _homes(folder, {audio.partition("/")[0] for _, _, audio in lines})
+    for line, number, audio in lines:
+        speaker = audio.partition("/")[0]
+        if number in SPLITS_BY_NUMBER:
+            places = homes.get(speaker) or [f"{PARTS[0]}/"]
+            place = next((place for place in places if folder.audio.has(f"{place}{audio}", FILE)), places[0])
+            yield Utterance(f"{place}{audio}", (speaker,), SPLITS_BY_NUMBER[number], speaker, listed=(path, line))
+        else:
+            folder.problem(path, f"{number!r} is not a split", "write 1, 2 or 3", line=line)
+
+
+def _from_speaker(path: str) -> str:
+    """The path from the speaker on: copies of the list begin with ``wav/``, or with a directory of their own."""
+    parts = path.replace("\\", "/").split("/")
+    return "/".join(parts[next((place for place, part in enumerate(parts) if _SPEAKER.fullmatch(part)), 0) :])
+
+
+def _homes(folder: Folder, speakers: Collection[str]) -> dict[str, list[str]]:
+    """The directories, with a slash, in which each speaker has one."""
+    homes: dict[str, list[str]] = defaultdict(list)
+    level = [""]
+    for _ in range(_LEVELS + 1):
+        deeper: list[str] = []
+        for place in level:
+            names = folder.tree.entries(place.rstrip("/"), DIRECTORY)
+            found = [name for name in names if name in speakers]
+            for name in found:
+                homes[name].append(place)
+            deeper += [] if found else [f"{place}{name}/" for name in names]
+        level = deeper
+    return homes

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from task_specs.readers.audio_files import DIRECTORY
 from task_specs.readers.corpus import Counts, DividedCorpus, Utterance
 from task_specs.readers.folder import Folder
 from task_specs.readers.splitting import shuffled
@@ -20,6 +21,8 @@ ENGLISH = "SpeechCorpus"
 class VoxForge(DividedCorpus):
     """``downloads/<language>/Trunk/Audio/Main/16kHz_16bit/<speaker>-<date>-<id>/wav/*.wav``, archives unpacked there.
 
+    ``wget -x`` puts ``downloads`` into a directory named after the server.
+
     Sessions are drawn until a language has enough recordings; two thirds train, a sixth each is valid and test, and
     speakers are apart (every session of ``anonymous`` counts as a speaker). ``paper`` mixes the speakers.
     """
@@ -29,6 +32,7 @@ class VoxForge(DividedCorpus):
     )
     licence: ClassVar[str] = "GPL 3.0"
     classes: ClassVar[tuple[int, ...]] = (len(LANGUAGES),)
+    parts: ClassVar[tuple[str, ...]] = ("downloads",)
     published: ClassVar[dict[str, Counts]] = {
         "speakers": {"all": 10_800},
         "paper": {"train": 7_200, "valid": 1_800, "test": 1_800},
@@ -39,11 +43,16 @@ class VoxForge(DividedCorpus):
     """Recordings of each language at most."""
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
-        top = folder.first("downloads", "www.repository.voxforge1.org/downloads")
+        trunks = [f"{language}/Trunk" for language in (*LANGUAGES, ENGLISH)]
+        top = folder.above(*(f"downloads/{trunk}" for trunk in trunks), *trunks, levels=2)
         for language in LANGUAGES:
-            there = folder.first(f"{top}/{language}", f"{top}/{ENGLISH}") if language == "en" else f"{top}/{language}"
+            there = f"{top}{language}"
+            if language == "en" and folder.tree.spelled(there, DIRECTORY) is None:
+                there = f"{top}{ENGLISH}"
             found: list[Utterance] = []
-            for session in shuffled(folder.directories(f"{there}/{AUDIO}"), self.seed):
+            sessions = folder.directories(f"{there}/{AUDIO}")
+            folder.all_unpacked(f"{there}/{AUDIO}", sessions)
+            for session in shuffled(sessions, self.seed):
                 speaker = session.partition("-")[0]
                 voice = f"{language} {session if speaker.lower() == 'anonymous' else speaker}"
                 path = f"{there}/{AUDIO}/{session}"

@@ -1,0 +1,120 @@
+"""Archives that a user has downloaded and not unpacked: which they are, and the command that unpacks them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from infra import object_storage
+from task_specs.problems import shown
+
+_TAR = r"tar|tgz|tbz2?|txz|tar\.(?:gz|bz2|xz)"
+_ARCHIVE = re.compile(rf"(?P<stem>.+)\.(?P<ending>{_TAR}|zip|7z|rar)", re.IGNORECASE)
+# As split and 7-Zip name pieces: x.zip.001, x.tar.gz.aa, x.tgz.partaa, x_partaa (which is VoxCeleb's way).
+_PIECE = re.compile(r"(?P<whole>.+?)(?P<mark>[._-]part-?|[.-])(?P<place>[a-z]{2}|\d{2,3})", re.IGNORECASE)
+_TOOLS = {".zip": "unzip -q", ".7z": "7z x", ".rar": "unrar x"}
+_DISK = re.compile(r"(?P<stem>.+)\.z\d{2}", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Archives:
+    """The archives in one directory.
+
+    Attributes:
+        directory: its URI.
+        names: of the archives and pieces of archives, sorted.
+    """
+
+    directory: str
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if len(self.names) == 1:
+            return self.names[0]
+        endings = sorted({_ending(name) for name in self.names})
+        return f"{len(self.names)} archives ({', '.join(endings)})"
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """Names of the directories that they unpack into, where each has its own."""
+        matches = [_ARCHIVE.fullmatch(name) for name in self.names]
+        return tuple(match["stem"] for match in matches if match is not None)
+
+    def command(self, bare: Collection[str] = ()) -> str:
+        """What unpacks them all.
+
+        Args:
+            bare: stems of archives that hold no directory of their own, so that each gets one.
+        """
+        if object_storage.is_s3(self.directory):
+            return "unpack a copy, and upload what it holds"
+        return " && ".join([f"cd {shlex.quote(shown(self.directory))}", *_commands(self.names, bare)])
+
+
+def archives(directory: str, names: Sequence[str]) -> Archives | None:
+    """Those of the files in a directory that are archives; ``None`` if none is."""
+    packed = tuple(name for name in sorted(names) if _ARCHIVE.fullmatch(name) or _whole(name) or _DISK.fullmatch(name))
+    return Archives(directory, packed) if packed else None
+
+
+def _commands(names: Sequence[str], bare: Collection[str]) -> list[str]:
+    whole = [name for name in names if _ARCHIVE.fullmatch(name)]
+    disks = sorted({match["stem"] for name in names if (match := _DISK.fullmatch(name))})
+    pieces = {joined: _start(name) for name in names if (joined := _whole(name)) and joined not in whole}
+    commands = []
+    for joined, start in pieces.items():
+        if joined.lower().endswith(".7z"):
+            # 7-Zip takes the first piece and finds the others.
+            commands.append(f"7z x {shlex.quote(start)}001")
+        else:
+            commands += [f"cat {shlex.quote(start)}* > {shlex.quote(joined)}", *_unpack([joined], bare)]
+    for stem in disks:
+        joined = f"{stem}-whole.zip"
+        commands += [f"zip -s 0 {shlex.quote(stem + '.zip')} --out {shlex.quote(joined)}", *_unpack([joined], bare)]
+    return commands + _unpack([name for name in whole if _stem(name) not in disks], bare)
+
+
+def _unpack(names: Sequence[str], bare: Collection[str]) -> list[str]:
+    commands = []
+    of_ending: dict[str, list[str]] = {}
+    for name in names:
+        if _stem(name) in bare:
+            into = shlex.quote(_stem(name))
+            commands.append(f"mkdir -p {into} && tar -xf {shlex.quote(name)} -C {into}")
+        else:
+            of_ending.setdefault(_ending(name), []).append(name)
+    for ending, alike in of_ending.items():
+        tool = _TOOLS.get(ending.lower(), "tar -xf")
+        if len(alike) == 1:
+            commands.append(f"{tool} {shlex.quote(alike[0])}")
+        else:
+            commands.append(f'for f in *{ending}; do {tool} "$f"; done')
+    return commands
+
+
+def _whole(name: str) -> str | None:
+    """The archive that a file is a piece of."""
+    match = _PIECE.fullmatch(name)
+    if match is None:
+        return None
+    if _ARCHIVE.fullmatch(match["whole"]):
+        return match["whole"]
+    return f"{match['whole']}.zip" if "part" in match["mark"].lower() else None
+
+
+def _start(name: str) -> str:
+    """What the names of all pieces of an archive begin with."""
+    match = _PIECE.fullmatch(name)
+    return name if match is None else match["whole"] + match["mark"]
+
+
+def _stem(name: str) -> str:
+    match = _ARCHIVE.fullmatch(name)
+    return name if match is None else match["stem"]
+
+
+def _ending(name: str) -> str:
+    match = _ARCHIVE.fullmatch(_whole(name) or name)
+    return "." + (match["ending"] if match else name.rpartition(".")[2])
