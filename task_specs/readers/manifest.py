@@ -19,6 +19,7 @@ from infra import object_storage
 from infra.errors import StorageError
 from task_specs.example import SPLITS, Split
 from task_specs.fault import fault
+from task_specs.label import VisibleLabel
 from task_specs.location import Location, located
 from task_specs.problems import ProblemList
 from task_specs.readers.audio_files import AudioFiles
@@ -59,9 +60,6 @@ def _distinct(labels: tuple[str, ...]) -> tuple[str, ...]:
     return labels
 
 
-LabelColumn = Annotated[str, Field(min_length=1, max_length=64)]
-
-
 class Manifest(Reader):
     """Rows ``path,label,split`` and optionally ``start,end,speaker``.
 
@@ -75,7 +73,7 @@ class Manifest(Reader):
     root: Location | None = None
     """Directory of the audio, which no path leaves; the manifest's own where it is left out."""
     label: Annotated[
-        tuple[LabelColumn, ...],
+        tuple[VisibleLabel, ...],
         Field(min_length=1, max_length=32),
         BeforeValidator(_labels),
         AfterValidator(_distinct),
