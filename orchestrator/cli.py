@@ -21,7 +21,7 @@ from orchestrator.commands.backbone import backbone
 from orchestrator.commands.bundle import bundle
 from orchestrator.commands.tasks import tasks
 from orchestrator.console import errors_console, results_console
-from orchestrator.exit_codes import BAD_INPUT, TASKS_FAILED
+from orchestrator.exit_codes import BAD_INPUT, RECORDINGS_FAILED, TASKS_FAILED
 from orchestrator.interruption import GRACE_SECONDS, interruptible
 
 PATIENT = ("backbone", "demo", "run", "tokenize")
@@ -253,10 +253,14 @@ def classify(
     trusted: tuple[str, ...],
     audio: tuple[str, ...],
 ) -> None:
-    """Label recordings with published prompts. Needs neither Ray nor MLflow."""
+    """Label recordings with published prompts. Needs neither Ray nor MLflow.
+
+    One that cannot be read does not keep the others from their labels: the exit code is then 1, and 2 where there are no
+    others.
+    """
     from orchestrator.commands.classify import classify_files
 
-    classify_files(
+    answered, errors = classify_files(
         bundles,
         audio,
         backbone=backbone,
@@ -266,6 +270,10 @@ def classify(
         abstain_below=abstain_below,
         trusted=trusted,
     )
+    for error in errors:
+        _say(error)
+    if errors:
+        sys.exit(RECORDINGS_FAILED if answered else BAD_INPUT)
 
 
 @cli.command()

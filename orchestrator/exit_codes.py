@@ -2,6 +2,8 @@
 
 DONE = 0
 TASKS_FAILED = 1
+RECORDINGS_FAILED = 1
+"""Some recordings have no labels; where none has any, it is bad input."""
 BAD_INPUT = 2
 INTERRUPTED = 3
 """By SIGTERM or Ctrl-C; submitted again, the job goes on."""

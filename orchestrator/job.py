@@ -28,6 +28,7 @@ from task_specs.fault import fault
 from task_specs.file_model import FileModel
 from task_specs.location import Location, located
 from task_specs.problems import shown
+from task_specs.schema import MAX_TASKS
 from task_specs.slug import Slug
 from task_specs.validation import Models, described, dotted, problems_of, suggestion
 from task_specs.yaml_file import Place, YamlFile, parse_value, read_yaml
@@ -119,7 +120,7 @@ class Job(FileModel):
     """With ``storage`` it identifies the job, and it names the experiment; default: the file's name."""
     backbone: Location
     """Backbone directory."""
-    tasks: Annotated[tuple[Location, ...], Field(min_length=1), BeforeValidator(task_patterns)]
+    tasks: Annotated[tuple[Location, ...], Field(min_length=1, max_length=MAX_TASKS), BeforeValidator(task_patterns)]
     """Paths and globs of task specs."""
     bundles: Location
     """Where prompts are published; default: ``./bundles``."""

@@ -6,6 +6,7 @@ import hashlib
 from typing import Any
 
 from orchestrator.encoding import EncodedTask
+from orchestrator.lane_specs import lane_spec
 from task_specs.dataset import Dataset
 from task_specs.prompt_init import shown_init
 from task_specs.schema import TaskSpec
@@ -14,7 +15,7 @@ from workers.backbone.directory import BackboneDescription
 from workers.backbone.fingerprint import canonical_json
 from workers.orders import LaneOrder
 from workers.precision import Precision
-from workers.prompting.lane import LaneSpec, SlotSpec
+from workers.prompting.lane import LaneSpec
 
 
 def lane_orders(
@@ -28,25 +29,11 @@ def lane_orders(
 ) -> list[LaneOrder]:
     """One order per point and seed, the seeds of a point together."""
     digest = encoded.examples.digest()
-    slots = tuple(
-        SlotSpec(name=name, labels=labels) for name, labels in zip(dataset.slots, dataset.labels, strict=True)
-    )
     halving = spec.sweep.halving if spec.sweep is not None else None
     lanes = [
         (
             point,
-            LaneSpec(
-                task=spec.name,
-                slots=slots,
-                metric=spec.metric,
-                positive=spec.positive,
-                bootstrap=spec.bootstrap,
-                shots=spec.shots,
-                seed=seed,
-                recipe=point.recipe,
-                examples=examples_uri,
-                examples_digest=digest,
-            ),
+            lane_spec(spec, dataset, point, seed=seed, examples=examples_uri, digest=digest),
         )
         for point in spec.points
         for seed in spec.seeds

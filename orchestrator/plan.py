@@ -11,16 +11,19 @@ from infra.tracking import check
 from orchestrator.job import InvalidJob, Job, load_job
 from orchestrator.pinning import pinned
 from orchestrator.places import unusable_places
+from orchestrator.publishable import unpublishable
 from orchestrator.signing import SIGNING_KEY, signing_key
 from task_specs.dataset import Dataset, read_dataset
 from task_specs.problems import shown
 from task_specs.schema import TaskSpec, load_task_specs
 from workers.backbone.directory import BackboneDescription, read_description
 from workers.backbone.lm_kinds import parameter_count
-from workers.prompting.prompt import PromptShape, read_outputs
+from workers.prompting.prompt import PromptShape, prompt_shape
 from workers.speech.f0 import load_yaapt
 
 BYTES_PER_NUMBER = 4
+MAX_LANES = 100_000
+"""Of one job."""
 
 
 @dataclass(frozen=True)
@@ -33,19 +36,12 @@ class PlannedTask:
     @property
     def lanes(self) -> int:
         """Prompts to tune."""
-        return len(self.spec.points) * len(self.spec.seeds)
+        return self.spec.lanes
 
     def prompt_shapes(self, backbone: BackboneDescription) -> list[PromptShape]:
         """Sizes of its prompts on a backbone, one for each point of its sweep."""
         return [
-            PromptShape(
-                layers=backbone.unit_lm.layers,
-                length=point.recipe.prompt_length,
-                dim=backbone.unit_lm.dim,
-                vocabulary=read_outputs(backbone.unit_lm, point.recipe),
-                classes=tuple(len(labels) for labels in self.dataset.labels),
-                linear=point.recipe.verbalizer == "linear",
-            )
+            prompt_shape(backbone.unit_lm, point.recipe, [len(labels) for labels in self.dataset.labels])
             for point in self.spec.points
         ]
 
@@ -111,6 +107,9 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
     problems += unusable_places(job)
     specs, wrong = load_task_specs(job.tasks, object_storage.parent(job.source), named_in=job.source)
     problems += wrong
+    if (lanes := sum(spec.lanes for spec in specs)) > MAX_LANES:
+        message = f"{lanes:,} prompts are to be tuned, and a job has at most {MAX_LANES:,}"
+        raise InvalidInputs([*problems, Problem(shown(job.source), "tasks", message, "give fewer tasks, or seeds")])
     backbone: BackboneDescription | None = None
     if job.backbone:
         try:
@@ -141,7 +140,11 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
         if backbone is not None:
             spec, wrong = pinned(spec, backbone)
             task = PlannedTask(spec, task.dataset)
-            problems += wrong + _misfits(task, backbone)
+            wrong += _misfits(task, backbone)
+            if not wrong:
+                wrong = unpublishable(spec, task.dataset, job, backbone)
+            # What is wrong with the job may be wrong for every task of it.
+            problems += [problem for problem in wrong if problem not in problems]
         tasks.append(task)
     if backbone is not None and backbone.prosody is not None and any(task.dataset.audio for task in tasks):
         try:

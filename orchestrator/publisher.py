@@ -54,7 +54,7 @@ class _Publishing:
         self._shared, self._tracking = ray.get(shared[0]), Tracking(tracking, Path(spool))
 
     def publish(self, order: PublishOrder) -> Published:
-        log_fields(job=order.experiment, task=order.task.name)
+        log_fields(job=order.experiment, task=order.sections.task.name)
         published = publish_task(order, self._shared, self._tracking)
         self._tracking.let_go()
         return published

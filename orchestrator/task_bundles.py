@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
 from infra.errors import SpeechPromptError
-from orchestrator import __version__
 from orchestrator.plan import Plan
 from orchestrator.progress import ProgressView
+from orchestrator.publishable import task_sections
 from orchestrator.publisher import Publisher, repair_note
 from orchestrator.signing import sign_published
 from orchestrator.task_state import TaskState
 from orchestrator.tuning import ended_lanes, has_ended
 from orchestrator.unit_agreements import unit_agreements
-from workers.bundle.manifest import BackboneIdentity, Data, Provenance, Task
+from workers.bundle.manifest import Data
 from workers.bundle.signing import SigningKey
 from workers.publishing import PublishOrder
 
@@ -86,27 +85,15 @@ class TaskBundles:
     def _order(self, state: TaskState) -> PublishOrder:
         spec, job, backbone, encoded = state.task.spec, self._plan.job, self._plan.backbone, state.encoded
         assert encoded is not None  # noqa: S101
+        data = Data(
+            digest=encoded.examples.digest(),
+            examples=encoded.counts(spec.shots),
+            shots=spec.shots,
+            quarantined=encoded.quarantined,
+            long=encoded.long or None,
+        )
         return PublishOrder(
-            task=Task(name=spec.name, family=spec.family, language=spec.language),
-            backbone=BackboneIdentity(
-                name=backbone.name,
-                unit_lm=backbone.fingerprints.unit_lm,
-                tokenizer=backbone.fingerprints.tokenizer,
-            ),
-            preprocessing={"audio": spec.audio.model_dump(mode="json")},
-            data=Data(
-                digest=encoded.examples.digest(),
-                examples=encoded.counts(spec.shots),
-                shots=spec.shots,
-                quarantined=encoded.quarantined,
-                long=encoded.long or None,
-            ),
-            provenance=Provenance(
-                created=datetime.now(UTC),
-                code_version=__version__,
-                experiment=job.name,
-                backbone_uri=job.backbone,
-            ),
+            sections=task_sections(spec, job, backbone, data),
             lanes=tuple((lane.key, lane.run_name) for lane in state.lanes),
             outcomes=self._outcomes,
             bundles=job.bundles,

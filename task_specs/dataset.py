@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from pydantic_core import PydanticCustomError
+
 from infra.errors import InvalidInputs
 from task_specs.example import SPLITS, Clip, Example, Split
+from task_specs.label import MOST_LABELS, visible_label
 from task_specs.problems import ProblemList, shown
 from task_specs.readers import Reading, Row
 from task_specs.recordings import check_headers, without_copies
 from task_specs.schema import TaskSpec
+from task_specs.validation import described
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ def read_dataset(spec: TaskSpec) -> Dataset:
     if reading.complete:
         _check_splits(spec, reading, problems)
         _check_labels(spec, reading, problems)
+        _check_label_texts(spec, reading, problems)
         _check_positive(spec, reading, problems)
         _check_speakers(spec, reading, problems)
     if problems:
@@ -138,6 +143,24 @@ def _check_labels(spec: TaskSpec, reading: Reading, problems: ProblemList) -> No
                 message = f"{label!r} occurs in {row.example.split} but not in train"
                 remedy = "add training examples of it, or correct the label"
                 problems.add(row.uri, name, message, remedy, line=row.line, kind="unknown label")
+
+
+def _check_label_texts(spec: TaskSpec, reading: Reading, problems: ProblemList) -> None:
+    """A bundle can hold every label: a task is not tuned to what cannot be published."""
+    for slot, name in enumerate(spec.slots):
+        first: dict[str, Row] = {}
+        for row in reading.rows:
+            first.setdefault(row.example.labels[slot], row)
+        for text, row in first.items():
+            try:
+                visible_label(text)
+            except PydanticCustomError as error:
+                wrong = error.context or {}
+                message = f"{described(text)} {wrong['message']}"
+                problems.add(row.uri, name, message, wrong["remedy"], line=row.line, kind="label")
+        if len(first) > MOST_LABELS:
+            message = f"there are {len(first)} labels, and a bundle holds at most {MOST_LABELS}"
+            problems.add(spec.source, name, message, "correct the column, or put rare labels together")
 
 
 def _check_positive(spec: TaskSpec, reading: Reading, problems: ProblemList) -> None:

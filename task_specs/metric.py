@@ -18,6 +18,15 @@ Resampled = Literal["utterances", "speakers"]
 """What a bootstrap draws: utterances are independent, or only speakers are, with all that they say."""
 
 
+def slot_figure(figure: str, slot: int) -> str:
+    """The name of a figure of one slot, ``accuracy_slot1`` for the first.
+
+    By place and not by name: slots are named as people name columns, by whole questions and in any script, and stores
+    of figures tell far fewer names apart.
+    """
+    return f"{figure}_slot{slot + 1}"
+
+
 def merit(metric: MetricName, value: float) -> float:
     """The value so that more is better."""
     return -value if metric in LOWER_IS_BETTER else value

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from task_specs.fault import fault
+from task_specs.numbers import MOST_EXAMPLES, Float, Int, Steps
 from task_specs.prompt_init import BundleInit, PromptInit
 
-PromptLength = Annotated[int, Field(ge=1, le=512)]
-LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Dropout = Annotated[float, Field(ge=0, lt=1)]
+PromptLength = Annotated[Int, Field(ge=1, le=512)]
+LearningRate = Annotated[Float, Field(gt=0)]
+Dropout = Annotated[Float, Field(ge=0, lt=1)]
 Verbalizer = Literal["linear", "frequency", "random"]
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -63,36 +64,36 @@ class Recipe(BaseModel):
     """With a multi-stream LM: whether the first separator takes the duration and F0 of the last unit, which are due
     at its place, or none."""
 
-    steps: int = Field(2000, ge=1)
+    steps: Steps = Field(2000, ge=1)
     """Optimizer steps at most."""
-    batch_size: int = Field(32, ge=1)
-    """Utterances per step."""
+    batch_size: Int = Field(32, ge=1, le=16_384)
+    """Utterances per step, which are in memory together."""
     learning_rate: LearningRate = 5e-3
     """Peak rate of the prompt vectors."""
-    separator_lr_scale: float = Field(1.0, gt=0)
-    verbalizer_lr_scale: float = Field(1.0, gt=0)
+    separator_lr_scale: Float = Field(1.0, gt=0)
+    verbalizer_lr_scale: Float = Field(1.0, gt=0)
     schedule: Literal["linear", "cosine", "constant"] = "cosine"
     """Decay to zero over ``steps`` after the warm-up, or none."""
-    warmup_steps: int = Field(100, ge=0)
-    adam_beta1: float = Field(0.9, ge=0, lt=1)
-    adam_beta2: float = Field(0.99, ge=0, lt=1)
-    clip_norm: float = Field(1.0, gt=0)
+    warmup_steps: Steps = Field(100, ge=0)
+    adam_beta1: Float = Field(0.9, ge=0, lt=1)
+    adam_beta2: Float = Field(0.99, ge=0, lt=1)
+    clip_norm: Float = Field(1.0, gt=0)
     """Largest gradient norm of a lane, over all that it trains."""
     balance: Literal["none", "sampling", "weights"] = "none"
     """For classes of different sizes. ``sampling``: an epoch draws equally many rows of each class, with several slots
     of each combination of labels; ``weights``: an example's loss counts inversely to the size of its class."""
     dropout: Dropout = 0.0
     """On the prompt vectors (recipe ``paper``: on the class scores too)."""
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    label_smoothing: Float = Field(0.0, ge=0, lt=1)
     loss: Literal["separators", "paper"] = "separators"
     """``separators``: cross-entropy at the separators, mean over examples. ``paper``: from the separator to
     the end of the row, over all output rows, divided by all tokens of the batch."""
 
-    evaluate_every: int | None = Field(None, ge=1)
+    evaluate_every: Steps | None = Field(None, ge=1)
     """Steps between evaluations; ``None``: a twentieth of ``steps``, in recipe ``paper`` one pass over the data."""
-    validation_examples: int | None = Field(2000, ge=1)
+    validation_examples: Int | None = Field(2000, ge=1, le=MOST_EXAMPLES)
     """Validation examples per evaluation while tuning, a seeded draw; the final figures use all of them."""
-    patience: int = Field(8, ge=1)
+    patience: Steps = Field(8, ge=1)
     """Evaluations without improvement after which a lane stops."""
     select_on: Literal["metric", "loss"] = "metric"
     """What the kept prompt is best at, on the validation split."""

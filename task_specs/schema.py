@@ -19,7 +19,9 @@ from task_specs.audio_policy import AudioPolicy
 from task_specs.fault import fault
 from task_specs.file_model import FileModel
 from task_specs.file_patterns import find_files
+from task_specs.label import OneLine
 from task_specs.metric import BINARY, MetricName, Resampled
+from task_specs.numbers import MOST_EXAMPLES
 from task_specs.packaged import base_of
 from task_specs.problems import ProblemList, shown
 from task_specs.prompt_init import BundleInit
@@ -32,6 +34,8 @@ from task_specs.validation import Models, described, problems_of, suggestion
 from task_specs.yaml_file import read_yaml
 
 MAX_SEEDS = 100
+MAX_TASKS = 10_000
+"""Of one job."""
 
 
 def _reader(value: Any, info: ValidationInfo) -> Any:
@@ -67,7 +71,7 @@ def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
 
 def _few_lanes(sweep: Sweep | None, info: ValidationInfo) -> Sweep | None:
     if sweep is not None and {"seeds", "recipe"} <= info.data.keys():
-        points, seeds = len(sweep.points(info.data["recipe"])), len(info.data["seeds"])
+        points, seeds = sweep.size, len(info.data["seeds"])
         if points * seeds > MAX_LANES:
             message = f"{points} points with {seeds} seeds are {points * seeds} prompts to tune"
             raise fault(message, f"give fewer values or seeds, at most {MAX_LANES} together")
@@ -117,9 +121,9 @@ class TaskSpec(FileModel):
 
     name: Slug
     """Names the bundle's directory and the runs."""
-    family: str = Field("", max_length=64)
+    family: OneLine = Field("", max_length=64)
     """Group of the task in tables, such as SCR, IC or LID."""
-    language: str = Field("", max_length=64)
+    language: OneLine = Field("", max_length=64)
     """Language tag, such as ``lt``."""
     description: str = Field("", max_length=4000)
     licence: str = Field("", max_length=400)
@@ -147,7 +151,7 @@ class TaskSpec(FileModel):
     metric on validation is published."""
     published: Annotated[str | None, AfterValidator(_published)] = None
     """Name of the published results to show beside its own; default: those of its name, if there are any."""
-    shots: int | None = Field(None, ge=1, strict=True)
+    shots: int | None = Field(None, ge=1, le=MOST_EXAMPLES, strict=True)
     """Training examples of each class, with several labels of each combination of them, drawn anew by each seed;
     ``None``: all. Validation and test stay whole."""
     workers: Annotated[int, AfterValidator(_rows_for_all)] = Field(1, ge=1, le=1024, strict=True)
@@ -165,6 +169,11 @@ class TaskSpec(FileModel):
     def points(self) -> list[Point]:
         """The settings to tune with: those of the recipe, or every combination of the sweep."""
         return [Point("", self.recipe)] if self.sweep is None else self.sweep.points(self.recipe)
+
+    @property
+    def lanes(self) -> int:
+        """How many prompts are tuned: every point with every seed."""
+        return (1 if self.sweep is None else self.sweep.size) * len(self.seeds)
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -197,6 +206,10 @@ def load_task_specs(patterns: Sequence[str], base: str, *, named_in: str = "") -
     for position, pattern in enumerate(patterns):
         found = find_files(pattern, base, problems, named_in=named_in or base, field=f"tasks[{position}]")
         files.update(dict.fromkeys(found))
+    if len(files) > MAX_TASKS:
+        message = f"{len(files)} files are named, and a job has at most {MAX_TASKS} tasks"
+        problems.add(named_in or base, "tasks", message, "name fewer, or correct the pattern")
+        return [], problems.collected()
     specs: list[TaskSpec] = []
     listed = problems.collected()
     first: dict[str, str] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Self, TypeVar
@@ -10,11 +11,12 @@ from typing import Annotated, Any, Self, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from task_specs.fault import fault
+from task_specs.numbers import Int
 from task_specs.prompt_init import BundleInit, PromptInit, shown_init
 from task_specs.recipe import Dropout, LearningRate, PromptLength, Recipe, Verbalizer
 
 MAX_LANES = 1000
-"""Of one task."""
+"""Of one task; a setting has no more values either."""
 
 _Value = TypeVar("_Value", bound=Hashable)
 
@@ -27,7 +29,7 @@ def _some_distinct(values: Sequence[_Value]) -> Sequence[_Value]:
     return values
 
 
-Values = Annotated[tuple[_Value, ...], AfterValidator(_some_distinct)]
+Values = Annotated[tuple[_Value, ...], Field(max_length=MAX_LANES), AfterValidator(_some_distinct)]
 
 
 class Halving(BaseModel):
@@ -39,9 +41,9 @@ class Halving(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    eta: int = Field(2, ge=2, le=64)
+    eta: Int = Field(2, ge=2, le=64)
     """One of so many points goes on at each rung."""
-    rungs: int = Field(2, ge=1, le=10)
+    rungs: Int = Field(2, ge=1, le=10)
     """How often points are dropped."""
 
     def steps(self, planned: int, every: int) -> list[int]:
@@ -78,6 +80,11 @@ class Sweep(BaseModel):
         """The values of each setting that varies."""
         return {name: values for name in _SHORT if (values := getattr(self, name)) is not None}
 
+    @property
+    def size(self) -> int:
+        """How many combinations there are, without making them."""
+        return math.prod(map(len, self.grid.values()))
+
     def points(self, recipe: Recipe) -> list[Point]:
         """Every combination, the last setting fastest."""
         return [
@@ -108,4 +115,7 @@ _SHORT = {"learning_rate": "lr", "prompt_length": "l", "prompt_init": "", "verba
 def _short(name: str, value: Any) -> str:
     if isinstance(value, BundleInit):
         return shown_init(value)
-    return f"{_SHORT[name]}{value:.15g}" if isinstance(value, int | float) else f"{_SHORT[name]}{value}"
+    if isinstance(value, float) and float(f"{value:.15g}") == value:
+        return f"{_SHORT[name]}{value:.15g}"
+    # All digits where values differ in no others, since a point is known by its name.
+    return f"{_SHORT[name]}{value}"

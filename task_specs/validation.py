@@ -18,6 +18,10 @@ Models = Mapping[Place, type[BaseModel]]
 """The model that stands at each place of a file; its fields are the keys a user may write there."""
 
 
+MOST_LISTED = 100
+"""Problems of one file that are spelled out; whoever has more has slipped once."""
+
+
 def problems_of(error: ValidationError, *, where: Callable[[Place], str], models: Models) -> list[Problem]:
     """Pydantic's errors as problems of a file.
 
@@ -26,11 +30,14 @@ def problems_of(error: ValidationError, *, where: Callable[[Place], str], models
         where: names the file and line of a place.
         models: the models of the file, for the keys that would have been right.
     """
+    errors = error.errors(include_url=False)
     found = []
-    for details in error.errors(include_url=False):
+    for details in errors[:MOST_LISTED]:
         place = details["loc"]
         message, remedy = _sentence(details, models)
         found.append(Problem(where(place), dotted(place), message, remedy))
+    if more := len(errors) - len(found):
+        found.append(Problem(where(()), "", f"and {more} more problems", "correct those above first"))
     return found
 
 
@@ -87,7 +94,8 @@ def _sentence(details: ErrorDetails, models: Models) -> tuple[str, str]:
         return f"must be {context['expected']}, not {described(value)}", suggestion(str(value), choices)
     for limit, words in _LIMITS.items():
         if limit in context:
-            return f"must be {words} {context[limit]:g}, not {described(value)}", "change the number"
+            most = f"{context[limit]:,}" if isinstance(context[limit], int) else f"{context[limit]:g}"
+            return f"must be {words} {most}, not {described(value)}", "change the number"
     if kind.endswith(("too_short", "too_long")):
         what = "characters" if isinstance(value, str) else "entries"
         if kind.endswith("short"):

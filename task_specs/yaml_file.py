@@ -16,16 +16,33 @@ from task_specs.problems import ProblemList, shown
 _LIMIT = 16 << 20
 _DEEPEST = 200
 """Brackets within each other: PyYAML takes time that grows with the square of their number."""
+_MOST_NODES = 20_000
+"""Keys and values: PyYAML reads some ten thousand a second, and keeps a kilobyte of each."""
 _BRACKETS = re.compile(r"[\[\]{}]")
 
 Place = tuple[str | int, ...]
 """Keys and list positions that lead to a value."""
 
 
+class _TooMany(yaml.YAMLError):
+    def __str__(self) -> str:
+        return f"it holds more than {_MOST_NODES:,} keys and values"
+
+
 class _Loader(yaml.SafeLoader):
     """Plain scalars as YAML 1.2 reads them: ``no`` is Norwegian, ``5e-3`` a number, a date is text."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (as declared)
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self._nodes += 1
+        if self._nodes > _MOST_NODES:
+            raise _TooMany
+        return super().compose_node(parent, index)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         # An explicit tag (`!!int "x"`) reaches PyYAML's converters unchecked.
@@ -127,6 +144,9 @@ def _parse(uri: str, text: str, problems: ProblemList) -> YamlFile | None:
         what = error.problem or error.context or "it cannot be parsed"
         line = mark.line + 1 if mark else None
         problems.add(uri, "", f"is not valid YAML{column}: {what}", "correct the syntax there", line=line)
+        return None
+    except _TooMany as error:
+        problems.add(uri, "", str(error).removeprefix("it "), "shorten its lists")
         return None
     except yaml.YAMLError as error:
         what = " ".join(str(error).split())

@@ -2,7 +2,8 @@
 
 ``test/...`` and ``valid/...`` are the figures of the kept prompt, ``test/..._low`` and ``..._high`` the ends of a 95 %
 confidence interval, ``calibration/...`` the temperatures; ``tuning/...`` are curves by optimizer step and
-what they cost.
+what they cost. What belongs to one slot is named by its place (``test/accuracy_slot1``); the parameter ``slots`` names
+them in order.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 import numpy as np
 
 from infra.tracking import RunLog, Tracking
+from task_specs.metric import slot_figure
 from workers.orders import LaneOrder, run_key
 from workers.prompting.confusion_figure import confusion_png
 from workers.prompting.detection_files import det_png
@@ -65,12 +67,12 @@ def log_evaluation(log: RunLog, evaluation: Evaluation) -> None:
 def log_outcome(log: RunLog, lane: Lane, outcome: LaneOutcome, test: Predictions) -> None:
     """Figures of the kept prompt, its confusion matrices on the test split, and why the lane stopped."""
     figures = {f"{split}/{name}": value for split, part in outcome.figures.items() for name, value in part.items()}
-    metric, slots = lane.spec.metric, [slot.name for slot in lane.spec.slots]
+    metric = lane.spec.metric
     if metric in outcome.intervals:
         low, high = outcome.intervals[metric]
         figures |= {f"test/{metric}_low": low, f"test/{metric}_high": high}
-    for name, temperature in zip(slots, outcome.temperatures, strict=False):
-        figures[f"calibration/temperature_{name}"] = temperature
+    for slot, temperature in enumerate(outcome.temperatures):
+        figures[f"calibration/{slot_figure('temperature', slot)}"] = temperature
     utterances = outcome.steps * lane.spec.recipe.batch_size
     log.point(
         outcome.best_step,
@@ -86,10 +88,10 @@ def log_outcome(log: RunLog, lane: Lane, outcome: LaneOutcome, test: Predictions
     for slot, described in enumerate(lane.spec.slots):
         table = test.confusion(slot)
         title = f"{lane.spec.name}: {described.name}, test, step {outcome.best_step}"
-        log.figure(f"confusion_{described.name}", confusion_png(table, described.labels, title))
+        log.figure(slot_figure("confusion", slot), confusion_png(table, described.labels, title))
         true, predicted = np.nonzero(table)
         log.table(
-            f"confusion_{described.name}",
+            slot_figure("confusion", slot),
             {
                 "label": [described.labels[row] for row in true],
                 "predicted": [described.labels[column] for column in predicted],
@@ -103,13 +105,13 @@ def log_outcome(log: RunLog, lane: Lane, outcome: LaneOutcome, test: Predictions
 
 def log_unit_use(log: RunLog, spec: LaneSpec, use: LaneUnitUse) -> None:
     """Which units the verbalizer goes by, as a picture and a table of each slot."""
-    for described, slot in zip(spec.slots, use.slots, strict=True):
+    for place, (described, slot) in enumerate(zip(spec.slots, use.slots, strict=True)):
         title = f"{spec.name}: {described.name}, what speaks for each class"
-        log.figure(f"unit_use_{described.name}", unit_use_png(slot, described.labels, use.names, title))
+        log.figure(slot_figure("unit_use", place), unit_use_png(slot, described.labels, use.names, title))
         top = slot.top(TOP_UNITS)
         rows = [(number, output) for number, outputs in enumerate(top.tolist()) for output in outputs]
         log.table(
-            f"unit_use_{described.name}",
+            slot_figure("unit_use", place),
             {
                 "label": [described.labels[number] for number, _ in rows],
                 "unit": [use.names[output] for _, output in rows],

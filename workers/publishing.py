@@ -2,44 +2,34 @@
 
 from __future__ import annotations
 
-import re
+import math
 import statistics
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict
 
 from infra.errors import TuningError
 from infra.tracking import Tracking
 from task_specs.example import Split
 from workers.backbone.sharing import SharedLM
 from workers.bundle.format import Bundle
-from workers.bundle.manifest import (
-    FORMAT_VERSION,
-    BackboneIdentity,
-    BundleManifest,
-    Calibration,
-    Data,
-    Metric,
-    Prompt,
-    Provenance,
-    Slot,
-    Spread,
-    Task,
-)
+from workers.bundle.manifest import BundleManifest, Spread
 from workers.bundle.mend import publish_or_mend
 from workers.bundle.publish import Published
 from workers.orders import run_key
 from workers.prompting.outcome import LaneOutcome, read_outcome, read_outcome_tensors
-from workers.prompting.prompt import read_outputs
+from workers.prompting.prompt import PromptShape, read_outputs
 from workers.sweep_result import best_lane, best_point, by_point, has_whole_point, mean_valid
+from workers.task_manifest import TaskSections, Tuned, sweep_section, task_manifest
 
 
 class PublishOrder(BaseModel):
     """All that publishing a task needs besides the LM.
 
     Attributes:
+        sections: of its manifest.
         lanes: key and run name of each lane of the task.
         outcomes: where their outcomes are.
         bundles: where bundles are published.
@@ -49,11 +39,7 @@ class PublishOrder(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    task: Task
-    backbone: BackboneIdentity
-    preprocessing: dict[str, JsonValue]
-    data: Data
-    provenance: Provenance
+    sections: TaskSections
     lanes: tuple[tuple[str, str], ...]
     outcomes: str
     bundles: str
@@ -72,13 +58,14 @@ def publish_task(order: PublishOrder, shared: SharedLM, tracking: Tracking) -> P
     Raises:
         FrozenWeightsChanged: the LM in memory is not the one of its fingerprint; nothing is published.
         TuningError: a lane has no outcome, or no point of the sweep went well with every seed.
+        BundleError: tuning gave what a bundle cannot hold.
         StorageError: the bundle cannot be written.
     """
     shared.verify()
     outcomes = [_outcome(order, key, name) for key, name in order.lanes]
     best = best_lane(best_point(outcomes))
-    if best.lm_fingerprint != order.backbone.unit_lm:
-        raise TuningError(f"{order.task.name}: tuned on another unit LM; run the job again")
+    if best.lm_fingerprint != order.sections.backbone.unit_lm:
+        raise TuningError(f"{order.sections.task.name}: tuned on another unit LM; run the job again")
     tensors = read_outcome_tensors(order.outcomes, best.key)
     manifest = _manifest(order, best, outcomes, keys=tensors["prompt.keys"], shared=shared)
     published = publish_or_mend(order.bundles, Bundle(manifest, tensors))
@@ -102,45 +89,31 @@ def _manifest(
     shared: SharedLM,
 ) -> BundleManifest:
     layers, length, dim = keys.shape
-    mapped = best.mapped_units
-    return BundleManifest(
-        format_version=FORMAT_VERSION,
-        task=order.task,
-        slots=tuple(Slot(name=slot.name, labels=slot.labels) for slot in best.spec.slots),
-        metric=Metric(name=best.spec.metric, positive=best.spec.positive),
-        results=_results(best, best_point(outcomes)),
-        prompt=Prompt(
-            length=length,
+    points, mapped = by_point(outcomes), best.mapped_units
+    tried = {name: _number(mean_valid(lanes)) if has_whole_point(lanes) else None for name, lanes in points.items()}
+    recipe = best.spec.recipe
+    tuned = Tuned(
+        shape=PromptShape(
             layers=layers,
+            length=length,
             dim=dim,
-            vocabulary=read_outputs(shared.config, best.spec.recipe),
-            verbalizer=best.spec.recipe.verbalizer,
+            vocabulary=read_outputs(shared.config, recipe),
+            classes=tuple(len(slot.labels) for slot in best.spec.slots),
+            linear=recipe.verbalizer == "linear",
             special_rows=best.special_rows,
-            verbalizer_units=mapped and tuple(tuple(shared.unit_tokens[unit] for unit in slot) for slot in mapped),
         ),
-        recipe=best.spec.recipe.identity() | _sweep(best, outcomes),
-        calibration=Calibration(temperatures=tuple(best.temperatures)) if best.temperatures else None,
-        seed=best.spec.seed,
-        backbone=order.backbone,
-        preprocessing=order.preprocessing,
-        data=order.data,
-        provenance=order.provenance.model_copy(update={"run_id": best.run_id or ""}),
+        results=_results(best, best_point(outcomes)),
+        temperatures=best.temperatures,
+        verbalizer_units=mapped and tuple(tuple(shared.unit_tokens[unit] for unit in slot) for slot in mapped),
+        sweep=sweep_section(best.point, len(points[best.point]), tried),
+        run_id=best.run_id or "",
     )
-
-
-def _sweep(best: LaneOutcome, outcomes: Sequence[LaneOutcome]) -> dict[str, JsonValue]:
-    """What was tried, where there was a choice: of each point the metric on validation, or that it was left out."""
-    points = by_point(outcomes)
-    if len(points) == 1:
-        return {}
-    tried: dict[str, JsonValue] = {}
-    for name, lanes in points.items():
-        tried[name] = mean_valid(lanes) if has_whole_point(lanes) else None
-    return {"sweep": {"chosen": best.point, "seeds": len(points[best.point]), "valid": tried}}
+    return task_manifest(order.sections, best.spec, tuned)
 
 
 def _results(best: LaneOutcome, outcomes: Sequence[LaneOutcome]) -> dict[Split, dict[str, Spread]]:
-    """Figures of the best lane beside those of all seeds of its point."""
+    """Figures of the best lane beside those of all seeds of its point; one that is undefined on a split, for a seed at
+    least, is left out."""
 
     def spread(split: Split, name: str) -> Spread:
         values = [outcome.figures[split][name] for outcome in outcomes]
@@ -154,9 +127,18 @@ def _results(best: LaneOutcome, outcomes: Sequence[LaneOutcome]) -> dict[Split, 
 
     splits: tuple[Split, ...] = ("valid", "test")
     return {
-        split: {re.sub(r"[^a-z0-9._-]", "-", name.lower()): spread(split, name) for name in best.figures[split]}
+        split: {
+            name: spread(split, name)
+            for name in best.figures[split]
+            if all(math.isfinite(outcome.figures[split][name]) for outcome in outcomes)
+        }
         for split in splits
     }
+
+
+def _number(value: float) -> float | None:
+    """The value, where it is one."""
+    return value if math.isfinite(value) else None
 
 
 def _tag_runs(order: PublishOrder, bundle: str, tracking: Tracking) -> None:

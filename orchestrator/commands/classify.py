@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import click
 from rich.table import Table
 from rich.text import Text
 
-from infra import object_storage
-from infra.printable import printable_json
+from infra.errors import SpeechPromptError
+from infra.printable import printable, printable_json
 from orchestrator.console import results_console
 from workers.inference.classifier import Answer, Classifier
 
@@ -28,7 +29,7 @@ def classify_files(
     one_speaker: bool,
     abstain_below: float = 0.0,
     trusted: Sequence[str] = (),
-) -> None:
+) -> tuple[int, list[str]]:
     """Print what each bundle makes of each recording.
 
     Args:
@@ -41,52 +42,88 @@ def classify_files(
         abstain_below: probability below which a slot has no answer.
         trusted: files of public keys, by one of which each bundle must be signed.
 
+    Returns:
+        How many recordings have an answer, and what is wrong with those that lack one, a sentence each.
+
     Raises:
-        AudioError, BundleError, BackboneError, StorageError: as ``Classifier``.
+        BundleError, BackboneError, StorageError: as ``Classifier.from_uris``.
     """
-    here = str(Path.cwd())
-    classifier = Classifier.from_uris(
-        [object_storage.resolve(uri, here) for uri in bundles],
-        backbone and object_storage.resolve(backbone, here),
-        abstain_below=abstain_below,
-        trusted_keys=[object_storage.resolve(path, here) for path in trusted],
-    )
-    recordings = [object_storage.resolve(uri, here) for uri in audio]
+    classifier = Classifier.from_uris(bundles, backbone, abstain_below=abstain_below, trusted_keys=trusted)
     # Every recording for every task, all in one batch.
-    asked = [(recording, task) for task in classifier.tasks for recording in recordings]
+    asked = [(recording, task) for recording in audio for task in classifier.tasks]
     found = classifier.classify_audio(
         [recording for recording, _ in asked],
         [task for _, task in asked],
         speakers=["speaker"] * len(asked) if one_speaker else None,
+        on_error="return",
     )
-    answers = {
-        task: found[start : start + len(recordings)]
-        for task, start in zip(classifier.tasks, range(0, len(found), len(recordings)), strict=True)
-    }
+    tasks = len(classifier.tasks)
+    results = [
+        _Result.of(given, dict(zip(classifier.tasks, found[number * tasks :], strict=False)))
+        for number, given in enumerate(audio)
+    ]
+    answered = sum(bool(result.labels) for result in results)
     if as_json:
-        for number, given in enumerate(audio):
-            labels = {
+        for result in results:
+            click.echo(result.line(top))
+    elif answered:
+        results_console().print(_table(results, top))
+    return answered, [result.error for result in results if result.error is not None]
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What became of a recording.
+
+    Attributes:
+        given: the recording, as it was named.
+        labels: answers by task, of those that gave any.
+        error: why others gave none.
+    """
+
+    given: str
+    labels: dict[str, list[Answer]]
+    error: str | None
+
+    @classmethod
+    def of(cls, given: str, found: Mapping[str, list[Answer] | SpeechPromptError]) -> _Result:
+        labels = {task: answers for task, answers in found.items() if not isinstance(answers, SpeechPromptError)}
+        errors = {task: str(error) for task, error in found.items() if isinstance(error, SpeechPromptError)}
+        if len(set(errors.values())) == 1 and not labels:
+            return cls(given, labels, next(iter(errors.values())))
+        # Tasks have limits of length of their own.
+        return cls(given, labels, "; ".join(f"{task}: {error}" for task, error in errors.items()) or None)
+
+    def line(self, top: int) -> str:
+        """A JSON object for programs."""
+        said: dict[str, Any] = {"audio": self.given}
+        if self.labels or self.error is None:
+            said["labels"] = {
                 task: {
                     answer.slot: [
                         {"label": label, "probability": round(probability, 6)}
                         | ({"abstained": True} if label is None else {})
                         for label, probability in _shown(answer, top)
                     ]
-                    for answer in labelled[number]
+                    for answer in answers
                 }
-                for task, labelled in answers.items()
+                for task, answers in self.labels.items()
             }
-            click.echo(printable_json(json.dumps({"audio": given, "labels": labels}, ensure_ascii=False)))
-        return
+        if self.error is not None:
+            said["error"] = self.error
+        return printable_json(json.dumps(said, ensure_ascii=False))
+
+
+def _table(results: Sequence[_Result], top: int) -> Table:
     table = Table("recording", "task", "slot", "label", "probability")
-    for number, given in enumerate(audio):
-        for task, labelled in answers.items():
-            for answer in labelled[number]:
+    for result in results:
+        for task, answers in result.labels.items():
+            for answer in answers:
                 for label, probability in _shown(answer, top):
                     # Text, because a file may be called "[a].wav".
                     named = Text(ABSTAINED, style="italic") if label is None else Text(label)
-                    table.add_row(Text(given), task, Text(answer.slot), named, f"{probability:.3f}")
-    results_console().print(table)
+                    table.add_row(Text(printable(result.given)), task, Text(answer.slot), named, f"{probability:.3f}")
+    return table
 
 
 def _shown(answer: Answer, top: int) -> list[tuple[str | None, float]]:

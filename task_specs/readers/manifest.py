@@ -22,6 +22,7 @@ from infra import object_storage
 from infra.errors import StorageError
 from task_specs.example import SPLITS, Split
 from task_specs.fault import fault
+from task_specs.label import VisibleLabel
 from task_specs.location import Location, located
 from task_specs.problems import ProblemList
 from task_specs.readers.audio_files import AudioFiles
@@ -105,9 +106,6 @@ def _as_whole_numbers(rows: Sequence[Row]) -> tuple[list[Row], tuple[str, ...]]:
     return changed, (f"{len(floats)} labels are also written as decimals, such as {one}, which is read as {whole}",)
 
 
-LabelColumn = Annotated[str, Field(min_length=1, max_length=64)]
-
-
 class Manifest(Reader):
     """Rows ``path,label,split`` and optionally ``start,end,speaker``.
 
@@ -121,7 +119,7 @@ class Manifest(Reader):
     root: Location | None = None
     """Directory of the audio, which no path leaves; the manifest's own where it is left out."""
     label: Annotated[
-        tuple[LabelColumn, ...],
+        tuple[VisibleLabel, ...],
         Field(min_length=1, max_length=32),
         BeforeValidator(_labels),
         AfterValidator(_distinct),

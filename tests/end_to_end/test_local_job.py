@@ -197,7 +197,7 @@ def test_mlflow_has_the_submission_and_its_lanes(toy_job: ToyJob) -> None:
         assert {f"{split}/{figure}" for split in ("valid", "test") for figure in ("accuracy", "macro_f1", "loss")} <= (
             run.data.metrics.keys()
         )
-        slots = ["action", "object"] if name.startswith("orders") else ["label"]
+        slots = ["slot1", "slot2"] if name.startswith("orders") else ["slot1"]
         files = {file.path for part in ("figures", "tables") for file in client.list_artifacts(run.info.run_id, part)}
         assert files == {
             path

@@ -19,6 +19,7 @@ from workers.backbone.sharing import SharedLM
 from workers.bundle.read import find, verify
 from workers.prompting.outcome import LaneOutcome
 from workers.publishing import PublishOrder, publish_task
+from workers.task_manifest import TaskSections
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 
@@ -29,11 +30,13 @@ def publish_order(toy_job: ToyJob, task: str, bundles: Path) -> PublishOrder:
     outcomes = [LaneOutcome.model_validate_json(path.read_bytes()) for path in lanes.glob("*/lane.json")]
     manifest = find(str(toy_job.root / "bundles" / task)).manifest
     return PublishOrder(
-        task=manifest.task,
-        backbone=manifest.backbone,
-        preprocessing=manifest.preprocessing,
-        data=manifest.data,
-        provenance=manifest.provenance,
+        sections=TaskSections(
+            task=manifest.task,
+            backbone=manifest.backbone,
+            preprocessing=manifest.preprocessing,
+            data=manifest.data,
+            provenance=manifest.provenance,
+        ),
         lanes=tuple((found.key, found.spec.name) for found in outcomes if found.spec.task == task),
         outcomes=str(lanes),
         bundles=str(bundles),

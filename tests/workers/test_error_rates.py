@@ -62,4 +62,4 @@ def test_the_score_of_a_detector_is_the_log_odds_of_the_positive_class() -> None
         "3\t0\t0",
         "inf\t1\t0",
     ]
-    assert measure(predictions, ["slot0"], positive=1)["eer"] == 0
+    assert measure(predictions, positive=1)["eer"] == 0

@@ -95,7 +95,7 @@ def test_tuning_solves_the_toy_task() -> None:
     curve = _curve(evaluations)
     assert curve[0][1] == pytest.approx(math.log(3), abs=1e-5), "an untrained verbalizer knows nothing"
     assert np.mean([loss for _, loss in curve[-10:]]) < 0.6
-    assert measure(gang.predict(0, lane.examples.splits["test"], best=True), ["label"])["accuracy"] > 0.7
+    assert measure(gang.predict(0, lane.examples.splits["test"], best=True))["accuracy"] > 0.7
 
 
 def test_the_same_seed_gives_the_same_bytes() -> None:

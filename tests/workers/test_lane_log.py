@@ -97,16 +97,16 @@ def test_an_outcome_becomes_figures_and_confusion_matrices(journal: Journal) -> 
     assert tags.values == {"stopped": "patience", "best_step": "30", "error": ""}
     kept = {event.path: (journal.directory / "files" / event.file).read_bytes() for event in artifacts}
     assert sorted(kept) == [
-        "figures/confusion_slot0.png",
         "figures/confusion_slot1.png",
-        "tables/confusion_slot0.json",
+        "figures/confusion_slot2.png",
         "tables/confusion_slot1.json",
+        "tables/confusion_slot2.json",
     ]
-    assert json.loads(kept["tables/confusion_slot0.json"]) == {
+    assert json.loads(kept["tables/confusion_slot1.json"]) == {
         "columns": ["label", "predicted", "count"],
         "data": [["class0", "class0", 1], ["class1", "class0", 1], ["class2", "class2", 1]],
     }
-    assert json.loads(kept["tables/confusion_slot1.json"])["data"] == [["class0", "class1", 1], ["class1", "class1", 2]]
+    assert json.loads(kept["tables/confusion_slot2.json"])["data"] == [["class0", "class1", 1], ["class1", "class1", 2]]
 
 
 def test_a_detector_is_drawn_and_intervals_and_temperatures_are_figures(journal: Journal) -> None:
@@ -134,7 +134,7 @@ def test_a_detector_is_drawn_and_intervals_and_temperatures_are_figures(journal:
         "test/eer": 0.25,
         "test/eer_low": 0.2,
         "test/eer_high": 0.3,
-        "calibration/temperature_slot0": 1.5,
+        "calibration/temperature_slot1": 1.5,
     }
     assert "figures/det.png" in {event.path for event in artifacts}
 
@@ -144,8 +144,8 @@ def test_unit_use_becomes_a_picture_and_a_table_of_each_slot(journal: Journal) -
     use = LaneUnitUse([UnitUse(importance, -importance)], np.arange(TOP_UNITS + 4) - 4)
     log_unit_use(_log(journal), lane_spec((3,)), use)
     kept = {event.path: (journal.directory / "files" / event.file).read_bytes() for event in _events(journal)}
-    assert sorted(kept) == ["figures/unit_use_slot0.png", "tables/unit_use_slot0.json"]
-    table = json.loads(kept["tables/unit_use_slot0.json"])
+    assert sorted(kept) == ["figures/unit_use_slot1.png", "tables/unit_use_slot1.json"]
+    table = json.loads(kept["tables/unit_use_slot1.json"])
     assert table["columns"] == ["label", "unit", "importance", "own"]
     assert len(table["data"]) == 3 * TOP_UNITS
     assert table["data"][TOP_UNITS] == ["class1", str(TOP_UNITS - 1), TOP_UNITS + 3.0, -TOP_UNITS - 3.0]

@@ -25,7 +25,7 @@ def test_figures_equal_those_of_scikit_learn(seed: int, rows: int, classes: int,
     labels, scores = np.array(drawn), _scores(seed, rows, classes)
     predictions = Predictions([scores], labels[:, None])
     chosen = scores.argmax(axis=1)
-    figures = measure(predictions, ["label"])
+    figures = measure(predictions)
     assert figures["macro_f1"] == pytest.approx(f1_score(labels, chosen, average="macro"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UndefinedMetricWarning)
@@ -33,7 +33,7 @@ def test_figures_equal_those_of_scikit_learn(seed: int, rows: int, classes: int,
         if classes == 2:
             for positive in (0, 1):
                 f1 = f1_score(labels, chosen, pos_label=positive, zero_division=0)
-                assert measure(predictions, ["label"], positive)["f1"] == pytest.approx(f1)
+                assert measure(predictions, positive)["f1"] == pytest.approx(f1)
     assert figures["accuracy"] == pytest.approx(sklearn_accuracy(labels, chosen))
     shares = np.exp(scores.astype(np.float64))
     shares /= shares.sum(axis=1, keepdims=True)
@@ -53,8 +53,8 @@ def test_an_example_that_weighs_twice_is_there_twice(seed: int, weights: list[in
     scores = [_scores(seed, rows, 2).round()]
     again = np.repeat(np.arange(rows), weights)
     repeated = Predictions([scores[0][again]], labels[again])
-    weighted = Figures(Predictions(scores, labels), ["a"], positive=1, temperatures=[2.0])(np.array(weights, float))
-    expected = Figures(repeated, ["a"], positive=1, temperatures=[2.0])()
+    weighted = Figures(Predictions(scores, labels), positive=1, temperatures=[2.0])(np.array(weights, float))
+    expected = Figures(repeated, positive=1, temperatures=[2.0])()
     assert weighted == pytest.approx(expected, nan_ok=True)
 
 
@@ -64,13 +64,13 @@ def test_an_example_counts_when_every_slot_is_right() -> None:
         np.array([[0, 0, 9], [0, 9, 0], [9, 0, 0], [9, 0, 0]], np.float32),
     ]
     labels = np.array([[0, 2], [1, 0], [1, 0], [0, 0]])
-    figures = measure(Predictions(scores, labels), ["action", "object"])
+    figures = measure(Predictions(scores, labels))
     assert figures["accuracy"] == 0.25
-    assert (figures["accuracy_action"], figures["accuracy_object"]) == (0.5, 0.75)
+    assert (figures["accuracy_slot1"], figures["accuracy_slot2"]) == (0.5, 0.75)
     assert figures["slot_accuracy"] == 0.625
     per_slot = [f1_score(labels[:, slot], scores[slot].argmax(axis=1), average="macro") for slot in (0, 1)]
     assert figures["macro_f1"] == pytest.approx(np.mean(per_slot))
-    one = measure(Predictions(scores[:1], labels[:, :1]), ["label"])
+    one = measure(Predictions(scores[:1], labels[:, :1]))
     assert set(one) == {"accuracy", "macro_f1", "weighted_f1", "loss"}
 
 
@@ -83,4 +83,4 @@ def test_large_scores_do_not_overflow() -> None:
 def test_scores_that_are_not_finite_give_a_loss_that_is_not(bad: float) -> None:
     """And nothing is said on the way: it is how a lane is found to diverge."""
     scores = np.full((2, 2), bad, np.float32)
-    assert np.isnan(measure(Predictions([scores], np.array([[0], [1]])), ["label"], positive=0)["loss"])
+    assert np.isnan(measure(Predictions([scores], np.array([[0], [1]])), positive=0)["loss"])

@@ -37,4 +37,4 @@ def predictions_of(examples: SplitExamples, scores: Sequence[NDArray[np.float32]
 
 def figures_of(predictions: Predictions, spec: LaneSpec) -> dict[str, float]:
     """Every figure that a lane of the task has too."""
-    return measure(predictions, [slot.name for slot in spec.slots], spec.positive_class)
+    return measure(predictions, spec.positive_class)

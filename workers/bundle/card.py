@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 
 import yaml
 
@@ -11,6 +12,8 @@ from task_specs.example import SPLITS
 from workers.bundle.manifest import BundleManifest, Slot, Spread
 
 _LABELS_SHOWN = 100
+_CHARACTERS_SHOWN = 200_000
+"""Of the labels of all slots; with four bytes each they leave room for the rest in what readers accept of a card."""
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~$&])")
 _LIMITS = """\
 ## Limits
@@ -53,13 +56,16 @@ def _introduction(manifest: BundleManifest) -> str:
 
 
 def _labels(manifest: BundleManifest) -> str:
-    return "## Labels\n\n" + "\n".join(_slot(slot) for slot in manifest.slots)
+    room = _CHARACTERS_SHOWN // len(manifest.slots)
+    return "## Labels\n\n" + "\n".join(_slot(slot, room) for slot in manifest.slots)
 
 
-def _slot(slot: Slot) -> str:
-    shown = ", ".join(_plain(label) for label in slot.labels[:_LABELS_SHOWN])
-    rest = len(slot.labels) - _LABELS_SHOWN
-    return f"- **{_plain(slot.name)}** ({len(slot.labels)}): {shown}" + (f", and {rest} more" if rest > 0 else "")
+def _slot(slot: Slot, room: int) -> str:
+    ends = accumulate(len(label) + len(", ") for label in slot.labels[:_LABELS_SHOWN])
+    shown = sum(end <= room for end in ends)
+    labels = ", ".join(_plain(label) for label in slot.labels[:shown])
+    rest = len(slot.labels) - shown
+    return f"- **{_plain(slot.name)}** ({len(slot.labels)}): {labels}" + (f", and {rest} more" if rest > 0 else "")
 
 
 def _results(manifest: BundleManifest) -> str:
@@ -76,6 +82,8 @@ def _results(manifest: BundleManifest) -> str:
     detected = f", of which {_plain(positive)} is the positive class," if positive is not None else ""
     selected = f"Selected by {_plain(manifest.metric.name)}{detected} on the validation split{_among(manifest)}."
     sections = ["\n".join((*head, *rows)), selected]
+    if len(manifest.slots) > 1:
+        sections.append("`accuracy` has every slot right; `accuracy_slot1` is that of the first slot above, and so on.")
     if manifest.calibration is not None:
         fitted = ", ".join(
             f"{temperature:g} ({_plain(slot.name)})"

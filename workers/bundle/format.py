@@ -142,14 +142,41 @@ def pack(bundle: Bundle) -> PackedBundle:
     tensors = {key: np.ascontiguousarray(array) for key, array in bundle.tensors.items()}
     payload = {PROMPT_FILE: safetensors.numpy.save(tensors), CARD_FILE: card(bundle.manifest).encode()}
     manifest = bundle.manifest.with_files(payload.items())
+    return PackedBundle(manifest, payload | {MANIFEST_FILE: _document(manifest)})
+
+
+def check_publishable(manifest: BundleManifest) -> None:
+    """Refuse what no reader would accept, before there are any tensors.
+
+    Args:
+        manifest: without files.
+
+    Raises:
+        BundleError: a file of its bundle would be too large, or hold too many values.
+    """
+    prompt = tensor_file.largest_file(manifest.tensor_shapes, header_limit=_HEADER_LIMIT)
+    sizes = {PROMPT_FILE: prompt, CARD_FILE: len(card(manifest).encode())}
+    files = {name: FileEntry(sha256="f" * 64, size=size) for name, size in sizes.items()}
+    _document(manifest.model_copy(update={"files": files}))
+
+
+def _document(manifest: BundleManifest) -> bytes:
+    """The bytes of ``bundle.json``, which readers accept with the files that it names."""
+    name = f"bundle of {manifest.task.name}"
     document = canonical_json(manifest.model_dump(mode="json")) + b"\n"
-    for name, data in (payload | {MANIFEST_FILE: document}).items():
-        if len(data) > LIMITS[name]:
+    sizes = {file: entry.size for file, entry in manifest.files.items()} | {MANIFEST_FILE: len(document)}
+    for file, size in sizes.items():
+        if size > LIMITS[file]:
+            remedy = "give fewer or shorter labels" + (", or a shorter prompt" if file == PROMPT_FILE else "")
             raise BundleError(
-                f"bundle of {manifest.task.name}: {name} has {len(data)} bytes, more than the {LIMITS[name]} "
-                "that readers accept; make the prompt smaller"
+                f"{name}: {file} has {size:,} bytes, more than the {LIMITS[file]:,} that readers accept; {remedy}"
             )
-    return PackedBundle(manifest, payload | {MANIFEST_FILE: document})
+    try:
+        parse_manifest(document, file=MANIFEST_FILE)
+    except BundleError as error:
+        reason, _, _ = str(error).rpartition("; ")
+        raise BundleError(f"{name}: no reader would accept it, for {reason}; give fewer or shorter labels") from error
+    return document
 
 
 def parse_manifest(data: bytes, *, file: str) -> BundleManifest:

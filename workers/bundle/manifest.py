@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-import unicodedata
 from collections.abc import Iterable
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from task_specs.example import Split
+from task_specs.label import MOST_LABELS, MOST_SLOTS, Label, Line
 from workers.backbone.fingerprint import canonical_json
 from workers.file_entry import Count, FileEntry, Sha256
 
@@ -31,13 +31,6 @@ PAYLOAD: tuple[FileName, ...] = (PROMPT_FILE, CARD_FILE)
 # Read by pydantic's regex engine, in which $ is the very end, not the place before a last line break.
 _SLUG = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 _VERSION = r"^[0-9a-f]{16}$"
-
-
-def _one_line(text: str) -> str:
-    # These strings are printed to terminals: no escape sequences, no line breaks, no lone surrogates.
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
-        raise ValueError("holds a control character")
-    return text
 
 
 def _distinct(items: tuple[str, ...]) -> tuple[str, ...]:
@@ -58,9 +51,7 @@ def _sayable(settings: dict[str, JsonValue]) -> dict[str, JsonValue]:
 
 Slug = Annotated[str, Field(pattern=_SLUG)]
 Version = Annotated[str, Field(pattern=_VERSION)]
-Line = Annotated[str, Field(max_length=500), AfterValidator(_one_line)]
-Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]
-Labels = Annotated[tuple[Label, ...], Field(min_length=1, max_length=20_000), AfterValidator(_distinct)]
+Labels = Annotated[tuple[Label, ...], Field(min_length=1, max_length=MOST_LABELS), AfterValidator(_distinct)]
 Settings = Annotated[dict[Line, JsonValue], Field(max_length=200), AfterValidator(_sayable)]
 
 
@@ -162,9 +153,9 @@ class BundleManifest(_Section):
 
     format_version: Literal[1, 2] = 1
     task: Task
-    slots: Annotated[tuple[Slot, ...], Field(min_length=1, max_length=64)]
+    slots: Annotated[tuple[Slot, ...], Field(min_length=1, max_length=MOST_SLOTS)]
     metric: Metric
-    results: dict[Split, Annotated[dict[Slug, Spread], Field(max_length=64)]]
+    results: dict[Split, Annotated[dict[Slug, Spread], Field(max_length=64 + MOST_SLOTS)]]
     prompt: Prompt
     recipe: Settings
     calibration: Calibration | None = Field(None, exclude_if=_absent)

@@ -2,51 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, get_args, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import Tensor
 
 from infra import object_storage
-from infra.errors import AudioError, BundleError, DatasetError
-from task_specs.audio_policy import AudioPolicy
+from infra.errors import BundleError, InputError, SpeechPromptError
 from workers.backbone.directory import Backbone, read_backbone
 from workers.backbone.multistream_lm import MultistreamLM
 from workers.backbone.sharing import SharedLM
 from workers.bundle.format import Bundle, BundleManifest
 from workers.bundle.read import read
 from workers.bundle.signing import TrustedKey
-from workers.fault_text import first_fault
 from workers.inference.answer import Answer
+from workers.inference.arguments import device_of, listed, one_each, prosody_of, unit_sequence
+from workers.inference.listening import Clip, listen
+from workers.inference.loaded_prompt import LoadedPrompt
+from workers.inference.recording import GivenRecording, Waveform, recording
 from workers.precision import Precision, autocast
-from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, verbalizer_name
-from workers.prompting.prompted_pass import PromptRows, PromptTensors, prompted_logits
-from workers.prompting.verbalizer import class_scores
-from workers.speech.audio import apply_policy, decode
+from workers.prompting.prompted_pass import PromptRows, prompted_logits
 from workers.speech.unit_prosody import UnitProsody, unit_prosody
 from workers.speech.units import Units
-from workers.speech.utterance import encode_utterances
 
-__all__ = ["Answer", "Classifier"]
+__all__ = ["Answer", "Classifier", "Waveform"]
 
 ROWS_PER_PASS = 64
 
 
-@dataclass(frozen=True)
-class _LoadedPrompt:
-    bundle: Bundle
-    policy: AudioPolicy
-    tensors: PromptTensors
-    matrices: list[Tensor | None]
-    tokens: list[Tensor | None]
-
-
 class Classifier:
     """A frozen backbone and the prompts of one or more tasks.
+
+    Examples:
+        From where bundles lie, for recordings of any kind::
+
+            classifier = Classifier.from_uris(["s3://prompts/baltic/wake-word"])
+            [[word]] = classifier.classify_audio([Path("recording.wav")])
+            print(word.label, word.probabilities[0])
+
+            heard = classifier.classify_audio([Waveform(samples, 16_000), "s3://recordings/1.flac"])
+
+        One that cannot be read leaves the others their answers::
+
+            for path, found in zip(paths, classifier.classify_audio(paths, on_error="return")):
+                print(path, found if isinstance(found, SpeechPromptError) else found[0].label)
 
     Args:
         bundles: prompts, all made for this backbone.
@@ -56,8 +60,9 @@ class Classifier:
         abstain_below: probability of the first label below which a slot's answer abstains.
 
     Raises:
-        ValueError: ``abstain_below`` is no probability.
-        BundleError: a bundle was made for another backbone, or does not fit the one it names, or two are of one task.
+        InputError: ``abstain_below`` is no probability, the device cannot be used, or there is no such precision.
+        BundleError: there is no bundle, or one was made for another backbone, or does not fit the one it names, or two
+            are of one task.
     """
 
     def __init__(
@@ -69,51 +74,64 @@ class Classifier:
         precision: Precision = "fp32",
         abstain_below: float = 0.0,
     ) -> None:
-        if not 0 <= abstain_below <= 1:
-            raise ValueError(f"abstain_below must be a probability, not {abstain_below}")
+        if isinstance(abstain_below, bool) or not isinstance(abstain_below, int | float) or not 0 <= abstain_below <= 1:
+            raise InputError(f"abstain_below must be a probability, not {abstain_below!r}; give a number from 0 to 1")
+        if precision not in get_args(Precision):
+            raise InputError(f"there is no precision {precision!r}; use one of {', '.join(get_args(Precision))}")
+        loaded = listed(bundles, "bundles")
+        if not loaded:
+            raise BundleError("no bundle is given; name one or more")
+        for bundle in loaded:
+            if not isinstance(bundle, Bundle):
+                kind = type(bundle).__name__
+                raise BundleError(f"a {kind} is no bundle that was read; use Classifier.from_uris for their places")
         self._abstain_below = abstain_below
         self._backbone, self._precision = backbone, precision
-        self._device = torch.device(device)
+        self._device = device_of(device)
         self._lm = SharedLM.of(backbone).attach(self._device)
         self._unit_tokens = np.array(backbone.unit_tokens, dtype=np.int64)
-        self._prompts: dict[str, _LoadedPrompt] = {}
-        for bundle in bundles:
+        self._prompts: dict[str, LoadedPrompt] = {}
+        for bundle in loaded:
             bundle.check_backbone(unit_lm=backbone.lm_fingerprint, tokenizer=backbone.tokenizer_fingerprint)
             config = backbone.config
             bundle.check_sizes(layers=config.layers, dim=config.dim, outputs=config.outputs)
             name = bundle.manifest.task.name
             if name in self._prompts:
                 raise BundleError(f"{name}: two bundles of one task; name one of them")
-            self._prompts[name] = self._load(bundle)
+            self._prompts[name] = LoadedPrompt.load(bundle, self._lm, precision=precision, device=self._device)
 
     @classmethod
     def from_uris(
         cls,
-        bundles: Sequence[str],
-        backbone: str | None = None,
+        bundles: Iterable[str | os.PathLike[str]],
+        backbone: str | os.PathLike[str] | None = None,
         *,
         abstain_below: float = 0.0,
-        trusted_keys: Sequence[str] = (),
+        trusted_keys: Iterable[str | os.PathLike[str]] = (),
     ) -> Classifier:
         """Read bundles and their backbone.
 
         Args:
-            bundles: URIs of bundles, or of tasks for their latest one.
-            backbone: URI of the backbone; ``None``: where the first bundle says it was made.
+            bundles: paths or URIs of bundles, or of tasks for their latest one.
+            backbone: path or URI of the backbone; ``None``: where the first bundle says it was made.
             abstain_below: probability of the first label below which a slot's answer abstains.
             trusted_keys: files of public keys; if any, every bundle must be signed by one of them.
 
         Raises:
             UntrustedBundle: a bundle is not signed by a trusted key.
             MissingExtra: there are trusted keys, and ``cryptography`` is not installed.
+            InputError: something is no list of paths.
             BundleError, BackboneError: something is missing, altered, or does not fit.
             StorageError: a place cannot be read.
         """
-        trusted = [TrustedKey.read(path) for path in trusted_keys]
-        loaded = [read(uri, trusted=trusted) for uri in bundles]
-        place = backbone or loaded[0].manifest.provenance.backbone_uri
+        places = [_place(uri, "bundle") for uri in listed(bundles, "bundles")]
+        if not places:
+            raise BundleError("no bundle is given; name one or more")
+        trusted = [TrustedKey.read(_place(path, "key")) for path in listed(trusted_keys, "trusted_keys")]
+        loaded = [read(uri, trusted=trusted) for uri in places]
+        place = _place(backbone, "backbone") if backbone else loaded[0].manifest.provenance.backbone_uri
         if not place:
-            raise BundleError(f"{bundles[0]}: does not say where its backbone is; name it with --backbone")
+            raise BundleError(f"{places[0]}: does not say where its backbone is; name it with --backbone")
         return cls(loaded, read_backbone(place), abstain_below=abstain_below)
 
     @property
@@ -121,73 +139,118 @@ class Classifier:
         """Names of the tasks, in the order of the bundles."""
         return tuple(self._prompts)
 
+    @overload
     def classify_audio(
         self,
-        recordings: Sequence[str],
-        tasks: Sequence[str | None] | None = None,
+        recordings: Iterable[GivenRecording],
+        tasks: Iterable[str | None] | None = None,
         *,
-        speakers: Sequence[str | None] | None = None,
-    ) -> list[list[Answer]]:
-        """Labels of audio files, local or S3; one that occurs for several tasks is read and tokenized once.
+        speakers: Iterable[str | None] | None = None,
+        on_error: Literal["raise"] = "raise",
+    ) -> list[list[Answer]]: ...
+
+    @overload
+    def classify_audio(
+        self,
+        recordings: Iterable[GivenRecording],
+        tasks: Iterable[str | None] | None = None,
+        *,
+        speakers: Iterable[str | None] | None = None,
+        on_error: Literal["return"],
+    ) -> list[list[Answer] | SpeechPromptError]: ...
+
+    def classify_audio(
+        self,
+        recordings: Iterable[GivenRecording],
+        tasks: Iterable[str | None] | None = None,
+        *,
+        speakers: Iterable[str | None] | None = None,
+        on_error: Literal["raise", "return"] = "raise",
+    ) -> list[list[Answer]] | list[list[Answer] | SpeechPromptError]:
+        """Labels of recordings; one that occurs for several tasks is read and tokenized once.
 
         Args:
-            recordings: their URIs.
+            recordings: each a path or URI, local or S3, the bytes of an audio file, a file open for reading bytes, or
+                a ``Waveform``.
             tasks: which prompt reads each; may be left out if there is one.
             speakers: who speaks each, where known: a multi-stream LM that was trained on F0 by speaker then hears
                 that of all recordings of one speaker relative to their common mean.
+            on_error: ``raise`` stops at the first recording that cannot be used; ``return`` gives its error in the
+                place of its answers, and the others theirs.
 
         Returns:
             For each recording an answer per slot.
 
         Raises:
             AudioError: a recording cannot be read, or is outside the limits the prompt was tuned with.
+            StorageError: its place cannot be read.
             BackboneError: the backbone's tokenizer is not at hand.
             BundleError: there is no such task.
+            InputError: the arguments are no lists, or lists of unequal length.
             MissingExtra: the LM reads F0, and its tracker is not installed.
         """
-        asked = tasks or [None] * len(recordings)
+        if on_error not in ("raise", "return"):
+            raise InputError(f"there is no on_error {on_error!r}; use raise or return")
+        given, stop = listed(recordings, "recordings"), on_error == "raise"
+        names = self._names(one_each(tasks, "tasks", len(given), "recordings"))
+        spoken = one_each(speakers, "speakers", len(given), "recordings")
         # Tasks may have different limits of length, so the same recording may stand for different audio.
-        clips = list(zip(recordings, map(self._audio_policy, asked), speakers or [None] * len(recordings), strict=True))
-        distinct = list(dict.fromkeys(clips))
-        utterances = self._encode([(uri, policy) for uri, policy, _ in distinct])
-        by_clip = dict(zip(distinct, utterances, strict=True))
-        prosody = None
-        if isinstance(self._lm, MultistreamLM):
-            heard = unit_prosody(utterances, [speaker for _, _, speaker in distinct], self._lm.config.prosody)
-            heard_by_clip = dict(zip(distinct, heard, strict=True))
-            prosody = [heard_by_clip[clip].part(*span) for clip in clips for span in by_clip[clip].spans]
-        windows = [by_clip[clip].units[slice(*span)] for clip in clips for span in by_clip[clip].spans]
-        owners = [number for number, clip in enumerate(clips) for _ in by_clip[clip].spans]
-        return self._classify(windows, owners, self._names(asked), prosody)
+        clips: list[Clip | SpeechPromptError] = []
+        for number, (one, name, speaker) in enumerate(zip(given, names, spoken, strict=True)):
+            try:
+                clips.append(Clip(recording(one, number), self._prompts[name].policy, speaker))
+            except SpeechPromptError as error:
+                if stop:
+                    raise
+                clips.append(error)
+        distinct = list(dict.fromkeys(clip for clip in clips if isinstance(clip, Clip)))
+        f0 = self._lm.config.prosody.tracker if isinstance(self._lm, MultistreamLM) else None
+        found = dict(zip(distinct, listen(distinct, self._backbone.tokenizer, f0, stop_at_error=stop), strict=True))
+        results = [found[clip] if isinstance(clip, Clip) else clip for clip in clips]
+        heard = {clip: units for clip, units in found.items() if isinstance(units, Units)}
+        good = [
+            (clip, name) for clip, name in zip(clips, names, strict=True) if isinstance(clip, Clip) and clip in heard
+        ]
+        answers = iter(self._read([clip for clip, _ in good], [name for _, name in good], heard))
+        return [result if isinstance(result, SpeechPromptError) else next(answers) for result in results]
 
     def classify_units(
         self,
-        units: Sequence[NDArray[np.int16]],
-        tasks: Sequence[str | None] | None = None,
-        prosody: Sequence[UnitProsody] | None = None,
+        units: Iterable[Sequence[int] | NDArray[np.integer] | Tensor],
+        tasks: Iterable[str | None] | None = None,
+        prosody: Iterable[UnitProsody] | None = None,
     ) -> list[list[Answer]]:
         """Labels of unit sequences without adjacent repeats; utterances of different tasks may share the call.
 
         Args:
-            units: one sequence per utterance, int16 [T].
-            tasks: which prompt reads each.
+            units: one sequence per utterance, a list, array or tensor of whole numbers [T].
+            tasks: which prompt reads each; may be left out if there is one.
             prosody: of each, for a multi-stream LM; without it every unit counts as one frame at mean pitch.
 
         Raises:
             BundleError: there is no such task.
-            DatasetError: a sequence is empty, or holds a number that is no unit of the backbone.
+            DatasetError: a sequence is empty, or holds what is no unit of the backbone, or prosody of another.
+            InputError: the arguments are no lists, or lists of unequal length.
         """
-        for sequence in units:
-            # A negative number would pass as an index from the end.
-            if not len(sequence) or sequence.min() < 0 or sequence.max() >= len(self._unit_tokens):
-                raise DatasetError(
-                    f"an utterance has no units, or others than the backbone's 0 to {len(self._unit_tokens) - 1}; "
-                    "use units of the backbone's own tokenizer"
-                )
-        return self._classify(units, range(len(units)), self._names(tasks or [None] * len(units)), prosody)
+        count = len(self._unit_tokens)
+        rows = [unit_sequence(row, number, units=count) for number, row in enumerate(listed(units, "units"))]
+        names = self._names(one_each(tasks, "tasks", len(rows), "utterances"))
+        return self._classify(rows, range(len(rows)), names, prosody_of(prosody, rows))
+
+    def _read(self, clips: Sequence[Clip], names: Sequence[str], heard: Mapping[Clip, Units]) -> list[list[Answer]]:
+        """Answers of clips by their units, all windows in one batch."""
+        prosody = None
+        if isinstance(self._lm, MultistreamLM):
+            speakers = [clip.speaker for clip in heard]
+            normalised = unit_prosody(list(heard.values()), speakers, self._lm.config.prosody)
+            by_clip = dict(zip(heard, normalised, strict=True))
+            prosody = [by_clip[clip].part(*span) for clip in clips for span in heard[clip].spans]
+        windows = [heard[clip].units[slice(*span)] for clip in clips for span in heard[clip].spans]
+        owners = [number for number, clip in enumerate(clips) for _ in heard[clip].spans]
+        return self._classify(windows, owners, names, prosody)
 
     def _names(self, tasks: Sequence[str | None]) -> list[str]:
-        return [self._prompt(task).bundle.manifest.task.name for task in tasks]
+        return [self._prompt(task).manifest.task.name for task in tasks]
 
     def _classify(
         self,
@@ -214,7 +277,7 @@ class Classifier:
         for row, owner in enumerate(owners):
             windows[owner].append(row)
         return [
-            self._answers(self._prompts[name].bundle.manifest, [scores[row] for row in rows])
+            self._answers(self._prompts[name].manifest, [scores[row] for row in rows])
             for name, rows in zip(names, windows, strict=True)
         ]
 
@@ -231,22 +294,6 @@ class Classifier:
                 manifest.slots, manifest.temperatures, zip(*windows, strict=True), strict=True
             )
         ]
-
-    def _audio_policy(self, task: str | None) -> AudioPolicy:
-        return self._prompt(task).policy
-
-    def _encode(self, clips: Sequence[tuple[str, AudioPolicy]]) -> list[Units]:
-        tokenizer = self._backbone.tokenizer
-        waves = []
-        for uri, policy in clips:
-            wave = decode(object_storage.read_bytes(uri), name=uri, sample_rate=tokenizer.sample_rate)
-            waves.append(apply_policy(wave, sample_rate=tokenizer.sample_rate, policy=policy, name=uri))
-        f0 = self._lm.config.prosody.tracker if isinstance(self._lm, MultistreamLM) else None
-        utterances = encode_utterances(tokenizer, waves, f0, [policy.window_seconds for _, policy in clips])
-        for (uri, _), found in zip(clips, utterances, strict=True):
-            if not len(found):
-                raise AudioError(f"{uri}: shorter than one frame of the tokenizer; give a longer recording")
-        return utterances
 
     @torch.no_grad()
     def _score_rows(
@@ -265,32 +312,21 @@ class Classifier:
         groups = [
             PromptRows(
                 [self._unit_tokens[units[row]] for row in members],
-                len(prompt.bundle.manifest.slots),
+                len(prompt.manifest.slots),
                 prosody=None if prosody is None else [prosody[row] for row in members],
-                separator_prosody=prompt.bundle.manifest.separator_prosody,
+                separator_prosody=prompt.manifest.separator_prosody,
             )
             for members, prompt in zip(by_task.values(), prompts, strict=True)
         ]
         with autocast(self._precision, self._device):
             logits = prompted_logits(self._lm, [prompt.tensors for prompt in prompts], groups)
         for members, prompt, scores in zip(by_task.values(), prompts, logits, strict=True):
-            for slot in range(len(prompt.bundle.manifest.slots)):
-                read = scores[:, slot, : prompt.bundle.manifest.prompt.vocabulary]
-                for row, row_scores in zip(members, self._scores(prompt, slot, read), strict=True):
+            for slot in range(len(prompt.manifest.slots)):
+                read = scores[:, slot, : prompt.manifest.prompt.vocabulary]
+                for row, row_scores in zip(members, prompt.scores(slot, read), strict=True):
                     found[row].append(row_scores)
 
-    @staticmethod
-    def _scores(prompt: _LoadedPrompt, slot: int, logits: Tensor) -> NDArray[np.float32]:
-        scores = class_scores(
-            logits,
-            matrix=prompt.matrices[slot],
-            tokens=prompt.tokens[slot],
-            special_rows=prompt.bundle.manifest.prompt.special_rows,
-        )
-        found: NDArray[np.float32] = scores.float().cpu().numpy()
-        return found
-
-    def _prompt(self, task: str | None) -> _LoadedPrompt:
+    def _prompt(self, task: str | None) -> LoadedPrompt:
         if task is None:
             if len(self._prompts) > 1:
                 raise BundleError(f"several tasks are loaded ({', '.join(self._prompts)}); say which one to use")
@@ -299,27 +335,15 @@ class Classifier:
             raise BundleError(f"no prompt of task {task!r} is loaded; there are {', '.join(self._prompts)}")
         return self._prompts[task]
 
-    def _load(self, bundle: Bundle) -> _LoadedPrompt:
-        bundle.check()
-        tensors = {name: torch.from_numpy(array).to(self._device) for name, array in bundle.tensors.items()}
-        with torch.no_grad(), autocast(self._precision, self._device):
-            prompt = PromptTensors(tensors[KEYS], tensors[VALUES], tensors[SEPARATORS]).project(self._lm)
-        slots = range(len(bundle.manifest.slots))
-        units = bundle.manifest.prompt.verbalizer_units
-        return _LoadedPrompt(
-            bundle=bundle,
-            policy=_audio_policy(bundle.manifest),
-            tensors=prompt,
-            matrices=[tensors.get(verbalizer_name(slot)) for slot in slots],
-            tokens=[None if units is None else torch.tensor(units[slot], device=self._device) for slot in slots],
-        )
 
+def _place(given: object, what: str) -> str:
+    """The absolute form of a path or URI.
 
-def _audio_policy(manifest: BundleManifest) -> AudioPolicy:
-    try:
-        return AudioPolicy.model_validate(manifest.preprocessing.get("audio", {}))
-    except ValidationError as error:
-        field, fault = first_fault(error)
-        raise BundleError(
-            f"the bundle of {manifest.task.name}: preprocessing.audio.{field}: {fault}; publish the task again"
-        ) from error
+    Raises:
+        InputError: it is neither.
+        StorageError: it cannot be a path.
+    """
+    path = os.fspath(given) if isinstance(given, str | os.PathLike) else None
+    if not isinstance(path, str):
+        raise InputError(f"a {what} is named by a path or URI, not by a {type(given).__name__}; give text or a Path")
+    return object_storage.resolve(path, str(Path.cwd()))

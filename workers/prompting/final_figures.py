@@ -40,9 +40,8 @@ def final_figures(spec: LaneSpec, predictions: Mapping[Split, Predictions], test
     """
     valid = predictions["valid"]
     temperatures = [best_temperature(scores, valid.labels[:, slot]) for slot, scores in enumerate(valid.scores)]
-    slots = [slot.name for slot in spec.slots]
     by_split = {
-        split: Figures(predicted, slots, positive=spec.positive_class, temperatures=temperatures)
+        split: Figures(predicted, positive=spec.positive_class, temperatures=temperatures)
         for split, predicted in predictions.items()
     }
     groups = np.arange(test.examples) if test.speakers is None else test.speakers
@@ -50,6 +49,6 @@ def final_figures(spec: LaneSpec, predictions: Mapping[Split, Predictions], test
     return FinalFigures(
         figures={split: figures() for split, figures in by_split.items()},
         temperatures=temperatures,
-        intervals={name: interval(values) for name, values in drawn.items()},
+        intervals={name: interval(values) for name, values in drawn.items() if np.isfinite(values).any()},
         draws=[round(value, 6) for value in drawn[spec.metric].tolist()],
     )

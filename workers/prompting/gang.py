@@ -264,8 +264,7 @@ class Gang:
 
     def _evaluate(self, index: int) -> Evaluation:
         lane = self.lanes[index]
-        slots = [slot.name for slot in lane.spec.slots]
-        figures = measure(self.predict(index, lane.selection, best=False), slots, lane.spec.positive_class)
+        figures = measure(self.predict(index, lane.selection, best=False), lane.spec.positive_class)
         best = lane.judge(figures)
         if best:
             self.best[index] = self.adam.values[index]

@@ -20,7 +20,7 @@ from workers.bundle.format import Bundle
 from workers.prompting.balance import class_weights, combinations
 from workers.prompting.examples import Batches, SplitExamples, TaskExamples, check_examples
 from workers.prompting.few_shot import few_shot
-from workers.prompting.prompt import PromptShape, read_outputs
+from workers.prompting.prompt import prompt_shape
 from workers.prompting.prompt_init import begin_with_bundle, begin_with_units, initial_prompt
 from workers.prompting.prompted_pass import PromptRows
 from workers.prompting.verbalizer import by_frequency, check_unit_count, frequent_units, random_units
@@ -29,8 +29,6 @@ Stop = Literal["steps", "patience", "diverged", "dropped", "failed"]
 """Why a lane ended: all steps done, no more improvement, a loss that is not finite, others of its sweep were better, or
 an error of its own."""
 
-SPECIAL_OUTPUTS = 4
-"""Rows ``<s> <pad> </s> <unk>`` of the reference's verbalizer, before its classes."""
 BEGIN_OUTPUT, END_OUTPUT = 0, 2
 
 
@@ -137,15 +135,7 @@ class Lane:
         check_examples(examples, classes, len(unit_tokens), spec.task)
         examples = drawn_examples(spec, examples)
         self.spec, self.examples, self.progress = spec, examples, Progress()
-        self.shape = PromptShape(
-            layers=lm.config.layers,
-            length=recipe.prompt_length,
-            dim=lm.config.dim,
-            vocabulary=read_outputs(lm.config, recipe),
-            classes=classes,
-            linear=linear,
-            special_rows=SPECIAL_OUTPUTS if linear and paper else 0,
-        )
+        self.shape = prompt_shape(lm.config, recipe, classes)
         self.generator = torch.Generator().manual_seed(spec.seed)
         self.initial = initial_prompt(self.shape, recipe, lm, self.generator)
         train = examples.splits["train"]

@@ -8,9 +8,9 @@ from torch.nn import functional as F  # noqa: N812
 
 from workers.backbone.packing import upload
 from workers.backbone.unit_lm import UnitLMConfig
-from workers.prompting.lane import BEGIN_OUTPUT, END_OUTPUT, SPECIAL_OUTPUTS, Lane
+from workers.prompting.lane import BEGIN_OUTPUT, END_OUTPUT, Lane
 from workers.prompting.loss import paper_loss, separator_loss
-from workers.prompting.prompt import verbalizer_name
+from workers.prompting.prompt import SPECIAL_OUTPUTS, verbalizer_name
 from workers.prompting.training_rows import TrainingRows
 from workers.prompting.verbalizer import class_scores
 

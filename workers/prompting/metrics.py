@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from task_specs.metric import MetricName
+from task_specs.metric import MetricName, slot_figure
 from workers.prompting.calibration import CalibrationError, softmax
 from workers.prompting.error_rates import ErrorRates
 
@@ -77,7 +77,6 @@ class Figures:
 
     Args:
         predictions: of a split.
-        slots: their names.
         positive: number of the positive class, of one slot with two classes; adds ``f1`` and ``eer``.
         temperatures: by which the scores of each slot are divided; adds ``ece`` and ``ece_uncalibrated``.
     """
@@ -85,12 +84,11 @@ class Figures:
     def __init__(
         self,
         predictions: Predictions,
-        slots: Sequence[str],
         *,
         positive: int | None = None,
         temperatures: Sequence[float] | None = None,
     ) -> None:
-        self._slots, self._positive = slots, positive
+        self._positive = positive
         self._labels, self._predicted = predictions.labels, predictions.classes
         self._sizes = [scores.shape[1] for scores in predictions.scores]
         self._right = self._predicted == self._labels
@@ -109,7 +107,7 @@ class Figures:
 
     def __call__(self, weights: Floats | None = None) -> dict[str, float]:
         """``accuracy``, ``macro_f1``, ``weighted_f1``, ``loss``, and what else applies; with several slots
-        ``slot_accuracy`` and the accuracy of each.
+        ``slot_accuracy`` and ``accuracy_slot1`` and so on, the accuracy of each.
 
         Args:
             weights: how often each example counts, float64 [examples]; once where left out.
@@ -126,7 +124,7 @@ class Figures:
         if len(self._sizes) > 1:
             by_slot = self._right.T @ counts / total
             figures["slot_accuracy"] = float(by_slot.mean())
-            figures |= {f"accuracy_{name}": float(share) for name, share in zip(self._slots, by_slot, strict=True)}
+            figures |= {slot_figure("accuracy", slot): float(share) for slot, share in enumerate(by_slot)}
         if self._positive is not None and self._detection is not None:
             figures["f1"] = float(f1[0][0][self._positive])
             figures["eer"] = self._detection.equal_error_rate(counts)
@@ -143,6 +141,6 @@ class Figures:
         return 2 * right / np.where(either > 0, either, 1), either > 0, support
 
 
-def measure(predictions: Predictions, slots: Sequence[str], positive: int | None = None) -> dict[str, float]:
+def measure(predictions: Predictions, positive: int | None = None) -> dict[str, float]:
     """The figures of predictions as they are, without calibration."""
-    return Figures(predictions, slots, positive=positive)()
+    return Figures(predictions, positive=positive)()

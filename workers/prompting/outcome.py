@@ -8,14 +8,16 @@ without it has not finished.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from safetensors.numpy import save
 
 from infra import object_storage
 from infra.errors import ObjectNotFound, StorageError
+from task_specs.metric import slot_figure
 from workers.prompting.bootstrap import Interval
 from workers.prompting.confusion import Cells
 from workers.prompting.lane import LaneSpec, Stop
@@ -51,7 +53,8 @@ class LaneOutcome(BaseModel):
         run_id: its MLflow run, if MLflow was reached.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    # A draw of test examples that lacks the positive class has no equal error rate.
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
 
     key: str
     spec: LaneSpec
@@ -72,6 +75,19 @@ class LaneOutcome(BaseModel):
     mapped_units: list[list[int]] | None
     seconds: float
     run_id: str | None = None
+
+    @model_validator(mode="after")
+    def _figures_by_place(self) -> Self:
+        """Takes the accuracy of a slot by its place, also from an outcome that has it by the slot's name."""
+        accuracy = {
+            f"accuracy_{slot.name}": slot_figure("accuracy", place) for place, slot in enumerate(self.spec.slots)
+        }
+        for named in (*self.figures.values(), self.intervals):
+            if not named.keys() >= set(accuracy.values()):
+                renamed = {accuracy.get(name, name): value for name, value in named.items()}
+                named.clear()
+                named.update(renamed)
+        return self
 
 
 def write_outcome(

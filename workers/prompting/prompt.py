@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +14,9 @@ from task_specs.recipe import Recipe
 from workers.backbone.unit_lm import UnitLMConfig
 
 KEYS, VALUES, SEPARATORS = "prompt.keys", "prompt.values", "separators"
+
+SPECIAL_OUTPUTS = 4
+"""Rows ``<s> <pad> </s> <unk>`` of the reference's verbalizer, before its classes."""
 
 
 def verbalizer_name(slot: int) -> str:
@@ -81,6 +84,20 @@ class PromptShape:
 def read_outputs(config: UnitLMConfig, recipe: Recipe) -> int:
     """How many of the LM's scores at a position the verbalizer reads, the units' first."""
     return config.outputs if recipe.channels == "all" else config.vocabulary
+
+
+def prompt_shape(config: UnitLMConfig, recipe: Recipe, classes: Sequence[int]) -> PromptShape:
+    """The sizes of a prompt that a recipe tunes on an LM, for slots of so many classes."""
+    linear = recipe.verbalizer == "linear"
+    return PromptShape(
+        layers=config.layers,
+        length=recipe.prompt_length,
+        dim=config.dim,
+        vocabulary=read_outputs(config, recipe),
+        classes=tuple(classes),
+        linear=linear,
+        special_rows=SPECIAL_OUTPUTS if linear and recipe.loss == "paper" else 0,
+    )
 
 
 def rate_scales(shape: PromptShape, recipe: Recipe) -> Tensor:

@@ -1,0 +1,73 @@
+"""What a label, and the name of a slot, may be: what a bundle can hold."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Annotated, Final
+
+from pydantic import AfterValidator
+
+from task_specs.fault import fault
+
+MOST_CHARACTERS: Final = 200
+"""Of a label."""
+LONGEST_LINE: Final = 500
+"""Characters of other text in a bundle."""
+MOST_LABELS: Final = 20_000
+"""Of one slot."""
+MOST_SLOTS: Final = 64
+
+_STEERING = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_UNSEEN = _STEERING | {"Cf", "Zs"}
+
+
+def one_line(text: str) -> str:
+    """``text`` itself, where it can be printed to a terminal: no escape sequences, line breaks and lone surrogates.
+
+    Raises:
+        pydantic_core.PydanticCustomError: it cannot.
+    """
+    for character in text:
+        if unicodedata.category(character) in _STEERING:
+            if character in "\n\r\v\f\x85\u2028\u2029":
+                raise fault("holds a line break", "write it on one line")
+            raise fault(f"holds the control character U+{ord(character):04X}", "remove it")
+    return text
+
+
+def label(text: str) -> str:
+    """``text`` itself, where a bundle can hold it as a label or the name of a slot.
+
+    Raises:
+        pydantic_core.PydanticCustomError: it cannot.
+    """
+    if not text:
+        raise fault("is empty", "write one or more characters")
+    return _short(text, MOST_CHARACTERS)
+
+
+def _line(text: str) -> str:
+    return _short(text, LONGEST_LINE)
+
+
+def _short(text: str, most: int) -> str:
+    if len(text) > most:
+        raise fault(f"has {len(text)} characters, and a bundle holds at most {most}", "shorten it")
+    return one_line(text)
+
+
+def visible_label(text: str) -> str:
+    """``label``, for text that people are to tell from others.
+
+    Raises:
+        pydantic_core.PydanticCustomError: a bundle cannot hold it, or nothing of it can be seen.
+    """
+    if text and all(unicodedata.category(character) in _UNSEEN for character in label(text)):
+        raise fault("has no character that can be seen", "write a word")
+    return label(text)
+
+
+OneLine = Annotated[str, AfterValidator(one_line)]
+Line = Annotated[str, AfterValidator(_line)]
+Label = Annotated[str, AfterValidator(label)]
+VisibleLabel = Annotated[str, AfterValidator(visible_label)]

@@ -1,0 +1,80 @@
+"""A bundle's prompt on a device, ready for passes of the LM that it belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor
+
+from infra.errors import BundleError
+from task_specs.audio_policy import AudioPolicy
+from workers.backbone.unit_lm import UnitLM
+from workers.bundle.format import Bundle, BundleManifest
+from workers.fault_text import first_fault
+from workers.precision import Precision, autocast
+from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, verbalizer_name
+from workers.prompting.prompted_pass import PromptTensors
+from workers.prompting.verbalizer import class_scores
+
+
+@dataclass(frozen=True)
+class LoadedPrompt:
+    """Attributes:
+    manifest: of its bundle.
+    policy: what becomes of recordings.
+    tensors: projected by the LM.
+    matrices: verbalizer of each slot, where it is trained.
+    tokens: vocabulary entry of each class of each slot, where it is fixed.
+    """
+
+    manifest: BundleManifest
+    policy: AudioPolicy
+    tensors: PromptTensors
+    matrices: list[Tensor | None]
+    tokens: list[Tensor | None]
+
+    @classmethod
+    def load(cls, bundle: Bundle, lm: UnitLM, *, precision: Precision, device: torch.device) -> LoadedPrompt:
+        """The prompt of a bundle.
+
+        Raises:
+            BundleError: its tensors are not those that it announces, or its audio policy is none.
+        """
+        bundle.check()
+        tensors = {name: torch.from_numpy(array).to(device) for name, array in bundle.tensors.items()}
+        with torch.no_grad(), autocast(precision, device):
+            prompt = PromptTensors(tensors[KEYS], tensors[VALUES], tensors[SEPARATORS]).project(lm)
+        slots = range(len(bundle.manifest.slots))
+        units = bundle.manifest.prompt.verbalizer_units
+        return cls(
+            manifest=bundle.manifest,
+            policy=_audio_policy(bundle.manifest),
+            tensors=prompt,
+            matrices=[tensors.get(verbalizer_name(slot)) for slot in slots],
+            tokens=[None if units is None else torch.tensor(units[slot], device=device) for slot in slots],
+        )
+
+    def scores(self, slot: int, logits: Tensor) -> NDArray[np.float32]:
+        """Class scores of a slot, float32 [rows, classes], from logits [rows, vocabulary]."""
+        scores = class_scores(
+            logits,
+            matrix=self.matrices[slot],
+            tokens=self.tokens[slot],
+            special_rows=self.manifest.prompt.special_rows,
+        )
+        found: NDArray[np.float32] = scores.float().cpu().numpy()
+        return found
+
+
+def _audio_policy(manifest: BundleManifest) -> AudioPolicy:
+    try:
+        return AudioPolicy.model_validate(manifest.preprocessing.get("audio", {}))
+    except ValidationError as error:
+        field, fault = first_fault(error)
+        raise BundleError(
+            f"the bundle of {manifest.task.name}: preprocessing.audio.{field}: {fault}; publish the task again"
+        ) from error
