@@ -11,6 +11,7 @@ from infra.tracking import check
 from orchestrator.job import InvalidJob, Job, load_job
 from orchestrator.pinning import pinned
 from orchestrator.places import unusable_places
+from orchestrator.ray_place import ray_problems
 from orchestrator.signing import SIGNING_KEY, signing_key
 from task_specs.dataset import Dataset, read_dataset
 from task_specs.problems import shown
@@ -97,8 +98,8 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
     """Read a job with everything it names.
 
     Raises:
-        InvalidInputs: every problem of the job file, the backbone, the task specs and their manifests, and of the key
-            by which bundles are to be signed.
+        InvalidInputs: every problem of the job file, the backbone, the task specs and their manifests, of the Ray that
+            would run it, and of the key by which bundles are to be signed.
     """
     problems: list[Problem] = []
     try:
@@ -119,11 +120,12 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
             problems.append(_as_problem(job.source, "backbone", error))
     unheard = ""
     try:
-        check(job.tracking)
+        check(job.tracking, experiment=job.name)
     except TrackingUnreachable as error:
         unheard = str(error)
     except SpeechPromptError as error:
         problems.append(_as_problem(job.source, "tracking", error))
+    problems += ray_problems()
     try:
         signing_key()
     except SpeechPromptError as error:
