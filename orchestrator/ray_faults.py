@@ -69,7 +69,7 @@ def rays_faults_explained() -> Iterator[None]:
     except Exception as error:
         # Of a task, Ray raises a class of its own that is also the cause's class, whose text is the whole traceback.
         cause = getattr(error, "cause", error)
-        if not _is_rays(error) or (cause is error and isinstance(error, SpeechPromptError)):
+        if not is_rays(error) or (cause is error and isinstance(error, SpeechPromptError)):
             raise
         if isinstance(cause, SpeechPromptError):
             raise cause from error
@@ -110,7 +110,8 @@ def _refusal(error: Exception) -> JobError | None:
     )
 
 
-def _is_rays(error: BaseException) -> bool:
+def is_rays(error: BaseException) -> bool:
+    """Whether it is of a class of Ray's."""
     return any(kind.__module__.partition(".")[0] == "ray" for kind in type(error).__mro__)
 
 
