@@ -148,6 +148,14 @@ class Problem:
     message: str
     remedy: str
 
+    @classmethod
+    def of(cls, file: str, field: str, error: SpeechPromptError) -> Problem:
+        """One that was met elsewhere: what follows the last semicolon of its sentence is the remedy."""
+        message, _, remedy = str(error).rpartition("; ")
+        if not message:
+            message, remedy = remedy, "correct it"
+        return cls(file, field, message.removeprefix(f"{field} "), remedy)
+
     def __str__(self) -> str:
         where = f"{self.file}: {self.field}" if self.field else self.file
         return f"{where}: {self.message}; {self.remedy}"

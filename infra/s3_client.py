@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 import boto3.session
 import botocore.session
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError
 from botocore.retries.standard import (
     ExponentialBackoff,
     RetryEventAdapter,
@@ -106,6 +108,8 @@ def _new_client(
     attempts: int,
     identity: tuple[str | None, ...],  # noqa: ARG001  part of the cache's key: botocore reads it itself
 ) -> S3Client:
+    if url is not None and not re.match(r"https?://[^/\s]", url):
+        raise StorageError("AWS_ENDPOINT_URL_S3 is not a URL; write it like http://host:port")
     try:
         # A session of its own: the default one is not safe among threads while it makes a client.
         session = botocore.session.Session()
@@ -121,7 +125,11 @@ def _new_client(
                 s3={"addressing_style": "path"},  # a server of one's own seldom has a host name for each bucket
             ),
         )
+    except BotoCoreError:
+        raise
     except ValueError as error:
+        if "invalid literal" in str(error):
+            raise StorageError("AWS_MAX_ATTEMPTS is not a number of attempts; write 1 or more") from error
         raise StorageError("AWS_ENDPOINT_URL_S3 is not a URL; write it like http://host:port") from error
     _retry_without_quota(made, attempts)
     return made

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    HTTPClientError,
-    IncompleteReadError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ReadTimeoutError,
-    ResponseStreamingError,
-)
-from botocore.exceptions import ConnectionError as BotoConnectionError
-from s3transfer.exceptions import RetriesExceededError
+from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 
 from infra import local_files
-from infra.errors import ObjectNotFound, StorageError, StoreUnreachable
+from infra.errors import ObjectNotFound, StorageError
 from infra.s3_client import client, server
+from infra.s3_faults import NO_BUCKET, NO_KEY, error_code, explained, missing_bucket, not_s3
 from infra.uris import split_s3
 
 # As many as boto3's own downloads; the requests among them wait, so this is about bodies that break off.
@@ -31,28 +20,16 @@ _CONFLICT_ATTEMPTS = 5
 _LOST = ("PreconditionFailed", "412")
 # Two conditional writes of one key in flight at the same moment: S3 asks one of them to try again.
 _CONFLICT = ("ConditionalRequestConflict", "409")
-_NO_KEY = ("NoSuchKey", "NotFound", "404")
-_NO_BUCKET = ("NoSuchBucket",)
 _NO_CONDITIONS = ("NotImplemented", "501")
-_REFUSED = (
-    "AccessDenied",
-    "ExpiredToken",
-    "Forbidden",
-    "InvalidAccessKeyId",
-    "InvalidToken",
-    "SignatureDoesNotMatch",
-    "401",
-    "403",
-)
 
 
 def exists(uri: str) -> bool:
     bucket, key = _object(uri)
-    with _explained(uri):
+    with explained(uri):
         try:
             client().head_object(Bucket=bucket, Key=key)
         except ClientError as error:
-            if _code(error) not in _NO_KEY:
+            if error_code(error) not in NO_KEY:
                 raise
             _require_bucket(bucket, uri)
             return False
@@ -65,7 +42,7 @@ def read_bytes(uri: str, limit: int | None) -> bytes:
 
 def read_versioned(uri: str, limit: int | None) -> tuple[bytes, str]:
     bucket, key = _object(uri)
-    with _explained(uri):
+    with explained(uri):
         for attempt in range(1, _READ_ATTEMPTS + 1):
             answer = client().get_object(Bucket=bucket, Key=key)
             # As a context manager it would be the bare stream, without botocore's checks of length and checksum.
@@ -85,7 +62,7 @@ def read_versioned(uri: str, limit: int | None) -> tuple[bytes, str]:
 
 def write_bytes(uri: str, data: bytes) -> None:
     bucket, key = _object(uri)
-    with _explained(uri):
+    with explained(uri):
         client().put_object(Bucket=bucket, Key=key, Body=data)
 
 
@@ -100,7 +77,7 @@ def write_if_version(uri: str, data: bytes, version: str) -> bool:
 def list_files(root: str) -> list[str]:
     bucket, key = split_s3(root)
     prefix = f"{key}/" if key else ""
-    with _explained(root):
+    with explained(root):
         pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
     # A key that ends in a slash is a folder that some tool drew; it holds nothing.
@@ -111,31 +88,34 @@ def upload(local_path: str, uri: str) -> None:
     bucket, key = _object(uri)
     if not local_files.exists(local_path):
         raise ObjectNotFound(f"{local_path} does not exist; check the path")
-    with _explained(uri), Path(local_path).open("rb") as file:
+    with explained(uri), Path(local_path).open("rb") as file:
         client().upload_fileobj(file, bucket, key, Config=TransferConfig(use_threads=True))
 
 
 def download(uri: str, local_path: str) -> None:
     bucket, key = _object(uri)
-    with _explained(uri):
+    with explained(uri):
         try:
             local_files.receive(local_path, lambda file: client().download_fileobj(bucket, key, file))
         except ClientError as error:
-            if _code(error) in _NO_KEY:
+            if error_code(error) in NO_KEY:
                 _require_bucket(bucket, uri)
             raise
 
 
 def check(root: str) -> None:
     bucket, key = split_s3(root)
-    with _explained(root):
-        client(patient=False).list_objects_v2(Bucket=bucket, Prefix=f"{key}/" if key else "", MaxKeys=1)
+    with explained(root):
+        listed = client(patient=False).list_objects_v2(Bucket=bucket, Prefix=f"{key}/" if key else "", MaxKeys=1)
+        # botocore finds nothing wrong with a web page: it is a listing in which nothing stands.
+        if "Name" not in listed and "IsTruncated" not in listed:
+            raise not_s3(root, listed["ResponseMetadata"]["HTTPStatusCode"])
 
 
 def _put_if(uri: str, data: bytes, *, absent: bool = False, version: str = "") -> bool:
     bucket, key = _object(uri)
     repeated = False
-    with _explained(uri):
+    with explained(uri):
         for attempt in range(1, _CONFLICT_ATTEMPTS + 1):
             try:
                 if absent:
@@ -144,12 +124,12 @@ def _put_if(uri: str, data: bytes, *, absent: bool = False, version: str = "") -
                     client().put_object(Bucket=bucket, Key=key, Body=data, IfMatch=version)
                 return True
             except ClientError as error:
-                code = _code(error)
+                code = error_code(error)
                 repeated = repeated or error.response["ResponseMetadata"].get("RetryAttempts", 0) > 0
                 if code in _LOST:
                     # An answer that was lost is followed by a repeat that the write itself has made impossible.
                     return repeated and _holds(uri, data)
-                if not absent and code in _NO_KEY:
+                if not absent and code in NO_KEY:
                     return False
                 if code in _NO_CONDITIONS:
                     raise StorageError(
@@ -180,52 +160,6 @@ def _require_bucket(bucket: str, uri: str) -> None:
     try:
         client().head_bucket(Bucket=bucket)
     except ClientError as error:
-        if _code(error) in _NO_KEY + _NO_BUCKET:
-            raise _missing_bucket(bucket, uri) from error
+        if error_code(error) in NO_KEY + NO_BUCKET:
+            raise missing_bucket(bucket, uri) from error
         raise
-
-
-def _code(error: ClientError) -> str:
-    return error.response.get("Error", {}).get("Code", "")
-
-
-@contextmanager
-def _explained(uri: str) -> Iterator[None]:
-    """Turn what the store or botocore says into one sentence; their own texts can hold keys and tokens."""
-    try:
-        yield
-    except ClientError as error:
-        raise _refusal(error, uri) from error
-    except RetriesExceededError as error:
-        raise StorageError(f"{uri} could not be transferred whole; check the connection to {server()}") from error
-    except (NoCredentialsError, PartialCredentialsError) as error:
-        raise StorageError(
-            f"{uri} needs credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE"
-        ) from error
-    except (BotoConnectionError, HTTPClientError) as error:
-        raise StoreUnreachable(
-            f"{uri} is out of reach: no answer from {server()}; check AWS_ENDPOINT_URL_S3 and the server"
-        ) from error
-    except BotoCoreError as error:
-        raise StorageError(f"{uri} cannot be used ({type(error).__name__}); check the AWS settings") from error
-
-
-def _refusal(error: ClientError, uri: str) -> StorageError:
-    code = _code(error)
-    if code in _NO_BUCKET:
-        return _missing_bucket(split_s3(uri)[0], uri)
-    if code in _NO_KEY:
-        return ObjectNotFound(f"{uri} does not exist; check the path")
-    if code in _REFUSED:
-        return StorageError(
-            f"{uri} was refused ({code}); check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and their rights"
-        )
-    if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500 or code == "SlowDown":
-        return StoreUnreachable(f"{uri} cannot be used now: {server()} answered {code}; look after the server")
-    return StorageError(f"{uri} cannot be used: {server()} answered {code}; look the code up in its documentation")
-
-
-def _missing_bucket(bucket: str, uri: str) -> StorageError:
-    return StorageError(
-        f"{uri} cannot be used: there is no bucket {bucket!r} at {server()}; create it or mend the name"
-    )

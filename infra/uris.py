@@ -6,6 +6,7 @@ no ``.``, no ``..``, no doubled and no trailing slash.
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from pathlib import Path
@@ -35,7 +36,7 @@ def resolve(path: str, base: str) -> str:
 
     Raises:
         StorageError: the scheme is neither absent nor ``s3``, the name is empty, not UTF-8, or longer than a file
-            system takes, or holds a NUL, a bucket is missing, or ``..`` climbs out of the bucket.
+            system takes, or holds a NUL, ``~`` has no home, a bucket is missing, or ``..`` climbs out of the bucket.
     """
     if not path or "\0" in path:
         raise StorageError(f"{path!r} is not a path; name a file or directory, local or s3://")
@@ -47,7 +48,7 @@ def resolve(path: str, base: str) -> str:
     if _SCHEME.match(path):
         raise StorageError(f"{path!r} has an unknown scheme; use a local path or s3://bucket/key")
     if path == "~" or path.startswith("~/"):
-        path = str(Path.home()) + path[1:]
+        path = _home() + path[1:]
     if posixpath.isabs(path):
         return _short(_normal_local(path))
     if is_s3(base):
@@ -98,6 +99,16 @@ def split_s3(uri: str) -> tuple[str, str]:
         # Not repeated: it would be a password.
         raise StorageError("an s3:// URI holds credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead")
     return bucket, key.strip("/")
+
+
+def _home() -> str:
+    try:
+        home = str(Path.home())
+    except RuntimeError:
+        home = ""
+    if not posixpath.isabs(home) or os.environ.get("HOME") == "":
+        raise StorageError("'~' stands for no directory here; set HOME to an absolute path, or write the path itself")
+    return home
 
 
 def _normal_local(path: str) -> str:

@@ -1,6 +1,7 @@
 """The command line. Results go to stdout, progress and errors to stderr.
 
-Exit codes: 0 done, 1 some tasks failed, 2 bad input, 3 interrupted.
+Exit codes: 0 done, 1 some tasks failed, 2 bad input, 3 interrupted, 4 taken over; 130 and 143 broken off by Ctrl-C and
+SIGTERM where nothing goes on, 141 the reader of the output has gone, 70 a fault of this program.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from orchestrator.commands.backbone import backbone
 from orchestrator.commands.bundle import bundle
 from orchestrator.commands.tasks import tasks
 from orchestrator.console import errors_console, results_console
-from orchestrator.exit_codes import BAD_INPUT, RECORDINGS_FAILED, TASKS_FAILED
+from orchestrator.ending import BreakableGroup, keep_traceback
+from orchestrator.exit_codes import BAD_INPUT, FAULT, RECORDINGS_FAILED, TASKS_FAILED
 from orchestrator.interruption import GRACE_SECONDS, interruptible
 
 PATIENT = ("backbone", "demo", "run", "tokenize")
@@ -46,7 +48,7 @@ RESTART = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=BreakableGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 @click.option(
     "--log-format",
@@ -214,11 +216,13 @@ def tokenize(job_file: str, overrides: tuple[str, ...]) -> None:
     from orchestrator.plan import make_plan
     from orchestrator.progress import ProgressView
 
-    planned = make_plan(job_file, overrides)
-    with ProgressView() as view, ray_session():
-        from orchestrator.clips import tokenize_tasks
+    with interruptible(again="tokenize again and it goes on") as interruption:
+        planned = make_plan(job_file, overrides)
+        with ProgressView() as view, ray_session():
+            from orchestrator.clips import tokenize_tasks
 
-        report = tokenize_tasks(planned, view)
+            interruption.listen()
+            report = tokenize_tasks(planned, view)
     report.check([*report.units, *report.quarantined])
     click.echo(
         f"{len(report.units)} clips have units in {planned.job.units}: {report.computed} computed, "
@@ -297,7 +301,9 @@ def demo(directory: Path, scale: float) -> None:
     """The whole story on this machine, with synthesized speech and no server, in minutes."""
     from orchestrator.demo.story import tell_story
 
-    if not tell_story(directory, scale=scale):
+    with interruptible(again="run the demo again and it goes on") as interruption:
+        published = tell_story(directory, scale=scale, interruption=interruption)
+    if not published:
         sys.exit(TASKS_FAILED)
 
 
@@ -324,6 +330,19 @@ def main() -> None:
     except SpeechPromptError as error:
         _say(f"error: {error}", style="red")
         sys.exit(BAD_INPUT)
+    # Whatever comes here is a fault of ours, which is to be told from some tasks that failed.
+    except Exception as error:  # noqa: BLE001
+        kept = keep_traceback(error)
+        _say(
+            f"error: a fault of speechprompt {__version__} ({type(error).__name__}: {_first_line(error)}), not of its "
+            f"input; please report it, {kept}",
+            style="red",
+        )
+        sys.exit(FAULT)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")
 
 
 def _say(text: str, style: str = "") -> None:

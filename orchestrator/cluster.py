@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from infra.errors import JobError, MissingExtra
+from infra.errors import InvalidInputs, JobError, MissingExtra
 from orchestrator.job import Resources
+from orchestrator.ray_faults import rays_faults_explained, start_fault
+from orchestrator.ray_place import cluster_address, ray_problems, require_answer
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ def ray_session() -> Iterator[None]:
 
     Raises:
         MissingExtra: Ray is not installed.
-        JobError: the cluster of RAY_ADDRESS does not answer.
+        InvalidInputs: this machine or the environment is not as Ray needs it.
+        JobError: Ray does not start, the cluster of RAY_ADDRESS does not answer, or Ray fails in the block.
     """
     # Tune's own loggers and console output repeat what MLflow and our progress say.
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
@@ -38,30 +41,44 @@ def ray_session() -> Iterator[None]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # Ctrl-C is the command's to hear, which lets gangs save themselves first.
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+    if problems := ray_problems():
+        raise InvalidInputs(problems)
     try:
         import ray
     except ImportError as error:
         raise MissingExtra("ray", "train") from error
     if ray.is_initialized():
-        yield
+        with rays_faults_explained():
+            yield
         return
-    address = os.environ.get("RAY_ADDRESS")
+    _connect()
     try:
-        if address:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
-        else:
-            # Of its own: without an address Ray would join whatever cluster somebody started on this machine.
-            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        if not address:
-            raise
-        raise JobError(
-            f"RAY_ADDRESS: no Ray cluster answers at {address}; start it, or unset RAY_ADDRESS to run here"
-        ) from error
-    try:
-        yield
+        with rays_faults_explained():
+            yield
     finally:
         ray.shutdown()
+
+
+def _connect() -> None:
+    """Join the cluster that RAY_ADDRESS names, or start one.
+
+    Raises:
+        JobError: why it cannot be.
+    """
+    import ray
+
+    address = cluster_address()
+    if address is not None:
+        require_answer(address)
+    # Of its own: without an address Ray would join whatever cluster somebody started on this machine.
+    options = {"address": "local", "include_dashboard": False} if address is None else {"address": address}
+    try:
+        ray.init(**options, log_to_driver=False, logging_level=logging.WARNING)
+    # Ray passes on what the system, its own processes and its checks raise, down to plain ``Exception``.
+    except Exception as error:
+        # What did start would stay behind.
+        ray.shutdown()
+        raise start_fault(error, address) from error
 
 
 def actor_size(resources: Resources) -> ActorSize:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -19,6 +21,10 @@ class PlainConsole(Console):
         """As every console does, with characters spelled out that would not be seen."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable_lines(segment.text), segment.style)
+
+    def on_broken_pipe(self) -> None:
+        """Raises as other writers do: Rich would end the process with the code of a job of which some tasks failed."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 def results_console() -> Console:

@@ -23,6 +23,7 @@ from infra.errors import SpeechPromptError
 from infra.redaction import redacted
 from infra.tracking import check
 from orchestrator.job import Job
+from orchestrator.ray_place import cluster_address, ray_problems, require_answer, temporary_directory
 from workers.backbone.directory import BackboneDescription, read_description
 from workers.backbone.lm_kinds import parameter_count
 from workers.precision import has_bf16_units
@@ -53,6 +54,7 @@ def examine(job: Job | None) -> Iterator[Finding]:
     yield from _packages()
     yield from _devices()
     yield _open_files()
+    yield from _ray()
     description = None
     if job is not None:
         description, finding = _backbone(job.backbone)
@@ -62,7 +64,7 @@ def examine(job: Job | None) -> Iterator[Finding]:
         return
     for place in dict.fromkeys((job.bundles, job.storage, job.units)):
         yield _conditional_writes(place) if object_storage.is_s3(place) else _disk(place)
-    finding = _tracking(job.tracking)
+    finding = _tracking(job.tracking, job.name)
     yield finding
     if finding.verdict == "good" and job.tracking.startswith("http"):
         yield _clock(job.tracking)
@@ -99,6 +101,25 @@ def _open_files() -> Finding:
         return Finding("open files", "good", f"{soft:,} at a time")
     most = "unlimited" if hard == resource.RLIM_INFINITY else f"{hard:,}"
     return Finding("open files", "warning", f"{soft:,} at a time, Ray wants {OPEN_FILES:,}; ulimit -n (at most {most})")
+
+
+def _ray() -> Iterator[Finding]:
+    """Where it would run: on a cluster, or here, below a directory that Ray can use."""
+    problems = ray_problems()
+    for problem in problems:
+        yield Finding("Ray", "bad", str(problem))
+    if problems:
+        return
+    address = cluster_address()
+    if address is None:
+        yield Finding("Ray", "good", f"starts here, with its files in {temporary_directory()[1]}/ray")
+        return
+    try:
+        require_answer(address)
+    except SpeechPromptError as error:
+        yield Finding("Ray", "bad", str(error))
+    else:
+        yield Finding("Ray", "good", f"the cluster at {address} (RAY_ADDRESS)")
 
 
 def _backbone(uri: str) -> tuple[BackboneDescription | None, Finding]:
@@ -146,9 +167,9 @@ def _conditional_writes(place: str) -> Finding:
     return Finding("S3", "good", f"{place}: reads, writes, and refuses what conditions forbid")
 
 
-def _tracking(uri: str) -> Finding:
+def _tracking(uri: str, experiment: str) -> Finding:
     try:
-        check(uri)
+        check(uri, experiment=experiment)
     except SpeechPromptError as error:
         return Finding("MLflow", "bad", str(error))
     return Finding("MLflow", "good", redacted(uri))

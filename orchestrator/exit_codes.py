@@ -9,3 +9,11 @@ INTERRUPTED = 3
 """By SIGTERM or Ctrl-C; submitted again, the job goes on."""
 TAKEN_OVER = 4
 """Another submission holds the job's lease."""
+FAULT = 70
+"""A fault of this program: ``EX_SOFTWARE`` of sysexits.h."""
+BROKEN_OFF = 130
+"""Ctrl-C in a command that leaves nothing to go on with; as shells count, 128 and the signal."""
+READER_GONE = 141
+"""Whoever read the output has stopped, as in ``results job.yaml | head -1``."""
+TERMINATED = 143
+"""SIGTERM, likewise."""

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from orchestrator.exit_codes import INTERRUPTED
 
 GRACE_SECONDS = 30.0
+AGAIN = "submit the job again and it goes on"
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -25,13 +26,15 @@ class Interruption:
 
     Args:
         grace: seconds from the first signal to the end, whatever is not saved by then; a second signal ends at once.
+        again: what to do to go on.
     """
 
-    def __init__(self, grace: float = GRACE_SECONDS) -> None:
+    def __init__(self, grace: float = GRACE_SECONDS, again: str = AGAIN) -> None:
         self.grace = grace
+        self.again = again
         self._deadline: float | None = None
         self._held = 0
-        self._timer = threading.Timer(grace, _end_now, [f"not everything was saved within {grace:g} seconds"])
+        self._timer = threading.Timer(grace, self._end_now, [f"not everything was saved within {grace:g} seconds"])
         self._timer.daemon = True
 
     @property
@@ -71,18 +74,23 @@ class Interruption:
 
     def _hear(self, *_: object) -> None:
         if self.requested:
-            _end_now("ended at once by a second signal")
+            self._end_now("ended at once by a second signal")
         self._deadline = time.monotonic() + self.grace
         self._timer.start()
         if not self._held:
             raise JobInterrupted
 
+    def _end_now(self, why: str) -> None:
+        """Without any cleaning up: Ray's own processes end with this one, and workers with their driver."""
+        os.write(2, f"interrupted, {why}; {self.again}\n".encode())
+        os._exit(INTERRUPTED)
+
 
 @contextmanager
-def interruptible(grace: float) -> Iterator[Interruption]:
-    """Run a job that SIGTERM and Ctrl-C may interrupt; the process then ends with code ``INTERRUPTED``."""
+def interruptible(grace: float = GRACE_SECONDS, again: str = AGAIN) -> Iterator[Interruption]:
+    """Run work that SIGTERM and Ctrl-C may interrupt; the process then ends with code ``INTERRUPTED``."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    interruption = Interruption(grace)
+    interruption = Interruption(grace, again)
     interruption.listen()
     try:
         yield interruption
@@ -90,16 +98,10 @@ def interruptible(grace: float) -> Iterator[Interruption]:
         # While Ray starts, its own handler turns SIGTERM into an exit.
         if isinstance(end, SystemExit) and end.code != signal.SIGTERM:
             raise
-        print("interrupted; submit the job again and it goes on", file=sys.stderr)  # noqa: T201
+        print(f"interrupted; {again}", file=sys.stderr)  # noqa: T201
         sys.exit(INTERRUPTED)
     finally:
         interruption.close()
         if threading.current_thread() is threading.main_thread():
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def _end_now(why: str) -> None:
-    """Without any cleaning up: Ray's own processes end with this one, and workers with their driver."""
-    os.write(2, f"interrupted, {why}; submit the job again and it goes on\n".encode())
-    os._exit(INTERRUPTED)

@@ -19,11 +19,12 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from infra import object_storage
 from infra.errors import InvalidInputs, Problem
 from infra.tracking.address import Address
-from task_specs.environment import expand
+from task_specs.environment import expand, literal
 from task_specs.fault import fault
 from task_specs.file_model import FileModel
 from task_specs.location import Location, located
@@ -81,14 +82,19 @@ def tracking_address(value: Any, info: ValidationInfo) -> str:
     """An MLflow tracking URI; the file of ``sqlite:///relative.db`` is made absolute."""
     if not isinstance(value, str):
         raise fault(f"must be an address, not {described(value)}", "write http://... or sqlite:///mlflow.db")
-    address = expand(value)
+    try:
+        address = expand(value)
+    except PydanticCustomError as error:
+        if "@" not in value:
+            raise
+        # What follows the scheme may hold a password, so it is not repeated.
+        raise fault("holds a '$' that begins no ${NAME} that is set", "write $$ for a dollar sign") from error
     database = re.match(r"sqlite:///(.+)", address)
     if database:
-        path = located(database[1], info.context.get("base") if info.context else None)
+        path = located(literal(database[1]), info.context.get("base") if info.context else None)
         if object_storage.is_s3(path):
             raise fault("SQLite cannot keep its file in S3", "name an MLflow server, or a local file")
         return f"sqlite:///{path}"
-    # What follows the scheme may hold a password, so it is not repeated.
     if not re.match(r"(https?|postgresql|mysql|mssql)(\+[a-z0-9]+)?://.|databricks", address):
         raise fault("is not an address that MLflow can track to", "write http://host:port or sqlite:///mlflow.db")
     return address

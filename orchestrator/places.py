@@ -23,8 +23,7 @@ def unusable_places(job: Job) -> list[Problem]:
         try:
             object_storage.check(place)
         except StorageError as error:
-            message, _, remedy = str(error).rpartition("; ")
-            problems.append(Problem(shown(job.source), field, message, remedy))
+            problems.append(Problem.of(shown(job.source), field, error))
             if isinstance(error, StoreUnreachable):
                 raise InvalidInputs(problems) from error
     return problems

@@ -12,6 +12,7 @@ from orchestrator.job import InvalidJob, Job, load_job
 from orchestrator.pinning import pinned
 from orchestrator.places import unusable_places
 from orchestrator.publishable import unpublishable
+from orchestrator.ray_place import ray_problems
 from orchestrator.signing import SIGNING_KEY, signing_key
 from task_specs.dataset import Dataset, read_dataset
 from task_specs.problems import shown
@@ -93,8 +94,8 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
     """Read a job with everything it names.
 
     Raises:
-        InvalidInputs: every problem of the job file, the backbone, the task specs and their manifests, and of the key
-            by which bundles are to be signed.
+        InvalidInputs: every problem of the job file, the backbone, the task specs and their manifests, of the Ray that
+            would run it, and of the key by which bundles are to be signed.
     """
     problems: list[Problem] = []
     try:
@@ -115,18 +116,19 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
         try:
             backbone = read_description(job.backbone)
         except SpeechPromptError as error:
-            problems.append(_as_problem(job.source, "backbone", error))
+            problems.append(Problem.of(shown(job.source), "backbone", error))
     unheard = ""
     try:
-        check(job.tracking)
+        check(job.tracking, experiment=job.name)
     except TrackingUnreachable as error:
         unheard = str(error)
     except SpeechPromptError as error:
-        problems.append(_as_problem(job.source, "tracking", error))
+        problems.append(Problem.of(shown(job.source), "tracking", error))
+    problems += ray_problems()
     try:
         signing_key()
     except SpeechPromptError as error:
-        problems.append(_as_problem(SIGNING_KEY, "", error))
+        problems.append(Problem.of(SIGNING_KEY, "", error))
     tasks = []
     for spec in specs:
         try:
@@ -135,7 +137,7 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
             problems += error.problems
             continue
         except SpeechPromptError as error:
-            problems.append(_as_problem(spec.source, "data", error))
+            problems.append(Problem.of(shown(spec.source), "data", error))
             continue
         if backbone is not None:
             spec, wrong = pinned(spec, backbone)
@@ -150,15 +152,10 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
         try:
             load_yaapt()
         except SpeechPromptError as error:
-            problems.append(_as_problem(job.source, "backbone", error))
+            problems.append(Problem.of(shown(job.source), "backbone", error))
     if problems or backbone is None:
         raise InvalidInputs(problems)
     return Plan(job, backbone, tuple(tasks), unheard)
-
-
-def _as_problem(file: str, field: str, error: SpeechPromptError) -> Problem:
-    message, _, remedy = str(error).rpartition("; ")
-    return Problem(shown(file), field, message or str(error), remedy or "correct it")
 
 
 def _misfits(task: PlannedTask, backbone: BackboneDescription) -> list[Problem]:

@@ -78,7 +78,7 @@ def pretrain_backbone(described: PretrainFile, view: ProgressView) -> Pretrained
     if object_storage.exists(object_storage.join(described.out, BACKBONE_FILE)):
         raise BackboneError(f"{described.source}: out: a backbone is stored in {described.out}; choose another place")
     try:
-        check(described.tracking)
+        check(described.tracking, experiment=experiment_of(described))
     except TrackingUnreachable as error:
         view.line(f"note: {error}; the run is kept on disk until it answers")
     tasks = _read_tasks(described)
@@ -96,6 +96,11 @@ def pretrain_backbone(described: PretrainFile, view: ProgressView) -> Pretrained
     )
     write_backbone(backbone, described.out)
     return Pretrained(described.out, trained.perplexity, trained.best_step, trained.steps)
+
+
+def experiment_of(described: PretrainFile) -> str:
+    """The MLflow experiment of a backbone's trainings."""
+    return f"{described.name}-pretraining"
 
 
 def _read_tasks(described: PretrainFile) -> list[tuple[TaskSpec, Dataset]]:
@@ -191,7 +196,7 @@ def _order(
         settings=described.training,
         unit_tokens=unit_tokens,
         units=place,
-        experiment=f"{described.name}-pretraining",
+        experiment=experiment_of(described),
         run_name=f"{config.kind} {config.layers}x{config.dim} s{described.training.seed}",
         key=f"{described.name}/{name}",
         tracking=described.tracking,

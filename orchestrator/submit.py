@@ -17,14 +17,11 @@ import infra
 import orchestrator
 import task_specs
 import workers
-from infra import object_storage
 from infra.errors import JobError
 from infra.redaction import holds_credentials
+from orchestrator.dashboard import dashboard_address, dashboard_client, dashboard_explained
 from orchestrator.exit_codes import BAD_INPUT, INTERRUPTED
-
-NEVER_SHIPPED = [".git", ".venv", "**/__pycache__"]
-LEFT_BY_A_RUN = ["mlflow.db*", "mlartifacts", "runs", "units", "bundles"]
-"""What a local run leaves beside its job file; elsewhere these are names like any other."""
+from orchestrator.shipping import excludes, require_small, working_directory
 
 POLL_SECONDS = 0.5
 SECRET_NAME = re.compile(r"(?i)secret|password|passwd|token|credential|access_key")
@@ -57,29 +54,43 @@ def submit_job(
         The exit code of the run: 0 done, 1 some tasks failed, 2 bad input, 3 interrupted, as by ``ray job stop``.
 
     Raises:
-        JobError: no cluster answers, credentials would travel, or the job file is not below the working directory.
+        JobError: no cluster answers or it refuses the job, credentials would travel, or the working directory is too
+            large or does not hold the job file.
     """
     _refuse_secrets(overrides, environment)
-    directory, named = _working_directory(job_file)
+    directory, named = working_directory(job_file)
     command = [sys.executable.rpartition("/")[2], "-m", "orchestrator", "run", named, "--grace", f"{grace:g}"]
     command += [part for override in overrides for part in ("--set", override)]
     command += ["--retry-failed"] if retry_failed else []
     command += ["--restart"] if restart else []
-    client = _client(address)
-    submitted = client.submit_job(
-        entrypoint=shlex.join(command),
-        runtime_env={
-            **({"working_dir": directory, "excludes": _excludes(named)} if directory else {}),
-            "py_modules": [_folder(package) for package in (orchestrator, workers, task_specs, infra)],
-            "env_vars": _environment(environment),
-        },
-        metadata={"speechprompt.job": named},
-    )
+    where = dashboard_address(address)
+    client = dashboard_client(address)
+    if directory:
+        require_small(directory, excludes(named))
+    with dashboard_explained(where):
+        submitted = client.submit_job(
+            entrypoint=shlex.join(command),
+            runtime_env={
+                **({"working_dir": directory, "excludes": excludes(named)} if directory else {}),
+                "py_modules": [_folder(package) for package in (orchestrator, workers, task_specs, infra)],
+                "env_vars": _environment(environment),
+            },
+            metadata={"speechprompt.job": named},
+        )
     print(f"submitted {submitted}", file=sys.stderr)  # noqa: T201
     if not wait:
         return 0
-    asyncio.run(_follow(client, submitted))
-    return _exit_code(client, submitted)
+    try:
+        with dashboard_explained(where):
+            asyncio.run(_follow(client, submitted))
+            return _exit_code(client, submitted)
+    except KeyboardInterrupt:
+        print(  # noqa: T201
+            f"{submitted} goes on; follow it by 'ray job logs --follow {submitted}', or end it by 'ray job stop "
+            f"{submitted}'",
+            file=sys.stderr,
+        )
+        raise
 
 
 def _refuse_secrets(overrides: Sequence[str], environment: Sequence[str]) -> None:
@@ -96,42 +107,6 @@ def _refuse_secrets(overrides: Sequence[str], environment: Sequence[str]) -> Non
             raise JobError(
                 f"--env {name}: is or holds a secret, which Ray would keep and show; set it on the cluster instead"
             )
-
-
-def _working_directory(job_file: str) -> tuple[str | None, str]:
-    """The directory to ship, and the job file's name in it."""
-    if object_storage.is_s3(job_file):
-        return None, job_file
-    here, file = Path.cwd(), Path(job_file).resolve()
-    if not file.is_file():
-        raise JobError(f"{job_file}: there is no such job file; correct the path")
-    if not file.is_relative_to(here):
-        raise JobError(
-            f"{job_file}: not below the working directory, which is what is shipped; change to its directory"
-        )
-    return str(here), str(file.relative_to(here))
-
-
-def _excludes(job_file: str) -> list[str]:
-    """What is not shipped with the working directory, as patterns of ``.gitignore``."""
-    beside = "".join(f"{part}/" for part in ("", *Path(job_file).parent.parts))
-    return [*NEVER_SHIPPED, *(beside + name for name in LEFT_BY_A_RUN)]
-
-
-def _client(address: str | None) -> JobSubmissionClient:
-    where = (
-        address or os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS") or "http://127.0.0.1:8265"
-    )
-    if address:
-        # Ray's client prefers this variable to what it is told.
-        os.environ["RAY_API_SERVER_ADDRESS"] = address
-    try:
-        return JobSubmissionClient(where)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise JobError(
-            f"no Ray dashboard answers at {where} ({str(error).splitlines()[0]}); give --address, or set "
-            "RAY_API_SERVER_ADDRESS"
-        ) from error
 
 
 def _folder(package: object) -> str:

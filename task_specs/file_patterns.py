@@ -6,11 +6,8 @@ import fnmatch
 import glob
 from pathlib import Path
 
-from pydantic_core import PydanticCustomError
-
 from infra import object_storage
 from infra.errors import StorageError
-from task_specs.location import located
 from task_specs.packaged import names_packaged, packaged_specs
 from task_specs.problems import ProblemList
 
@@ -18,11 +15,11 @@ from task_specs.problems import ProblemList
 def find_files(pattern: str, base: str, problems: ProblemList, *, named_in: str, field: str) -> list[str]:
     """URIs of the files that match ``pattern``, sorted; a pattern that matches none is a problem.
 
-    A path that exists is taken as it is, even with ``*`` or ``[`` in its name. One of the form
-    ``task_specs/<name>.yaml`` that does not exist names a spec of this package.
+    Its variables are expanded already. A path that exists is taken as it is, even with ``*`` or ``[`` in its name. One
+    of the form ``task_specs/<name>.yaml`` that does not exist names a spec of this package.
     """
     try:
-        absolute = located(pattern, base)
+        absolute = object_storage.resolve(pattern, base)
         if object_storage.exists(absolute):
             return [absolute]
         if glob.has_magic(absolute):
@@ -40,9 +37,6 @@ def find_files(pattern: str, base: str, problems: ProblemList, *, named_in: str,
             known = "see 'speechprompt tasks' for the names there are"
             remedy = known if names_packaged(absolute) else "correct the path"
             problems.add(named_in, field, f"there is no file {pattern!r}", remedy)
-    except PydanticCustomError as error:
-        context = error.context or {}
-        problems.add(named_in, field, context["message"], context["remedy"])
     except StorageError as error:
         problems.add(named_in, field, f"cannot be looked up ({error})", "make the place readable")
     return []

@@ -24,6 +24,9 @@ PARENT_KEY_TAG = "speechprompt.parent_key"
 PARENT_TAG = "mlflow.parentRunId"
 TABLES_TAG = "mlflow.loggedArtifacts"
 
+ARTIFACTS = "mlartifacts"
+"""Directory of files beside a SQLite file."""
+
 # MLflow's REST limits: https://mlflow.org/docs/latest/api_reference/rest-api.html#log-batch
 METRICS_PER_CALL = 1000
 PARAMS_PER_CALL = 100
@@ -263,7 +266,7 @@ class Store:
         if found is None:
             database = sqlite_path(self._uri)
             # MLflow's own default lies below whatever directory the process runs in.
-            location = (database.parent / "mlartifacts").as_uri() if database is not None else None
+            location = (database.parent / ARTIFACTS).as_uri() if database is not None else None
             try:
                 self._client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS)
             except MlflowException as error:
@@ -271,7 +274,7 @@ class Store:
                     raise
             found = self._client.get_experiment_by_name(name)
         if found.lifecycle_stage != "active":
-            raise TrackingError(f"MLflow experiment {name} is deleted; restore it or rename the job")
+            raise TrackingError(f"MLflow experiment {name} is deleted; restore it, or rename the job")
         self._experiments[name] = found.experiment_id
         return self._experiments[name]
 

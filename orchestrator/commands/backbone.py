@@ -23,16 +23,22 @@ def backbone() -> None:
 @click.argument("pretrain_file", metavar="BACKBONE.yaml")
 @click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Set a field of the file.")
 def pretrain(pretrain_file: str, overrides: tuple[str, ...]) -> None:
-    """Pretrain a unit LM on the unlabelled units of some tasks' training rows."""
+    """Pretrain a unit LM on the unlabelled units of some tasks' training rows.
+
+    SIGTERM and Ctrl-C end it at once; run again, it goes on from its last evaluation.
+    """
     from orchestrator.cluster import ray_session
+    from orchestrator.interruption import interruptible
     from orchestrator.pretrain_file import load_pretrain_file
     from orchestrator.progress import ProgressView
 
-    described = load_pretrain_file(pretrain_file, overrides)
-    with ProgressView() as view, ray_session():
-        from orchestrator.pretraining import pretrain_backbone
+    with interruptible(again="pretrain again and it goes on from its last evaluation") as interruption:
+        described = load_pretrain_file(pretrain_file, overrides)
+        with ProgressView() as view, ray_session():
+            from orchestrator.pretraining import pretrain_backbone
 
-        made = pretrain_backbone(described, view)
+            interruption.listen()
+            made = pretrain_backbone(described, view)
     click.echo(
         f"{made.uri}: validation perplexity {made.perplexity:.2f} per unit, best at step {made.best_step:,} "
         f"of {made.steps:,}"

@@ -18,6 +18,7 @@ from infra.printable import printable, printable_json
 from orchestrator.console import results_console
 from orchestrator.exit_codes import TASKS_FAILED
 from task_specs.dataset import Dataset, read_dataset
+from task_specs.environment import literal
 from task_specs.example import SPLITS, Split
 from task_specs.packaged import packaged_spec, packaged_specs
 from task_specs.readers.corpus import Corpus, Counts
@@ -131,7 +132,7 @@ def _load(name: str, root: str, settings: dict[str, str]) -> tuple[TaskSpec, Cor
         names = [Path(known).stem for known in packaged_specs()]
         raise TaskSpecError(f"there is no task {name!r} in this package; {suggestion(name, names)}")
     absolute = object_storage.resolve(root, str(Path.cwd()))
-    spec, problems = load_task_spec(path, data={"root": absolute, **settings})
+    spec, problems = load_task_spec(path, data={"root": literal(absolute), **settings})
     if spec is None or not isinstance(spec.data, Corpus):
         raise InvalidInputs(problems)
     return spec, spec.data

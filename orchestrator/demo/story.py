@@ -17,6 +17,7 @@ from orchestrator.demo.corpus import write_corpus
 from orchestrator.demo.recording import record
 from orchestrator.demo.tasks import demo_tasks
 from orchestrator.demo.voices import draw_voices
+from orchestrator.interruption import Interruption
 from orchestrator.plan import make_plan
 from orchestrator.pretrain_file import load_pretrain_file
 from orchestrator.progress import ProgressView
@@ -45,12 +46,13 @@ tasks: tasks/*.yaml
 """
 
 
-def tell_story(directory: Path, *, scale: float) -> bool:
+def tell_story(directory: Path, *, scale: float, interruption: Interruption) -> bool:
     """Synthesize, pretrain, tune, publish, fetch, classify.
 
     Args:
         directory: where everything is written; what is there from an earlier run is used again.
         scale: size of the corpus, 1 for the full one.
+        interruption: by which it can be asked to end.
 
     Returns:
         Whether every task was published.
@@ -58,12 +60,13 @@ def tell_story(directory: Path, *, scale: float) -> bool:
     directory = directory.absolute()
     console = results_console()
     with ProgressView() as view, ray_session():
+        interruption.listen()
         with view.stage("synthesizing speech") as stage:
             write_corpus(directory, seed=SEED, scale=scale, progress=stage.update)
         (directory / "backbone.yaml").write_text(BACKBONE_YAML)
         (directory / "job.yaml").write_text(JOB_YAML)
         _pretrain(directory, view)
-        report = _tune(directory, view)
+        report = _tune(directory, view, interruption)
     console.print(results_text(report))
     _classify(directory, report, console)
     _say_what_next(directory, console)
@@ -80,11 +83,11 @@ def _pretrain(directory: Path, view: ProgressView) -> None:
     view.line(f"backbone: perplexity {made.perplexity:.2f} per unit on held-out voices")
 
 
-def _tune(directory: Path, view: ProgressView) -> JobReport:
+def _tune(directory: Path, view: ProgressView, interruption: Interruption) -> JobReport:
     from orchestrator.driver import JobRun
 
     plan = make_plan(str(directory / "job.yaml"))
-    return JobRun(plan, retry_failed=False, view=view).run()
+    return JobRun(plan, retry_failed=False, view=view, interruption=interruption).run()
 
 
 def _classify(directory: Path, report: JobReport, console: Console) -> None:

@@ -298,7 +298,7 @@ def test_unknown_profile_and_endpoint_that_is_no_url(s3: S3Server, monkeypatch: 
     uri = f"{s3.fresh_prefix()}/file"
     with monkeypatch.context() as patch:
         patch.setenv("AWS_PROFILE", "nobody")
-        assert "ProfileNotFound" in _refusal(CALLS[0], uri)
+        assert "no profile 'nobody'" in _refusal(CALLS[0], uri)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "minio:9000")
     with pytest.raises(StorageError, match="AWS_ENDPOINT_URL_S3 is not a URL"):
         storage.exists(uri)

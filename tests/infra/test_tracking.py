@@ -22,19 +22,10 @@ from infra.local_cluster.mlflow_server import start_mlflow_server
 from infra.local_cluster.service import Service, free_port
 from infra.tracking import RunLog, Tracking, check
 from infra.tracking.event import Event
-from infra.tracking.store import client, prepare_mlflow
+from infra.tracking.store import client
 
 EVERY = 0.05
 SECRET = "hunter2"
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with MLflow's tables, whose making takes seconds, and nothing in them."""
-    file = tmp_path_factory.mktemp("store") / "mlflow.db"
-    prepare_mlflow()
-    client(f"sqlite:///{file}").search_experiments()
-    return file
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def findings(*arguments: str) -> tuple[int, dict[str, list[dict[str, str]]]]:
 def test_without_a_job_it_looks_at_the_machine() -> None:
     code, found = findings()
     assert code == 0
-    assert set(found) == {"packages", "CPU", "GPU", "open files", "shared memory"}
+    assert set(found) == {"packages", "CPU", "GPU", "open files", "Ray", "shared memory"}
     assert "torch " in found["packages"][0]["seen"]
 
 

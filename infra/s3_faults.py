@@ -1,0 +1,209 @@
+"""What an S3 store or botocore raises, as one sentence with a remedy; their own texts can hold keys and tokens."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConfigParseError,
+    CredentialRetrievalError,
+    EndpointProviderError,
+    HTTPClientError,
+    InvalidChecksumConfigError,
+    InvalidMaxRetryAttemptsError,
+    InvalidRegionError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    ProxyConnectionError,
+    SSLError,
+    UnknownEndpointError,
+)
+from botocore.exceptions import ConnectionError as BotoConnectionError
+from s3transfer.exceptions import RetriesExceededError
+
+from infra.errors import ObjectNotFound, StorageError, StoreUnreachable
+from infra.s3_client import server
+from infra.uris import split_s3
+
+NO_KEY = ("NoSuchKey", "NotFound", "404")
+NO_BUCKET = ("NoSuchBucket",)
+_REFUSED = (
+    "AccessDenied",
+    "ExpiredToken",
+    "Forbidden",
+    "InvalidAccessKeyId",
+    "InvalidToken",
+    "SignatureDoesNotMatch",
+    "401",
+    "403",
+)
+_ELSEWHERE = (
+    "AuthorizationHeaderMalformed",
+    "IllegalLocationConstraintException",
+    "PermanentRedirect",
+    "TemporaryRedirect",
+    "301",
+    "307",
+)
+_RIGHTS = {
+    "GetObject": "s3:GetObject and s3:ListBucket, without which S3 refuses also what is not there",
+    "HeadObject": "s3:GetObject and s3:ListBucket, without which S3 refuses also what is not there",
+    "HeadBucket": "s3:ListBucket",
+    "ListObjectsV2": "s3:ListBucket",
+    "PutObject": "s3:PutObject",
+}
+
+
+@contextmanager
+def explained(uri: str) -> Iterator[None]:
+    """Turn what is raised in the block, which works on ``uri``, into one sentence.
+
+    Raises:
+        ObjectNotFound: nothing is there.
+        StoreUnreachable: the server does not answer, or is not well.
+        StorageError: anything else that the store or the settings of AWS are not right for.
+    """
+    try:
+        yield
+    except ClientError as error:
+        raise _refusal(error, uri) from error
+    except RecursionError as error:
+        # botocore follows a redirect that names no region to where it came from.
+        raise _elsewhere("", uri) from error
+    except RetriesExceededError as error:
+        raise StorageError(f"{uri} could not be transferred whole; check the connection to {server()}") from error
+    except (BotoConnectionError, HTTPClientError) as error:
+        raise _no_answer(error, uri) from error
+    except BotoCoreError as error:
+        reason, remedy = _setting(error)
+        raise StorageError(f"{uri} cannot be used: {reason}; {remedy}") from error
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or type(error).__name__
+        raise StorageError(f"{uri} cannot be used ({reason}); check that file and the AWS settings") from error
+
+
+def error_code(error: ClientError) -> str:
+    """The code in the store's answer, or its HTTP status where it has none."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def missing_bucket(bucket: str, uri: str) -> StorageError:
+    """The bucket of ``uri`` is not there."""
+    return StorageError(
+        f"{uri} cannot be used: there is no bucket {bucket!r} at {server()}; create it or mend the name"
+    )
+
+
+def not_s3(uri: str, status: int) -> StorageError:
+    """What answers is something else than a store."""
+    return StorageError(
+        f"{uri} cannot be used: {server()} answered {status}, but not as S3 does; check AWS_ENDPOINT_URL_S3, which may "
+        "name a console or a proxy"
+    )
+
+
+def _refusal(error: ClientError, uri: str) -> StorageError:
+    code, status = error_code(error), error.response["ResponseMetadata"]["HTTPStatusCode"]
+    if code in NO_BUCKET:
+        return missing_bucket(split_s3(uri)[0], uri)
+    if code in NO_KEY:
+        return ObjectNotFound(f"{uri} does not exist; check the path")
+    if code == "AccessDenied" and error.operation_name in _RIGHTS:
+        return StorageError(
+            f"{uri} was refused (AccessDenied); grant this account {_RIGHTS[error.operation_name]}, or use another one"
+        )
+    if code in _REFUSED:
+        return StorageError(
+            f"{uri} was refused ({code}); check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and their rights"
+        )
+    if code == "RequestTimeTooSkewed":
+        return StorageError(f"{uri} was refused: this machine's clock and that of {server()} differ; set the clock")
+    if code in _ELSEWHERE:
+        headers = error.response["ResponseMetadata"].get("HTTPHeaders", {})
+        named = re.search(r"expecting '([a-z0-9-]+)'", error.response.get("Error", {}).get("Message", ""))
+        return _elsewhere(headers.get("x-amz-bucket-region") or (named[1] if named else ""), uri)
+    if code == "InvalidBucketName":
+        return _bucket_name(uri)
+    if status == 407:
+        return StorageError(
+            f"{uri} is out of reach: the proxy wants a login; write it into HTTPS_PROXY, or set NO_PROXY"
+        )
+    if status >= 500 or code == "SlowDown":
+        return StoreUnreachable(
+            f"{uri} cannot be used now: {server()} answered {code or status}; look after the server"
+        )
+    if not code:
+        return not_s3(uri, status)
+    return StorageError(f"{uri} cannot be used: {server()} answered {code}; look the code up in its documentation")
+
+
+def _no_answer(error: Exception, uri: str) -> StorageError:
+    said = str(error)
+    if isinstance(error, ProxyConnectionError) or re.search(r"Proxy(Error| URL|Scheme)|to proxy", said):
+        return StoreUnreachable(
+            f"{uri} is out of reach: the proxy does not answer; check HTTPS_PROXY and HTTP_PROXY, or set NO_PROXY to "
+            f"the host of {server()}"
+        )
+    if "Invalid header value" in said:
+        return StorageError(f"{uri} cannot be used: the credentials hold a line break or the like; set them again")
+    if isinstance(error, SSLError):
+        bundle = os.environ.get("AWS_CA_BUNDLE", "")
+        if bundle and not Path(bundle).exists():
+            return StorageError(f"{uri} cannot be used: AWS_CA_BUNDLE names no file; correct it, or unset it")
+        remedy = "write http:// in AWS_ENDPOINT_URL_S3" if "WRONG_VERSION" in said else "set AWS_CA_BUNDLE to who does"
+        return StorageError(f"{uri} is out of reach: nobody vouches for {server()}, or it speaks no TLS; {remedy}")
+    return StoreUnreachable(
+        f"{uri} is out of reach: no answer from {server()}; check AWS_ENDPOINT_URL_S3 and the server"
+    )
+
+
+def _setting(error: BotoCoreError) -> tuple[str, str]:
+    """What is wrong with the settings of AWS, and what to do."""
+    match error:
+        case NoCredentialsError():
+            return "it needs credentials", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE"
+        case PartialCredentialsError():
+            return "only one half of the credentials is set", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        case CredentialRetrievalError():
+            return "what should give the credentials fails", "run the credential_process of ~/.aws/config by hand"
+        case ProfileNotFound():
+            profile = os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE")
+            return f"there is no profile {profile!r} in ~/.aws/config", "correct AWS_PROFILE, or unset it"
+        case ConfigParseError():
+            return f"{error.kwargs.get('path')} cannot be parsed", "correct it, or name another by AWS_CONFIG_FILE"
+        case InvalidRegionError():
+            return "AWS_REGION is not the name of a region", "write it like eu-central-1"
+        case InvalidMaxRetryAttemptsError():
+            return "AWS_MAX_ATTEMPTS is not a number of attempts", "write 1 or more"
+        case InvalidChecksumConfigError():
+            remedy = "write when_required or when_supported in AWS_REQUEST_CHECKSUM_CALCULATION and _RESPONSE_..."
+            return "a setting of its checksums is none there is", remedy
+        case EndpointProviderError() | UnknownEndpointError():
+            return (
+                "AWS_ENDPOINT_URL_S3 and AWS_REGION name no server",
+                "write http://host:port, a region like eu-central-1",
+            )
+        case ParamValidationError():
+            return "S3 has no buckets of such a name", "write 3 to 63 lower-case letters, digits, dots and hyphens"
+    return type(error).__name__, "check the AWS settings, in the environment and in ~/.aws/config"
+
+
+def _bucket_name(uri: str) -> StorageError:
+    return StorageError(
+        f"{uri} cannot be used: S3 has no buckets of such a name; write 3 to 63 lower-case letters, digits, dots and "
+        "hyphens"
+    )
+
+
+def _elsewhere(region: str, uri: str) -> StorageError:
+    where = f"region {region}" if region else "another region, or at another address"
+    remedy = f"set AWS_REGION={region}" if region else "set AWS_REGION to the bucket's, and check AWS_ENDPOINT_URL_S3"
+    return StorageError(f"{uri} cannot be used: its bucket is in {where}; {remedy}")

@@ -1,0 +1,92 @@
+"""How every command ends that is broken off: by Ctrl-C, SIGTERM, a reader that has gone, or a full disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import click
+
+from infra.errors import StorageError
+from orchestrator.exit_codes import BROKEN_OFF, READER_GONE, TERMINATED
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM; what cleans up after Ctrl-C cleans up after it too."""
+
+
+class BreakableGroup(click.Group):
+    """Commands that end in one line, with the code that a shell expects of what broke them off."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command.
+
+        Raises:
+            StorageError: the output cannot be written.
+        """
+        with _terminable():
+            try:
+                done = super().invoke(ctx)
+                sys.stdout.flush()
+            except KeyboardInterrupt as end:
+                _leave_output()
+                print("interrupted", file=sys.stderr)  # noqa: T201
+                sys.exit(TERMINATED if isinstance(end, Terminated) else BROKEN_OFF)
+            except BrokenPipeError:
+                _leave_output()
+                sys.exit(READER_GONE)
+            except OSError as error:
+                # An error of a stream names no file.
+                if error.filename is not None or error.errno not in FULL:
+                    raise
+                _leave_output()
+                reason = error.strerror
+                raise StorageError(f"the output cannot be written ({reason}); make room where it goes") from error
+        return done
+
+
+def keep_traceback(error: BaseException) -> str:
+    """Say where the traceback of a fault of ours is: on standard error, or in a file where somebody looks on."""
+    text = "".join(traceback.format_exception(error))
+    if sys.stderr.isatty():
+        with suppress(OSError):
+            with tempfile.NamedTemporaryFile("w", prefix="speechprompt-", suffix=".txt", delete=False) as file:
+                file.write(text)
+            return f"its traceback is in {file.name}"
+    sys.stderr.write(text)
+    return "its traceback is above"
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM as an exception, so that nothing is left half-written; Python allows it in the main thread alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def hear(*_: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, hear)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _leave_output() -> None:
+    """What waits to be written goes nowhere: Python would fail over it again when it ends."""
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -1,0 +1,128 @@
+"""What Ray needs of this machine and of the environment, found out before it is started."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from infra.errors import JobError, Problem
+
+SOCKET_BYTES = 103 if sys.platform == "darwin" else 107
+"""Of a Unix socket's path, at most: https://man7.org/linux/man-pages/man7/unix.7.html"""
+LONGEST_SOCKET = "ray/session_2026-01-01_00-00-00_000000_{pid}/sockets/plasma_store"
+"""Below the temporary directory."""
+FREE_DISK = 64 << 20
+"""Of which Ray's processes write their logs and sockets."""
+ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(?P<port>[0-9]{1,5})")
+PLAIN = re.compile(r"[-+]?[0-9]*\.?[0-9]*(e[-+]?[0-9]+)?|true|false", re.IGNORECASE)
+PROBE_SECONDS = 60
+CONNECT_SECONDS = 5
+
+
+def cluster_address() -> str | None:
+    """The cluster that RAY_ADDRESS names; ``None`` for a Ray of one's own."""
+    address = os.environ.get("RAY_ADDRESS", "").strip()
+    return None if address in ("", "local") else address
+
+
+def ray_problems() -> list[Problem]:
+    """What keeps Ray from starting here, or from joining the cluster that RAY_ADDRESS names; no cluster is asked."""
+    address = cluster_address()
+    found = _temporary_directory() if address is None else _address(address)
+    return [*found, *_settings()]
+
+
+def require_answer(address: str) -> None:
+    """Knock at a cluster's door, since Ray takes long to find that nobody is in.
+
+    Raises:
+        JobError: nothing listens there.
+    """
+    found = ADDRESS.fullmatch(address)
+    if found is None:
+        return
+    try:
+        socket.create_connection((found["host"].strip("[]"), int(found["port"])), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        raise JobError(
+            f"RAY_ADDRESS: no Ray cluster answers at {address} ({reason}); start it, or unset RAY_ADDRESS to run here"
+        ) from error
+
+
+def temporary_directory() -> tuple[str, str]:
+    """The variable that names it, and the directory in which Ray makes its own."""
+    variables = ["RAY_TMPDIR", "TMPDIR"] if sys.platform == "linux" else ["RAY_TMPDIR"]
+    return next(((name, os.environ[name]) for name in variables if name in os.environ), ("RAY_TMPDIR", "/tmp"))  # noqa: S108
+
+
+def _temporary_directory() -> list[Problem]:
+    variable, directory = temporary_directory()
+    remedy = "set RAY_TMPDIR to a short path of a directory that can be written, such as /tmp"
+    if not Path(directory).is_absolute():
+        return [Problem(variable, "", f"{directory!r} is no absolute path, which Ray needs", remedy)]
+    longest = len(os.fsencode(str(Path(directory, LONGEST_SOCKET.format(pid=_highest_pid())))))
+    if longest > SOCKET_BYTES:
+        message = f"{directory} is too long by {longest - SOCKET_BYTES} bytes for the sockets that Ray makes below it"
+        return [Problem(variable, "", message, remedy)]
+    wanted = Path(directory, "ray")
+    there = next(place for place in (wanted, *wanted.parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        return [
+            Problem(variable, "", f"Ray cannot make its files in {directory}, for {there} cannot be written", remedy)
+        ]
+    if (free := shutil.disk_usage(there).free) < FREE_DISK:
+        message = (
+            f"the disk of {directory} is full ({free >> 20} MiB free), and Ray needs {FREE_DISK >> 20} for its files"
+        )
+        return [Problem(variable, "", message, f"make room there, or {remedy}")]
+    return []
+
+
+def _highest_pid() -> str:
+    """Not that of this process, so that what is said does not change from one to the next."""
+    try:
+        return Path("/proc/sys/kernel/pid_max").read_text().strip()
+    except OSError:
+        return "99999"
+
+
+def _address(address: str) -> list[Problem]:
+    if address == "auto":
+        return []
+    scheme, separator, _ = address.partition("://")
+    if separator and scheme in ("http", "https"):
+        message = f"{address} is a dashboard, to which jobs are submitted"
+        return [Problem("RAY_ADDRESS", "", message, "use 'speechprompt submit', or write the cluster's host:6379")]
+    if separator and scheme == "ray":
+        message = f"{address} is for Ray Client, through which Ray Tune and Ray Train do not run"
+        return [Problem("RAY_ADDRESS", "", message, "use 'speechprompt submit', or write the cluster's host:6379")]
+    found = ADDRESS.fullmatch(address)
+    if found is None or not 0 < int(found["port"]) < 1 << 16:
+        remedy = "write host:port, such as 10.0.0.1:6379, or unset it to run here"
+        return [Problem("RAY_ADDRESS", "", f"{address!r} is not the address of a Ray cluster", remedy)]
+    return []
+
+
+def _settings() -> list[Problem]:
+    """Ray reads settings of its core when it is imported, and takes the whole process down over one that is no number;
+    so one that might not be read is tried in another process."""
+    odd = {
+        name: value for name, value in os.environ.items() if re.match(r"RAY_[a-z]", name) and not PLAIN.fullmatch(value)
+    }
+    if not odd:
+        return []
+    probe = [sys.executable, "-c", "import ray"]
+    try:
+        survived = subprocess.run(probe, capture_output=True, timeout=PROBE_SECONDS, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        survived = True
+    if survived:
+        return []
+    shown = ", ".join(f"{name}={value!r}" for name, value in sorted(odd.items()))
+    return [Problem(shown, "", "Ray cannot start with this setting", "correct it, or unset it")]
