@@ -88,8 +88,11 @@ def _as_whole_numbers(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
     A program that knows no empty cell but NaN makes decimals of the whole numbers in one file, and not in another.
     """
     labels = {(slot, label) for row in rows for slot, label in enumerate(row.example.labels)}
-    floats = {(slot, label): label[:-2] for slot, label in labels if (slot, label.removesuffix(".0")) in labels}
-    floats = {place: whole for place, whole in floats.items() if place[1] != whole and whole.lstrip("-").isdecimal()}
+    floats = {
+        (slot, label): whole
+        for slot, label in labels
+        if label.endswith(".0") and (whole := label[:-2]).lstrip("-").isdecimal() and (slot, whole) in labels
+    }
     if not floats:
         return list(rows), []
     changed = [

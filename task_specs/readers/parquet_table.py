@@ -72,6 +72,8 @@ def read_parquet(uri: str, wanted: Wanted, problems: ProblemList, *, data: bytes
             with as_dictionaries(source, metadata, leaves) as file:
                 cells = _cells(file, others)
                 cells |= {name: list(_recordings(uri, file, name, audio_leaf(schema, name))) for name in audio}
+            if len(set(map(len, cells.values()))) > 1:
+                raise ValueError("its columns differ in length")
     except (pyarrow.ArrowException, OSError, ValueError, LookupError, OverflowError, RecursionError) as error:
         what = " ".join(str(error).split())[:200]
         problems.add(uri, "", f"is not a Parquet file that can be read ({what})", "write it anew")
@@ -80,8 +82,8 @@ def read_parquet(uri: str, wanted: Wanted, problems: ProblemList, *, data: bytes
     for name, classes in _classes(schema).items():
         if name in cells:
             sound = _named(uri, name, cells[name], classes, problems) and sound
-    found = list(enumerate(zip(*(cells[name] for name in columns), strict=True), start=1))
-    return Table(header, tuple(columns), found, sound, recordings=frozenset(audio))
+    found = zip(*(cells[name] for name in columns), strict=True)
+    return Table(header, tuple(columns), list(enumerate(found, start=1)), sound, recordings=frozenset(audio))
 
 
 def _opened(uri: str, data: bytes | None) -> Any:
@@ -175,9 +177,11 @@ def _recordings(uri: str, file: ParquetFile, column: str, leaf: str) -> Iterator
 def _missing(file: ParquetFile, group: int, leaf: str) -> Sequence[bool]:
     """Whether each row of a group has no bytes. The file's statistics say so for most; they may be missing."""
     chunk, rows = described_chunk(file, group, leaf), file.metadata.row_group(group).num_rows
-    nulls = chunk.statistics.null_count if chunk.is_stats_set and chunk.statistics.has_null_count else None
-    if nulls in (0, rows):
-        return [nulls != 0] * rows
+    # Arrow ends the process when it is asked for statistics of a kind of value that is not the column's.
+    if chunk.physical_type == "BYTE_ARRAY" and chunk.is_stats_set and chunk.statistics.has_null_count:
+        nulls = chunk.statistics.null_count
+        if nulls in (0, rows):
+            return [nulls != 0] * rows
     missing: list[bool] = []
     for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[leaf], use_threads=False):
         array = batch.column(0)
