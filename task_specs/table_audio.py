@@ -20,7 +20,7 @@ from infra.errors import DatasetError, ObjectNotFound, StorageError
 
 if TYPE_CHECKING:
     import pyarrow
-    from pyarrow.parquet import FileMetaData, ParquetFile
+    from pyarrow.parquet import ColumnChunkMetaData, FileMetaData, ParquetFile
 
 MAX_GROUP_BYTES: Final = 1 << 28
 """Of the recordings in one row group, unpacked."""
@@ -92,16 +92,16 @@ def audio_leaf(schema: pyarrow.Schema, column: str) -> str:
     return column if is_bytes(kind) else ""
 
 
-def group_bytes(metadata: FileMetaData, leaf: str) -> list[int]:
-    """Bytes of a column in each row group, unpacked, as the file declares them."""
-    return [
-        sum(
-            chunk.total_uncompressed_size
-            for chunk in map(described.column, range(described.num_columns))
-            if chunk.path_in_schema == leaf
-        )
-        for described in map(metadata.row_group, range(metadata.num_row_groups))
-    ]
+def described_chunk(file: ParquetFile, group: int, leaf: str) -> ColumnChunkMetaData:
+    """What a file says of one column in one row group.
+
+    Arrow ends the process when it is asked for the description of a column that is damaged, but not when it reads the
+    column: that raises an error, and so comes first.
+    """
+    schema = file.metadata.schema
+    [place] = (place for place in range(len(schema)) if schema.column(place).path == leaf)
+    next(iter(file.iter_batches(1, row_groups=[group], columns=[leaf], use_threads=False)), None)
+    return file.metadata.row_group(group).column(place)
 
 
 @dataclass(frozen=True)
@@ -169,9 +169,9 @@ class _Shelf:
     def _group(self, layout: _Layout, system: Any, path: str, column: str, group: int) -> pyarrow.ChunkedArray:
 
         leaf = audio_leaf(layout.metadata.schema.to_arrow_schema(), column)
-        if not leaf or group_bytes(layout.metadata, leaf)[group] > MAX_GROUP_BYTES:
-            raise DatasetError(f"{path} no longer holds what it did; run again once it is complete")
         with system.open_input_file(path) as source, as_dictionaries(source, layout.metadata, [leaf]) as file:
+            if not leaf or described_chunk(file, group, leaf).total_uncompressed_size > MAX_GROUP_BYTES:
+                raise DatasetError(f"{path} no longer holds what it did; run again once it is complete")
             return file.read_row_group(group, columns=[leaf], use_threads=False).column(0)
 
     def _take(self, key: tuple[tuple[str, int, int], str, int], cells: pyarrow.ChunkedArray) -> None:

@@ -16,6 +16,8 @@ MAX_UNIT = 2**15 - 1
 """Units are kept as 16-bit integers."""
 
 _UNITS = re.compile(r"[0-9]{1,9}(?: +[0-9]{1,9})*")
+_PATH_CHARACTERS = 4096
+"""PATH_MAX of Linux; a key in S3 has 1,024 bytes."""
 _ABSENT = frozenset({"nan", "NaN", "NAN", "None", "NULL", "null", "NA", "N/A", "<NA>", "NaT"})
 """How programs write a cell that is empty."""
 _SPREADSHEET_ERROR = re.compile(r"#(?:N/A|REF!|VALUE!|NAME\?|DIV/0!|NULL!|NUM!|SPILL!|CALC!)")
@@ -60,6 +62,8 @@ def path(cell: object) -> str:
         cell = cell["path"]
     if not isinstance(cell, str):
         raise fault(f"must be a path, not {described(cell)}", "write the file's path")
+    if len(cell) > _PATH_CHARACTERS:
+        raise fault(f"has {len(cell):,} characters, and so cannot be a path", "write the file's path")
     if "\0" in cell:
         raise fault("holds a NUL character", "write the file's path")
     if not cell.isascii():

@@ -99,7 +99,8 @@ class Columns(BaseModel):
         sound = True
         for name in dict.fromkeys(needed):
             if spelled.find(name) is None:
-                remedy = f"{suggestion(name, header)} Otherwise add the column"
+                hint = suggestion(name, header)
+                remedy = f"{hint} Otherwise add the column" if hint.endswith("?") else f"{hint}, or add the column"
                 if name == "split" and needs_split:
                     remedy += ", or name one file a split: 'path: {train: ..., valid: ..., test: ...}'"
                 problems.add(uri, name, "there is no such column", remedy, line=1)

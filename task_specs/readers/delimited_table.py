@@ -186,7 +186,7 @@ def _body(dialect: _Dialect, text: str, first: int, header_line: int, header: Se
         for line, row in dialect.rows(text, first):
             if line <= header_line:
                 continue
-            if len(row) != width or not row[0].strip():
+            if len(row) != width or not "".join(row[:1]).strip():
                 if not any(map(str.strip, row)):
                     continue
                 if len(row) > width and not any(map(str.strip, row[width:])):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from task_specs.split_words import split_of
+from task_specs.validation import described
 
 _NUMBER = re.compile(r"-?[0-9]+(?:[.,][0-9]+)?")
 _RECORDING = re.compile(r".+\.(?:wav|flac|ogg|mp3|opus|m4a|aiff?|au|sph|webm)", re.IGNORECASE)
@@ -33,6 +34,9 @@ def without_header(rows: Sequence[Sequence[str]]) -> tuple[str, str] | None:
     if any(_RECORDING.fullmatch(cell) or split_of(cell) or _NUMBER.fullmatch(cell) for cell in first):
         message = "begins with a row and not with the names of its columns"
         return message, "write them above it, such as 'path,label,split'"
+    if len(first) == 1:
+        message = f"its first row has one cell only, {described(first[0])}"
+        return message, "begin with the names of the columns, parted by commas, such as 'path,label,split'"
     return None
 
 

@@ -27,6 +27,9 @@ def read_json(uri: str, text: str, wanted: Wanted, problems: ProblemList) -> Tab
         problems: where faults are noted.
     """
     complete, objects = True, _whole(text)
+    if objects is None and _spread(text):
+        problems.add(uri, "", *_where_it_breaks(text))
+        return None
     if objects is None:
         complete, objects = _lines(uri, text, problems)
     if len(objects) == 1:
@@ -102,6 +105,23 @@ def _whole(text: str) -> Objects | None:
     except (ValueError, RecursionError):
         return None
     return objects
+
+
+def _spread(text: str) -> bool:
+    """Whether one value plainly takes several lines, so that no line stands for itself."""
+    first = next(_parts(text), (1, ""))[1].strip()
+    return first in ("[", "{", "[{") and "\n" in text.strip()
+
+
+def _where_it_breaks(text: str) -> tuple[str, str]:
+    try:
+        _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        message = f"is not JSON from line {error.lineno}, column {error.colno} on: {error.msg}"
+        return message, "correct it there, or write one object a line"
+    except (ValueError, RecursionError) as error:
+        return f"is not a list of JSON objects: {error}", "write one object a line"
+    return "is JSON, but no list of objects", "write one object a line"
 
 
 def _next(text: str, place: int) -> int:

@@ -83,16 +83,19 @@ def _not_a_path(cell: object) -> tuple[str, str] | None:
     return None
 
 
-def _as_whole_numbers(rows: Sequence[Row]) -> tuple[list[Row], tuple[str, ...]]:
+def _as_whole_numbers(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
     """The rows with ``3`` for a label ``3.0`` of a column that has both, and a note of it.
 
     A program that knows no empty cell but NaN makes decimals of the whole numbers in one file, and not in another.
     """
     labels = {(slot, label) for row in rows for slot, label in enumerate(row.example.labels)}
-    floats = {(slot, label): label[:-2] for slot, label in labels if (slot, label.removesuffix(".0")) in labels}
-    floats = {place: whole for place, whole in floats.items() if place[1] != whole and whole.lstrip("-").isdecimal()}
+    floats = {
+        (slot, label): whole
+        for slot, label in labels
+        if label.endswith(".0") and (whole := label[:-2]).lstrip("-").isdecimal() and (slot, whole) in labels
+    }
     if not floats:
-        return list(rows), ()
+        return list(rows), []
     changed = [
         row._replace(
             example=replace(
@@ -103,7 +106,7 @@ def _as_whole_numbers(rows: Sequence[Row]) -> tuple[list[Row], tuple[str, ...]]:
         for row in rows
     ]
     one, whole = min((label, whole) for (_, label), whole in floats.items())
-    return changed, (f"{len(floats)} labels are also written as decimals, such as {one}, which is read as {whole}",)
+    return changed, [f"labels written as decimals and as whole numbers are one, such as {one} and {whole}"]
 
 
 class Manifest(Reader):
@@ -139,6 +142,7 @@ class Manifest(Reader):
             MissingExtra: a Parquet manifest, and pyarrow is not installed.
         """
         rows: list[Row] = []
+        notes: list[str] = []
         complete = True
         inputs: dict[Input, str] = {}
         roots: dict[str, AudioFiles] = {}
@@ -160,21 +164,23 @@ class Manifest(Reader):
             if needs_root and root not in roots and not self._usable(root, uri, problems):
                 complete = False
                 continue
-            found = ManifestRows(
+            manifest = ManifestRows(
                 uri=uri,
                 table=table,
                 columns=columns,
                 split=split,
                 audio=roots.setdefault(root, AudioFiles(root)),
                 problems=problems,
-            ).read()
+            )
+            notes += manifest.notes
+            found = manifest.read()
             complete = complete and len(found) == len(table.rows)
             rows += found
         if len(inputs) > 1:
             message = f"the manifests of this task differ: {' and '.join(inputs)}"
             problems.add(next(reversed(inputs.values())), "", message, "give every split the same kind of input")
-        rows, notes = _as_whole_numbers(rows)
-        return Reading(rows, complete, notes)
+        rows, noted = _as_whole_numbers(rows)
+        return Reading(rows, complete, tuple(dict.fromkeys(notes + noted)))
 
     def _columns(self, uri: str, table: Table, needs_split: bool, problems: ProblemList) -> Found | None:
         """Which columns mean what; ``None`` where that, or what the input is, cannot be told."""

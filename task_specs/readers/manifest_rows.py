@@ -18,7 +18,7 @@ from task_specs.readers.audio_files import AudioFiles, NotFound
 from task_specs.readers.columns import Found, Input
 from task_specs.readers.reader import Row
 from task_specs.readers.table import Table
-from task_specs.split_words import splits_of
+from task_specs.split_words import split_of, splits_of
 from task_specs.table_audio import TableRecording
 from task_specs.validation import suggestion
 
@@ -73,6 +73,12 @@ class ManifestRows:
         self._counts = Counter[str]() if split else self._split_words()
         self._splits = splits_of(self._counts)
         self._told: set[str] = set()
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of how the rows are read, though nothing is wrong."""
+        unsure = {word: split for word, split in self._splits.items() if split_of(word) is None}
+        return [f"{word!r} in the column {self._split_name} is read as {split}" for word, split in unsure.items()]
 
     def read(self) -> list[Row]:
         """Examples of the rows whose split and labels are sound; whatever is wrong with any row is noted."""

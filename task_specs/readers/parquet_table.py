@@ -15,7 +15,7 @@ from task_specs.table_audio import (
     TableRecording,
     as_dictionaries,
     audio_leaf,
-    group_bytes,
+    described_chunk,
     recording_uri,
 )
 
@@ -72,6 +72,8 @@ def read_parquet(uri: str, wanted: Wanted, problems: ProblemList, *, data: bytes
             with as_dictionaries(source, metadata, leaves) as file:
                 cells = _cells(file, others)
                 cells |= {name: list(_recordings(uri, file, name, audio_leaf(schema, name))) for name in audio}
+            if len(set(map(len, cells.values()))) > 1:
+                raise ValueError("its columns differ in length")
     except (pyarrow.ArrowException, OSError, ValueError, LookupError, OverflowError, RecursionError) as error:
         what = " ".join(str(error).split())[:200]
         problems.add(uri, "", f"is not a Parquet file that can be read ({what})", "write it anew")
@@ -80,8 +82,8 @@ def read_parquet(uri: str, wanted: Wanted, problems: ProblemList, *, data: bytes
     for name, classes in _classes(schema).items():
         if name in cells:
             sound = _named(uri, name, cells[name], classes, problems) and sound
-    found = list(enumerate(zip(*(cells[name] for name in columns), strict=True), start=1))
-    return Table(header, tuple(columns), found, sound, recordings=frozenset(audio))
+    found = zip(*(cells[name] for name in columns), strict=True)
+    return Table(header, tuple(columns), list(enumerate(found, start=1)), sound, recordings=frozenset(audio))
 
 
 def _opened(uri: str, data: bytes | None) -> Any:
@@ -110,18 +112,24 @@ def _is_text(schema: pyarrow.Schema) -> Callable[[str], bool]:
 def _fits(uri: str, file: ParquetFile, read: Sequence[str], audio: Sequence[str], problems: ProblemList) -> bool:
     """Whether the columns that are read whole, and each row group of recordings, take no more memory than they may."""
     values = size = 0
+    if read:
+        # Without keeping anything, it finds damage that Arrow would end the process for.
+        file.scan_contents(list(read))
     for group in map(file.metadata.row_group, range(file.metadata.num_row_groups)):
-        for chunk in map(group.column, range(group.num_columns)):
-            if chunk.path_in_schema in read or chunk.path_in_schema.partition(".")[0] in read:
-                values += chunk.num_values
-                size += chunk.total_uncompressed_size
+        for place in range(group.num_columns):
+            path = file.metadata.schema.column(place).path
+            if path in read or path.partition(".")[0] in read:
+                values += group.column(place).num_values
+                size += group.column(place).total_uncompressed_size
     if values > MAX_VALUES or size > MAX_TEXT_BYTES:
         message = f"has {values:,} values in {size:,} bytes in the columns {', '.join(read)}"
         remedy = f"use a part of it, with {MAX_VALUES:,} values in {MAX_TEXT_BYTES:,} bytes at most"
         problems.add(uri, "", message, remedy)
         return False
     for name in audio:
-        largest = max(group_bytes(file.metadata, audio_leaf(file.schema_arrow, name)), default=0)
+        leaf = audio_leaf(file.schema_arrow, name)
+        chunks = (described_chunk(file, group, leaf) for group in range(file.metadata.num_row_groups))
+        largest = max((chunk.total_uncompressed_size for chunk in chunks), default=0)
         if largest > MAX_GROUP_BYTES:
             message = f"has {largest >> 20:,} MiB of recordings in one row group, which can only be read whole"
             remedy = "write it in smaller ones, such as pyarrow.parquet.write_table(..., row_group_size=100)"
@@ -168,11 +176,12 @@ def _recordings(uri: str, file: ParquetFile, column: str, leaf: str) -> Iterator
 
 def _missing(file: ParquetFile, group: int, leaf: str) -> Sequence[bool]:
     """Whether each row of a group has no bytes. The file's statistics say so for most; they may be missing."""
-    described = file.metadata.row_group(group)
-    chunk = next(c for c in map(described.column, range(described.num_columns)) if c.path_in_schema == leaf)
-    nulls = chunk.statistics.null_count if chunk.is_stats_set and chunk.statistics.has_null_count else None
-    if nulls in (0, described.num_rows):
-        return [nulls != 0] * described.num_rows
+    chunk, rows = described_chunk(file, group, leaf), file.metadata.row_group(group).num_rows
+    # Arrow ends the process when it is asked for statistics of a kind of value that is not the column's.
+    if chunk.physical_type == "BYTE_ARRAY" and chunk.is_stats_set and chunk.statistics.has_null_count:
+        nulls = chunk.statistics.null_count
+        if nulls in (0, rows):
+            return [nulls != 0] * rows
     missing: list[bool] = []
     for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[leaf], use_threads=False):
         array = batch.column(0)
@@ -202,14 +211,16 @@ def _classes(schema: pyarrow.Schema) -> Mapping[str, list[str]]:
 
 def _named(uri: str, column: str, cells: list[object], classes: Sequence[str], problems: ProblemList) -> bool:
     """Puts names in place of numbers; whether each number has one. Hugging Face writes -1 where there is no label."""
-    sound = True
+    unknown: dict[int, int] = {}
     for place, cell in enumerate(cells):
         if not isinstance(cell, int) or isinstance(cell, bool):
             continue
         if -1 <= cell < len(classes):
             cells[place] = classes[cell] if cell >= 0 else None
         else:
-            message = f"{cell} is none of its {len(classes)} classes"
-            problems.add(uri, column, message, "correct the number", line=place + 1, kind="class")
-            sound = False
-    return sound
+            unknown[place + 1] = cell
+    if unknown:
+        line, number = next(iter(unknown.items()))
+        message = f"{number} is none of the numbers of its {len(classes)} classes, nor are {len(unknown) - 1} others"
+        problems.add(uri, column, message, "correct them, or their names in the metadata 'huggingface'", line=line)
+    return not unknown
