@@ -255,8 +255,8 @@ def classify(
 ) -> None:
     """Label recordings with published prompts. Needs neither Ray nor MLflow.
 
-    One that cannot be read does not keep the others from their labels: the exit code is then 1, and 2 where there are no
-    others.
+    One that cannot be read does not keep the others from their labels: the exit code is then 1, and 2 where no other
+    has any.
     """
     from orchestrator.commands.classify import classify_files
 
