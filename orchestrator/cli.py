@@ -233,7 +233,13 @@ def tokenize(job_file: str, overrides: tuple[str, ...]) -> None:
 @cli.command()
 @click.option("--bundle", "bundles", multiple=True, required=True, metavar="URI", help="A bundle, or a task's folder.")
 @click.option("--backbone", metavar="URI", help="Its backbone; default: where the bundle was made.")
-@click.option("--top", default=1, show_default=True, help="Labels to show per slot, most probable first.")
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Labels to show per slot, most probable first.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON line per recording.")
 @click.option(
     "--one-speaker", is_flag=True, help="All recordings are of one speaker, whose mean pitch a pgslm then goes by."
@@ -259,8 +265,8 @@ def classify(
 ) -> None:
     """Label recordings with published prompts. Needs neither Ray nor MLflow.
 
-    One that cannot be read does not keep the others from their labels: the exit code is then 1, and 2 where there are no
-    others.
+    One that cannot be read does not keep the others from their labels: the exit code is then 1, and 2 where no other
+    has any.
     """
     from orchestrator.commands.classify import classify_files
 

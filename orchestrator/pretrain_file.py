@@ -24,6 +24,7 @@ from orchestrator.job import Resources, overridden_values, sources_of_fields, ta
 from task_specs.fault import fault
 from task_specs.file_model import FileModel
 from task_specs.location import Location
+from task_specs.schema import MAX_TASKS
 from task_specs.slug import Slug
 from task_specs.validation import Models, described, problems_of, suggestion
 from task_specs.yaml_file import read_yaml
@@ -32,6 +33,9 @@ from workers.speech.external import ExternalConfig
 from workers.speech.f0 import F0Settings
 from workers.speech.mfcc_features import MfccConfig
 from workers.speech.unit_prosody import ProsodySettings
+
+MOST_PARAMETERS: Final = 4_000_000_000
+"""Of the layers of a unit LM; with gradients and Adam's moments they take 64 GB on every worker."""
 
 
 class UnitLMSection(BaseModel):
@@ -49,6 +53,14 @@ class UnitLMSection(BaseModel):
     def _heads_divide(self) -> Self:
         if self.dim % (2 * self.heads):
             raise fault(f"has dim {self.dim} for {self.heads} heads", "make dim a multiple of twice the heads")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_in_memory(self) -> Self:
+        parameters = self.layers * self.dim * (4 * self.dim + 2 * self.ffn_dim)
+        if parameters > MOST_PARAMETERS:
+            message = f"has {parameters:,} parameters, and at most {MOST_PARAMETERS:,} are trained"
+            raise fault(message, "lower layers, dim or ffn_dim")
         return self
 
 
@@ -117,7 +129,7 @@ class PretrainFile(FileModel):
     """How people call the backbone; default: the file's name."""
     out: Location
     """Directory of the finished backbone, local or S3."""
-    tasks: Annotated[tuple[Location, ...], Field(min_length=1), BeforeValidator(task_patterns)]
+    tasks: Annotated[tuple[Location, ...], Field(min_length=1, max_length=MAX_TASKS), BeforeValidator(task_patterns)]
     """Paths and globs of task specs; their training rows, without labels, are the text, their validation rows give
     the perplexity."""
     tokenizer: Annotated[TokenizerSection, PlainValidator(_tokenizer)] = Field(default_factory=MfccConfig)

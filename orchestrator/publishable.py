@@ -17,11 +17,12 @@ from orchestrator.lane_specs import lane_spec
 from task_specs.dataset import Dataset
 from task_specs.problems import shown
 from task_specs.schema import TaskSpec
+from task_specs.sweep import Point
 from workers.backbone.directory import BackboneDescription
 from workers.bundle.format import check_publishable
 from workers.bundle.manifest import BackboneIdentity, Data, Provenance, Task
 from workers.fault_text import first_fault
-from workers.prompting.prompt import prompt_shape
+from workers.prompting.prompt import PromptShape, prompt_shape
 from workers.task_manifest import TaskSections, Tuned, task_manifest
 
 _LONGEST_NAME: Final = "damaged/0123456789abcdef/0123456789abcdef-prompt.safetensors"
@@ -80,7 +81,7 @@ def unpublishable(spec: TaskSpec, dataset: Dataset, job: Job, backbone: Backbone
     classes = [len(labels) for labels in dataset.labels]
     points = spec.points
     # Of fixed verbalizers and of linear ones the largest prompt; all else is the same for all points.
-    largest = {}
+    largest: dict[bool, tuple[Point, PromptShape]] = {}
     for point in points:
         shape = prompt_shape(backbone.unit_lm, point.recipe, classes)
         if shape.linear not in largest or shape.size > largest[shape.linear][1].size:

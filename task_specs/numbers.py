@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field
@@ -17,13 +18,15 @@ _FLOAT32_MAX: Final = 3.4028234663852886e38
 
 
 def number(value: Any) -> Any:
-    """``value`` itself, unless it is a truth value, which pydantic takes for 1 or 0.
+    """``value`` itself, unless it is a truth value, which pydantic takes for 1 or 0, or not finite.
 
     Raises:
         pydantic_core.PydanticCustomError: it is.
     """
     if isinstance(value, bool):
         raise fault(f"must be a number, not {described(value)}", "write a number")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise fault(f"must be a finite number, not {described(value)}", "write a number")
     return value
 
 

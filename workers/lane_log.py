@@ -15,7 +15,8 @@ import numpy as np
 from infra.tracking import RunLog, Tracking
 from task_specs.metric import slot_figure
 from workers.orders import LaneOrder, run_key
-from workers.prompting.confusion_figure import confusion_png
+from workers.prompting.confusion import confusion_cells
+from workers.prompting.confusion_figure import MOST_DRAWN, confusion_png
 from workers.prompting.detection_files import det_png
 from workers.prompting.gang import Evaluation
 from workers.prompting.lane import Lane, LaneSpec, Stop
@@ -86,16 +87,16 @@ def log_outcome(log: RunLog, lane: Lane, outcome: LaneOutcome, test: Predictions
     # An attempt before this one may have left an error.
     log.tags({"stopped": outcome.stopped, "best_step": outcome.best_step, "error": ""})
     for slot, described in enumerate(lane.spec.slots):
-        table = test.confusion(slot)
-        title = f"{lane.spec.name}: {described.name}, test, step {outcome.best_step}"
-        log.figure(slot_figure("confusion", slot), confusion_png(table, described.labels, title))
-        true, predicted = np.nonzero(table)
+        if len(described.labels) <= MOST_DRAWN:
+            title = f"{lane.spec.name}, test, step {outcome.best_step}: {described.name}"
+            log.figure(slot_figure("confusion", slot), confusion_png(test.confusion(slot), described.labels, title))
+        cells = confusion_cells(test, slot)
         log.table(
             slot_figure("confusion", slot),
             {
-                "label": [described.labels[row] for row in true],
-                "predicted": [described.labels[column] for column in predicted],
-                "count": [int(count) for count in table[true, predicted]],
+                "label": [described.labels[label] for label, _, _ in cells],
+                "predicted": [described.labels[predicted] for _, predicted, _ in cells],
+                "count": [count for _, _, count in cells],
             },
         )
     positive = lane.spec.positive_class

@@ -89,7 +89,10 @@ def _manifest(
     shared: SharedLM,
 ) -> BundleManifest:
     layers, length, dim = keys.shape
-    points, mapped = by_point(outcomes), best.mapped_units
+    points = by_point(outcomes)
+    units: tuple[tuple[int, ...], ...] | None = None
+    if best.mapped_units:
+        units = tuple(tuple(shared.unit_tokens[unit] for unit in slot) for slot in best.mapped_units)
     tried = {name: _number(mean_valid(lanes)) if has_whole_point(lanes) else None for name, lanes in points.items()}
     recipe = best.spec.recipe
     tuned = Tuned(
@@ -104,7 +107,7 @@ def _manifest(
         ),
         results=_results(best, best_point(outcomes)),
         temperatures=best.temperatures,
-        verbalizer_units=mapped and tuple(tuple(shared.unit_tokens[unit] for unit in slot) for slot in mapped),
+        verbalizer_units=units,
         sweep=sweep_section(best.point, len(points[best.point]), tried),
         run_id=best.run_id or "",
     )

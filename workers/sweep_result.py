@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 
 from infra.errors import TuningError
-from task_specs.metric import merit
+from task_specs.metric import MetricName, merit
 from workers.prompting.outcome import LaneOutcome
 
 
@@ -32,7 +33,7 @@ def best_point(outcomes: Sequence[LaneOutcome]) -> list[LaneOutcome]:
     if not whole:
         raise TuningError(next(outcome.error for outcome in outcomes if outcome.error is not None))
     metric = outcomes[0].spec.metric
-    return max(whole, key=lambda lanes: (merit(metric, mean_valid(lanes)), -_mean(lanes, "loss")))
+    return max(whole, key=lambda lanes: (_merit(metric, mean_valid(lanes)), -_mean(lanes, "loss")))
 
 
 def has_whole_point(outcomes: Sequence[LaneOutcome]) -> bool:
@@ -43,12 +44,17 @@ def has_whole_point(outcomes: Sequence[LaneOutcome]) -> bool:
 def best_lane(lanes: Sequence[LaneOutcome]) -> LaneOutcome:
     """The best seed of a point by the metric on the validation split; the first of equal ones."""
     metric = lanes[0].spec.metric
-    return max(lanes, key=lambda outcome: merit(metric, outcome.figures["valid"][metric]))
+    return max(lanes, key=lambda outcome: _merit(metric, outcome.figures["valid"][metric]))
 
 
 def mean_valid(lanes: Sequence[LaneOutcome]) -> float:
     """Mean over seeds of the metric on the validation split."""
     return _mean(lanes, lanes[0].spec.metric)
+
+
+def _merit(metric: MetricName, value: float) -> float:
+    """The value so that more is better; what is undefined is worse than anything, and NaN cannot be compared."""
+    return -math.inf if math.isnan(value) else merit(metric, value)
 
 
 def _is_whole(lanes: Sequence[LaneOutcome]) -> bool:

@@ -149,3 +149,29 @@ def test_beside_a_file_in_s3_nothing_is_stored_by_default(s3: S3Server) -> None:
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert len(faults(str(tmp_path / "absent.yaml"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("training: {steps: 1000000000000000000}", "training.steps: must be at most 10,000,000, not a number"),
+        ("training: {steps: true}", "training.steps: must be a number, not the truth value true"),
+        ("training: {batch_tokens: 1000000000000}", "training.batch_tokens: must be at most 16,777,216"),
+        ("training: {learning_rate: .inf}", "training.learning_rate: must be a finite number"),
+        ("training: {clip_norm: 1e308}", "training.clip_norm: must be at most 3.40282e+38"),
+        ("training: {weight_decay: .nan}", "training.weight_decay: must be a finite number"),
+        ("training: {warmup_steps: 1000000000000}", "training.warmup_steps: must be at most 10,000,000"),
+        ("training: {patience: 1000000000000}", "training.patience: must be at most 10,000,000"),
+        ("training: {seed: 9223372036854775808}", "training.seed: must be less than 9,223,372,036,854,775,808"),
+        (
+            "unit_lm: {layers: 128, dim: 8192, heads: 64, ffn_dim: 65536}",
+            "unit_lm: has 171,798,691,840 parameters, and at most 4,000,000,000 are trained; lower",
+        ),
+        ("unit_lm: {kind: pgslm, layers: 128, dim: 8192}", "unit_lm: has 36,507,222,016 parameters"),
+        ("unit_lm: {layers: true}", "unit_lm.layers: must be a whole number, not the truth value true"),
+        ("tokenizer: {units: 1000000000}", "tokenizer.units: must be at most 32,768"),
+    ],
+)
+def test_every_size_has_an_end(tmp_path: Path, text: str, fault: str) -> None:
+    found = faults(write(tmp_path, f"{MINIMAL}{text}\n"))
+    assert any(each.startswith(f"small.yaml:3: {fault}") for each in found), found

@@ -58,3 +58,44 @@ def test_wrong_values_are_named(value: Any, field: str) -> None:
 def test_is_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Recipe().steps = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("steps", 10**18),
+        ("steps", 10_000_001),
+        ("steps", True),
+        ("steps", 1e300),
+        ("steps", float("inf")),
+        ("steps", "9" * 5000),
+        ("batch_size", 16_385),
+        ("batch_size", True),
+        ("warmup_steps", 10**18),
+        ("evaluate_every", 10**18),
+        ("validation_examples", 10**18),
+        ("patience", 10**18),
+        ("prompt_length", True),
+        ("learning_rate", True),
+        ("learning_rate", float("inf")),
+        ("learning_rate", 1e308),
+        ("learning_rate", -0.1),
+        ("clip_norm", float("inf")),
+        ("clip_norm", float("nan")),
+        ("separator_lr_scale", 1e39),
+        ("verbalizer_lr_scale", float("inf")),
+        ("adam_beta1", float("nan")),
+        ("label_smoothing", True),
+        ("dropout", "1e400"),
+    ],
+)
+def test_every_number_has_an_end(field: str, value: Any) -> None:
+    with pytest.raises(ValidationError) as raised:
+        Recipe.from_spec({field: value})
+    assert [error["loc"] for error in raised.value.errors()] == [(field,)]
+
+
+def test_numbers_may_be_written_as_people_write_them() -> None:
+    assert Recipe.from_spec({"steps": 1e3, "learning_rate": "5e-3", "batch_size": "8"}) == Recipe(
+        steps=1000, learning_rate=0.005, batch_size=8
+    )

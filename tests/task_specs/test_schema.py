@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from infra import object_storage
 from infra.errors import Problem
+from task_specs import schema
 from task_specs.audio_policy import AudioPolicy
 from task_specs.readers.manifest import Manifest
 from task_specs.recipe import Recipe
@@ -197,6 +198,38 @@ def test_yaml_aliases_do_not_explode(tmp_path: Path) -> None:
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
     found = faults(tmp_path, "\n".join([BASE, *lines]))
     assert len(found) == 12
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (BASE + f"seeds: [{'1, ' * 1_000_000}]", "task.yaml: holds more than 20,000 keys and values; shorten"),
+        ("\n".join(f"k{number}: 1" for number in range(300_000)), "task.yaml: holds more than 20,000 keys and values"),
+        (BASE + "\n".join(f"k{number}: 1" for number in range(5_000)), "task.yaml: and 4900 more problems; correct th"),
+        (BASE + "shots: 100000000", "task.yaml:3: shots: must be at most 10,000,000, not the number 100000000"),
+        (BASE + "shots: true", "task.yaml:3: shots: must be a whole number, not the truth value true"),
+        (BASE + "workers: 1.0", "task.yaml:3: workers: must be a whole number"),
+        (BASE + "family: 'a\\x07'\nlanguage: \"a\\nb\"", "task.yaml:4: language: holds a line break"),
+        (f"name: t\ndata: {{path: x.csv, label: [{'x' * 201}]}}", "task.yaml:2: data.label[0]: has 201 charact"),
+        ("name: t\ndata: {path: x.csv, label: [\"a\\u200b\", \"\\u200b\"]}", "task.yaml:2: data.label[1]: has no ch"),
+        ("name: t\ndata: {path: x.csv, label: \"a\\tb\"}", "task.yaml:2: data.label[0]: holds the control"),
+    ],
+    ids=lambda text: text[:40],
+)  # fmt: skip
+def test_every_list_and_text_has_an_end(tmp_path: Path, text: str, message: str) -> None:
+    found = faults(tmp_path, text)
+    assert any(fault.startswith(message) for fault in found), found[:3]
+    assert len(found) <= 102
+
+
+def test_a_job_has_an_end_of_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "MAX_TASKS", 2)
+    write_specs(tmp_path, "a", "b", "c")
+    specs, [problem] = load_task_specs(["*.yaml"], str(tmp_path), named_in="/job.yaml")
+    assert specs == []
+    assert str(problem) == (
+        "/job.yaml: tasks: 3 files are named, and a job has at most 2 tasks; name fewer, or correct the pattern"
+    )
 
 
 YAML_VALUES: st.SearchStrategy[Any] = st.recursive(

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from task_specs.prompt_init import BundleInit
 from task_specs.recipe import Recipe
-from task_specs.schema import load_task_spec
+from task_specs.schema import TaskSpec, load_task_spec
 from task_specs.sweep import Halving, Sweep
+from tests.fixtures.allocation import allocating_at_most
 from tests.task_specs.files import spec
 
 DATA = {"path": "x.csv"}
@@ -53,8 +55,11 @@ def test_points_change_what_they_name_and_nothing_else(tmp_path: Path) -> None:
 
 @given(st.lists(st.floats(1e-9, 1e3), min_size=1, max_size=8, unique=True))
 def test_different_rates_have_different_names(rates: list[float]) -> None:
-    shortened = {float(f"{rate:.15g}") for rate in rates}
-    assert len(set(points(learning_rate=rates))) == len(shortened)
+    assert len(set(points(learning_rate=rates))) == len(rates)
+
+
+def test_rates_that_differ_in_their_last_digit_are_two_points() -> None:
+    assert points(learning_rate=[0.1, 0.1 + 2**-56 * 4]) == ["lr0.1", "lr0.10000000000000006"]
 
 
 def test_bundles_are_found_beside_the_spec(tmp_path: Path) -> None:
@@ -118,9 +123,50 @@ BASE = "name: t\ndata: {path: x.csv}\n"
     ],
 )  # fmt: skip
 def test_each_fault_is_one_sentence(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "task.yaml").write_text(BASE + text, encoding="utf-8")
-    loaded, problems = load_task_spec(str(tmp_path / "task.yaml"))
-    assert loaded is None
-    found = [str(problem).split(": ", 1)[1] for problem in problems]
+    found = problems(tmp_path, text)
     assert any(fault.startswith(message) for fault in found), found
     assert all("; " in fault for fault in found)
+
+
+def problems(tmp_path: Path, text: str) -> list[str]:
+    """What is wrong with a task spec, without file and line."""
+    (tmp_path / "task.yaml").write_text(BASE + text, encoding="utf-8")
+    loaded, found = load_task_spec(str(tmp_path / "task.yaml"))
+    assert loaded is None
+    return [str(problem).split(": ", 1)[1] for problem in found]
+
+
+def test_combinations_are_counted_without_being_made() -> None:
+    sweep = {
+        "learning_rate": [number * 1e-6 for number in range(1, 1001)],
+        "dropout": [number / 1000 for number in range(1000)],
+        "prompt_length": list(range(1, 513)),
+    }
+    with allocating_at_most(8 << 20), pytest.raises(ValidationError, match="512000000 points with 100 seeds are 51200"):
+        TaskSpec.model_validate({"name": "t", "data": {"path": "/x.csv"}, "seeds": 100, "sweep": sweep})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sweep: {prompt_length: [true]}", "sweep.prompt_length[0]: must be a number, not the truth value true; write"),
+        ("sweep: {learning_rate: [false]}", "sweep.learning_rate[0]: must be a number, not the truth value false"),
+        ("sweep: {dropout: [true]}", "sweep.dropout[0]: must be a number, not the truth value true"),
+        ("sweep: {learning_rate: [.inf]}", "sweep.learning_rate[0]: must be a finite number"),
+        (
+            "sweep: {learning_rate: [1e308]}",
+            "sweep.learning_rate[0]: must be at most 3.40282e+38, not the number 1e+308",
+        ),
+        ("sweep: {dropout: [.nan]}", "sweep.dropout[0]: must be a finite number"),
+        ("sweep: {prompt_length: [1000000000000000000]}", "sweep.prompt_length[0]: must be at most 512, not a number"),
+        (
+            "sweep: {dropout: [0.1], halving: {rungs: true}}",
+            "sweep.halving.rungs: must be a number, not the truth value",
+        ),
+        (f"sweep: {{dropout: [{'0.5, ' * 1001}]}}", "sweep.dropout: has too many entries; give 1000 or fewer"),
+        (f"seeds: [{', '.join(map(str, range(101)))}]", "seeds: has too many entries; give 100 or fewer"),
+    ],
+)
+def test_a_sweep_has_ends(tmp_path: Path, text: str, message: str) -> None:
+    found = problems(tmp_path, text)
+    assert any(fault.startswith(message) for fault in found), found

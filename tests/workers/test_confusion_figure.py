@@ -25,6 +25,12 @@ def test_draws_a_picture_that_grows_with_the_classes(classes: int) -> None:
     assert png != confusion_png(table.T.copy(), [f"žodis {number}" for number in range(classes)], "lt: label, test")
 
 
+def test_labels_of_sentences_leave_room_for_the_picture() -> None:
+    # A picture without room is a warning, and warnings are errors here.
+    png = confusion_png(np.eye(2, dtype=np.int64), ["a" * 200, "long " * 40], "title " * 60)
+    assert png.startswith(b"\x89PNG")
+
+
 def test_dollars_in_labels_are_no_formulas() -> None:
     png = confusion_png(np.eye(2, dtype=np.int64), [r"$\foo$", "$"], r"$\bar{$ $")
     assert png.startswith(b"\x89PNG")

@@ -4,6 +4,8 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -11,9 +13,11 @@ import pytest
 from infra.tracking import RunLog
 from infra.tracking.event import Event, Header
 from infra.tracking.journal import Journal
+from tests.fixtures.allocation import allocating_at_most
 from tests.fixtures.tuning import lane_spec, make_lane, tiny_lm
 from workers.lane_log import LOSS_POINTS, TOP_UNITS, log_begin, log_evaluation, log_outcome, log_unit_use
 from workers.prompting.gang import Evaluation
+from workers.prompting.lane import Lane
 from workers.prompting.metrics import MetricName, Predictions
 from workers.prompting.outcome import LaneOutcome
 from workers.prompting.unit_use import UnitUse
@@ -149,3 +153,28 @@ def test_unit_use_becomes_a_picture_and_a_table_of_each_slot(journal: Journal) -
     assert table["columns"] == ["label", "unit", "importance", "own"]
     assert len(table["data"]) == 3 * TOP_UNITS
     assert table["data"][TOP_UNITS] == ["class1", str(TOP_UNITS - 1), TOP_UNITS + 3.0, -TOP_UNITS - 3.0]
+
+
+def test_thousands_of_labels_are_a_table_without_a_picture(journal: Journal) -> None:
+    spec = lane_spec((5000,))
+    lane = cast("Lane", SimpleNamespace(spec=spec))
+    outcome = LaneOutcome(
+        key="key",
+        spec=spec,
+        lm_fingerprint="a" * 64,
+        stopped="steps",
+        steps=9,
+        best_step=9,
+        figures={},
+        trained=1,
+        special_rows=0,
+        mapped_units=None,
+        seconds=1.0,
+    )
+    scores = np.zeros((2, 5000), np.float32)
+    with allocating_at_most(16 << 20):
+        log_outcome(_log(journal), lane, outcome, Predictions([scores], np.array([[4999], [0]])))
+    _, _, artifact = _events(journal)
+    assert artifact.path == "tables/confusion_slot1.json"
+    table = json.loads((journal.directory / "files" / artifact.file).read_bytes())
+    assert table["data"] == [["class0", "class0", 1], ["class4999", "class0", 1]]

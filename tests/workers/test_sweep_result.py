@@ -32,6 +32,12 @@ def test_the_mean_over_seeds_decides_and_then_the_loss() -> None:
     assert best_lane([first, second]) is first
 
 
+def test_a_metric_that_is_undefined_is_never_the_best() -> None:
+    lanes = [lane("a", math.nan), lane("b", 0.1)]
+    assert {found.point for found in best_point(lanes)} == {"b"}
+    assert best_lane([lane("a", math.nan, seed=1), second := lane("a", 0.2, seed=2)]) is second
+
+
 @pytest.mark.parametrize("stopped", ["diverged", "dropped"])
 def test_a_point_that_lost_a_seed_is_out(stopped: str) -> None:
     lanes = [lane("a", 0.9), lane("a", 0.9, stopped=stopped), lane("b", 0.1)]

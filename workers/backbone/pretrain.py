@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from task_specs.numbers import Float, Int, Steps
 from workers.backbone.multistream_config import MultistreamConfig
 from workers.backbone.objective import Objective, PretrainBatch, pretrain_batch, row_tokens
 from workers.backbone.unit_lm import UnitLM
@@ -29,25 +30,25 @@ class PretrainSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    steps: int = Field(4000, ge=1)
-    batch_tokens: int = Field(4096, ge=16)
+    steps: Steps = Field(4000, ge=1)
+    batch_tokens: Int = Field(4096, ge=16, le=1 << 24)
     """Tokens of a global batch."""
-    learning_rate: float = Field(1e-3, gt=0)
-    warmup_steps: int = Field(200, ge=0)
+    learning_rate: Float = Field(1e-3, gt=0)
+    warmup_steps: Steps = Field(200, ge=0)
     schedule: Literal["cosine", "inverse_sqrt"] = "cosine"
     """``cosine`` decays to a twentieth of the peak over ``steps``; ``inverse_sqrt`` is the published recipe."""
-    adam_beta2: float = Field(0.98, gt=0, lt=1)
-    weight_decay: float = Field(0.01, ge=0)
-    clip_norm: float = Field(1.0, gt=0)
-    dropout: float = Field(0.1, ge=0, lt=1)
-    duration_weight: float = Field(0.5, ge=0)
+    adam_beta2: Float = Field(0.98, gt=0, lt=1)
+    weight_decay: Float = Field(0.01, ge=0)
+    clip_norm: Float = Field(1.0, gt=0)
+    dropout: Float = Field(0.1, ge=0, lt=1)
+    duration_weight: Float = Field(0.5, ge=0)
     """Of the duration loss of a pgslm, beside the 1 of the units."""
-    f0_weight: float = Field(0.5, ge=0)
+    f0_weight: Float = Field(0.5, ge=0)
     precision: Precision = "auto"
-    evaluate_every: int = Field(250, ge=1)
-    patience: int | None = Field(None, ge=1)
+    evaluate_every: Steps = Field(250, ge=1)
+    patience: Steps | None = Field(None, ge=1)
     """Evaluations without a better validation perplexity after which training stops; ``None``: it takes all steps."""
-    seed: int = Field(0, ge=0)
+    seed: Int = Field(0, ge=0, lt=2**63)
 
     def rate(self, step: int) -> float:
         """Learning rate of the optimizer step ``step``, counted from 0."""

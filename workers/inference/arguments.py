@@ -111,12 +111,11 @@ def device_of(given: object) -> torch.device:
         InputError: there is none of this name, or it is not at hand.
     """
     try:
-        device = torch.device(given)  # type: ignore[call-overload]
-        torch.zeros(1, device=device) + 1
+        device: torch.device = torch.device(given)  # type: ignore[call-overload]
+        if device.type == "meta":
+            raise ValueError("it computes nothing")
+        torch.empty(1, device=device)
     except (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError) as error:
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise InputError(f"device {given!r} cannot be used ({reason}); name cpu, or cuda where there is one") from error
-    if device.type == "meta":
-        raise InputError("device 'meta' computes nothing; name cpu, or cuda where there is one")
-    found: torch.device = device
-    return found
+    return device

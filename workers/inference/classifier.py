@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args, overload
 
@@ -24,7 +24,7 @@ from workers.inference.answer import Answer
 from workers.inference.arguments import device_of, listed, one_each, prosody_of, unit_sequence
 from workers.inference.listening import Clip, listen
 from workers.inference.loaded_prompt import LoadedPrompt
-from workers.inference.recording import GivenRecording, Waveform, recording
+from workers.inference.recording import GivenRecording, Recording, Waveform, recording
 from workers.precision import Precision, autocast
 from workers.prompting.prompted_pass import PromptRows, prompted_logits
 from workers.speech.unit_prosody import UnitProsody, unit_prosody
@@ -127,9 +127,10 @@ class Classifier:
         places = [_place(uri, "bundle") for uri in listed(bundles, "bundles")]
         if not places:
             raise BundleError("no bundle is given; name one or more")
+        named = _place(backbone, "backbone") if backbone else ""
         trusted = [TrustedKey.read(_place(path, "key")) for path in listed(trusted_keys, "trusted_keys")]
         loaded = [read(uri, trusted=trusted) for uri in places]
-        place = _place(backbone, "backbone") if backbone else loaded[0].manifest.provenance.backbone_uri
+        place = named or loaded[0].manifest.provenance.backbone_uri
         if not place:
             raise BundleError(f"{places[0]}: does not say where its backbone is; name it with --backbone")
         return cls(loaded, read_backbone(place), abstain_below=abstain_below)
@@ -196,18 +197,20 @@ class Classifier:
         spoken = one_each(speakers, "speakers", len(given), "recordings")
         # Tasks may have different limits of length, so the same recording may stand for different audio.
         clips: list[Clip | SpeechPromptError] = []
+        known: dict[Hashable, Recording] = {}
         for number, (one, name, speaker) in enumerate(zip(given, names, spoken, strict=True)):
             try:
-                clips.append(Clip(recording(one, number), self._prompts[name].policy, speaker))
+                found = recording(one, number)
+                clips.append(Clip(known.setdefault(found.key, found), self._prompts[name].policy, speaker))
             except SpeechPromptError as error:
                 if stop:
                     raise
                 clips.append(error)
         distinct = list(dict.fromkeys(clip for clip in clips if isinstance(clip, Clip)))
         f0 = self._lm.config.prosody.tracker if isinstance(self._lm, MultistreamLM) else None
-        found = dict(zip(distinct, listen(distinct, self._backbone.tokenizer, f0, stop_at_error=stop), strict=True))
-        results = [found[clip] if isinstance(clip, Clip) else clip for clip in clips]
-        heard = {clip: units for clip, units in found.items() if isinstance(units, Units)}
+        units = dict(zip(distinct, listen(distinct, self._backbone.tokenizer, f0, stop_at_error=stop), strict=True))
+        results = [units[clip] if isinstance(clip, Clip) else clip for clip in clips]
+        heard = {clip: of for clip, of in units.items() if isinstance(of, Units)}
         good = [
             (clip, name) for clip, name in zip(clips, names, strict=True) if isinstance(clip, Clip) and clip in heard
         ]

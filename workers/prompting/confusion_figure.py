@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from infra.errors import MissingExtra
 
+MOST_DRAWN = 200
+"""Beyond this many classes drawing takes minutes, and nobody reads it."""
+LABEL_CHARACTERS = 20
 MOST_NUMBERED = 20
 """Beyond this many classes the cells are too small for numbers."""
 
@@ -38,12 +41,13 @@ def confusion_png(table: NDArray[np.int64], labels: Sequence[str], title: str) -
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, label="share of the label", shrink=0.8)
     ticks = range(len(labels))
+    labels = [shortened(label) for label in labels]
     size = 9 if len(labels) <= MOST_NUMBERED else 5
     axes.set_xticks(ticks, labels, rotation=90, fontsize=size, parse_math=False)
     axes.set_yticks(ticks, labels, fontsize=size, parse_math=False)
     axes.set_xlabel("predicted")
     axes.set_ylabel("label")
-    axes.set_title(title, fontsize=10, parse_math=False)
+    axes.set_title(shortened(title, 4 * LABEL_CHARACTERS), fontsize=10, parse_math=False)
     if len(labels) <= MOST_NUMBERED:
         for row, column in zip(*np.nonzero(table), strict=True):
             colour = "white" if shares[row, column] > 0.5 else "black"
@@ -51,3 +55,8 @@ def confusion_png(table: NDArray[np.int64], labels: Sequence[str], title: str) -
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
+
+
+def shortened(text: str, most: int = LABEL_CHARACTERS) -> str:
+    """A label or title that leaves room for the picture."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"

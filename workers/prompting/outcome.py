@@ -8,7 +8,7 @@ without it has not finished.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from workers.prompting.bootstrap import Interval
 from workers.prompting.confusion import Cells
 from workers.prompting.lane import LaneSpec, Stop
 from workers.tensor_file import parse_tensors
+
+_Value = TypeVar("_Value")
 
 OUTCOME_FILE, PROMPT_FILE = "lane.json", "prompt.safetensors"
 OUTCOME_LIMIT = 64 << 20
@@ -79,15 +81,17 @@ class LaneOutcome(BaseModel):
     @model_validator(mode="after")
     def _figures_by_place(self) -> Self:
         """Takes the accuracy of a slot by its place, also from an outcome that has it by the slot's name."""
-        accuracy = {
-            f"accuracy_{slot.name}": slot_figure("accuracy", place) for place, slot in enumerate(self.spec.slots)
-        }
-        for named in (*self.figures.values(), self.intervals):
-            if not named.keys() >= set(accuracy.values()):
-                renamed = {accuracy.get(name, name): value for name, value in named.items()}
-                named.clear()
-                named.update(renamed)
+        names = {f"accuracy_{slot.name}": slot_figure("accuracy", place) for place, slot in enumerate(self.spec.slots)}
+        self.figures = {split: _renamed(named, names) for split, named in self.figures.items()}
+        self.intervals = _renamed(self.intervals, names)
         return self
+
+
+def _renamed(values: dict[str, _Value], names: Mapping[str, str]) -> dict[str, _Value]:
+    """The values under their new names; those that have all new names stay, for a slot may be called ``slot2``."""
+    if values.keys() >= set(names.values()):
+        return values
+    return {names.get(name, name): value for name, value in values.items()}
 
 
 def write_outcome(

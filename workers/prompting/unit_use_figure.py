@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from infra.errors import MissingExtra
+from workers.prompting.confusion_figure import LABEL_CHARACTERS, shortened
 from workers.prompting.unit_use import UnitUse
 
 MOST_CLASSES, MOST_UNITS = 40, 60
@@ -31,7 +32,7 @@ def unit_use_png(use: UnitUse, labels: Sequence[str], names: Sequence[str], titl
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtra("matplotlib", "train") from error
-    labels = labels[:MOST_CLASSES]
+    labels = [shortened(label) for label in labels[:MOST_CLASSES]]
     columns = _columns(use, len(labels))
     values = use.own[: len(labels), columns]
     figure = Figure(figsize=(3.5 + 0.24 * len(columns), 1.8 + 0.3 * len(labels)), layout="constrained")
@@ -45,7 +46,7 @@ def unit_use_png(use: UnitUse, labels: Sequence[str], names: Sequence[str], titl
     )
     axes.set_yticks(range(len(labels)), labels, fontsize=8, parse_math=False)
     axes.set_xlabel("unit")
-    axes.set_title(title, fontsize=10, parse_math=False)
+    axes.set_title(shortened(title, 4 * LABEL_CHARACTERS), fontsize=10, parse_math=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
