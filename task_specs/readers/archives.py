@@ -36,12 +36,6 @@ class Archives:
         endings = sorted({_ending(name) for name in self.names})
         return f"{len(self.names)} archives ({', '.join(endings)})"
 
-    @property
-    def stems(self) -> tuple[str, ...]:
-        """Names of the directories that they unpack into, where each has its own."""
-        matches = [_ARCHIVE.fullmatch(name) for name in self.names]
-        return tuple(match["stem"] for match in matches if match is not None)
-
     def command(self, bare: Collection[str] = ()) -> str:
         """What unpacks them all.
 

@@ -227,10 +227,13 @@ class Folder:
     def all_unpacked(self, path: str, directories: Sequence[str]) -> None:
         """Notes archives in ``path`` that none of its ``directories`` was unpacked from."""
         packed = archives(self.uri(path), self.tree.entries(path, FILE))
-        left = set(packed.stems).difference(directories) if packed and directories else set()
+        left = (
+            [name for name in packed.names if name.split(".")[0] not in directories] if packed and directories else []
+        )
         if packed and left:
-            message = f"{len(left)} of {packed} are not unpacked, the first {min(left)}"
-            self.problem(path, message, f"{self.unpacking(packed)}, or move them away")
+            message = f"holds {packed}, of which {len(left)} are not unpacked, the first {left[0]}"
+            remedy = self.unpacking(Archives(packed.directory, tuple(left)))
+            self.problem(path, message, f"{remedy}, or move them away")
 
     def unpacking(self, packed: Archives) -> str:
         """The remedy for archives that may hold what is missing."""
