@@ -43,7 +43,7 @@ class Archives:
             bare: stems of archives that hold no directory of their own, so that each gets one.
         """
         if object_storage.is_s3(self.directory):
-            return "unpack a copy, and upload what it holds"
+            return "in a copy, and upload what it holds"
         return " && ".join([f"cd {shlex.quote(shown(self.directory))}", *_commands(self.names, bare)])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import posixpath
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from infra import object_storage
@@ -33,6 +33,7 @@ class Folder:
         remedy: what to do about something that is missing.
         parts: the data set's own directories, by which a root is known that is one of them.
         bare: archives, without their endings, that hold no directory of their own.
+        sources: where single files can be had that no archive holds, by their names.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Folder:
         *,
         parts: Sequence[str] = (),
         bare: Collection[str] = (),
+        sources: Mapping[str, str] | None = None,
     ) -> None:
         self.complete = True
         self.notes: list[str] = []
@@ -50,6 +52,7 @@ class Folder:
         self._remedy = remedy
         self._parts = parts
         self._bare = bare
+        self._sources = sources or {}
         self._places: dict[tuple[str, ...], tuple[str, str]] = {}
         self._lost = False
         self._packed: set[str] = set()
@@ -213,15 +216,17 @@ class Folder:
 
     def missing(self, path: str, message: str) -> None:
         """Notes that a file or directory is missing, or one that holds nothing; archives near it may hold it."""
-        packed = self.packed(path)
+        source = self._sources.get(posixpath.basename(path))
+        packed = None if source else self.packed(path)
         # Of a data set that is nowhere to be found everything is missing.
         nowhere = self._lost and not self._places
-        if packed is None and not (nowhere and not self.complete):
-            self.problem(path, message, self._remedy)
+        if source or (packed is None and not (nowhere and not self.complete)):
+            self.problem(path, message, f"get it from {source}" if source else self._remedy)
         elif packed is not None and packed.directory not in self._packed:
             self._packed.add(packed.directory)
-            there = "" if packed.directory == self.uri(path) else f" in {shown(packed.directory)}"
-            self.problem(path, f"{message}, but {packed}{there}", self.unpacking(packed))
+            here = packed.directory == self.uri(path)
+            there, others = ("", "") if here else (f" in {shown(packed.directory)}", f", or {self._remedy}")
+            self.problem(path, f"{message}, but {packed}{there}", f"{self.unpacking(packed)}{others}")
         self.complete = False
 
     def all_unpacked(self, path: str, directories: Sequence[str]) -> None:
@@ -245,7 +250,7 @@ class Folder:
         while True:
             if found := archives(self.uri(inside), self.tree.entries(inside, FILE)):
                 return found
-            if not inside:
+            if inside in ("", "/"):
                 break
             inside = posixpath.dirname(inside)
         below = (archives(self.uri(name), self.tree.entries(name, FILE)) for name in self.tree.entries("", DIRECTORY))

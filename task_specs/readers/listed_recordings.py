@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import posixpath
+import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 
 from task_specs.problems import ProblemList
 from task_specs.readers.audio_files import DIRECTORY, FILE, NotFound
 from task_specs.readers.folder import READABLE, Folder
-from task_specs.readers.sound_of_videos import UNREADABLE, extraction
+from task_specs.readers.sound_of_videos import UNREADABLE, deep_extraction, extraction
 
 
 @dataclass
@@ -72,23 +73,24 @@ class ListedRecordings:
                 self._folder.uri(where or first),
                 "",
                 f"{missing.error.message}{others}",
-                self._remedy(first, missing.error, remedy),
+                self._remedy(list(paths), missing.error, remedy),
                 line=missing.line,
             )
 
-    def _remedy(self, path: str, error: NotFound, remedy: str) -> str:
-        directory, name = posixpath.split(path)
-        stem = posixpath.splitext(name)[0]
+    def _remedy(self, paths: list[str], error: NotFound, remedy: str) -> str:
+        directory, name = posixpath.split(paths[0])
+        without = "or write 'missing: drop' under data to do without"
+        if posixpath.isabs(directory) or directory.startswith(".."):
+            return f"{error.remedy}, {without}"
         for ending in UNREADABLE:
-            if self._folder.tree.alike(directory, stem + ending, FILE):
-                return f"extract its sound from {stem}{ending} and the others in {self._folder.uri(directory)}: " + (
-                    extraction(ending)
-                )
+            if self._folder.tree.alike(directory, posixpath.splitext(name)[0] + ending, FILE):
+                directories = {posixpath.dirname(path) for path in paths}
+                top = posixpath.commonpath(directories)
+                command = extraction(ending) if directories == {top} else deep_extraction(ending)
+                return f"extract the sound of the {ending} files: cd {shlex.quote(self._folder.uri(top))} && {command}"
         packed = self._folder.packed(directory)
-        get = remedy if packed is None else f"{self._folder.unpacking(packed)}, or {remedy}"
-        if path.startswith(("/", "../")) or "\\" in path:
-            get = error.remedy
-        return f"{get}, or write 'missing: drop' under data to do without"
+        unpack = "" if packed is None else f"{self._folder.unpacking(packed)}, or "
+        return f"{unpack}{remedy}, {without}"
 
     def _inside(self, path: str) -> str:
         """The path below the root of a recording that was listed where the data set lay before."""

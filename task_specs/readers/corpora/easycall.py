@@ -47,6 +47,9 @@ class EasyCall(DividedCorpus):
                 if speaker.lower() not in UNRATED and folder.below(f"{top}{speaker}"):
                     folder.problem(f"{top}{speaker}", "is not a speaker of this data set", "move it away")
                 continue
-            for name in folder.below(f"{top}{speaker}"):
+            names = folder.below(f"{top}{speaker}")
+            if not names:
+                folder.missing(f"{top}{speaker}", "holds no .wav files")
+            for name in names:
                 found.append(Utterance(f"{top}{speaker}/{name}", (str(severity),), speaker=speaker))
         yield from self.mixed(found) if self.split == "paper" else self.apart(folder, found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal
 
 from task_specs.readers.corpus import Counts, DividedCorpus, Utterance
@@ -28,6 +28,7 @@ class MustardPlusPlus(DividedCorpus):
     licence: ClassVar[str] = "by the terms of its repository; the clips are of copyrighted television"
     classes: ClassVar[tuple[int, ...]] = (2,)
     parts: ClassVar[tuple[str, ...]] = (VIDEOS, *SOUNDS)
+    sources: ClassVar[Mapping[str, str]] = {LIST: f"{origin}/blob/main/{LIST}"}
     published: ClassVar[dict[str, Counts]] = {"speakers": {"all": 1_202}, "paper": {"all": 1_202}}
 
     split: Literal["speakers", "paper"] = "speakers"

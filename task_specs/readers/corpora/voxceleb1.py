@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import ClassVar, Literal
 
@@ -14,9 +14,11 @@ from task_specs.readers.audio_files import DIRECTORY, FILE
 from task_specs.readers.corpus import Corpus, Counts, DividedCorpus, Utterance
 from task_specs.readers.folder import Folder
 
-ORIGIN = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html (its lists in /~vgg/data/voxceleb/meta)"
+SITE = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb"
+ORIGIN = f"{SITE}/vox1.html"
 LICENCE = "CC BY 4.0"
 UTTERANCES, PEOPLE = "iden_split.txt", "vox1_meta.csv"
+SOURCES = {name: f"{SITE}/meta/{name}" for name in (UTTERANCES, PEOPLE)}
 PARTS = ("dev/wav", "test/wav", "wav", "dev", "test")
 SPLITS_BY_NUMBER: dict[str, Split] = {"1": "train", "2": "valid", "3": "test"}
 GENDERS = {"f": "female", "m": "male", "female": "female", "male": "male"}
@@ -38,6 +40,7 @@ class VoxCeleb1Speaker(Corpus):
     licence: ClassVar[str] = LICENCE
     classes: ClassVar[tuple[int, ...]] = (1_251,)
     parts: ClassVar[tuple[str, ...]] = PARTS
+    sources: ClassVar[Mapping[str, str]] = SOURCES
     published: ClassVar[dict[str, Counts]] = {"official": {"train": 138_361, "valid": 6_904, "test": 8_251}}
 
     split: Literal["official"] = "official"
@@ -56,6 +59,7 @@ class VoxCeleb1Gender(DividedCorpus):
     licence: ClassVar[str] = LICENCE
     classes: ClassVar[tuple[int, ...]] = (2,)
     parts: ClassVar[tuple[str, ...]] = PARTS
+    sources: ClassVar[Mapping[str, str]] = SOURCES
     published: ClassVar[dict[str, Counts]] = {"official": {"all": 153_516, "test": 4_874}}
 
     split: Literal["official"] = "official"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -209,8 +211,22 @@ def test_recordings_in_a_form_that_is_not_read_are_said_once_with_the_command(
     tree = BUILDERS[name](tmp_path / "data")
     rename(tree.root, "*.wav", lambda name: name.replace(".wav", ending))
     problems = wrong(name, tree.root)
-    assert all(f"for f in *{ending}; do ffmpeg -i" in problem for problem in problems)
+    assert all(f"*{ending}" in problem and "ffmpeg" in problem for problem in problems)
     assert 1 <= len(problems) <= (3 if name == "fluent_speech_commands" else 5 if name == "iemocap" else 1)
+
+
+def test_the_command_that_converts_finds_every_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = corpora.voxceleb1_speaker(tmp_path / "some data")
+    rename(tree.root, "*.wav", lambda name: name.replace(".wav", ".m4a"))
+    tool = tmp_path / "bin/ffmpeg"
+    tool.parent.mkdir()
+    # The file that stands for the converter's input is a recording already.
+    tool.write_text('#!/bin/sh\nfor last; do :; done\ncp "$3" "$last"\n', encoding="utf-8")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    [problem] = wrong("voxceleb1_speaker", tree.root, whole=True)
+    subprocess.run(["sh", "-c", problem[problem.index("cd ") :]], check=True)
+    assert sum(read("voxceleb1_speaker", tree.root).counts.values()) == tree.total
 
 
 def test_sound_that_was_put_beside_the_videos_is_found(tmp_path: Path) -> None:
@@ -232,13 +248,17 @@ def test_manifests_with_paths_of_another_machine_are_read(tmp_path: Path, place:
     assert any(f"recordings are listed below {place}/" in note for note in dataset.notes)
 
 
-def test_paths_of_another_machine_never_leave_the_root(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["/etc", "/mnt/vad/../..", "../..", "/"])
+def test_paths_of_another_machine_never_leave_the_root(tmp_path: Path, place: str) -> None:
     tree = corpora.voice_activity(tmp_path / "data")
-    (tmp_path / "data/training.wav").write_bytes(b"of that name, but alone")
+    record(tmp_path / "data/training.wav")
+    record(tmp_path / "elsewhere/bed/training.wav")
     path = tree.root / "manifest/balanced_speech_training_manifest.json"
     text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace(str(tree.root), "/etc/training.wav/.."), encoding="utf-8")
-    assert all("is outside the root" in problem for problem in wrong("voice_activity", tree.root))
+    path.write_text(text.replace(f"{tree.root}/google_speech_recognition_v2", f"{place}/elsewhere"), encoding="utf-8")
+    problems = wrong("voice_activity", tree.root)
+    assert problems
+    assert all("is outside the root" in problem and "or set 'root', or write" in problem for problem in problems)
 
 
 def test_directories_that_systems_leave_are_passed_over(tmp_path: Path) -> None:
