@@ -64,18 +64,18 @@ def _commands(names: Sequence[str], bare: Collection[str]) -> list[str]:
             commands.append(f"7z x {shlex.quote(start)}001")
         else:
             commands += [f"cat {shlex.quote(start)}* > {shlex.quote(joined)}", *_unpack([joined], bare)]
-    for stem in disks:
-        joined = f"{stem}-whole.zip"
-        commands += [f"zip -s 0 {shlex.quote(stem + '.zip')} --out {shlex.quote(joined)}", *_unpack([joined], bare)]
-    return commands + _unpack([name for name in whole if _stem(name) not in disks], bare)
+    for disk in disks:
+        joined = f"{disk}-whole.zip"
+        commands += [f"zip -s 0 {shlex.quote(disk + '.zip')} --out {shlex.quote(joined)}", *_unpack([joined], bare)]
+    return commands + _unpack([name for name in whole if stem(name) not in disks], bare)
 
 
 def _unpack(names: Sequence[str], bare: Collection[str]) -> list[str]:
     commands = []
     of_ending: dict[str, list[str]] = {}
     for name in names:
-        if _stem(name) in bare:
-            into = shlex.quote(_stem(name))
+        if stem(name) in bare:
+            into = shlex.quote(stem(name))
             commands.append(f"mkdir -p {into} && tar -xf {shlex.quote(name)} -C {into}")
         else:
             of_ending.setdefault(_ending(name), []).append(name)
@@ -104,7 +104,8 @@ def _start(name: str) -> str:
     return name if match is None else match["whole"] + match["mark"]
 
 
-def _stem(name: str) -> str:
+def stem(name: str) -> str:
+    """The name of an archive without its ending, which most often is that of the directory it holds."""
     match = _ARCHIVE.fullmatch(name)
     return name if match is None else match["stem"]
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from infra import object_storage
 from infra.errors import StorageError
 from task_specs.problems import ProblemList, shown
-from task_specs.readers.archives import Archives, archives
+from task_specs.readers.archives import Archives, archives, stem
 from task_specs.readers.audio_files import DIRECTORY, FILE, AudioFiles, NotFound
+from task_specs.readers.list_text import decoded, fields, saved_instead
 from task_specs.readers.table import Table, read_table
 from task_specs.readers.tree import Tree, folded
 
@@ -163,14 +164,12 @@ class Folder:
         White space parts them, or else tabs, commas, semicolons or bars do.
         """
         for number, line in self.lines(path):
-            parted = [[field.strip() for field in line.split(mark)] for mark in (None, "\t", ",", ";", "|")]
-            fields = next((fields for fields in parted if len(fields) in counts), None)
-            if fields is not None:
-                yield number, fields
+            found = fields(line, counts)
+            if len(found) in counts:
+                yield number, found
             else:
-                self.problem(
-                    path, f"has {len(parted[0])} fields instead of {counts[0]}", "correct the line", line=number
-                )
+                message = f"has {len(found)} fields instead of {counts[0]}"
+                self.problem(path, message, "correct the line", line=number)
 
     def table(self, path: str, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
         """The rows of a CSV or TSV file that has at least these ``columns``, in any case, with their lines."""
@@ -190,9 +189,14 @@ class Folder:
                 yield number, {name: str(row[place]) for name, place in places}
 
     def read(self, path: str) -> bytes | None:
-        """The content of a file; ``None`` if it cannot be read, which is noted."""
+        """The content of a file; ``None`` if it cannot be read, or is what a download saved in its place, which is
+        noted."""
         try:
-            return object_storage.read_bytes(self.audio.find(self.tree.spelled(path, FILE) or path))
+            data = object_storage.read_bytes(self.audio.find(self.tree.spelled(path, FILE) or path))
+            other = saved_instead(data)
+            if other is None:
+                return data
+            self.problem(path, *other)
         except NotFound:
             self.missing(path, "there is no such file")
         except StorageError as error:
@@ -232,10 +236,10 @@ class Folder:
     def all_unpacked(self, path: str, directories: Sequence[str]) -> None:
         """Notes archives in ``path`` that none of its ``directories`` was unpacked from."""
         packed = archives(self.uri(path), self.tree.entries(path, FILE))
-        left = (
-            [name for name in packed.names if name.split(".")[0] not in directories] if packed and directories else []
-        )
-        if packed and left:
+        if packed is None or not directories:
+            return
+        left = [name for name in packed.names if stem(name) not in directories]
+        if left:
             message = f"holds {packed}, of which {len(left)} are not unpacked, the first {left[0]}"
             remedy = self.unpacking(Archives(packed.directory, tuple(left)))
             self.problem(path, message, f"{remedy}, or move them away")
@@ -286,7 +290,7 @@ class Folder:
         for part in self._parts:
             if folded(inner.root).endswith(folded(f"/{part}")):
                 outer = Tree(inner.root[: -len(part) - 1] or "/")
-                if any(not at for at, _ in outer.places(paths)):
+                if outer.one_of(paths) is not None:
                     self.tree = outer
                     self.note(f"read from {shown(outer.root)}, for the root is its {part}/")
                     return True
@@ -296,13 +300,10 @@ class Folder:
         data = self.read(path)
         if data is None:
             return None
-        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-            return data.decode("utf-16", errors="replace")
-        try:
-            return data.decode("utf-8-sig")
-        except UnicodeDecodeError:
+        text, guessed = decoded(data)
+        if guessed:
             self.note(f"{path} is not UTF-8 and was read as Latin-1")
-            return data.decode("latin-1")
+        return text
 
     def _names(self, path: str, kind: bool, ending: str) -> list[str]:
         try:

@@ -27,6 +27,8 @@ COLUMNS = {"voxceleb1id": "speaker", "gender": "gender", "set": "part"}
 
 _SPEAKER = re.compile(r"id1\d{4}")
 _LEVELS = 3
+_LOOKED_INTO = 2_000
+"""Directories of one level, at most, in which speakers are searched for."""
 
 
 class VoxCeleb1Speaker(Corpus):
@@ -126,10 +128,11 @@ def _listed(folder: Folder) -> Iterator[Utterance]:
     path = folder.first(UTTERANCES)
     lines = [(line, number, _from_speaker(audio)) for line, (number, audio) in folder.fields(path, 2)]
     homes = _homes(folder, {audio.partition("/")[0] for _, _, audio in lines})
+    elsewhere = next(iter(homes.values()), [f"{PARTS[0]}/"])
     for line, number, audio in lines:
         speaker = audio.partition("/")[0]
         if number in SPLITS_BY_NUMBER:
-            places = homes.get(speaker) or [f"{PARTS[0]}/"]
+            places = homes.get(speaker, elsewhere)
             place = next((place for place in places if folder.audio.has(f"{place}{audio}", FILE)), places[0])
             yield Utterance(f"{place}{audio}", (speaker,), SPLITS_BY_NUMBER[number], speaker, listed=(path, line))
         else:
@@ -147,6 +150,8 @@ def _homes(folder: Folder, speakers: Collection[str]) -> dict[str, list[str]]:
     homes: dict[str, list[str]] = defaultdict(list)
     level = [""]
     for _ in range(_LEVELS + 1):
+        if len(homes) == len(speakers) or len(level) > _LOOKED_INTO:
+            break
         deeper: list[str] = []
         for place in level:
             names = folder.tree.entries(place.rstrip("/"), DIRECTORY)

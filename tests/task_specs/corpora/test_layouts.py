@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from task_specs.readers.corpora.voxforge import AUDIO
 from tests.fixtures import corpora
-from tests.fixtures.corpora import AUDIO, BUILDERS, record
+from tests.fixtures.corpora import BUILDERS, record
 from tests.task_specs.corpora.data_sets import read, wrong
 
 Move = tuple[str, str]

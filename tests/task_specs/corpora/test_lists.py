@@ -140,6 +140,36 @@ def test_missing_recordings_are_one_problem_with_a_way_on(
     assert note.endswith(f" recordings are not there and are left out, the first {first}")
 
 
+@pytest.mark.parametrize(
+    ("name", "path", "content", "said"),
+    [
+        ("mustard_plus_plus", "mustard++_text.csv", "\n<!DOCTYPE html><html>", "is a page of the web"),
+        ("mustard", "sarcasm_data.json", "<html lang=en>", "is a page of the web"),
+        ("esc50", "meta/esc50.csv", "\ufeff<!doctype HTML>", "is a page of the web"),
+        ("voxceleb1_speaker", SPLIT, "<!DOCTYPE HTML PUBLIC>", "is a page of the web"),
+        (
+            "fluent_speech_commands",
+            "data/test_data.csv",
+            "version https://git-lfs.github.com/spec/v1\n",
+            "is a pointer",
+        ),
+    ],
+)
+def test_what_a_download_saved_in_place_of_a_list_is_said(
+    tmp_path: Path, name: str, path: str, content: str, said: str
+) -> None:
+    tree = BUILDERS[name](tmp_path / "data")
+    (tree.root / path).write_text(content, encoding="utf-8")
+    [problem] = wrong(name, tree.root)
+    assert problem.startswith(f"{path}: {said}")
+
+
+def test_a_list_may_have_the_name_of_its_address(tmp_path: Path) -> None:
+    tree = corpora.mustard_plus_plus(tmp_path)
+    (tmp_path / "mustard++_text.csv").rename(tmp_path / "mustard%2B%2B_text.csv")
+    assert sum(read("mustard_plus_plus", tmp_path).counts.values()) == tree.total
+
+
 def test_a_data_set_without_any_recording_is_no_data_set(tmp_path: Path) -> None:
     tree = corpora.esc50(tmp_path)
     for path in (tmp_path / "audio").iterdir():

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from task_specs.readers.archives import archives
+from task_specs.readers.corpora.voxforge import AUDIO
 from tests.fixtures import corpora
-from tests.fixtures.corpora import AUDIO, BUILDERS
+from tests.fixtures.corpora import BUILDERS
 from tests.task_specs.corpora.data_sets import read, wrong
 
 
@@ -133,12 +134,12 @@ def test_sessions_that_are_still_packed_are_counted(tmp_path: Path) -> None:
     tree = corpora.voxforge(tmp_path)
     place = tmp_path / "downloads/it" / AUDIO
     for number in range(3):
-        (place / f"late-2010010{number}-abc.tgz").touch()
+        (place / f"l.ate-2010010{number}-abc.tgz").touch()
     shutil.make_archive(str(place / "Bob-20090202-xyz"), "zip", place / "Bob-20090202-xyz")
     [problem] = wrong("voxforge", tree.root)
     assert problem.startswith(
         f"downloads/it/{AUDIO}: holds 4 archives (.tgz, .zip), of which 3 are not unpacked, the first "
-        "late-20100100-abc.tgz; unpack them: cd "
+        "l.ate-20100100-abc.tgz; unpack them: cd "
     )
     assert problem.endswith('&& for f in *.tgz; do tar -xf "$f"; done, or move them away')
 
