@@ -218,19 +218,25 @@ class Folder:
         """Names of the files in ``path`` with one of these endings in any case, sorted; there need be none."""
         return [name for name in self.tree.entries(path, FILE) if name.lower().endswith(endings)]
 
-    def missing(self, path: str, message: str) -> None:
-        """Notes that a file or directory is missing, or one that holds nothing; archives near it may hold it."""
+    def missing(self, path: str, message: str, otherwise: str = "") -> None:
+        """Notes that a file or directory is missing, or one that holds nothing; archives near it may hold it.
+
+        Args:
+            path: what is missing.
+            message: what is wrong with it.
+            otherwise: what can be done without it, after the remedy.
+        """
         source = self._sources.get(posixpath.basename(path))
         packed = None if source else self.packed(path)
         # Of a data set that is nowhere to be found everything is missing.
         nowhere = self._lost and not self._places
         if source or (packed is None and not (nowhere and not self.complete)):
-            self.problem(path, message, f"get it from {source}" if source else self._remedy)
+            self.problem(path, message, (f"get it from {source}" if source else self._remedy) + otherwise)
         elif packed is not None and packed.directory not in self._packed:
             self._packed.add(packed.directory)
             here = packed.directory == self.uri(path)
             there, others = ("", "") if here else (f" in {shown(packed.directory)}", f", or {self._remedy}")
-            self.problem(path, f"{message}, but {packed}{there}", f"{self.unpacking(packed)}{others}")
+            self.problem(path, f"{message}, but {packed}{there}", f"{self.unpacking(packed)}{others}{otherwise}")
         self.complete = False
 
     def all_unpacked(self, path: str, directories: Sequence[str]) -> None:

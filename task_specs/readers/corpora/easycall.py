@@ -40,7 +40,11 @@ class EasyCall(DividedCorpus):
         absent = sorted(set(SEVERITY).difference(map(str.lower, speakers)))
         if absent:
             others = f", nor any of {len(absent) - 1} more" if absent[1:] else ""
-            folder.missing(top.rstrip("/"), f"there is no directory of the speaker {absent[0]}{others}")
+            message = f"there is no directory of the speaker {absent[0]}{others}"
+            if self.missing == "drop" and len(absent) < len(SEVERITY):
+                folder.note(message)
+            else:
+                folder.missing(top.rstrip("/"), message, ", or write 'missing: drop' under data to do without")
         for speaker in speakers:
             severity = 0 if speaker.lower().startswith(HEALTHY) else SEVERITY.get(speaker.lower())
             if severity is None:

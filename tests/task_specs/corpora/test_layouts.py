@@ -277,6 +277,18 @@ def test_the_speaker_of_easycall_whom_nobody_rated_is_passed_over(tmp_path: Path
     assert sum(read("easycall", tmp_path).counts.values()) == tree.total
 
 
+def test_speakers_of_easycall_who_are_not_there_are_one_problem_with_a_way_on(tmp_path: Path) -> None:
+    tree = corpora.easycall(tmp_path)
+    for speaker in ("f05", "m09", "m20"):
+        shutil.rmtree(tmp_path / speaker)
+    [problem] = wrong("easycall", tmp_path)
+    assert "there is no directory of the speaker f05, nor any of 2 more; get it from" in problem
+    assert problem.endswith(", or write 'missing: drop' under data to do without")
+    dataset = read("easycall", tmp_path, missing="drop")
+    assert sum(dataset.counts.values()) == tree.total - 30
+    assert "there is no directory of the speaker f05, nor any of 2 more" in dataset.notes
+
+
 def test_one_directory_of_english_is_enough(tmp_path: Path) -> None:
     tree = corpora.voxforge(tmp_path)
     (tmp_path / "downloads/SpeechCorpus").rename(tmp_path / "downloads/en")

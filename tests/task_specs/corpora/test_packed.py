@@ -104,11 +104,11 @@ def test_a_root_that_is_an_archive_or_a_file_is_said(tmp_path: Path) -> None:
     ("names", "said", "command"),
     [
         (["vox1_dev_wav_partaa", "vox1_dev_wav_partab", "vox1_test_wav.zip"], "3 archives (.zip)",
-         "cat vox1_dev_wav_part* > vox1_dev_wav.zip && unzip -q vox1_dev_wav.zip && unzip -q vox1_test_wav.zip"),
+         "cat vox1_dev_wav_part?? > vox1_dev_wav.zip && unzip -q vox1_dev_wav.zip && unzip -q vox1_test_wav.zip"),
         (["vox1_dev_wav.zip", "vox1_dev_wav_partaa"], "2 archives (.zip)", "unzip -q vox1_dev_wav.zip"),
         (["a.tar.gz.partaa", "a.tar.gz.partab"], "2 archives (.tar.gz)",
-         "cat a.tar.gz.part* > a.tar.gz && tar -xf a.tar.gz"),
-        (["a.zip.001", "a.zip.002"], "2 archives (.zip)", "cat a.zip.* > a.zip && unzip -q a.zip"),
+         "cat a.tar.gz.part?? > a.tar.gz && tar -xf a.tar.gz"),
+        (["a.zip.001", "a.zip.002"], "2 archives (.zip)", "cat a.zip.[0-9]* > a.zip && unzip -q a.zip"),
         (["a.7z.001", "a.7z.002"], "2 archives (.7z)", "7z x a.7z.001"),
         (["a.z01", "a.z02", "a.zip"], "3 archives (.z01, .z02, .zip)",
          "zip -s 0 a.zip --out a-whole.zip && unzip -q a-whole.zip"),
@@ -126,7 +126,17 @@ def test_archives_of_every_kind_have_their_command(names: list[str], said: str, 
 
 
 def test_files_that_are_no_archives_are_none() -> None:
-    names = ["a.wav", "esc50.csv", "take_01.wav", "x.zip.txt", "part", "session-01", "iden_split.txt", "a_partner"]
+    names = [
+        "a.wav",
+        "esc50.csv",
+        "take_01.wav",
+        "x.zip.txt",
+        "part",
+        "session-01",
+        "iden_split.txt",
+        "a_partner",
+        "a.zip.md",
+    ]
     assert archives("/data", names) is None
 
 
