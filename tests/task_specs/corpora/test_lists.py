@@ -53,7 +53,7 @@ DIALECTS: list[tuple[str, str, Rewrite]] = [
      lambda text: text.replace("the lights, please", "the caf\u00e9 lights").encode("latin-1")),
     ("fluent_speech_commands", "data/train_data.csv", lambda text: text.replace("speakerId", "speakerID")),
     ("esc50", "meta/esc50.csv", lambda text: text.replace("filename,fold", " Filename ,Fold")),
-    ("esc50", "meta/esc50.csv", lambda text: text.encode("utf-16")),
+    ("fluent_speech_commands", "data/test_data.csv", lambda text: text.encode("utf-16")),
     ("mustard_plus_plus", "mustard++_text.csv", lambda text: text.replace("Well,", "Well\u2026").encode("cp1252")),
     ("mustard_plus_plus", "mustard++_text.csv",
      lambda text: text.replace(",1,PRO", ",1.0,PRO").replace("Sarcasm,", "sarcasm,")),
@@ -145,7 +145,7 @@ def test_missing_recordings_are_one_problem_with_a_way_on(
     [
         ("mustard_plus_plus", "mustard++_text.csv", "\n<!DOCTYPE html><html>", "is a page of the web"),
         ("mustard", "sarcasm_data.json", "<html lang=en>", "is a page of the web"),
-        ("esc50", "meta/esc50.csv", "\ufeff<!doctype HTML>", "is a page of the web"),
+        ("fluent_speech_commands", "data/train_data.csv", "\ufeff<!doctype HTML>", "is a page of the web"),
         ("voxceleb1_speaker", SPLIT, "<!DOCTYPE HTML PUBLIC>", "is a page of the web"),
         (
             "fluent_speech_commands",
