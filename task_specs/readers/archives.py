@@ -13,7 +13,7 @@ from task_specs.problems import shown
 _TAR = r"tar|tgz|tbz2?|txz|tar\.(?:gz|bz2|xz)"
 _ARCHIVE = re.compile(rf"(?P<stem>.+)\.(?P<ending>{_TAR}|zip|7z|rar)", re.IGNORECASE)
 # As split and 7-Zip name pieces: x.zip.001, x.tar.gz.aa, x.tgz.partaa, x_partaa (which is VoxCeleb's way).
-_PIECE = re.compile(r"(?P<whole>.+?)(?P<mark>[._-]part-?|[.-])(?P<place>[a-z]{2}|\d{2,3})", re.IGNORECASE)
+_PIECE = re.compile(r"(?P<whole>.+?)(?P<mark>[._-]part-?|[.-])(?P<place>[a-c][a-z]|\d{2,3})", re.IGNORECASE)
 _TOOLS = {".zip": "unzip -q", ".7z": "7z x", ".rar": "unrar x"}
 _DISK = re.compile(r"(?P<stem>.+)\.z\d{2}", re.IGNORECASE)
 
@@ -36,12 +36,6 @@ class Archives:
         endings = sorted({_ending(name) for name in self.names})
         return f"{len(self.names)} archives ({', '.join(endings)})"
 
-    @property
-    def stems(self) -> tuple[str, ...]:
-        """Names of the directories that they unpack into, where each has its own."""
-        matches = [_ARCHIVE.fullmatch(name) for name in self.names]
-        return tuple(match["stem"] for match in matches if match is not None)
-
     def command(self, bare: Collection[str] = ()) -> str:
         """What unpacks them all.
 
@@ -49,7 +43,7 @@ class Archives:
             bare: stems of archives that hold no directory of their own, so that each gets one.
         """
         if object_storage.is_s3(self.directory):
-            return "unpack a copy, and upload what it holds"
+            return "in a copy, and upload what it holds"
         return " && ".join([f"cd {shlex.quote(shown(self.directory))}", *_commands(self.names, bare)])
 
 
@@ -62,26 +56,26 @@ def archives(directory: str, names: Sequence[str]) -> Archives | None:
 def _commands(names: Sequence[str], bare: Collection[str]) -> list[str]:
     whole = [name for name in names if _ARCHIVE.fullmatch(name)]
     disks = sorted({match["stem"] for name in names if (match := _DISK.fullmatch(name))})
-    pieces = {joined: _start(name) for name in names if (joined := _whole(name)) and joined not in whole}
+    pieces = {joined: _pattern(name) for name in names if (joined := _whole(name)) and joined not in whole}
     commands = []
-    for joined, start in pieces.items():
+    for joined, pattern in pieces.items():
         if joined.lower().endswith(".7z"):
             # 7-Zip takes the first piece and finds the others.
-            commands.append(f"7z x {shlex.quote(start)}001")
+            commands.append(f"7z x {shlex.quote(joined)}.001")
         else:
-            commands += [f"cat {shlex.quote(start)}* > {shlex.quote(joined)}", *_unpack([joined], bare)]
-    for stem in disks:
-        joined = f"{stem}-whole.zip"
-        commands += [f"zip -s 0 {shlex.quote(stem + '.zip')} --out {shlex.quote(joined)}", *_unpack([joined], bare)]
-    return commands + _unpack([name for name in whole if _stem(name) not in disks], bare)
+            commands += [f"cat {pattern} > {shlex.quote(joined)}", *_unpack([joined], bare)]
+    for disk in disks:
+        joined = f"{disk}-whole.zip"
+        commands += [f"zip -s 0 {shlex.quote(disk + '.zip')} --out {shlex.quote(joined)}", *_unpack([joined], bare)]
+    return commands + _unpack([name for name in whole if stem(name) not in disks], bare)
 
 
 def _unpack(names: Sequence[str], bare: Collection[str]) -> list[str]:
     commands = []
     of_ending: dict[str, list[str]] = {}
     for name in names:
-        if _stem(name) in bare:
-            into = shlex.quote(_stem(name))
+        if stem(name) in bare:
+            into = shlex.quote(stem(name))
             commands.append(f"mkdir -p {into} && tar -xf {shlex.quote(name)} -C {into}")
         else:
             of_ending.setdefault(_ending(name), []).append(name)
@@ -104,13 +98,16 @@ def _whole(name: str) -> str | None:
     return f"{match['whole']}.zip" if "part" in match["mark"].lower() else None
 
 
-def _start(name: str) -> str:
-    """What the names of all pieces of an archive begin with."""
+def _pattern(name: str) -> str:
+    """What the shell takes for all pieces of an archive, in their order."""
     match = _PIECE.fullmatch(name)
-    return name if match is None else match["whole"] + match["mark"]
+    if match is None:
+        return shlex.quote(name)
+    return shlex.quote(match["whole"] + match["mark"]) + ("[0-9]*" if match["place"].isdigit() else "??")
 
 
-def _stem(name: str) -> str:
+def stem(name: str) -> str:
+    """The name of an archive without its ending, which most often is that of the directory it holds."""
     match = _ARCHIVE.fullmatch(name)
     return name if match is None else match["stem"]
 

@@ -62,6 +62,8 @@ class Corpus(Reader):
     """Its own directories, any of which a root may be by mistake."""
     bare: ClassVar[tuple[str, ...]] = ()
     """Its archives, without their endings, that hold no directory of their own."""
+    sources: ClassVar[Mapping[str, str]] = {}
+    """Where single files of it can be had that come apart from the recordings, by their names."""
     repeats: ClassVar[bool] = False
     """Whether its lists name a recording more than once on purpose."""
     published: ClassVar[Mapping[str, Counts]] = {}
@@ -99,7 +101,7 @@ class Corpus(Reader):
 
     def read(self, problems: ProblemList) -> Reading:
         """Reads every utterance, in the order of its lists and file names."""
-        folder = Folder(self.root, problems, self.remedy, parts=self.parts, bare=self.bare)
+        folder = Folder(self.root, problems, self.remedy, parts=self.parts, bare=self.bare, sources=self.sources)
         if not folder.usable():
             return Reading([], complete=False)
         recordings = ListedRecordings(folder)

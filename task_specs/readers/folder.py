@@ -5,15 +5,16 @@ from __future__ import annotations
 import io
 import posixpath
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from infra import object_storage
 from infra.errors import StorageError
 from infra.printable import is_text, printable
 from task_specs.problems import ProblemList, shown
-from task_specs.readers.archives import Archives, archives
+from task_specs.readers.archives import Archives, archives, stem
 from task_specs.readers.audio_files import DIRECTORY, FILE, NEITHER, AudioFiles, Kind, NotFound
+from task_specs.readers.list_text import decoded, fields, saved_instead
 from task_specs.readers.table import Table, Wanted
 from task_specs.readers.table_file import read_table
 from task_specs.readers.tree import Tree, folded
@@ -35,6 +36,7 @@ class Folder:
         remedy: what to do about something that is missing.
         parts: the data set's own directories, by which a root is known that is one of them.
         bare: archives, without their endings, that hold no directory of their own.
+        sources: where single files can be had that no archive holds, by their names.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Folder:
         *,
         parts: Sequence[str] = (),
         bare: Collection[str] = (),
+        sources: Mapping[str, str] | None = None,
     ) -> None:
         self.complete = True
         self.notes: list[str] = []
@@ -53,6 +56,7 @@ class Folder:
         self._noted: set[tuple[str, str, int | None]] = set()
         self._parts = parts
         self._bare = bare
+        self._sources = sources or {}
         self._places: dict[tuple[str, ...], tuple[str, str]] = {}
         self._lost = False
         self._packed: set[str] = set()
@@ -178,14 +182,12 @@ class Folder:
         White space parts them, or else tabs, commas, semicolons or bars do.
         """
         for number, line in self.lines(path):
-            parted = [[field.strip() for field in line.split(mark)] for mark in (None, "\t", ",", ";", "|")]
-            fields = next((fields for fields in parted if len(fields) in counts), None)
-            if fields is not None:
-                yield number, fields
+            found = fields(line, counts)
+            if len(found) in counts:
+                yield number, found
             else:
-                self.problem(
-                    path, f"has {len(parted[0])} fields instead of {counts[0]}", "correct the line", line=number
-                )
+                message = f"has {len(found)} fields instead of {counts[0]}"
+                self.problem(path, message, "correct the line", line=number)
 
     def table(self, path: str, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
         """The rows of a CSV or TSV file that has at least these ``columns``, in any case, with their lines."""
@@ -207,9 +209,14 @@ class Folder:
                 yield number, {name: str(row[place]) for name, place in places}
 
     def read(self, path: str) -> bytes | None:
-        """The content of a file; ``None`` if it cannot be read, which is noted."""
+        """The content of a file; ``None`` if it cannot be read, or is what a download saved in its place, which is
+        noted."""
         try:
-            return object_storage.read_bytes(self.audio.find(self.tree.spelled(path, FILE) or path))
+            data = object_storage.read_bytes(self.audio.find(self.tree.spelled(path, FILE) or path))
+            other = saved_instead(data)
+            if other is None:
+                return data
+            self.problem(path, *other)
         except NotFound:
             self.missing(path, "there is no such file")
         except StorageError as error:
@@ -231,26 +238,37 @@ class Folder:
         """Names of the files in ``path`` with one of these endings in any case, sorted; there need be none."""
         return [name for name in self.tree.entries(path, FILE) if name.lower().endswith(endings)]
 
-    def missing(self, path: str, message: str) -> None:
-        """Notes that a file or directory is missing, or one that holds nothing; archives near it may hold it."""
-        packed = self.packed(path)
+    def missing(self, path: str, message: str, otherwise: str = "") -> None:
+        """Notes that a file or directory is missing, or one that holds nothing; archives near it may hold it.
+
+        Args:
+            path: what is missing.
+            message: what is wrong with it.
+            otherwise: what can be done without it, after the remedy.
+        """
+        source = self._sources.get(posixpath.basename(path))
+        packed = None if source else self.packed(path)
         # Of a data set that is nowhere to be found everything is missing.
         nowhere = self._lost and not self._places
-        if packed is None and not (nowhere and not self.complete):
-            self.problem(path, message, self._remedy)
+        if source or (packed is None and not (nowhere and not self.complete)):
+            self.problem(path, message, (f"get it from {source}" if source else self._remedy) + otherwise)
         elif packed is not None and packed.directory not in self._packed:
             self._packed.add(packed.directory)
-            there = "" if packed.directory == self.uri(path) else f" in {shown(packed.directory)}"
-            self.problem(path, f"{message}, but {packed}{there}", self.unpacking(packed))
+            here = packed.directory == self.uri(path)
+            there, others = ("", "") if here else (f" in {shown(packed.directory)}", f", or {self._remedy}")
+            self.problem(path, f"{message}, but {packed}{there}", f"{self.unpacking(packed)}{others}{otherwise}")
         self.complete = False
 
     def all_unpacked(self, path: str, directories: Sequence[str]) -> None:
         """Notes archives in ``path`` that none of its ``directories`` was unpacked from."""
         packed = archives(self.uri(path), self.tree.entries(path, FILE))
-        left = set(packed.stems).difference(directories) if packed and directories else set()
-        if packed and left:
-            message = f"{len(left)} of {packed} are not unpacked, the first {min(left)}"
-            self.problem(path, message, f"{self.unpacking(packed)}, or move them away")
+        if packed is None or not directories:
+            return
+        left = [name for name in packed.names if stem(name) not in directories]
+        if left:
+            message = f"holds {packed}, of which {len(left)} are not unpacked, the first {left[0]}"
+            remedy = self.unpacking(Archives(packed.directory, tuple(left)))
+            self.problem(path, message, f"{remedy}, or move them away")
 
     def unpacking(self, packed: Archives) -> str:
         """The remedy for archives that may hold what is missing."""
@@ -262,7 +280,7 @@ class Folder:
         while True:
             if found := archives(self.uri(inside), self.tree.entries(inside, FILE)):
                 return found
-            if not inside:
+            if inside in ("", "/"):
                 break
             inside = posixpath.dirname(inside)
         below = (archives(self.uri(name), self.tree.entries(name, FILE)) for name in self.tree.entries("", DIRECTORY))
@@ -298,7 +316,7 @@ class Folder:
         for part in self._parts:
             if folded(inner.root).endswith(folded(f"/{part}")):
                 outer = Tree(inner.root[: -len(part) - 1] or "/")
-                if any(not at for at, _ in outer.places(paths)):
+                if outer.one_of(paths) is not None:
                     self.tree = outer
                     self.note(f"read from {shown(outer.root)}, for the root is its {part}/")
                     return True
@@ -308,13 +326,10 @@ class Folder:
         data = self.read(path)
         if data is None:
             return None
-        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-            return data.decode("utf-16", errors="replace")
-        try:
-            return data.decode("utf-8-sig")
-        except UnicodeDecodeError:
+        text, guessed = decoded(data)
+        if guessed:
             self.note(f"{path} is not UTF-8 and was read as Latin-1")
-            return data.decode("latin-1")
+        return text
 
     def _names(self, path: str, kind: bool, ending: str) -> list[str]:
         try:

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import posixpath
+import shlex
 from collections import Counter
-from dataclasses import dataclass, field
 
 from task_specs.problems import ProblemList
 from task_specs.readers.audio_files import DIRECTORY, FILE, NotFound
 from task_specs.readers.folder import READABLE, Folder
-from task_specs.readers.sound_of_videos import UNREADABLE, extraction
-
-
-@dataclass
-class _Missing:
-    """Recordings that one list names and nobody finds."""
-
-    line: int | None
-    error: NotFound
-    paths: list[str] = field(default_factory=list)
+from task_specs.readers.sound_of_videos import UNREADABLE, deep_extraction, extraction
 
 
 class ListedRecordings:
@@ -32,8 +23,9 @@ class ListedRecordings:
         self._folder = folder
         self._moved = ""
         self._instead: Counter[str] = Counter()
-        self._missing: dict[str | None, _Missing] = {}
-        self._listed: Counter[str | None] = Counter()
+        self._found: set[str] = set()
+        self._missing: dict[str, None] = {}
+        self._first: tuple[str, int | None, NotFound] | None = None
 
     def find(self, path: str, listed: tuple[str, int] | None) -> str | None:
         """URI of a recording; ``None`` if there is none, which is kept for `report`.
@@ -42,53 +34,52 @@ class ListedRecordings:
             path: relative to the root, or absolute.
             listed: the list and the line of it that name the recording, if any does.
         """
-        where, line = listed or (None, None)
-        self._listed[where] += 1
+        uri, error = self._find(path)
+        if error is None:
+            self._found.add(uri)
+            return uri
+        inside = self._inside(path)
+        where, line = listed or (inside, None)
+        self._first = self._first or (self._folder.uri(where), line, error)
+        self._missing[inside] = None
+        return None
+
+    def _find(self, path: str) -> tuple[str, NotFound | None]:
         try:
-            return self._folder.audio.find(path)
+            return self._folder.audio.find(path), None
         except NotFound as error:
-            inside = self._inside(path)
-            other = self._like(inside)
-            if other is not None:
-                return self._folder.audio.find(other)
-            missing = self._missing.setdefault(where, _Missing(line, error))
-            if not missing.paths or missing.paths[-1] != inside:
-                missing.paths.append(inside)
-            return None
+            other = self._like(self._inside(path))
+            return ("", error) if other is None else (self._folder.audio.find(other), None)
 
     def report(self, problems: ProblemList, remedy: str, *, drop: bool) -> None:
         """Notes what was taken for what, and what is missing: as a problem, unless it is to be left out."""
         for what, count in sorted(self._instead.items()):
             self._folder.note(f"{count} recordings {what}")
-        for where, missing in self._missing.items():
-            paths = dict.fromkeys(missing.paths)
-            first, more = next(iter(paths)), len(paths) - 1
-            of = self._listed[where]
-            if drop and len(paths) < of:
-                self._folder.note(f"{len(paths)} of {of} recordings are not there and are left out, the first {first}")
-                continue
-            others = f", and {more} more of the {of} recordings listed are missing" if more else ""
-            problems.add(
-                self._folder.uri(where or first),
-                "",
-                f"{missing.error.message}{others}",
-                self._remedy(first, missing.error, remedy),
-                line=missing.line,
-            )
+        if self._first is None:
+            return
+        uri, line, error = self._first
+        paths, of = list(self._missing), len(self._missing) + len(self._found)
+        if drop and self._found:
+            text = f"{len(paths)} of {of} recordings are not there and are left out, the first {paths[0]}"
+            self._folder.note(text)
+            return
+        others = f", and {len(paths) - 1} more of the {of} recordings listed are missing" if paths[1:] else ""
+        problems.add(uri, "", f"{error.message}{others}", self._remedy(paths, error, remedy), line=line)
 
-    def _remedy(self, path: str, error: NotFound, remedy: str) -> str:
-        directory, name = posixpath.split(path)
-        stem = posixpath.splitext(name)[0]
+    def _remedy(self, paths: list[str], error: NotFound, remedy: str) -> str:
+        directory, name = posixpath.split(paths[0])
+        without = "or write 'missing: drop' under data to do without"
+        if posixpath.isabs(directory) or directory.startswith(".."):
+            return f"{error.remedy}, {without}"
         for ending in UNREADABLE:
-            if self._folder.tree.alike(directory, stem + ending, FILE):
-                return f"extract its sound from {stem}{ending} and the others in {self._folder.uri(directory)}: " + (
-                    extraction(ending)
-                )
+            if self._folder.tree.alike(directory, posixpath.splitext(name)[0] + ending, FILE):
+                directories = {posixpath.dirname(path) for path in paths if not posixpath.isabs(path)}
+                top = posixpath.commonpath(directories)
+                command = extraction(ending) if directories == {top} else deep_extraction(ending)
+                return f"extract the sound of the {ending} files: cd {shlex.quote(self._folder.uri(top))} && {command}"
         packed = self._folder.packed(directory)
-        get = remedy if packed is None else f"{self._folder.unpacking(packed)}, or {remedy}"
-        if path.startswith(("/", "../")) or "\\" in path:
-            get = error.remedy
-        return f"{get}, or write 'missing: drop' under data to do without"
+        unpack = "" if packed is None else f"{self._folder.unpacking(packed)}, or "
+        return f"{unpack}{remedy}, {without}"
 
     def _inside(self, path: str) -> str:
         """The path below the root of a recording that was listed where the data set lay before."""

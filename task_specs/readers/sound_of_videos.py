@@ -13,6 +13,12 @@ def extraction(ending: str) -> str:
     return f'for f in *{ending}; do ffmpeg -i "$f" -ac 1 -ar 16000 "${{f%{ending}}}.wav"; done'
 
 
+def deep_extraction(ending: str) -> str:
+    """The command that does so in the directories below it too."""
+    convert = f'ffmpeg -nostdin -i "$1" -ac 1 -ar 16000 "${{1%{ending}}}.wav"'
+    return f"find . -name '*{ending}' -exec sh -c '{convert}' sh {{}} \\;"
+
+
 def sound_in(folder: Folder, *paths: str) -> str | None:
     """The first of the directories that holds recordings; ``None`` if none does, which is a problem.
 

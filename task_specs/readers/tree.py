@@ -74,7 +74,7 @@ class Tree:
         """
         level = [""]
         for _ in range(_LEVELS + 1):
-            found = [(at, path) for at in level if (path := self._one_of(at, paths)) is not None]
+            found = [(at, path) for at in level if (path := self.one_of(paths, at)) is not None]
             if found:
                 return found
             level = [f"{at}{name}/" for at in level for name in self.entries(at.rstrip("/"), DIRECTORY)]
@@ -82,7 +82,8 @@ class Tree:
                 break
         return []
 
-    def _one_of(self, at: str, paths: Sequence[str]) -> str | None:
+    def one_of(self, paths: Sequence[str], at: str = "") -> str | None:
+        """The own spelling of the first of the ``paths`` that is in the directory ``at``, given with a slash."""
         for path in paths:
             for kind in (DIRECTORY, FILE):
                 own = self.spelled(f"{at}{path}", kind)

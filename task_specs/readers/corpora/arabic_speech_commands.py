@@ -10,11 +10,12 @@ from task_specs.example import Split
 from task_specs.readers.corpus import Corpus, Counts, Utterance
 from task_specs.readers.folder import Folder
 
+DATABASE = "AR_ SpeechCommands_Database"
 TAKES = 100
 
 
 class ArabicSpeechCommands(Corpus):
-    """A checkout of the repository, in whose directory ``AR_ SpeechCommands_Database`` (with a blank) lie
+    """A checkout of the repository, in whose directory ``AR_ SpeechCommands_Database`` (with a blank) are
     ``Words/<word><n>.wav`` (48 kHz) and ``Numbers/<digit>_<n>.wav`` (8 kHz).
 
     The division is the published one of github.com/dodohow1011/SpeechAdvReprogram, which the paper uses: a draw over
@@ -30,7 +31,7 @@ class ArabicSpeechCommands(Corpus):
     split: Literal["official"] = "official"
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
-        top = folder.top("Words", "Numbers")
+        top = folder.above(*(f"{DATABASE}/{kind}" for kind in self.parts), *self.parts)
         for stem, splits in published_split().items():
             label = stem.partition("/")[2][0]
             for take in range(1, TAKES + 1):

@@ -40,13 +40,20 @@ class EasyCall(DividedCorpus):
         absent = sorted(set(SEVERITY).difference(map(str.lower, speakers)))
         if absent:
             others = f", nor any of {len(absent) - 1} more" if absent[1:] else ""
-            folder.missing(top.rstrip("/"), f"there is no directory of the speaker {absent[0]}{others}")
+            message = f"there is no directory of the speaker {absent[0]}{others}"
+            if self.missing == "drop" and len(absent) < len(SEVERITY):
+                folder.note(message)
+            else:
+                folder.missing(top.rstrip("/"), message, ", or write 'missing: drop' under data to do without")
         for speaker in speakers:
             severity = 0 if speaker.lower().startswith(HEALTHY) else SEVERITY.get(speaker.lower())
             if severity is None:
                 if speaker.lower() not in UNRATED and folder.below(f"{top}{speaker}"):
                     folder.problem(f"{top}{speaker}", "is not a speaker of this data set", "move it away")
                 continue
-            for name in folder.below(f"{top}{speaker}"):
+            names = folder.below(f"{top}{speaker}")
+            if not names:
+                folder.missing(f"{top}{speaker}", "holds no .wav files")
+            for name in names:
                 found.append(Utterance(f"{top}{speaker}/{name}", (str(severity),), speaker=speaker))
         yield from self.mixed(found) if self.split == "paper" else self.apart(folder, found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -28,6 +28,9 @@ class Mustard(DividedCorpus):
     licence: ClassVar[str] = "annotations MIT; the clips are of copyrighted television"
     classes: ClassVar[tuple[int, ...]] = (2,)
     parts: ClassVar[tuple[str, ...]] = (VIDEOS, "data")
+    sources: ClassVar[Mapping[str, str]] = {
+        LIST: f"https://raw.githubusercontent.com/soujanyaporia/MUStARD/master/data/{LIST}"
+    }
     published: ClassVar[dict[str, Counts]] = {
         "show": {"all": {"sarcastic": 345, "sincere": 345}, "test": 356},
         "mixed": {"all": {"sarcastic": 345, "sincere": 345}},

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal
+from urllib.parse import quote
 
 from task_specs.readers.corpus import Counts, DividedCorpus, Utterance
 from task_specs.readers.folder import Folder
@@ -28,12 +29,15 @@ class MustardPlusPlus(DividedCorpus):
     licence: ClassVar[str] = "by the terms of its repository; the clips are of copyrighted television"
     classes: ClassVar[tuple[int, ...]] = (2,)
     parts: ClassVar[tuple[str, ...]] = (VIDEOS, *SOUNDS)
+    sources: ClassVar[Mapping[str, str]] = {
+        LIST: f"https://raw.githubusercontent.com/cfiltnlp/MUStARD_Plus_Plus/main/{quote(LIST)}"
+    }
     published: ClassVar[dict[str, Counts]] = {"speakers": {"all": 1_202}, "paper": {"all": 1_202}}
 
     split: Literal["speakers", "paper"] = "speakers"
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
-        path = folder.first(LIST)
+        path = folder.first(LIST, quote(LIST))
         sounds = sound_in(folder, VIDEOS, *SOUNDS)
         if sounds is None:
             return

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 from task_specs.example import Split
+from task_specs.readers.audio_files import FILE
 from task_specs.readers.corpus import Corpus, Counts, Utterance
 from task_specs.readers.folder import Folder
 
@@ -43,7 +44,7 @@ class VoiceActivity(Corpus):
                         folder.problem(path, message, "make the manifests anew", line=line)
                         continue
                     audio, start, seconds, _ = piece
-                    if base and not audio.startswith("/"):
+                    if not folder.audio.has(audio, FILE) and folder.audio.has(f"{base}{audio}", FILE):
                         audio = f"{base}{audio}"
                     end = round(start + seconds, 6)
                     yield Utterance(audio, (label,), split, start=start, end=end, listed=(path, line))

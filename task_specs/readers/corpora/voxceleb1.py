@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import ClassVar, Literal
 
@@ -14,9 +14,11 @@ from task_specs.readers.audio_files import DIRECTORY, FILE
 from task_specs.readers.corpus import Corpus, Counts, DividedCorpus, Utterance
 from task_specs.readers.folder import Folder
 
-ORIGIN = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html (its lists in /~vgg/data/voxceleb/meta)"
+SITE = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb"
+ORIGIN = f"{SITE}/vox1.html"
 LICENCE = "CC BY 4.0"
 UTTERANCES, PEOPLE = "iden_split.txt", "vox1_meta.csv"
+SOURCES = {name: f"{SITE}/meta/{name}" for name in (UTTERANCES, PEOPLE)}
 PARTS = ("dev/wav", "test/wav", "wav", "dev", "test")
 SPLITS_BY_NUMBER: dict[str, Split] = {"1": "train", "2": "valid", "3": "test"}
 GENDERS = {"f": "female", "m": "male", "female": "female", "male": "male"}
@@ -25,6 +27,8 @@ COLUMNS = {"voxceleb1id": "speaker", "gender": "gender", "set": "part"}
 
 _SPEAKER = re.compile(r"id1\d{4}")
 _LEVELS = 3
+_LOOKED_INTO = 2_000
+"""Directories of one level, at most, in which speakers are searched for."""
 
 
 class VoxCeleb1Speaker(Corpus):
@@ -38,6 +42,7 @@ class VoxCeleb1Speaker(Corpus):
     licence: ClassVar[str] = LICENCE
     classes: ClassVar[tuple[int, ...]] = (1_251,)
     parts: ClassVar[tuple[str, ...]] = PARTS
+    sources: ClassVar[Mapping[str, str]] = SOURCES
     published: ClassVar[dict[str, Counts]] = {"official": {"train": 138_361, "valid": 6_904, "test": 8_251}}
 
     split: Literal["official"] = "official"
@@ -56,6 +61,7 @@ class VoxCeleb1Gender(DividedCorpus):
     licence: ClassVar[str] = LICENCE
     classes: ClassVar[tuple[int, ...]] = (2,)
     parts: ClassVar[tuple[str, ...]] = PARTS
+    sources: ClassVar[Mapping[str, str]] = SOURCES
     published: ClassVar[dict[str, Counts]] = {"official": {"all": 153_516, "test": 4_874}}
 
     split: Literal["official"] = "official"
@@ -122,10 +128,11 @@ def _listed(folder: Folder) -> Iterator[Utterance]:
     path = folder.first(UTTERANCES)
     lines = [(line, number, _from_speaker(audio)) for line, (number, audio) in folder.fields(path, 2)]
     homes = _homes(folder, {audio.partition("/")[0] for _, _, audio in lines})
+    elsewhere = next(iter(homes.values()), [f"{PARTS[0]}/"])
     for line, number, audio in lines:
         speaker = audio.partition("/")[0]
         if number in SPLITS_BY_NUMBER:
-            places = homes.get(speaker) or [f"{PARTS[0]}/"]
+            places = homes.get(speaker, elsewhere)
             place = next((place for place in places if folder.audio.has(f"{place}{audio}", FILE)), places[0])
             yield Utterance(f"{place}{audio}", (speaker,), SPLITS_BY_NUMBER[number], speaker, listed=(path, line))
         else:
@@ -143,6 +150,8 @@ def _homes(folder: Folder, speakers: Collection[str]) -> dict[str, list[str]]:
     homes: dict[str, list[str]] = defaultdict(list)
     level = [""]
     for _ in range(_LEVELS + 1):
+        if len(homes) == len(speakers) or len(level) > _LOOKED_INTO:
+            break
         deeper: list[str] = []
         for place in level:
             names = folder.tree.entries(place.rstrip("/"), DIRECTORY)

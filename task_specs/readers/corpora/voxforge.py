@@ -60,6 +60,8 @@ class VoxForge(DividedCorpus):
                     found.append(Utterance(f"{path}/{name}", (language,), speaker=voice))
                 if len(found) >= self.per_language:
                     break
+            if sessions and not found:
+                folder.missing(f"{there}/{AUDIO}", "holds no .wav or .flac files in its directories")
             kept = found[: self.per_language]
             if self.split == "paper":
                 yield from self.mixed(kept, valid=1 / 6, test=1 / 6)

@@ -5,36 +5,21 @@ from __future__ import annotations
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
 from infra import object_storage
-from task_specs.dataset import Dataset, read_dataset
 from task_specs.example import Example
-from task_specs.packaged import packaged_spec
 from task_specs.problems import ProblemList
 from task_specs.readers.corpora.google_speech_commands_v1 import WORDS
 from task_specs.readers.corpus import Corpus
-from task_specs.schema import TaskSpec, load_task_spec
 from tests.fixtures import corpora
 from tests.fixtures.corpora import HASHED
 from tests.fixtures.s3_server import S3Server
 from tests.fixtures.shared_data import shared_folder, shared_rows
-
-
-def spec_of(name: str, root: Path | str, **settings: Any) -> TaskSpec:
-    path = packaged_spec(name)
-    assert path is not None
-    spec, problems = load_task_spec(path, data={"root": str(root), **settings})
-    assert spec is not None, problems
-    return spec
-
-
-def read(name: str, root: Path | str, **settings: Any) -> Dataset:
-    return read_dataset(spec_of(name, root, **settings))
+from tests.task_specs.corpora.data_sets import read, spec_of
 
 
 def file_of(example: Example) -> str:

@@ -343,7 +343,7 @@ def test_published_counts_add_up() -> None:
         "fluent_speech_commands": 30_043, "asvspoof2019_la": 121_461, "voxceleb1_speaker": 153_516, "iemocap": 5_531,
         "grabo": 6_007, "arabic_speech_commands": 1_600, "esc50": 2_000, "voxforge": 10_800,
         "dysarthric_mandarin_speech_commands": 570, "google_speech_commands_v1": None, "mustard": 690,
-        "mustard_plus_plus": 1_202, "voice_activity": 109_617, "easycall": 21_386, "accentdb": 17_313,
+        "mustard_plus_plus": 1_202, "voice_activity": 109_617, "accentdb": 17_313,
     }  # fmt: skip
     for name, total in totals.items():
         reader = READERS[name]
