@@ -2,9 +2,9 @@
 
     python -m benchmarks.fuzzing.audio [--executions 200000] [--seed 0] [--out DIRECTORY]
 
-Every input must be decoded or quarantined with a reason, in bounded time and memory, and read no further than its policy
-keeps; what is heard must be finite and own its memory; a recording whose end is missing must not pass for a whole one.
-Ends with 1 if something did not hold; the inputs lie in the directory then.
+Every input must be decoded or quarantined with a reason, in bounded time and memory, and read no further than its
+policy keeps; what is heard must be finite and own its memory; a recording whose end is missing must not pass for a
+whole one. Ends with 1 if something did not hold; the inputs lie in the directory then.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from benchmarks.fuzzing.mutations import Mutated, mutated
 from benchmarks.fuzzing.recordings import POLICIES, SAMPLE_RATE, Broken, Seed, check, check_whole, seeds
@@ -39,6 +40,7 @@ def main() -> None:
     out = options.out or Path(tempfile.mkdtemp(prefix="speechprompt-fuzz-"))
     out.mkdir(parents=True, exist_ok=True)
     warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
     # Decoders complain of every input on the stream of errors.
     report = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1)
     pool = seeds()
@@ -66,7 +68,9 @@ def main() -> None:
     print("| outcome | inputs |\n|---|---|")
     for name, count in sorted(outcomes.items()):
         print(f"| {name} | {count:,} |")
-    print(f"\n{options.executions:,} executions in {time.perf_counter() - begin:.0f} s, slowest {slowest:.2f} s, ", end="")
+    print(
+        f"\n{options.executions:,} executions in {time.perf_counter() - begin:.0f} s, slowest {slowest:.2f} s, ", end=""
+    )
     print(f"peak memory {peak} MiB, {broken} broken; inputs in {out}")
     sys.exit(1 if broken else 0)
 

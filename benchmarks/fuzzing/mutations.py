@@ -98,5 +98,6 @@ def _forget_size(data: bytearray, _: Sequence[Seed], random: np.random.Generator
 
 
 _MUTATIONS: Final = (
-    _flip, _set_header, _set_header, _set_header, _set_anywhere, _cut, _remove, _repeat, _splice, _join, _tag, _forget_size,
+    _flip, _set_header, _set_header, _set_header, _set_anywhere, _cut, _remove, _repeat, _splice, _join, _tag,
+    _forget_size,
 )  # fmt: skip

@@ -7,6 +7,7 @@ import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final, NamedTuple
 from unittest.mock import patch
 
@@ -64,8 +65,9 @@ class Broken(AssertionError):
 def seeds() -> list[Seed]:
     """Real recordings where they are at hand, in every format; synthetic ones elsewhere."""
     found = []
+    voices = sorted((SHARED_DATA / "audio").glob("*/**/*.wav"))
     for number, (format_, coding, rate, channels) in enumerate(_KINDS):
-        wave = _voice(number, rate)
+        wave = _voice(voices, number, rate)
         buffer = io.BytesIO()
         both = np.stack([np.roll(wave, 5 * channel) for channel in range(channels)], axis=1)
         soundfile.write(buffer, both, rate, format=format_, subtype=coding)
@@ -73,11 +75,10 @@ def seeds() -> list[Seed]:
     return found
 
 
-def _voice(number: int, rate: int, seconds: float = 0.4) -> NDArray[np.float32]:
-    paths = sorted((SHARED_DATA / "audio").glob("*/**/*.wav"))[:: max(1, number)]
+def _voice(paths: list[Path], number: int, rate: int, seconds: float = 0.4) -> NDArray[np.float32]:
     if not paths:
         return babble(number, seconds, sample_rate=rate)
-    wave, own_rate = soundfile.read(paths[number % len(paths)], dtype="float32", always_2d=True)
+    wave, own_rate = soundfile.read(paths[131 * number % len(paths)], dtype="float32", always_2d=True)
     return resample(wave.mean(axis=1), own_rate, rate)[: round(seconds * rate)]
 
 

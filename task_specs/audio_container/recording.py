@@ -129,6 +129,6 @@ def _check_size(opened: soundfile.SoundFile, view: ByteView) -> None:
         promised, found = map(int, short.groups())
         if found < promised < riff.NEVER_FINISHED:
             raise cut_off(promised, found, "bytes of samples")
-    if opened.format == "NIST" and (stated := _NIST_SAMPLES.search(view.at(0, 1024))):
-        if int(stated[1]) > opened.frames:
-            raise cut_off(int(stated[1]), opened.frames)
+    stated = _NIST_SAMPLES.search(view.at(0, 1024)) if opened.format == "NIST" else None
+    if stated is not None and int(stated[1]) > opened.frames:
+        raise cut_off(int(stated[1]), opened.frames)

@@ -26,7 +26,7 @@ from workers.precision import Precision, autocast
 from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, verbalizer_name
 from workers.prompting.prompted_pass import PromptRows, PromptTensors, prompted_logits
 from workers.prompting.verbalizer import class_scores
-from workers.speech.audio import apply_policy, decode
+from workers.speech.audio import decode_fitted
 from workers.speech.unit_prosody import UnitProsody, unit_prosody
 from workers.speech.units import Units
 from workers.speech.utterance import encode_utterances
@@ -239,8 +239,8 @@ class Classifier:
         tokenizer = self._backbone.tokenizer
         waves = []
         for uri, policy in clips:
-            wave = decode(object_storage.read_bytes(uri), name=uri, sample_rate=tokenizer.sample_rate)
-            waves.append(apply_policy(wave, sample_rate=tokenizer.sample_rate, policy=policy, name=uri))
+            data = object_storage.read_bytes(uri)
+            waves.append(decode_fitted(data, name=uri, sample_rate=tokenizer.sample_rate, policy=policy).wave)
         f0 = self._lm.config.prosody.tracker if isinstance(self._lm, MultistreamLM) else None
         utterances = encode_utterances(tokenizer, waves, f0, [policy.window_seconds for _, policy in clips])
         for (uri, _), found in zip(clips, utterances, strict=True):
