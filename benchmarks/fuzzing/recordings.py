@@ -47,7 +47,7 @@ _KINDS: Final = (
     ("AIFF", "PCM_16", 16_000, 1),
     ("AU", "ULAW", 8_000, 1),
 )
-_SECONDS_AN_INPUT: Final = 10.0
+_SECONDS_AN_INPUT: Final = 5.0
 _MEBIBYTES_AN_INPUT: Final = 512
 
 
@@ -101,13 +101,13 @@ def check(data: bytes, policy: AudioPolicy) -> NDArray[np.float32] | RejectedAud
     Raises:
         Broken: something does not.
     """
-    begin, memory = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begin, memory = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds = seconds_of(data)
     if seconds is not None and not (np.isfinite(seconds) and seconds >= 0):
         raise Broken(f"its header says {seconds} s")
     with _counted_reads() as reads:
         heard = _outcome(data, policy)
-    spent = time.perf_counter() - begin
+    spent = time.process_time() - begin
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) / 1024
     if spent > _SECONDS_AN_INPUT or grown > _MEBIBYTES_AN_INPUT:
         raise Broken(f"it took {spent:.1f} s and {grown:.0f} MiB")

@@ -20,6 +20,7 @@ SAMPLE_RATES: Final = range(1_000, 768_001)
 """Samples per second, from telegraph quality to the highest of any converter."""
 CHANNELS: Final = range(1, 129)
 _FORMATS: Final = ("WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "NIST", "W64")
+_NOT_READ: Final = "not a WAV, FLAC, OGG or MP3 file that can be decoded"
 _UNKNOWN_FRAMES: Final = 1 << 62
 """libsndfile says about twice as many where it does not know."""
 _OTHER_MAGICS: Final = (b"FORM", b".snd", b"dns.", b"NIST_1A", b"caff", b"riff")
@@ -68,14 +69,13 @@ def open_recording(file: BinaryIO) -> Iterator[Recording]:
     view = view.part(after_leading_tags(view))
     if not view.size:
         raise UnusableAudio("empty", f"the file holds a tag and no sound; {FETCH_AGAIN}")
-    view, promised, counted = _mended(view)
+    view, promised = _mended(view)
     try:
         opened = _InOrder(view)
     except soundfile.LibsndfileError as error:
-        detail = f"not a WAV, FLAC, OGG or MP3 file that can be decoded ({decoder_reason(error)}); {CONVERT}"
-        raise UnusableAudio("unreadable", detail) from error
+        raise UnusableAudio("unreadable", f"{_NOT_READ} ({decoder_reason(error)}); {CONVERT}") from error
     with opened:
-        if opened.format not in _FORMATS or (opened.format == "MP3" and not counted):
+        if opened.format not in _FORMATS:
             raise UnusableAudio("unreadable", f"its format is {opened.format}, which is not read; {CONVERT}")
         for name, value, limits in (
             ("samples per second", opened.samplerate, SAMPLE_RATES),
@@ -104,24 +104,25 @@ class _InOrder(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no t
         return False
 
 
-def _mended(view: ByteView) -> tuple[ByteView, int | None, bool]:
-    """The file with a header that says nothing wrong of its length, the number of samples that was taken from it, and
-    whether MPEG frames were counted."""
+def _mended(view: ByteView) -> tuple[ByteView, int | None]:
+    """The file with a header that says nothing wrong of its length, and the number of samples if that was taken out."""
     magic = view.at(0, 12)
     if magic.startswith(riff.MAGICS) and magic[8:] == b"WAVE":
-        return riff.mended(view), None, False
+        return riff.mended(view), None
     if magic.startswith(flac.MAGIC):
-        return *flac.mended(view), False
+        return flac.mended(view)
     if magic.startswith(ogg.MAGIC):
         ogg.check(view)
-        return view, None, False
+        return view, None
     foreign = what_it_is(view)
     if foreign is not None:
         raise UnusableAudio("unreadable", foreign)
     if magic.startswith(_OTHER_MAGICS):
-        return view, None, False
-    mpeg_view = mpeg.mended(view)
-    return mpeg_view or view, None, mpeg_view is not None
+        return view, None
+    frames = mpeg.mended(view)
+    if frames is None:
+        raise UnusableAudio("unreadable", f"{_NOT_READ} (it begins like none of them); {CONVERT}")
+    return frames, None
 
 
 def _check_size(opened: soundfile.SoundFile, view: ByteView) -> None:
