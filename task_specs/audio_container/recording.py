@@ -39,6 +39,7 @@ class Recording:
         channels: how many, in ``CHANNELS``.
         frames: samples of each channel by its header; ``None`` where it was not known when the header was written.
         seekable: whether ``file`` can be sought in.
+        view: the bytes that ``file`` reads.
     """
 
     file: soundfile.SoundFile
@@ -46,6 +47,7 @@ class Recording:
     channels: int
     frames: int | None
     seekable: bool
+    view: ByteView
 
     @property
     def seconds(self) -> float | None:
@@ -88,7 +90,7 @@ def open_recording(file: BinaryIO) -> Iterator[Recording]:
             promised = opened.frames
         seekable = bool(soundfile.SoundFile.seekable(opened))
         _check_size(opened, view)
-        yield Recording(opened, opened.samplerate, opened.channels, promised, seekable)
+        yield Recording(opened, opened.samplerate, opened.channels, promised, seekable, view)
 
 
 def decoder_reason(error: soundfile.LibsndfileError) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple
 
 from task_specs.audio_container.byte_view import ByteView
-from task_specs.audio_container.unusable import FETCH_AGAIN, UnusableAudio, cut_off
+from task_specs.audio_container.unusable import FETCH_AGAIN, UnusableAudio, cut_off, several_in_turn
 
 MAGICS: Final = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 _MOST_CHUNKS: Final = 4096
@@ -34,7 +34,7 @@ class _Samples(NamedTuple):
 
 
 def mended(view: ByteView) -> ByteView:
-    """The file with a header that libsndfile reads, and a size of its samples that is true where it was never filled in.
+    """The file with a header that libsndfile reads, and a true size of its samples where it was never filled in.
 
     Raises:
         UnusableAudio: the file breaks off.
@@ -54,6 +54,9 @@ def mended(view: ByteView) -> ByteView:
         replaced[samples.size_at] = size.to_bytes(width, order)
     elif samples.promised - held > (_HEADER_COUNTED_IN if whole else 0):
         raise cut_off(*(_frames(count, layout, order) for count in (samples.promised, held)))
+    following = view.at(samples.begin + size + size % 2, 12)
+    if following[:4] in MAGICS and following[8:] == b"WAVE":
+        raise several_in_turn()
     if padded:
         return view.with_bytes(replaced)
     chunks = (b"fmt ", len(layout).to_bytes(4, order), layout, b"data", size.to_bytes(4, order))

@@ -118,6 +118,7 @@ _OPUS_PAGES = ogg_pages(OPUS)
         (b"".join(_OPUS_PAGES[:-1]), "not marked as its last; fetch"),
         (b"".join([*_PAGES[:2], *_PAGES[3:]]), "pages of it are missing after number 1; fetch"),
         (put(VORBIS, len(VORBIS) - 40, b"\xa5\x5a"), r"page \d+ is damaged; fetch"),
+        (WAV + WAV, "several recordings one after the other; cut it up"),
         (VORBIS + VORBIS, "several recordings one after the other; cut it up"),
         (OPUS + VORBIS, "several recordings one after the other; cut it up"),
         (b"".join([*_PAGES[:-1], ogg_page(_PAGES[-1], granule=5)]), "runs backwards"),
