@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 from infra import object_storage
 from infra.errors import StorageError
@@ -38,10 +38,9 @@ def check_headers(rows: Sequence[Row], problems: ProblemList) -> list[str]:
         header = headers.get(clip.uri)
         if header is None:
             continue
-        if isinstance(header[0], str):
-            reason, remedy = header
-            other = f"{remedy}, or write 'check: names' under data to have it quarantined"
-            problems.add(row.uri, "", f"{_name(clip, row)}{reason}", other, line=row.line, kind="unreadable")
+        if isinstance(header, _Refused):
+            remedy = f"{header.remedy}, or write 'check: names' under data to have it quarantined"
+            problems.add(row.uri, "", f"{_name(clip, row)}{header.reason}", remedy, line=row.line, kind="unreadable")
             continue
         seconds, rate = header
         rates[" + ".join(row.example.labels)].add(rate)
@@ -148,23 +147,30 @@ def _sample(uri: str) -> tuple[int, bytes]:
         return -1, b""
 
 
-def _header(uri: str) -> tuple[float | None, int] | tuple[str, str]:
-    """Seconds and sample rate of a local recording, or why it cannot be used, and the remedy."""
+class _Refused(NamedTuple):
+    """Why a recording cannot be used, and what to do about it."""
+
+    reason: str
+    remedy: str
+
+
+def _header(uri: str) -> tuple[float | None, int] | _Refused:
+    """Seconds, where the header knows them, and sample rate of a local recording."""
     from task_specs.audio_container.recording import open_recording
     from task_specs.audio_container.unusable import UnusableAudio
 
     try:
         with Path(uri).open("rb") as file, open_recording(file) as recording:
             if recording.frames == 0:
-                return "holds no samples", "record it again"
+                return _Refused("holds no samples", "record it again")
             return recording.seconds, recording.sample_rate
     except UnusableAudio as error:
         reason, _, remedy = error.detail.rpartition("; ")
-        return f"is not audio that can be decoded ({reason})", remedy
+        return _Refused(f"is not audio that can be decoded ({reason})", remedy)
     except OSError as error:
-        return f"cannot be read ({error.strerror or error})", "make it readable"
+        return _Refused(f"cannot be read ({error.strerror or error})", "make it readable")
     except Exception as error:  # noqa: BLE001  whatever it is, it is this recording's
-        return f"is not audio that can be decoded ({type(error).__name__}: {error})", "get the file anew"
+        return _Refused(f"is not audio that can be decoded ({type(error).__name__}: {error})", "get the file anew")
 
 
 def _name(clip: Clip, row: Row) -> str:
