@@ -48,10 +48,10 @@ class _Frame(NamedTuple):
     count_at: int
 
 
-class _Frames(NamedTuple):
-    """Frames of a stream: how many, where the last one ends, and whether one follows of which the end is missing."""
+class _Stream(NamedTuple):
+    """Frames one after the other: how many, where the last one ends, and whether one follows whose end is missing."""
 
-    count: int
+    frames: int
     end: int
     cut: bool
 
@@ -76,11 +76,11 @@ def mended(view: ByteView) -> ByteView | None:
     count_at = frame.count_at + 8
     has_count = head[frame.count_at : count_at - 4] in (b"Xing", b"Info")
     has_count = has_count and bool(int.from_bytes(head[count_at - 4 : count_at], "big") & 1)
-    promised, others = None, found.count
+    promised, others = None, found.frames
     if has_count:
-        promised, others = int.from_bytes(head[count_at : count_at + 4], "big"), found.count - 1
+        promised, others = int.from_bytes(head[count_at : count_at + 4], "big"), found.frames - 1
     elif head[_VBRI_AT : _VBRI_AT + 4] == b"VBRI":
-        promised, others = int.from_bytes(head[_VBRI_AT + 14 : _VBRI_AT + 18], "big"), found.count - 1
+        promised, others = int.from_bytes(head[_VBRI_AT + 14 : _VBRI_AT + 18], "big"), found.frames - 1
     # Some encoders count the frame that holds the count.
     if promised is not None and promised > others + 1:
         raise cut_off(promised * frame.samples, others * frame.samples)
@@ -88,7 +88,7 @@ def mended(view: ByteView) -> ByteView | None:
         raise UnusableAudio("unreadable", f"its last frame, after {others}, is not whole; {FETCH_AGAIN}")
     if has_count and promised is not None:
         return view if promised >= others - 1 else view.with_bytes({count_at: others.to_bytes(4, "big")})
-    return view.preceded_by(_count_frame(head, found.count))
+    return view.preceded_by(_count_frame(head, found.frames))
 
 
 def _first(view: ByteView) -> tuple[int, _Frame] | None:
@@ -110,7 +110,7 @@ def _in_a_row(view: ByteView, place: int, kind: tuple[int, int]) -> bool:
     return True
 
 
-def _walk(view: ByteView, kind: tuple[int, int]) -> _Frames:
+def _walk(view: ByteView, kind: tuple[int, int]) -> _Stream:
     """All frames of one kind, of which the first stands at the beginning."""
     count, gaps, place, end = 0, 0, 0, 0
     while True:
@@ -120,13 +120,13 @@ def _walk(view: ByteView, kind: tuple[int, int]) -> _Frames:
             place += after_leading_tags(view.part(place))
             following = _next(view, place, kind)
             if following is None:
-                return _Frames(count, end, cut=False)
+                return _Stream(count, end, cut=False)
             gaps += 1
             if gaps > _MOST_GAPS:
                 raise UnusableAudio("unreadable", f"it is damaged in more than {_MOST_GAPS} places; {FETCH_AGAIN}")
             place = following
         elif place + frame.size > view.size:
-            return _Frames(count, end, cut=True)
+            return _Stream(count, end, cut=True)
         else:
             place, count = place + frame.size, count + 1
             end = place

@@ -53,7 +53,7 @@ def mended(view: ByteView) -> ByteView:
         size = min(held, _UNKNOWN_32)
         replaced[samples.size_at] = size.to_bytes(width, order)
     elif samples.promised - held > (_HEADER_COUNTED_IN if whole else 0):
-        raise cut_off(*(_frames(count, layout, order) for count in (samples.promised, held)))
+        raise cut_off(_frames(samples.promised, layout, order), _frames(held, layout, order))
     following = view.at(samples.begin + size + size % 2, 12)
     if following[:4] in MAGICS and following[8:] == b"WAVE":
         raise several_in_turn()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from task_specs.dataset import read_dataset
+from task_specs.schema import TaskSpec
 from tests.fixtures import corpora
 from tests.fixtures.corpora import record
 from tests.fixtures.damaged_audio import with_data_size, with_total, without_count
@@ -101,7 +102,7 @@ def test_an_end_beyond_the_recording_is_said(tmp_path: Path) -> None:
 _TONE = tone(440, 0.5)
 
 
-def _folders(root: Path, recording: bytes) -> Path:
+def _folders(root: Path, recording: bytes) -> TaskSpec:
     for label in "xy":
         for take in range(3):
             record(root / f"{label}/{take}.wav")

@@ -14,14 +14,14 @@ from infra.errors import BackboneError
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
 from tests.fixtures.tones import audio_bytes, babble, write_audio
-from workers.speech import tokenize_batch
 from workers.speech.audio import CANCELLED_NOTE
 from workers.speech.f0 import F0Settings, track_f0
-from workers.speech.mfcc import fit_mfcc_tokenizer
+from workers.speech.mfcc import MfccTokenizer, fit_mfcc_tokenizer
 from workers.speech.prosody import PitchStatistics, segment_f0
 from workers.speech.tokenize_batch import TokenizeBatch, Work
 from workers.speech.unit_cache import Quarantined, UnitCache
 from workers.speech.units import Units, deduplicate
+from workers.speech.utterance import encode_utterances
 
 
 def test_one_shard_holds_good_and_bad_but_not_what_was_out_of_reach(tmp_path: Path) -> None:
@@ -86,20 +86,17 @@ def _batch(folder: Path, recordings: dict[str, bytes], policy: AudioPolicy | Non
     ]
 
 
-class _Fails:
+def _failing(error: Exception) -> MfccTokenizer:
     """A tokenizer that an exception ends on waveforms that begin with full scale, whoever is beside them."""
 
-    def __init__(self, error: Exception) -> None:
-        self._error = error
-        self._real = fit_mfcc_tokenizer([babble(0, 1.0)], units=10, seed=0)
+    class Failing(MfccTokenizer):
+        def encode(self, waves: Sequence[NDArray[np.float32]]) -> list[NDArray[np.int64]]:
+            if any(wave[0] > 0.9 for wave in waves):
+                raise error
+            return super().encode(waves)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
-
-    def encode(self, waves: Sequence[NDArray[np.float32]]) -> list[NDArray[np.int64]]:
-        if any(wave[0] > 0.9 for wave in waves):
-            raise self._error
-        return self._real.encode(waves)
+    whole = fit_mfcc_tokenizer([babble(0, 1.0)], units=10, seed=0)
+    return Failing.from_parts(whole.config(), whole.tensors())
 
 
 @pytest.mark.parametrize(
@@ -107,11 +104,10 @@ class _Fails:
 )
 def test_a_clip_that_cannot_be_encoded_stops_no_other_and_is_tried_again(tmp_path: Path, error: Exception) -> None:
     loud = np.concatenate([np.ones(1, np.float32), babble(1, 0.5)])
-    batch = _batch(
-        tmp_path, {"a": audio_bytes(babble(0, 0.5)), "bad": audio_bytes(loud), "c": audio_bytes(babble(2, 0.5))}
-    )
+    recordings = {"a": babble(0, 0.5), "bad": loud, "c": babble(2, 0.5)}
+    batch = _batch(tmp_path, {name: audio_bytes(wave) for name, wave in recordings.items()})
     cache = UnitCache(str(tmp_path / "units"), "f" * 64)
-    outcomes = {outcome.key: outcome for outcome in TokenizeBatch(_Fails(error), cache)(batch)}
+    outcomes = {outcome.key: outcome for outcome in TokenizeBatch(_failing(error), cache)(batch)}
     assert set(cache.lookup(["a", "bad", "c"])) == {"a", "c"}
     failure = outcomes["bad"].failure
     assert failure is not None
@@ -121,10 +117,11 @@ def test_a_clip_that_cannot_be_encoded_stops_no_other_and_is_tried_again(tmp_pat
 
 def test_an_error_of_the_backbone_is_no_clips(tmp_path: Path) -> None:
     batch = _batch(tmp_path, {"bad": audio_bytes(np.ones(8_000, np.float32))})
+    run = TokenizeBatch(
+        _failing(BackboneError("no weights; import them")), UnitCache(str(tmp_path / "units"), "f" * 64)
+    )
     with pytest.raises(BackboneError):
-        TokenizeBatch(_Fails(BackboneError("no weights; import them")), UnitCache(str(tmp_path / "units"), "f" * 64))(
-            batch
-        )
+        run(batch)
 
 
 def test_a_file_that_cannot_be_read_stops_no_other(tmp_path: Path) -> None:
@@ -133,7 +130,7 @@ def test_a_file_that_cannot_be_read_stops_no_other(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     outcomes = {
         outcome.key: outcome
-        for outcome in TokenizeBatch(_Fails(ValueError()), UnitCache(str(tmp_path / "units"), "f" * 64))(batch)
+        for outcome in TokenizeBatch(_failing(ValueError()), UnitCache(str(tmp_path / "units"), "f" * 64))(batch)
     }
     assert outcomes["a"].shard is not None
     assert outcomes["b"].failure is not None
@@ -148,11 +145,10 @@ def test_waveforms_are_encoded_before_there_are_too_many(tmp_path: Path, monkeyp
     TokenizeBatch(tokenizer, wanted)(_batch(tmp_path, recordings, windows))
     monkeypatch.setattr("workers.speech.tokenize_batch._HELD_SAMPLES", 20_000)
     calls: list[int] = []
-    encode = tokenize_batch.encode_utterances
 
     def counted(given: Any, waves: Sequence[Any], *rest: Any) -> Any:
         calls.append(len(waves))
-        return encode(given, waves, *rest)
+        return encode_utterances(given, waves, *rest)
 
     monkeypatch.setattr("workers.speech.tokenize_batch.encode_utterances", counted)
     found = UnitCache(str(tmp_path / "in_turn"), "f" * 64)
