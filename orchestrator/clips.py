@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from orchestrator.cluster import actor_size
 from orchestrator.plan import Plan, PlannedTask
 from orchestrator.progress import ProgressView
@@ -49,4 +51,8 @@ def tokenize_tasks(plan: Plan, view: ProgressView) -> TokenizingReport:
         view.line(f"  quarantined {request.clip.uri}: {reason}")
     if len(report.quarantined) > len(shown):
         view.line(f"  and {len(report.quarantined) - len(shown)} more")
+    noted = [(request.clip.uri, units.note) for request, units in report.units.items() if units.note]
+    for note, count in Counter(note for _, note in noted).items():
+        first = next(uri for uri, other in noted if other == note)
+        view.line(f"  noted of {count:,} clips, such as {first}: {note}")
     return report

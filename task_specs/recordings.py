@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import BinaryIO, Literal, NamedTuple, TypeVar
 
 from infra import object_storage
 from infra.errors import DatasetError, StorageError
@@ -40,13 +40,13 @@ def check_headers(rows: Sequence[Row], problems: ProblemList) -> list[str]:
         header = headers.get(clip.uri)
         if header is None:
             continue
-        if isinstance(header, str):
-            remedy = "get the file anew, or write 'check: names' under data to have it quarantined"
-            problems.add(row.uri, "", f"{_name(clip, row)}{header}", remedy, line=row.line, kind="unreadable")
+        if isinstance(header, _Refused):
+            remedy = f"{header.remedy}, or write 'check: names' under data to have it quarantined"
+            problems.add(row.uri, "", f"{_name(clip, row)}{header.reason}", remedy, line=row.line, kind="unreadable")
             continue
         seconds, rate = header
         rates[" + ".join(row.example.labels)].add(rate)
-        if max(clip.start or 0.0, clip.end or 0.0) > seconds + _END_TOLERANCE_SECONDS:
+        if seconds is not None and max(clip.start or 0.0, clip.end or 0.0) > seconds + _END_TOLERANCE_SECONDS:
             message = f"{_name(clip, row)}has {seconds:.2f} s, which is less than its clip needs"
             problems.add(row.uri, "", message, "get the file anew", line=row.line, kind="too short")
     together = set().union(*rates.values())
@@ -153,16 +153,37 @@ def _sample(uri: str) -> tuple[int, bytes]:
         return -1, b""
 
 
-def _header(uri: str) -> tuple[float, int] | str:
-    """Seconds and sample rate of a local recording, or why its header cannot be read."""
-    import soundfile
+class _Refused(NamedTuple):
+    """Why a recording cannot be used, and what to do about it."""
+
+    reason: str
+    remedy: str
+
+
+def _header(uri: str) -> tuple[float | None, int] | _Refused:
+    """Seconds, where the header knows them, and sample rate of a local recording."""
+    from task_specs.audio_container.recording import open_recording
+    from task_specs.audio_container.unusable import UnusableAudio
 
     try:
-        header = soundfile.info(io.BytesIO(read_recording(uri)) if in_table(uri) else uri)
-    except (soundfile.LibsndfileError, OSError, StorageError, DatasetError) as error:
-        reason = getattr(error, "error_string", None) or error
-        return f"is not audio that can be decoded ({str(reason).rstrip('.')})"
-    return (float(header.duration), int(header.samplerate)) if header.frames else "holds no samples"
+        with _opened(uri) as file, open_recording(file) as recording:
+            if recording.frames == 0:
+                return _Refused("holds no samples", "record it again")
+            return recording.seconds, recording.sample_rate
+    except UnusableAudio as error:
+        reason, _, remedy = error.detail.rpartition("; ")
+        return _Refused(f"is not audio that can be decoded ({reason})", remedy)
+    except (StorageError, DatasetError) as error:
+        reason, _, remedy = str(error).rpartition("; ")
+        return _Refused(reason, remedy)
+    except OSError as error:
+        return _Refused(f"cannot be read ({error.strerror or error})", "make it readable")
+    except Exception as error:  # noqa: BLE001  whatever it is, it is this recording's
+        return _Refused(f"is not audio that can be decoded ({type(error).__name__}: {error})", "get the file anew")
+
+
+def _opened(uri: str) -> BinaryIO:
+    return io.BytesIO(read_recording(uri)) if in_table(uri) else Path(uri).open("rb")
 
 
 def _name(clip: Clip, row: Row) -> str:

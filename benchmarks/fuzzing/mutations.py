@@ -26,14 +26,18 @@ class Mutated(NamedTuple):
 
 def mutated(pool: Sequence[Seed], random: np.random.Generator) -> Mutated:
     """A seed of the pool that was changed in one to four ways."""
-    seed = pool[random.integers(len(pool))]
+    seed = _any(pool, random)
     if random.random() < 0.15:
         left = int(random.integers(1, len(seed.data)))
         return Mutated(seed.data[:left], seed, left)
     data = bytearray(seed.data)
     for _ in range(random.integers(1, 5)):
-        _MUTATIONS[random.integers(len(_MUTATIONS))](data, pool, random)
+        _MUTATIONS[int(random.integers(len(_MUTATIONS)))](data, pool, random)
     return Mutated(bytes(data), seed, None)
+
+
+def _any(pool: Sequence[Seed], random: np.random.Generator) -> Seed:
+    return pool[int(random.integers(len(pool)))]
 
 
 def _flip(data: bytearray, _: Sequence[Seed], random: np.random.Generator) -> None:
@@ -45,8 +49,8 @@ def _set_header(data: bytearray, _: Sequence[Seed], random: np.random.Generator)
     width = int(random.choice([1, 2, 4, 8]))
     place = int(random.integers(max(1, min(_HEADER_BYTES, len(data)))))
     value = int(random.choice(_NUMBERS)) if random.random() < 0.7 else int(random.integers(1 << 32))
-    order = "little" if random.random() < 0.7 else "big"
-    data[place : place + width] = (value % (1 << 8 * width)).to_bytes(width, order)
+    number = (value % (1 << 8 * width)).to_bytes(width, "little")
+    data[place : place + width] = number if random.random() < 0.7 else number[::-1]
 
 
 def _set_anywhere(data: bytearray, _: Sequence[Seed], random: np.random.Generator) -> None:
@@ -71,12 +75,12 @@ def _repeat(data: bytearray, _: Sequence[Seed], random: np.random.Generator) -> 
 
 
 def _splice(data: bytearray, pool: Sequence[Seed], random: np.random.Generator) -> None:
-    other = pool[random.integers(len(pool))].data
+    other = _any(pool, random).data
     data[random.integers(len(data)) :] = other[random.integers(len(other)) :]
 
 
 def _join(data: bytearray, pool: Sequence[Seed], random: np.random.Generator) -> None:
-    data += pool[random.integers(len(pool))].data if random.random() < 0.5 else bytes(data)
+    data += _any(pool, random).data if random.random() < 0.5 else bytes(data)
 
 
 def _tag(data: bytearray, _: Sequence[Seed], random: np.random.Generator) -> None:
@@ -98,5 +102,6 @@ def _forget_size(data: bytearray, _: Sequence[Seed], random: np.random.Generator
 
 
 _MUTATIONS: Final = (
-    _flip, _set_header, _set_header, _set_header, _set_anywhere, _cut, _remove, _repeat, _splice, _join, _tag, _forget_size,
+    _flip, _set_header, _set_header, _set_header, _set_anywhere, _cut, _remove, _repeat, _splice, _join, _tag,
+    _forget_size,
 )  # fmt: skip

@@ -7,6 +7,7 @@ import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final, NamedTuple
 from unittest.mock import patch
 
@@ -46,7 +47,7 @@ _KINDS: Final = (
     ("AIFF", "PCM_16", 16_000, 1),
     ("AU", "ULAW", 8_000, 1),
 )
-_SECONDS_AN_INPUT: Final = 10.0
+_SECONDS_AN_INPUT: Final = 5.0
 _MEBIBYTES_AN_INPUT: Final = 512
 
 
@@ -64,8 +65,9 @@ class Broken(AssertionError):
 def seeds() -> list[Seed]:
     """Real recordings where they are at hand, in every format; synthetic ones elsewhere."""
     found = []
+    voices = sorted((SHARED_DATA / "audio").glob("*/**/*.wav"))
     for number, (format_, coding, rate, channels) in enumerate(_KINDS):
-        wave = _voice(number, rate)
+        wave = _voice(voices, number, rate)
         buffer = io.BytesIO()
         both = np.stack([np.roll(wave, 5 * channel) for channel in range(channels)], axis=1)
         soundfile.write(buffer, both, rate, format=format_, subtype=coding)
@@ -73,11 +75,10 @@ def seeds() -> list[Seed]:
     return found
 
 
-def _voice(number: int, rate: int, seconds: float = 0.4) -> NDArray[np.float32]:
-    paths = sorted((SHARED_DATA / "audio").glob("*/**/*.wav"))[:: max(1, number)]
+def _voice(paths: list[Path], number: int, rate: int, seconds: float = 0.4) -> NDArray[np.float32]:
     if not paths:
         return babble(number, seconds, sample_rate=rate)
-    wave, own_rate = soundfile.read(paths[number % len(paths)], dtype="float32", always_2d=True)
+    wave, own_rate = soundfile.read(paths[131 * number % len(paths)], dtype="float32", always_2d=True)
     return resample(wave.mean(axis=1), own_rate, rate)[: round(seconds * rate)]
 
 
@@ -100,13 +101,13 @@ def check(data: bytes, policy: AudioPolicy) -> NDArray[np.float32] | RejectedAud
     Raises:
         Broken: something does not.
     """
-    begin, memory = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begin, memory = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds = seconds_of(data)
     if seconds is not None and not (np.isfinite(seconds) and seconds >= 0):
         raise Broken(f"its header says {seconds} s")
     with _counted_reads() as reads:
         heard = _outcome(data, policy)
-    spent = time.perf_counter() - begin
+    spent = time.process_time() - begin
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) / 1024
     if spent > _SECONDS_AN_INPUT or grown > _MEBIBYTES_AN_INPUT:
         raise Broken(f"it took {spent:.1f} s and {grown:.0f} MiB")
@@ -120,7 +121,7 @@ def check(data: bytes, policy: AudioPolicy) -> NDArray[np.float32] | RejectedAud
         return heard
     if heard.dtype != np.float32 or heard.ndim != 1 or not np.isfinite(heard).all() or not 0 < len(heard) <= longest:
         raise Broken(f"{heard.dtype} {heard.shape}, finite: {np.isfinite(heard).all()}")
-    if not (heard.flags.owndata or heard.base.nbytes == heard.nbytes):
+    if not heard.flags.owndata and (heard.base is None or heard.base.nbytes > heard.nbytes):
         raise Broken("it is a part of a larger memory")
     return heard
 

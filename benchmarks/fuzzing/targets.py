@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from benchmarks.fuzzing.recordings import POLICIES, check
+from benchmarks.fuzzing.recordings import seeds as recordings
 from infra.errors import SpeechPromptError
 from task_specs.schema import load_task_spec
 from tests.fixtures.bundles import random_bundle
@@ -177,6 +179,11 @@ TARGETS: dict[str, Target] = {
     "backbone": Target(_backbone_settings, _written_backbone, "backbone.json, up to a tokenizer"),
     "task_spec": Target(_of_file("task.yaml", load_task_spec), _task_specs, "a task spec"),
     "checkpoint": Target(_of_file("checkpoint.pt", read_checkpoint), _checkpoints, "a checkpoint of fairseq"),
+    "audio": Target(
+        lambda data: check(data, POLICIES[0]),
+        lambda: [seed.data for seed in recordings()],
+        "a recording, up to a waveform of which all holds that must",
+    ),
     "kmeans": Target(lambda data: joblib_centroids(data, file="km.bin"), _kmeans, "km.bin"),
 }
 

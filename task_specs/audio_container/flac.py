@@ -36,3 +36,8 @@ def mended(view: ByteView) -> tuple[ByteView, int | None]:
         detail = f"its header promises {total} samples, more than its {view.size} bytes can hold; {FETCH_AGAIN}"
         raise UnusableAudio("unreadable", detail)
     return view.with_bytes({_PACKED_AT: (packed - total).to_bytes(8, "big")}), total
+
+
+def holds_another(view: ByteView) -> bool:
+    """Whether another FLAC file begins somewhere in this one."""
+    return MAGIC + bytes([0, 0, 0, _STREAMINFO_BYTES]) in view.at(len(MAGIC), view.size)

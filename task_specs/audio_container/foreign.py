@@ -94,5 +94,5 @@ def _text(head: bytes) -> str | None:
         if begin.startswith(beginnings):
             return f"it is {name}; {FETCH_AGAIN}"
     if all(character.isprintable() or character.isspace() for character in text):
-        return f"it is text, which begins with {ascii(' '.join(text[:40].split()))}; {FETCH_AGAIN}"
+        return f"it is text, which begins with {' '.join(text[:40].split())!a}; {FETCH_AGAIN}"
     return None

@@ -9,7 +9,7 @@ import re
 from typing import Final, NamedTuple
 
 from task_specs.audio_container.byte_view import ByteView
-from task_specs.audio_container.tags import before_trailing_tags
+from task_specs.audio_container.tags import after_leading_tags, before_trailing_tags
 from task_specs.audio_container.unusable import FETCH_AGAIN, UnusableAudio, cut_off
 
 _SEARCHED_BYTES: Final = 1 << 16
@@ -29,7 +29,7 @@ _RATES: Final = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (1
 # Neither the reserved layer, version and rate nor bit rates that no frame has.
 _SYNC: Final = re.compile(rb"\xff(?=[\xe2-\xe7\xf2-\xff][\x10-\xef])")
 _VBRI_AT: Final = 36
-_MOST_GAPS: Final = 32
+_MOST_GAPS: Final = 16
 
 
 class _Frame(NamedTuple):
@@ -48,16 +48,19 @@ class _Frame(NamedTuple):
     count_at: int
 
 
-class _Frames(NamedTuple):
-    count: int
+class _Stream(NamedTuple):
+    """Frames one after the other: how many, where the last one ends, and whether one follows whose end is missing."""
+
+    frames: int
+    end: int
     cut: bool
-    """Whether the last one is not whole, and not counted."""
 
 
 def mended(view: ByteView) -> ByteView | None:
-    """The file from its first frame on, with a true count of its frames; ``None`` where there are none.
+    """The file from its first frame to its last, with a true count of them; ``None`` where there are none.
 
-    A decoder estimates the length of a file without a count and reads no further, and believes a count that is there.
+    A decoder estimates the length of a file without a count and reads no further, believes a count that is there, and
+    looks for frames byte by byte in whatever else there is.
 
     Raises:
         UnusableAudio: the file breaks off.
@@ -68,16 +71,16 @@ def mended(view: ByteView) -> ByteView | None:
         return None
     place, frame = first
     view = view.part(place)
-    head = view.at(0, frame.size)
+    head, found = view.at(0, frame.size), _walk(view, frame.kind)
+    view = view.part(0, found.end)
     count_at = frame.count_at + 8
     has_count = head[frame.count_at : count_at - 4] in (b"Xing", b"Info")
     has_count = has_count and bool(int.from_bytes(head[count_at - 4 : count_at], "big") & 1)
-    found = _walk(view, frame.kind)
-    promised, others = None, found.count
+    promised, others = None, found.frames
     if has_count:
-        promised, others = int.from_bytes(head[count_at : count_at + 4], "big"), found.count - 1
+        promised, others = int.from_bytes(head[count_at : count_at + 4], "big"), found.frames - 1
     elif head[_VBRI_AT : _VBRI_AT + 4] == b"VBRI":
-        promised, others = int.from_bytes(head[_VBRI_AT + 14 : _VBRI_AT + 18], "big"), found.count - 1
+        promised, others = int.from_bytes(head[_VBRI_AT + 14 : _VBRI_AT + 18], "big"), found.frames - 1
     # Some encoders count the frame that holds the count.
     if promised is not None and promised > others + 1:
         raise cut_off(promised * frame.samples, others * frame.samples)
@@ -85,7 +88,7 @@ def mended(view: ByteView) -> ByteView | None:
         raise UnusableAudio("unreadable", f"its last frame, after {others}, is not whole; {FETCH_AGAIN}")
     if has_count and promised is not None:
         return view if promised >= others - 1 else view.with_bytes({count_at: others.to_bytes(4, "big")})
-    return view.preceded_by(_count_frame(head, found.count))
+    return view.preceded_by(_count_frame(head, found.frames))
 
 
 def _first(view: ByteView) -> tuple[int, _Frame] | None:
@@ -107,23 +110,26 @@ def _in_a_row(view: ByteView, place: int, kind: tuple[int, int]) -> bool:
     return True
 
 
-def _walk(view: ByteView, kind: tuple[int, int]) -> _Frames:
+def _walk(view: ByteView, kind: tuple[int, int]) -> _Stream:
     """All frames of one kind, of which the first stands at the beginning."""
-    count, gaps, place = 0, 0, 0
+    count, gaps, place, end = 0, 0, 0, 0
     while True:
         frame = _frame(view.at(place, 4))
         if frame is None or frame.kind != kind:
+            # Files that were joined have their tags in between.
+            place += after_leading_tags(view.part(place))
             following = _next(view, place, kind)
             if following is None:
-                return _Frames(count, cut=False)
+                return _Stream(count, end, cut=False)
             gaps += 1
             if gaps > _MOST_GAPS:
                 raise UnusableAudio("unreadable", f"it is damaged in more than {_MOST_GAPS} places; {FETCH_AGAIN}")
             place = following
         elif place + frame.size > view.size:
-            return _Frames(count, cut=True)
+            return _Stream(count, end, cut=True)
         else:
             place, count = place + frame.size, count + 1
+            end = place
 
 
 def _next(view: ByteView, place: int, kind: tuple[int, int]) -> int | None:
@@ -131,7 +137,7 @@ def _next(view: ByteView, place: int, kind: tuple[int, int]) -> int | None:
     for match in _SYNC.finditer(view.at(place, _SEARCHED_BYTES)):
         at = place + match.start()
         frame = _frame(view.at(at, 4))
-        if match.start() and frame is not None and frame.kind == kind and _in_a_row(view, at, kind):
+        if frame is not None and frame.kind == kind and _in_a_row(view, at, kind):
             return at
     return None
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from task_specs.audio_container.byte_view import ByteView
-from task_specs.audio_container.unusable import CONVERT, FETCH_AGAIN, UnusableAudio
+from task_specs.audio_container.unusable import CONVERT, FETCH_AGAIN, UnusableAudio, several_in_turn
 
 MAGIC: Final = b"OggS"
 _CODECS: Final = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC")
@@ -38,8 +38,7 @@ def check(view: ByteView) -> None:
     for page in _pages(view):
         if page.flags & _FIRST:
             if others_began:
-                remedy = f"cut it up, or {CONVERT}"
-                raise UnusableAudio("unreadable", f"it holds several recordings one after the other; {remedy}")
+                raise several_in_turn()
             codecs.append(page.content)
             if page.content.startswith(_CODECS):
                 if stream:

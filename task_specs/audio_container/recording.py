@@ -20,6 +20,7 @@ SAMPLE_RATES: Final = range(1_000, 768_001)
 """Samples per second, from telegraph quality to the highest of any converter."""
 CHANNELS: Final = range(1, 129)
 _FORMATS: Final = ("WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "NIST", "W64")
+_NOT_READ: Final = "not a WAV, FLAC, OGG or MP3 file that can be decoded"
 _UNKNOWN_FRAMES: Final = 1 << 62
 """libsndfile says about twice as many where it does not know."""
 _OTHER_MAGICS: Final = (b"FORM", b".snd", b"dns.", b"NIST_1A", b"caff", b"riff")
@@ -38,6 +39,7 @@ class Recording:
         channels: how many, in ``CHANNELS``.
         frames: samples of each channel by its header; ``None`` where it was not known when the header was written.
         seekable: whether ``file`` can be sought in.
+        view: the bytes that ``file`` reads.
     """
 
     file: soundfile.SoundFile
@@ -45,6 +47,7 @@ class Recording:
     channels: int
     frames: int | None
     seekable: bool
+    view: ByteView
 
     @property
     def seconds(self) -> float | None:
@@ -68,14 +71,13 @@ def open_recording(file: BinaryIO) -> Iterator[Recording]:
     view = view.part(after_leading_tags(view))
     if not view.size:
         raise UnusableAudio("empty", f"the file holds a tag and no sound; {FETCH_AGAIN}")
-    view, promised, counted = _mended(view)
+    view, promised = _mended(view)
     try:
         opened = _InOrder(view)
     except soundfile.LibsndfileError as error:
-        detail = f"not a WAV, FLAC, OGG or MP3 file that can be decoded ({decoder_reason(error)}); {CONVERT}"
-        raise UnusableAudio("unreadable", detail) from error
+        raise UnusableAudio("unreadable", f"{_NOT_READ} ({decoder_reason(error)}); {CONVERT}") from error
     with opened:
-        if opened.format not in _FORMATS or (opened.format == "MP3" and not counted):
+        if opened.format not in _FORMATS:
             raise UnusableAudio("unreadable", f"its format is {opened.format}, which is not read; {CONVERT}")
         for name, value, limits in (
             ("samples per second", opened.samplerate, SAMPLE_RATES),
@@ -88,7 +90,7 @@ def open_recording(file: BinaryIO) -> Iterator[Recording]:
             promised = opened.frames
         seekable = bool(soundfile.SoundFile.seekable(opened))
         _check_size(opened, view)
-        yield Recording(opened, opened.samplerate, opened.channels, promised, seekable)
+        yield Recording(opened, opened.samplerate, opened.channels, promised, seekable, view)
 
 
 def decoder_reason(error: soundfile.LibsndfileError) -> str:
@@ -104,24 +106,25 @@ class _InOrder(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no t
         return False
 
 
-def _mended(view: ByteView) -> tuple[ByteView, int | None, bool]:
-    """The file with a header that says nothing wrong of its length, the number of samples that was taken from it, and
-    whether MPEG frames were counted."""
+def _mended(view: ByteView) -> tuple[ByteView, int | None]:
+    """The file with a header that says nothing wrong of its length, and the number of samples if that was taken out."""
     magic = view.at(0, 12)
     if magic.startswith(riff.MAGICS) and magic[8:] == b"WAVE":
-        return riff.mended(view), None, False
+        return riff.mended(view), None
     if magic.startswith(flac.MAGIC):
-        return *flac.mended(view), False
+        return flac.mended(view)
     if magic.startswith(ogg.MAGIC):
         ogg.check(view)
-        return view, None, False
+        return view, None
     foreign = what_it_is(view)
     if foreign is not None:
         raise UnusableAudio("unreadable", foreign)
     if magic.startswith(_OTHER_MAGICS):
-        return view, None, False
-    mpeg_view = mpeg.mended(view)
-    return mpeg_view or view, None, mpeg_view is not None
+        return view, None
+    frames = mpeg.mended(view)
+    if frames is None:
+        raise UnusableAudio("unreadable", f"{_NOT_READ} (it begins like none of them); {CONVERT}")
+    return frames, None
 
 
 def _check_size(opened: soundfile.SoundFile, view: ByteView) -> None:
@@ -129,6 +132,6 @@ def _check_size(opened: soundfile.SoundFile, view: ByteView) -> None:
         promised, found = map(int, short.groups())
         if found < promised < riff.NEVER_FINISHED:
             raise cut_off(promised, found, "bytes of samples")
-    if opened.format == "NIST" and (stated := _NIST_SAMPLES.search(view.at(0, 1024))):
-        if int(stated[1]) > opened.frames:
-            raise cut_off(int(stated[1]), opened.frames)
+    stated = _NIST_SAMPLES.search(view.at(0, 1024)) if opened.format == "NIST" else None
+    if stated is not None and int(stated[1]) > opened.frames:
+        raise cut_off(int(stated[1]), opened.frames)

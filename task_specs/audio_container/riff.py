@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple
 
 from task_specs.audio_container.byte_view import ByteView
-from task_specs.audio_container.unusable import FETCH_AGAIN, UnusableAudio, cut_off
+from task_specs.audio_container.unusable import FETCH_AGAIN, UnusableAudio, cut_off, several_in_turn
 
 MAGICS: Final = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 _MOST_CHUNKS: Final = 4096
+_LARGEST_LAYOUT: Final = 1024
 _UNKNOWN_32: Final = 0xFFFFFFFF
 # Writers of pipes cannot go back to fill in a size. They leave 0 there, or the most that the field or a signed number
 # holds, less their headers: FFmpeg 0xFFFFFFFF, SoX and espeak 0x7FFFF000, arecord 0x7FFFFFFF.
@@ -33,7 +34,7 @@ class _Samples(NamedTuple):
 
 
 def mended(view: ByteView) -> ByteView:
-    """The file with a size of its samples that is true where the header was never finished.
+    """The file with a header that libsndfile reads, and a true size of its samples where it was never filled in.
 
     Raises:
         UnusableAudio: the file breaks off.
@@ -42,34 +43,52 @@ def mended(view: ByteView) -> ByteView:
     order: Literal["big", "little"] = "big" if magic == b"RIFX" else "little"
     # A BW64 file is an RF64 file of a later standard, which libsndfile does not know by name.
     replaced = {0: b"RF64"} if magic == b"BW64" else {}
-    place, layout, long_size_at = 12, b"", 0
+    layout, samples, padded = _chunks(view, order)
+    if samples is None:
+        return view.with_bytes(replaced)
+    held = view.size - samples.begin
+    size, whole = min(held, samples.promised), int.from_bytes(view.at(4, 4), order) + 8 <= view.size
+    if _never_finished(view, samples, held):
+        width = 4 if samples.size_at == samples.begin - 4 else 8
+        size = min(held, _UNKNOWN_32)
+        replaced[samples.size_at] = size.to_bytes(width, order)
+    elif samples.promised - held > (_HEADER_COUNTED_IN if whole else 0):
+        raise cut_off(_frames(samples.promised, layout, order), _frames(held, layout, order))
+    following = view.at(samples.begin + size + size % 2, 12)
+    if following[:4] in MAGICS and following[8:] == b"WAVE":
+        raise several_in_turn()
+    if padded:
+        return view.with_bytes(replaced)
+    chunks = (b"fmt ", len(layout).to_bytes(4, order), layout, b"data", size.to_bytes(4, order))
+    header = b"WAVE" + b"".join(chunks)
+    return view.part(samples.begin).preceded_by(magic + (len(header) + size).to_bytes(4, order) + header)
+
+
+def _chunks(view: ByteView, order: Literal["big", "little"]) -> tuple[bytes, _Samples | None, bool]:
+    """The layout of the samples, the samples, and whether all chunks before them have even places, as they must."""
+    place, layout, long_size_at, padded = 12, b"", 0, True
     for _ in range(_MOST_CHUNKS):
         head = view.at(place, 8)
         if len(head) < 8:
-            return view.with_bytes(replaced)
+            return layout, None, padded
         name, size = head[:4], int.from_bytes(head[4:], order)
+        if name == b"data":
+            if size in (0, _UNKNOWN_32) and long_size_at:
+                size = int.from_bytes(view.at(long_size_at, 8), "little")
+                return layout, _Samples(long_size_at, place + 8, size), padded
+            return layout, _Samples(place + 4, place + 8, size), padded
         if name == b"fmt ":
-            layout = view.at(place + 8, min(size, 40))
+            layout = view.at(place + 8, min(size, _LARGEST_LAYOUT))
         elif name == b"ds64":
             long_size_at = place + 16
-        elif name == b"data":
-            samples = _Samples(place + 4, place + 8, size)
-            if size in (0, _UNKNOWN_32) and long_size_at:
-                samples = _Samples(long_size_at, place + 8, int.from_bytes(view.at(long_size_at, 8), "little"))
-            held = view.size - samples.begin
-            if _never_finished(view, samples, held):
-                width = 8 if samples.size_at == long_size_at else 4
-                return view.with_bytes(replaced | {samples.size_at: min(held, _UNKNOWN_32).to_bytes(width, order)})
-            whole = int.from_bytes(view.at(4, 4), order) + 8 <= view.size
-            if samples.promised - held > (_HEADER_COUNTED_IN if whole else 0):
-                raise cut_off(*(_frames(count, layout, order) for count in (samples.promised, held)))
-            return view.with_bytes(replaced)
-        if place + 8 + size > view.size:
-            raise UnusableAudio("unreadable", f"it ends before its samples begin; {FETCH_AGAIN}")
         place += 8 + size
-        # Chunks have even places, but not all writers know.
-        if size % 2 and view.at(place, 4) not in _CHUNKS_BEFORE_SAMPLES:
-            place += 1
+        if place > view.size:
+            raise UnusableAudio("unreadable", f"it ends before its samples begin; {FETCH_AGAIN}")
+        # Not all writers know that chunks have even places.
+        if size % 2 and view.at(place, 4) in _CHUNKS_BEFORE_SAMPLES:
+            padded = False
+        else:
+            place += size % 2
     raise UnusableAudio("unreadable", f"there are no samples behind {_MOST_CHUNKS} chunks; write the file again")
 
 

@@ -29,6 +29,12 @@ class UnusableAudio(AudioError):
         return (UnusableAudio, (self.kind, self.detail))
 
 
+def several_in_turn() -> UnusableAudio:
+    """Of files that were joined as bytes, of which decoders read the first."""
+    detail = f"it holds several recordings one after the other; cut it up, or {CONVERT}"
+    return UnusableAudio("unreadable", detail)
+
+
 def cut_off(promised: int, found: int, what: str = "samples") -> UnusableAudio:
     """Of a file that holds less than its header promises, as downloads do that broke off."""
     return UnusableAudio("unreadable", f"its header promises {promised} {what} but {found} follow; {FETCH_AGAIN}")

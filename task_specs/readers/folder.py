@@ -224,14 +224,20 @@ class Folder:
         return None
 
     def seconds(self, path: str) -> float | None:
-        """Length of a recording; ``None`` if it cannot be read, which is noted."""
-        import soundfile
+        """Length of a recording; ``None`` if it cannot be read or has none in its header, which is noted."""
+        from task_specs.audio_container.recording import open_recording
+        from task_specs.audio_container.unusable import UnusableAudio
 
         data = self.read(path)
+        if data is None:
+            return None
         try:
-            return None if data is None else float(soundfile.info(io.BytesIO(data)).duration)
-        except soundfile.LibsndfileError as error:
-            self.problem(path, f"is not audio that can be decoded ({error.error_string.rstrip('.')})", self._remedy)
+            with open_recording(io.BytesIO(data)) as recording:
+                if recording.seconds is not None:
+                    return recording.seconds
+            self.problem(path, "does not say how long it is", self._remedy)
+        except UnusableAudio as error:
+            self.problem(path, f"is not audio that can be decoded ({error.detail.rpartition('; ')[0]})", self._remedy)
         return None
 
     def names(self, path: str, endings: tuple[str, ...]) -> list[str]:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from task_specs.dataset import read_dataset
+from task_specs.schema import TaskSpec
 from tests.fixtures import corpora
 from tests.fixtures.corpora import record
+from tests.fixtures.damaged_audio import with_data_size, with_total, without_count
+from tests.fixtures.tones import audio_bytes, tone
 from tests.task_specs.files import delimited, problems_of, recordings, spec, task
 
 ROWS = [
@@ -91,3 +97,48 @@ def test_an_end_beyond_the_recording_is_said(tmp_path: Path) -> None:
     record(tmp_path / tree.audio, seconds=1)
     found = problems_of(spec(tmp_path, data={"reader": "voice_activity", "root": "."}))
     assert [problem.message for problem in found] == ["training.wav has 1.00 s, which is less than its clip needs"]
+
+
+_TONE = tone(440, 0.5)
+
+
+def _folders(root: Path, recording: bytes) -> TaskSpec:
+    for label in "xy":
+        for take in range(3):
+            record(root / f"{label}/{take}.wav")
+    (root / "x/0.wav").write_bytes(recording)
+    return spec(root, data={"reader": "folders", "root": "."})
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (audio_bytes(_TONE)[:-500], "promises 8000 samples but 7750 follow"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS"),
+        (audio_bytes(_TONE, format="OGG")[:-100], "ends within page"),
+        (with_total(audio_bytes(_TONE, format="FLAC"), 2**36 - 1), "can hold"),
+        (audio_bytes(_TONE, format="MP3")[:-800], "promises"),
+        (audio_bytes(_TONE, sample_rate=7), "samples per second"),
+        (b"<html>404</html>", "an HTML page"),
+    ],
+)
+def test_a_header_that_decoding_refuses_is_a_problem_with_the_same_reason(
+    tmp_path: Path, data: bytes, words: str
+) -> None:
+    [problem] = problems_of(_folders(tmp_path, data))
+    assert problem.file.endswith("x/0.wav")
+    assert words in problem.message
+    assert "write 'check: names' under data to have it quarantined" in problem.remedy
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda: with_data_size(audio_bytes(_TONE), 0xFFFFFFFF),
+        lambda: with_total(audio_bytes(_TONE, format="FLAC"), 0),
+        lambda: without_count(audio_bytes(_TONE, format="MP3")),
+        lambda: b"ID3\x04\x00\x00\x00\x00\x00\x00" + audio_bytes(_TONE),
+    ],
+)
+def test_a_header_that_was_never_finished_is_no_problem(tmp_path: Path, changed: Callable[[], bytes]) -> None:
+    assert problems_of(_folders(tmp_path, changed())) == []

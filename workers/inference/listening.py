@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from infra.errors import AudioError, BackboneError, MissingExtra, SpeechPromptError
 from task_specs.audio_policy import AudioPolicy
 from workers.inference.recording import Recording
-from workers.speech.audio import apply_policy, decode
+from workers.speech.audio import decode_fitted
 from workers.speech.f0 import F0Settings
 from workers.speech.tokenizer import Tokenizer
 from workers.speech.units import Units
@@ -53,9 +53,8 @@ def listen(
 
 
 def _wave(clip: Clip, sample_rate: int) -> NDArray[np.float32]:
-    name = clip.recording.name
-    wave = decode(clip.recording.read(), name=name, sample_rate=sample_rate)
-    return apply_policy(wave, sample_rate=sample_rate, policy=clip.policy, name=name)
+    data = clip.recording.read()
+    return decode_fitted(data, name=clip.recording.name, sample_rate=sample_rate, policy=clip.policy).wave
 
 
 def _units(

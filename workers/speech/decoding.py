@@ -9,8 +9,9 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from task_specs.audio_container import flac
 from task_specs.audio_container.recording import Recording, decoder_reason
-from task_specs.audio_container.unusable import CONVERT, FETCH_AGAIN, UnusableAudio, cut_off
+from task_specs.audio_container.unusable import CONVERT, FETCH_AGAIN, UnusableAudio, cut_off, several_in_turn
 from workers.speech.resampling import Resampler, source_samples
 
 # Manifests round their times; an end this much past the recording's is the recording's end.
@@ -159,7 +160,7 @@ def _check_end(recording: Recording, first: int, found: int, *, start: float | N
     elif not found and not first:
         raise _no_samples()
     elif not found or (end is not None and first + found < (end - _END_TOLERANCE_SECONDS) * recording.sample_rate):
-        raise _outside((first + found) / recording.sample_rate, start, end)
+        raise _outside((first + found) / recording.sample_rate if found else None, start, end)
 
 
 def _check_no_more(recording: Recording) -> None:
@@ -173,7 +174,9 @@ def _check_no_more(recording: Recording) -> None:
     try:
         more = len(recording.file.read(1, dtype="float32", always_2d=True))
     except soundfile.LibsndfileError:
-        # What stands behind it is no sound.
+        # What stands behind it is no sound, or begins with a header.
+        if flac.holds_another(recording.view):
+            raise several_in_turn() from None
         return
     if more:
         detail = f"more than the {recording.frames} samples follow that its header promises; {CONVERT}"
@@ -184,6 +187,7 @@ def _no_samples() -> UnusableAudio:
     return UnusableAudio("empty", "it holds no samples; record it again or remove its row")
 
 
-def _outside(seconds: float, start: float | None, end: float | None) -> UnusableAudio:
+def _outside(seconds: float | None, start: float | None, end: float | None) -> UnusableAudio:
     part = f"the part {start or 0:g} s to {'the end' if end is None else f'{end:g} s'}"
-    return UnusableAudio("too short", f"{part} lies outside its {seconds:.3f} s; correct start and end")
+    length = "it" if seconds is None else f"its {seconds:.3f} s"
+    return UnusableAudio("too short", f"{part} lies outside {length}; correct start and end")

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from infra import object_storage
-from infra.errors import DatasetError, ObjectNotFound
+from infra.errors import DatasetError, ObjectNotFound, SpeechPromptError, StorageError
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
 from task_specs.table_audio import read_recording
-from workers.speech.audio import RejectedAudio, apply_policy, decode
+from workers.speech.audio import Heard, RejectedAudio, decode_fitted
 from workers.speech.f0 import F0Settings
 from workers.speech.tokenizer import Tokenizer
 from workers.speech.unit_cache import Cached, Quarantined, UnitCache
+from workers.speech.units import Units
 from workers.speech.utterance import encode_utterances
 
 # Object storage answers slowly and in parallel.
 READERS: Final = 8
+
+_HELD_SAMPLES: Final = 1 << 27
+"""Of waveforms before they are encoded, half a gigabyte: as long as clips are at most two minutes a batch has fewer."""
+
+# What is no property of the bytes is tried again in the next run.
+_PASSING: Final = ("missing", "fatal")
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,8 @@ class Outcome:
         key: its name in the unit cache.
         shard: the shard of the unit cache that holds the result; ``None`` where nothing was stored.
         seconds: audio that was tokenized.
-        failure: why nothing was stored: the file could not be had, which is no property of its content.
+        failure: why nothing was stored, which is no property of the file's content: it could not be had, or whoever
+        worked on it failed.
     """
 
     key: str
@@ -65,8 +73,8 @@ def read_audio(uri: str) -> bytes:
     """The bytes of a recording, a file or a part of a table.
 
     Raises:
-        RejectedAudio: nothing is there, or the table is damaged there.
-        StorageError: the location cannot be read.
+        RejectedAudio: nothing is there, the table is damaged there, or it is a local file that cannot be read.
+        StorageError: object storage cannot be read.
     """
     try:
         return read_recording(uri)
@@ -76,6 +84,13 @@ def read_audio(uri: str) -> bytes:
         where = "" if object_storage.is_s3(uri) else f" on {socket.gethostname()}"
         remedy = "" if object_storage.is_s3(uri) else "; a cluster's workers see local paths only on a shared disk"
         raise RejectedAudio(uri, "missing", f"no such file{where}{remedy}") from error
+    except StorageError as error:
+        if object_storage.is_s3(uri):
+            raise
+        # One file on a disk says nothing of the others.
+        raise RejectedAudio(uri, "missing", str(error).removeprefix(uri).lstrip(": ")) from error
+    except MemoryError as error:
+        raise RejectedAudio(uri, "fatal", "it is larger than the memory at hand; cut it up") from error
 
 
 def load_clip(data: bytes, clip: Clip, *, sample_rate: int, policy: AudioPolicy) -> NDArray[np.float32]:
@@ -84,8 +99,11 @@ def load_clip(data: bytes, clip: Clip, *, sample_rate: int, policy: AudioPolicy)
     Raises:
         RejectedAudio: it cannot be decoded, or its length is outside the policy.
     """
-    wave = decode(data, name=clip.uri, sample_rate=sample_rate, start=clip.start, end=clip.end)
-    return apply_policy(wave, sample_rate=sample_rate, policy=policy, name=clip.uri)
+    return _heard(data, clip, sample_rate=sample_rate, policy=policy).wave
+
+
+def _heard(data: bytes, clip: Clip, *, sample_rate: int, policy: AudioPolicy) -> Heard:
+    return decode_fitted(data, name=clip.uri, sample_rate=sample_rate, policy=policy, start=clip.start, end=clip.end)
 
 
 class TokenizeBatch:
@@ -108,46 +126,88 @@ class TokenizeBatch:
             MissingExtra: pitch is asked for, and amfm-decompy is not installed.
             StorageError: audio or cache cannot be reached.
         """
-        with ThreadPoolExecutor(READERS) as pool:
-            loaded = list(pool.map(self._load, batch))
         results: dict[str, Cached] = {}
         seconds: dict[str, float] = {}
         failures: dict[str, Quarantined] = {}
-        waves: dict[str, NDArray[np.float32]] = {}
-        for work, wave in zip(batch, loaded, strict=True):
-            if not isinstance(wave, RejectedAudio):
-                waves[work.key] = wave
-            elif wave.kind == "missing":
-                failures[work.key] = Quarantined(wave.kind, wave.detail)
-            else:
-                results[work.key] = Quarantined(wave.kind, wave.detail)
-        window_seconds = {work.key: work.policy.window_seconds for work in batch}
-        utterances = encode_utterances(
-            self._tokenizer, list(waves.values()), self._f0, [window_seconds[key] for key in waves]
-        )
-        for (key, wave), units in zip(waves.items(), utterances, strict=True):
-            if len(units):
-                results[key] = units
-                seconds[key] = len(wave) / self._tokenizer.sample_rate
-            else:
-                results[key] = Quarantined("too short", "shorter than one frame of the tokenizer; remove its row")
+        waiting: list[tuple[Work, Heard]] = []
+        for work, heard in self._loaded(batch):
+            if isinstance(heard, RejectedAudio):
+                found = failures if heard.kind in _PASSING else results
+                found[work.key] = Quarantined(heard.kind, heard.detail)
+                continue
+            waiting.append((work, heard))
+            seconds[work.key] = len(heard.wave) / self._tokenizer.sample_rate
+            if sum(len(other.wave) for _, other in waiting) > _HELD_SAMPLES:
+                self._encode(waiting, results, failures)
+                waiting = []
+        self._encode(waiting, results, failures)
         shard = self._cache.add(results) if results else None
         return [
             Outcome(
                 work.key,
                 shard if work.key in results else None,
-                seconds.get(work.key, 0.0),
+                seconds[work.key] if isinstance(results.get(work.key), Units) else 0.0,
                 failures.get(work.key),
             )
             for work in batch
         ]
 
-    def _load(self, work: Work) -> NDArray[np.float32] | RejectedAudio:
+    def _loaded(self, batch: Sequence[Work]) -> Iterator[tuple[Work, Heard | RejectedAudio]]:
+        """The clips in turn; recordings that are cut into windows are decoded one by one, for they may be long."""
+        with ThreadPoolExecutor(READERS) as pool:
+            for start in range(0, len(batch), READERS):
+                works = batch[start : start + READERS]
+                long = any(work.policy.too_long == "window" for work in works)
+                yield from zip(
+                    works, (map if long else pool.map)(self._load, works, pool.map(_read, works)), strict=True
+                )
+
+    def _load(self, work: Work, data: bytes | RejectedAudio) -> Heard | RejectedAudio:
+        if isinstance(data, RejectedAudio):
+            return data
         try:
-            data = read_audio(work.clip.uri)
-            if hashlib.sha256(data).hexdigest() != work.audio_sha256:
-                detail = "the file changed while it was being tokenized; run again once it is complete"
-                return RejectedAudio(work.clip.uri, "missing", detail)
-            return load_clip(data, work.clip, sample_rate=self._tokenizer.sample_rate, policy=work.policy)
+            return _heard(data, work.clip, sample_rate=self._tokenizer.sample_rate, policy=work.policy)
         except RejectedAudio as rejection:
             return rejection
+
+    def _encode(
+        self,
+        clips: Sequence[tuple[Work, Heard]],
+        results: dict[str, Cached],
+        failures: dict[str, Quarantined],
+    ) -> None:
+        """Puts the units of clips into ``results``, or why a clip has none there or into ``failures``."""
+        try:
+            utterances = encode_utterances(
+                self._tokenizer,
+                [heard.wave for _, heard in clips],
+                self._f0,
+                [work.policy.window_seconds for work, _ in clips],
+            )
+        except SpeechPromptError:
+            raise
+        except Exception as error:  # noqa: BLE001  of one clip; the others are not to blame
+            if len(clips) > 1:
+                for clip in clips:
+                    self._encode([clip], results, failures)
+                return
+            detail = f"its units could not be computed ({type(error).__name__}: {error}); remove its row"
+            failures[clips[0][0].key] = Quarantined("fatal", detail)
+            return
+        for (work, heard), units in zip(clips, utterances, strict=True):
+            results[work.key] = (
+                replace(units, note=heard.note)
+                if len(units)
+                else Quarantined("too short", "shorter than one frame of the tokenizer; remove its row")
+            )
+
+
+def _read(work: Work) -> bytes | RejectedAudio:
+    try:
+        data = read_audio(work.clip.uri)
+    except RejectedAudio as rejection:
+        return rejection
+    if hashlib.sha256(data).hexdigest() != work.audio_sha256:
+        detail = "the file changed while it was being tokenized; run again once it is complete"
+        return RejectedAudio(work.clip.uri, "missing", detail)
+    return data

@@ -6,7 +6,8 @@ with the columns key, units, durations, windows, f0, voiced_count, log_f0_total,
 pitch are null, or absent in older shards, where no F0 settings are given, and so are windows where nothing was cut.
 
 A shard is written once, whole, and never changed: any number of workers write and read at the same time, and
-a killed run leaves only complete shards behind. A clip that cannot be used is remembered, with its reason.
+a killed run leaves only complete shards behind. A clip that cannot be used is remembered, with the kind and detail of
+its reason; of a clip that has units, detail is what a user should know of them.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 # Raised when decoding or the policy changes what comes out of the same bytes.
-_PREPROCESSING_VERSION: Final = 1
+_PREPROCESSING_VERSION: Final = 2
 _SUFFIX: Final = ".parquet"
 _READERS: Final = 8
 
@@ -146,7 +147,7 @@ class UnitCache:
                 "log_f0_total": pa.array([s and s.total for s in statistics], pa.float64()),
                 "log_f0_squares": pa.array([s and s.squares for s in statistics], pa.float64()),
                 "kind": pa.array([r and r.kind for r in reasons], pa.string()),
-                "detail": pa.array([r and r.detail for r in reasons], pa.string()),
+                "detail": pa.array([_detail(entries[key]) for key in keys], pa.string()),
             }
         )
         buffer = io.BytesIO()
@@ -162,6 +163,10 @@ class UnitCache:
             return self._parquet.read_table(io.BytesIO(object_storage.read_bytes(uri)))
         except self._arrow.ArrowInvalid as error:
             raise StorageError(f"{uri} is not a shard of the unit cache ({error}); remove it") from error
+
+
+def _detail(entry: Cached) -> str | None:
+    return entry.note if isinstance(entry, Units) else entry.detail
 
 
 def _rows(table: pyarrow.Table, wanted: set[str]) -> Iterable[tuple[str, Cached]]:
@@ -184,6 +189,7 @@ def _rows(table: pyarrow.Table, wanted: set[str]) -> Iterable[tuple[str, Cached]
                     np.array(durations[row].values, dtype=np.int32),
                     pitch,
                     tuple(cut[row] or ()),
+                    detail,
                 ),
             )
 

@@ -21,12 +21,14 @@ class Units:
     pitch: of the same units; ``None`` where it was not asked for.
     windows: units of each window, of a recording that was cut into several; empty for one that was not. Only within a
         window are neighbours distinct.
+    note: what a user should know of how the recording was read; no part of what the units are.
     """
 
     units: NDArray[np.int16]
     durations: NDArray[np.int32]
     pitch: Pitch | None = None
     windows: tuple[int, ...] = ()
+    note: str | None = None
 
     def __len__(self) -> int:
         return len(self.units)
