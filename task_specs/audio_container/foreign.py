@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import Final
 
 from task_specs.audio_container.byte_view import ByteView
@@ -86,7 +87,7 @@ def what_it_is(view: ByteView) -> str | None:
 def _text(head: bytes) -> str | None:
     try:
         # A character may be cut at the end of what was read.
-        text = head.decode("utf-8-sig").strip() if len(head) < _HEAD_BYTES else head[:-3].decode("utf-8-sig", "ignore")
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head)
     except UnicodeDecodeError:
         return None
     begin = text.lstrip()[:200].lower()

@@ -39,7 +39,7 @@ class _Frame(NamedTuple):
         kind: the bytes of the header that are the same in all frames of a stream: version, layer and rate.
         size: bytes.
         samples: of each channel.
-        count_at: where a count of frames stands behind the header, if this is a Xing frame.
+        count_at: where a count of frames stands, if this is a Xing frame, which only layer III has.
     """
 
     kind: tuple[int, int]
@@ -88,7 +88,8 @@ def mended(view: ByteView) -> ByteView | None:
         raise UnusableAudio("unreadable", f"its last frame, after {others}, is not whole; {FETCH_AGAIN}")
     if has_count and promised is not None:
         return view if promised >= others - 1 else view.with_bytes({count_at: others.to_bytes(4, "big")})
-    return view.preceded_by(_count_frame(head, found.frames))
+    # Decoders look for a count in layer III alone; the other layers have constant bit rates, from which it follows.
+    return view.preceded_by(_count_frame(head, found.frames)) if frame.count_at else view
 
 
 def _first(view: ByteView) -> tuple[int, _Frame] | None:
@@ -157,7 +158,7 @@ def _frame(header: bytes) -> _Frame | None:
     samples = 1152 if full or layer == 2 else 576
     mono = header[3] >> 6 == 3
     side = (17 if mono else 32) if full else (9 if mono else 17)
-    return _Frame(kind, samples // 8 * bits // hertz + padding, samples, 4 + side)
+    return _Frame(kind, samples // 8 * bits // hertz + padding, samples, 4 + side if layer == 3 else 0)
 
 
 def _count_frame(head: bytes, count: int) -> bytes:

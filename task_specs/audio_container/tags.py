@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from task_specs.audio_container.byte_view import ByteView
 
+_MOST_TAGS = 100
 _ID3V1_BYTES = 128
 _APE_FOOTER_BYTES = 32
 
@@ -11,7 +12,10 @@ _APE_FOOTER_BYTES = 32
 def after_leading_tags(view: ByteView) -> int:
     """Where the recording itself begins: behind all ID3v2 tags. https://id3.org/id3v2.4.0-structure"""
     place = 0
-    while (head := view.at(place, 10))[:3] == b"ID3" and len(head) == 10 and max(head[6:]) < 0x80:
+    for _ in range(_MOST_TAGS):
+        head = view.at(place, 10)
+        if head[:3] != b"ID3" or len(head) < 10 or max(head[6:]) >= 0x80:
+            break
         footer = 10 if head[5] & 0x10 else 0
         place += 10 + sum(part << shift for part, shift in zip(head[6:], (21, 14, 7, 0), strict=True)) + footer
     return min(place, view.size)
