@@ -1,6 +1,6 @@
 """The command line. Results go to stdout, progress and errors to stderr.
 
-Exit codes: 0 done, 1 some tasks failed, 2 bad input, 3 interrupted.
+Exit codes: 0 done, 1 some tasks or recordings failed, 2 bad input, 3 interrupted.
 """
 
 from __future__ import annotations
