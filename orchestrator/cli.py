@@ -1,7 +1,7 @@
 """The command line. Results go to stdout, progress and errors to stderr.
 
-Exit codes: 0 done, 1 some tasks failed, 2 bad input, 3 interrupted, 4 taken over; 130 and 143 broken off by Ctrl-C and
-SIGTERM where nothing goes on, 141 the reader of the output has gone, 70 a fault of this program.
+Exit codes: 0 done, 1 some tasks or recordings failed, 2 bad input, 3 interrupted, 4 taken over; 130 and 143 broken off
+by Ctrl-C and SIGTERM where nothing goes on, 141 the reader of the output has gone, 70 a fault of this program.
 """
 
 from __future__ import annotations

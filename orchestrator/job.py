@@ -59,7 +59,7 @@ class Resources(BaseModel):
 
     gpus: float | None = Field(None, ge=0, le=64, allow_inf_nan=False)
     """GPUs of one actor; a fraction shares one."""
-    cpus: float | None = Field(None, gt=0, le=1024, allow_inf_nan=False)
+    cpus: float | None = Field(None, ge=0.01, le=1024, allow_inf_nan=False)
     """CPUs of one actor."""
     workers: int | None = Field(None, ge=1, le=10_000)
     """Actors at most."""
@@ -67,7 +67,9 @@ class Resources(BaseModel):
     @field_validator("gpus")
     @classmethod
     def _whole(cls, gpus: float | None) -> float | None:
-        # Ray's own rule.
+        # Ray's own rules.
+        if gpus is not None and 0 < gpus < 0.001:
+            raise fault(f"{gpus:g} GPUs are too small a share", "write 0, or 0.001 and more")
         if gpus is not None and gpus > 1 and gpus != int(gpus):
             raise fault(f"{gpus:g} GPUs cannot be given to one actor", "above 1, write a whole number")
         return gpus

@@ -56,6 +56,8 @@ def _path(value: Any, info: ValidationInfo) -> str | SplitFiles:
 
 
 def _labels(value: Any) -> Any:
+    if isinstance(value, list | tuple) and not value:
+        raise fault("has too few entries", "give 1 or more")
     return [value] if isinstance(value, str) else value
 
 
@@ -123,7 +125,7 @@ class Manifest(Reader):
     """Directory of the audio, which no path leaves; the manifest's own where it is left out."""
     label: Annotated[
         tuple[VisibleLabel, ...],
-        Field(min_length=1, max_length=32),
+        Field(max_length=32),
         BeforeValidator(_labels),
         AfterValidator(_distinct),
     ] = ("label",)

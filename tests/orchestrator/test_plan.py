@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import yaml
 
+from orchestrator import plan
 from orchestrator.plan import make_plan
+from task_specs.example import SPLITS
 from task_specs.prompt_init import BundleInit
 from tests.fixtures.bundles import random_bundle
 from tests.fixtures.command_line import speechprompt
@@ -283,3 +285,42 @@ def test_few_shots_are_shown_with_the_classes_that_have_less(workplace: Path) ->
     assert "6/8/8" in shown
     assert "linear verbalizer, balanced by sampling" in shown
     assert "few: 4 of each of 2 classes, drawn by seed from 8; yes with less, all they have" in shown
+
+
+def test_labels_that_no_bundle_holds_are_problems_of_their_rows(workplace: Path) -> None:
+    labels = ["x" * 201, "a\nb", "a\x1b[2J", "\u200b", "line\u2028break", "sound"]
+    rows = [{"units": "1 2", "label": label, "split": split} for split in SPLITS for label in labels]
+    add_task(workplace, "labels", delimited(rows))
+    done = speechprompt("plan", "job.yaml", "--no-probe")
+    assert done.code == 2
+    assert [re.sub(r"^.*?csv:[0-9]+: label: '.*' ", "", line) for line in done.problems] == [
+        "has 201 characters, and a bundle holds at most 200; shorten it",
+        "holds a line break; write it on one line",
+        "holds the control character U+001B; remove it",
+        "has no character that can be seen; write a word",
+        "holds a line break; write it on one line",
+    ]
+
+
+def test_a_prompt_that_no_bundle_holds_is_a_problem_of_its_task(workplace: Path) -> None:
+    add_task(workplace, "sound")
+    add_task(workplace, "other")
+    long = "/".join(["b" * 200] * 3)
+    done = speechprompt("plan", "job.yaml", "--no-probe", "--set", f"bundles={long}/{'c' * 200}/{long}/{long}/{long}")
+    assert done.code == 0, done.stderr
+    write_backbone(tiny_backbone(), str(workplace / long))
+    done = speechprompt("plan", "job.yaml", "--no-probe", "--set", f"backbone={long}")
+    assert done.code == 2
+    # It is wrong for every task, and said once.
+    [problem] = done.problems
+    assert "backbone: a bundle could not name it, as its backbone_uri has " in problem
+
+
+def test_prompts_of_all_tasks_are_counted_first(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "MAX_LANES", 10)
+    add_task(workplace, "one", seeds=6)
+    add_task(workplace, "two", "no table", sweep={"dropout": [0.1, 0.2, 0.3]}, seeds=2)
+    done = speechprompt("plan", "job.yaml", "--no-probe")
+    assert done.problems == [
+        "job.yaml: tasks: 12 prompts are to be tuned, and a job has at most 10; give fewer tasks, or seeds"
+    ]

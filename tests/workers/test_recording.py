@@ -115,6 +115,8 @@ NOTHING: dict[str, tuple[Callable[[Path], Any], str]] = {
     "array without a rate": (lambda _: FLOATS, r"array without a sample rate; give Waveform\(samples, sample_rate\)"),
     "tensor without a rate": (lambda _: torch.from_numpy(FLOATS), "array without a sample rate"),
     "path of bytes": (lambda _: _PathOfBytes(), "a path of bytes; name it by text"),
+    "path of a URI": (lambda _: Path("s3://bucket/x.wav"), "a Path keeps one slash of s3://; give the URI as text"),
+    "larger than any": (lambda place: _sparse(place), "has 5,368,709,120 bytes, more than 4,294,967,296; cut it"),
     "no such file": (lambda _: Path("absent.wav"), r"absent\.wav does not exist; check the path"),
     "directory": (lambda place: place, "is a directory; name the recordings in it"),
     "pipe": (lambda place: _pipe(place), "is a pipe or a device; save the recording as a file"),
@@ -160,6 +162,12 @@ class _PathOfBytes(os.PathLike[bytes]):
 def _pipe(place: Path) -> Path:
     os.mkfifo(place / "pipe.wav")
     return place / "pipe.wav"
+
+
+def _sparse(place: Path) -> Path:
+    with (place / "large.wav").open("wb") as file:
+        file.truncate(5 << 30)
+    return place / "large.wav"
 
 
 def _closed() -> io.BytesIO:
@@ -352,6 +360,7 @@ def test_a_call_that_is_none_is_refused_in_a_sentence(call: Callable[[Any], Any]
         (lambda made: made.from_uris([]), "no bundle is given"),
         (lambda made: made.from_uris("bundles/x"), "bundles must be a list, not one str"),
         (lambda made: made.from_uris(Path("bundles/x")), "bundles must be a list, not one PosixPath"),
+        (lambda made: made.from_uris([Path("s3://prompts/x")]), "a Path keeps one slash of s3://"),
         (lambda made: made.from_uris([3]), "a bundle is named by a path or URI, not by a int"),
         (lambda made: made.from_uris([None]), "a bundle is named by a path or URI, not by a NoneType"),
         (lambda made: made.from_uris(["x"], 3), "a backbone is named by a path or URI"),
@@ -359,6 +368,6 @@ def test_a_call_that_is_none_is_refused_in_a_sentence(call: Callable[[Any], Any]
     ],
 )
 def test_a_classifier_that_cannot_be_made_is_refused_in_a_sentence(make: Callable[[Any], Any], said: str) -> None:
-    with pytest.raises((InputError, BundleError), match=said) as raised:
+    with pytest.raises((InputError, StorageError), match=said) as raised:
         make(Classifier)
     assert "\n" not in str(raised.value)

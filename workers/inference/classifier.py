@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Literal, get_args, overload
 
 import numpy as np
@@ -12,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from infra import object_storage
 from infra.errors import BundleError, InputError, SpeechPromptError
 from workers.backbone.directory import Backbone, read_backbone
 from workers.backbone.multistream_lm import MultistreamLM
@@ -24,7 +22,7 @@ from workers.inference.answer import Answer
 from workers.inference.arguments import device_of, listed, one_each, prosody_of, unit_sequence
 from workers.inference.listening import Clip, listen
 from workers.inference.loaded_prompt import LoadedPrompt
-from workers.inference.recording import GivenRecording, Recording, Waveform, recording
+from workers.inference.recording import GivenRecording, Recording, Waveform, place_of, recording
 from workers.precision import Precision, autocast
 from workers.prompting.prompted_pass import PromptRows, prompted_logits
 from workers.speech.unit_prosody import UnitProsody, unit_prosody
@@ -346,7 +344,6 @@ def _place(given: object, what: str) -> str:
         InputError: it is neither.
         StorageError: it cannot be a path.
     """
-    path = os.fspath(given) if isinstance(given, str | os.PathLike) else None
-    if not isinstance(path, str):
+    if not isinstance(given, str | os.PathLike):
         raise InputError(f"a {what} is named by a path or URI, not by a {type(given).__name__}; give text or a Path")
-    return object_storage.resolve(path, str(Path.cwd()))
+    return place_of(given)

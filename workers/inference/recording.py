@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import cache, partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, BinaryIO, Final, TypeAlias
 
 import numpy as np
@@ -19,8 +19,10 @@ from torch import Tensor
 from infra import object_storage
 from infra.errors import AudioError, StorageError
 
-__all__ = ["GivenRecording", "Recording", "Waveform", "recording"]
+__all__ = ["GivenRecording", "Recording", "Waveform", "place_of", "recording"]
 
+_MOST_BYTES: Final = 4 << 30
+"""The most that a WAV file can say it has."""
 _RATES: Final = (1_000, 768_000)
 """Samples per second between which there is speech to hear and a converter that gives so many."""
 _LOUDEST: Final = 8.0
@@ -70,10 +72,8 @@ def recording(given: object, number: int) -> Recording:
     name = f"recording {number}"
     match given:
         case str() | os.PathLike():
-            path = os.fspath(given)
-            if not isinstance(path, str):
-                raise AudioError(f"{name} has a path of bytes; name it by text")
-            uri = object_storage.resolve(path, str(Path.cwd()))
+            uri = place_of(given)
+            path = str(os.fspath(given))
             return Recording(uri, path, partial(_read_place, uri, path))
         case bytes() | bytearray() | memoryview():
             return Recording(("bytes", id(given)), name, partial(bytes, given))
@@ -92,17 +92,33 @@ def recording(given: object, number: int) -> Recording:
     )
 
 
+def place_of(given: str | os.PathLike[str]) -> str:
+    """The absolute form of a path or URI; a relative one starts from the working directory.
+
+    Raises:
+        StorageError: it cannot be one.
+    """
+    path = os.fspath(given)
+    if not isinstance(path, str):
+        raise StorageError(f"{path!r} is a path of bytes; name it by text")
+    if isinstance(given, PurePath) and path.startswith("s3:/"):
+        raise StorageError(f"{path!r}: a Path keeps one slash of s3://; give the URI as text")
+    return object_storage.resolve(path, str(Path.cwd()))
+
+
 def _read_place(uri: str, name: str) -> bytes:
     if not object_storage.is_s3(uri):
         try:
-            mode = Path(uri).stat().st_mode
+            found = Path(uri).stat()
         except (OSError, ValueError):
-            mode = stat.S_IFREG  # whoever reads it says what is wrong
-        if stat.S_ISDIR(mode):
+            return object_storage.read_bytes(uri)  # which says what is wrong
+        if stat.S_ISDIR(found.st_mode):
             raise AudioError(f"{name}: is a directory; name the recordings in it")
-        if not stat.S_ISREG(mode):
+        if not stat.S_ISREG(found.st_mode):
             # One would wait for ever, the other never end.
             raise AudioError(f"{name}: is a pipe or a device; save the recording as a file")
+        if found.st_size > _MOST_BYTES:
+            raise AudioError(f"{name}: has {found.st_size:,} bytes, more than {_MOST_BYTES:,}; cut it into parts")
     return object_storage.read_bytes(uri)
 
 
