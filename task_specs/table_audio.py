@@ -169,9 +169,12 @@ class _Shelf:
     def _group(self, layout: _Layout, system: Any, path: str, column: str, group: int) -> pyarrow.ChunkedArray:
 
         leaf = audio_leaf(layout.metadata.schema.to_arrow_schema(), column)
+        changed = DatasetError(f"{path} no longer holds the recordings it did; run again once it is complete")
+        if not leaf:
+            raise changed
         with system.open_input_file(path) as source, as_dictionaries(source, layout.metadata, [leaf]) as file:
-            if not leaf or described_chunk(file, group, leaf).total_uncompressed_size > MAX_GROUP_BYTES:
-                raise DatasetError(f"{path} no longer holds what it did; run again once it is complete")
+            if described_chunk(file, group, leaf).total_uncompressed_size > MAX_GROUP_BYTES:
+                raise changed
             return file.read_row_group(group, columns=[leaf], use_threads=False).column(0)
 
     def _take(self, key: tuple[tuple[str, int, int], str, int], cells: pyarrow.ChunkedArray) -> None:

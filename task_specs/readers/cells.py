@@ -44,7 +44,7 @@ def text(cell: object) -> str:
         return "true" if cell else "false"
     if isinstance(cell, int):
         return str(cell)
-    if isinstance(cell, float | Decimal) and cell == (number := _whole(cell)):
+    if isinstance(cell, float | Decimal) and (number := _whole(cell)) is not None:
         return str(number)
     raise fault(f"must be text or a whole number, not {described(cell)}", "write it in quotes")
 
@@ -163,7 +163,7 @@ def _unit(entry: object) -> int:
         entry = int(entry.partition(".")[0])
     if entry in ("...", "…"):
         raise fault("is a list that was shortened when it was printed", "write all unit numbers")
-    if isinstance(entry, float) and entry == (number := _whole(entry)):
+    if isinstance(entry, float) and (number := _whole(entry)) is not None:
         entry = number
     if not isinstance(entry, int) or isinstance(entry, bool):
         raise fault(f"{described(entry)} is not a unit number", "write whole numbers separated by spaces")

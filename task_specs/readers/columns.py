@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -107,7 +107,7 @@ class Columns(BaseModel):
                 sound = False
         names: dict[Column, str] = {}
         foreign = convention.columns if convention is not None else {}
-        for column in (*INPUTS, "split", "start", "end", "speaker", "duration"):
+        for column in get_args(Column):
             own = spelled.find(self.of(column)) if column != "duration" else None
             other = spelled.find(foreign[column]) if column in foreign and not getattr(self, column, None) else None
             if recordings and column == "path" and not self.path:

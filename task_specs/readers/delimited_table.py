@@ -37,12 +37,11 @@ class _Dialect:
             _Broken: quotes that do not match.
         """
         csv.field_size_limit(_CELL_CHARACTERS)
-        quoting = csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE
         reader = csv.reader(
             io.StringIO(text, newline=""),
             delimiter=self.delimiter,
             quotechar=self.quote,
-            quoting=quoting,
+            quoting=csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE,
             skipinitialspace=self.spaced,
             strict=True,
         )
@@ -158,7 +157,8 @@ def _header(text: str, first: int, separators: Sequence[str], wanted: Wanted) ->
 
 
 def _first_row(dialect: _Dialect, text: str, first: int, wanted: Wanted) -> tuple[int, list[str]]:
-    line, remark = first, []
+    line = first
+    remark: list[str] = []
     for line, row in _cautious(dialect.rows(text, first)):
         if not any(map(str.strip, row)):
             continue

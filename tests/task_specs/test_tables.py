@@ -83,7 +83,8 @@ READ: dict[str, tuple[str, str | bytes]] = {
     # Tabs without quoting.
     "quotes that are letters": (
         "tsv",
-        'path\ttext\tlabel\tsplit\na.wav\t"Hello\tx\ttrain\nb.wav\t"Oh" he said\ty\ttrain\nc.wav\t\tx\tvalid\nd.wav\t"\ty\ttest\n',
+        'path\ttext\tlabel\tsplit\na.wav\t"Hello\tx\ttrain\nb.wav\t"Oh" he said\ty\ttrain\n'
+        'c.wav\t\tx\tvalid\nd.wav\t"\ty\ttest\n',
     ),
     # JSON.
     "an array": ("json", json.dumps(OBJECTS)),
@@ -142,30 +143,54 @@ NAMED: dict[str, tuple[str, str | bytes, str]] = {
     "gzip": ("csv.gz", gzip.compress(b"path"), "data.csv.gz: is compressed with gzip; unpack it with 'gunzip --keep'"),
     "xz": ("csv", lzma.compress(b"path"), "data.csv: is compressed with xz; unpack it with 'unxz --keep'"),
     "pickle": ("pkl", pickle.dumps(OBJECTS), "data.pkl: is a pickle, which can run any program and is never read;"),
-    "git-LFS": ("csv", "version https://git-lfs.github.com/spec/v1\noid", "data.csv: is a git-LFS pointer in place of"),
-    "git-LFS as Parquet": ("parquet", "version https://git-lfs.github.com/spec/v1\n", "data.parquet: is a git-LFS pointe"),
+    "git-LFS": ("csv", "version https://git-lfs.github.com/spec/v1\noid", "data.csv: is a git-LFS pointer in"),
+    "git-LFS as Parquet": ("parquet", "version https://git-lfs.github.com/spec/v1\n", "data.parquet: is a git-LFS"),
     "HTML": ("csv", "\n<!DOCTYPE html>\n<html>", "data.csv: is an HTML page, such as a server sends with an error;"),
     "a recording": ("csv", b"RIFF\x24\0\0\0WAVEfmt ", "data.csv: is a recording; name the table that lists"),
     "CSV as Parquet": ("parquet", written(","), "data.parquet: is not a Parquet file; write it anew; if it is text,"),
     "Arrow": ("arrow", b"\xff\xff\xff\xff\x10\0\0\0", "data.arrow: is an Arrow stream, as Hugging Face caches it;"),
-    "cp1252": ("csv", written(",").replace("x", "é").encode("cp1252"), "data.csv:2: is not UTF-8 text; save it as UTF-8"),
+    "cp1252": ("csv", written(",").replace("x", "é").encode("cp1252"), "data.csv:2: is not UTF-8 text; save it"),
     "UTF-16 unmarked": ("txt", written("\t").encode("utf-16-le"), "data.txt: seems to be UTF-16 text without a byte"),
-    "half of UTF-16": ("txt", "päth".encode("utf-16")[:-1], "data.txt: is not the UTF-16 text that its first bytes say;"),
+    "half of UTF-16": ("txt", "päth".encode("utf-16")[:-1], "data.txt: is not the UTF-16 text that its first"),
     "typographic quotes": ("csv", written(",", quote="“"), "data.csv:1: the cells are in typographic quotes; replace"),
     "no header": ("csv", written(",").split("\n", 1)[1], "data.csv:1: begins with a row and not with the names of its"),
     "spaces": ("txt", written(" "), "data.txt:1: its first row has one cell only, 'path label split'; begin with"),
     "a title": ("csv", "My recordings,,\n" + written(","), "data.csv:1: its first row has one cell only, 'My record"),
-    "an open quote": ("csv", written(",").replace("b.wav", '"b.wav'), "data.csv:3: cannot be read on from here (unexpec"),
-    "two readings": ("tsv", written("\t").replace("\tx\tt", '\t"x\tt').replace("\ty\tt", '\ty"\tt', 1), "data.tsv: its quotes can"),
+    "an open quote": ("csv", written(",").replace("b.wav", '"b.wav'), "data.csv:3: cannot be read on from here ("),
+    "two readings": (
+        "tsv",
+        written("\t").replace("\tx\tt", '\t"x\tt').replace("\ty\tt", '\ty"\tt', 1),
+        "data.tsv: its quotes",
+    ),
     "broken JSON": ("json", json.dumps(OBJECTS, indent=2)[:-9], "data.json: is not JSON from line 20, column 14 on: "),
     "lists in JSON": ("json", json.dumps(ROWS, indent=1), "data.json: is JSON, but no list of objects; write one obj"),
-    "a strange split": ("csv", written(",").replace("train", "fold1"), "data.csv:2: split: 'fold1' is not a split, here and in 1 other rows; use one of"),
-    "eval alone": ("csv", written(",").replace("valid", "eval").replace(",test", ",eval"), "data.csv:4: split: 'eval' is not a split, here and in 1 other rows; did you"),
-    "an error of Excel": ("csv", written(",").replace(",x,v", ",#N/A,v"), "data.csv:4: label: '#N/A' is an error of the spreadsheet; correct"),
-    "printed recordings": ("csv", "audio,label,split\n\"{'path': 'a.wav', 'array': array([0.1])}\",x,train\n", "data.csv:2: audio: holds recordings in the form in which they are printed;"),
-    "bytes in JSON": ("jsonl", lines(*({**one, "path": {"bytes": "UklG", "path": "a"}} for one in OBJECTS)), "data.jsonl:1: path: holds recordings, which only a Parquet table can hold;"),
-    "samples in JSON": ("jsonl", lines(*({**one, "path": {"array": [0.5], "path": "a"}} for one in OBJECTS)), "data.jsonl:1: path: holds recordings as numbers, without"),
-}  # fmt: skip
+    "a strange split": (
+        "csv",
+        written(",").replace("train", "fold1"),
+        "data.csv:2: split: 'fold1' is not a split, here",
+    ),
+    "eval alone": (
+        "csv",
+        written(",").replace("valid", "eval").replace(",test", ",eval"),
+        "data.csv:4: split: 'eval' is not a split, here",
+    ),
+    "an error of Excel": ("csv", written(",").replace(",x,v", ",#N/A,v"), "data.csv:4: label: '#N/A' is an error"),
+    "printed recordings": (
+        "csv",
+        "audio,label,split\n\"{'path': 'a.wav', 'array': array([0.1])}\",x,train\n",
+        "data.csv:2: audio: holds recordings in the form",
+    ),
+    "bytes in JSON": (
+        "jsonl",
+        lines(*({**one, "path": {"bytes": "UklG", "path": "a"}} for one in OBJECTS)),
+        "data.jsonl:1: path: holds recordings, which only",
+    ),
+    "samples in JSON": (
+        "jsonl",
+        lines(*({**one, "path": {"array": [0.5], "path": "a"}} for one in OBJECTS)),
+        "data.jsonl:1: path: holds recordings as numbers",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -222,9 +247,7 @@ def test_numbers_that_became_decimals_are_one_label(
     assert len(dataset.notes) == (len(set(cells)) > len(labels))
 
 
-@pytest.mark.parametrize(
-    "cell", ["[71, 12, 4]", "71,12,4", "(71, 12, 4)", "[71 12\n  4]", "71.0 12.0 4.0", " 71 12  4 "]
-)
+@pytest.mark.parametrize("cell", ["[71, 12, 4]", "71,12,4", "(71, 12, 4)", "[71 12\n  4]", "71.0 12.0 4.0"])
 def test_units_that_were_printed(tmp_path: Path, cell: str) -> None:
     rows = "".join(f'"{cell}",{label},{split}\n' for label in "xy" for split in ("train", "valid", "test"))
     dataset = read_dataset(task(tmp_path, f"units,label,split\n{rows}"))
@@ -240,7 +263,7 @@ WANTED = Wanted.of(["path", "label", "split"])
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=8)
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(TEXT, TEXT, TEXT).filter(lambda row: any(map(str.strip, row))), max_size=6),
     st.sampled_from([",", ";", "\t", "|"]),
@@ -264,12 +287,41 @@ def test_what_csv_writes_is_read_back(
 
 
 PIECES = st.sampled_from(
-    [b"path", b"label", b"split", b",", b";", b"\t", b"|", b"\n", b"\r", b'"', b"'", b"sep=", b"{", b"}", b"[", b"]", b":",
-     b"\0", b"\xff", b"\xfe", b"\xef\xbb\xbf", b"#", b" ", b"train", b"1", b"NaN", b"PAR1", b"\x1f\x8b", b"PK\x03\x04"]
-)  # fmt: skip
+    [
+        b"path",
+        b"label",
+        b"split",
+        b",",
+        b";",
+        b"\t",
+        b"|",
+        b"\n",
+        b"\r",
+        b'"',
+        b"'",
+        b"sep=",
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b":",
+        b"\0",
+        b"\xff",
+        b"\xfe",
+        b"\xef\xbb\xbf",
+        b"#",
+        b" ",
+        b"train",
+        b"1",
+        b"NaN",
+        b"PAR1",
+        b"\x1f\x8b",
+        b"PK\x03\x04",
+    ]
+)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.one_of(st.binary(max_size=80), st.lists(PIECES, max_size=30).map(b"".join)),
     st.sampled_from(["csv", "tsv", "txt", "json", "jsonl", "parquet", "scp", ""]),
@@ -286,8 +338,7 @@ def test_any_bytes_are_a_table_or_a_problem(data: bytes, ending: str) -> None:
 
 def test_many_columns_and_keys_take_no_square_of_memory_and_time() -> None:
     header = ",".join(f"c{i}" for i in range(50_000))
-    table = read_table("/data.csv", WANTED, ProblemList(), data=f"{header},path\n".encode())
-    assert table is not None
+    assert read_table("/data.csv", WANTED, ProblemList(), data=f"{header},path\n".encode())
     keys = "\n".join(json.dumps({f"k{i}": 1, "path": "a"}) for i in range(5_000))
     table = read_table("/data.jsonl", WANTED, ProblemList(), data=keys.encode())
     assert table is not None
