@@ -9,6 +9,7 @@ from functools import cached_property
 
 from infra.errors import InvalidInputs
 from task_specs.example import SPLITS, Clip, Example, Split
+from task_specs.hygiene import Finding, findings
 from task_specs.problems import ProblemList, shown
 from task_specs.readers import Reading, Row
 from task_specs.recordings import check_headers, without_copies
@@ -65,7 +66,7 @@ class Dataset:
 def read_dataset(spec: TaskSpec) -> Dataset:
     """Reads the examples of a task and checks them, without decoding audio.
 
-    Headers of a published data set's recordings are read, and copies are looked for where the reader says so.
+    Headers of a published data set's recordings are read, and copies are looked for unless the reader says otherwise.
 
     Raises:
         InvalidInputs: everything that is wrong with the manifests and their rows.
@@ -77,8 +78,9 @@ def read_dataset(spec: TaskSpec) -> Dataset:
     notes = list(reading.notes)
     if spec.data.opened:
         notes += check_headers(reading.rows, problems)
+    odd: list[Finding] = []
     if spec.data.duplicates is not None:
-        rows, copies = without_copies(reading.rows, spec.data.duplicates, problems)
+        rows, copies, odd = without_copies(reading.rows, spec.data.duplicates, problems)
         reading = replace(reading, rows=rows)
         notes += copies
     if reading.complete:
@@ -86,6 +88,12 @@ def read_dataset(spec: TaskSpec) -> Dataset:
         _check_labels(spec, reading, problems)
         _check_positive(spec, reading, problems)
         _check_speakers(spec, reading, problems)
+    odd += findings(reading.rows, spec.slots, repeats=spec.data.repeats)
+    for finding in odd:
+        if spec.strict:
+            problems.add(spec.source, "data", finding.message, f"{finding.remedy}, or remove 'strict'")
+        else:
+            notes.append(f"{finding.message}; {finding.remedy}")
     if problems:
         raise InvalidInputs(problems.collected())
     examples = tuple(row.example for row in reading.rows)

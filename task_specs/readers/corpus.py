@@ -58,8 +58,6 @@ class Corpus(Reader):
     classes: ClassVar[tuple[int, ...]]
     """Classes of each slot."""
     label_names: ClassVar[tuple[str, ...]] = ("label",)
-    repeats: ClassVar[bool] = False
-    """Whether its lists name a recording more than once on purpose."""
     published: ClassVar[Mapping[str, Counts]] = {}
     """Counts of the complete data set, for each value of ``split`` for which they are known."""
 
@@ -67,7 +65,6 @@ class Corpus(Reader):
     """Its directory, as it was unpacked."""
     split: str = "official"
     """Which division into train, valid and test."""
-    duplicates: Literal["keep", "drop"] | None = "keep"
     check: Literal["open", "names"] = "open"
     """``open`` reads the header of every recording, so that unreadable ones are problems; with ``names`` they only
     have to be there, and the tokenizer quarantines what it cannot read. Recordings in S3 are not opened."""
