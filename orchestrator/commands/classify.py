@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from infra import object_storage
-from infra.printable import printable_json
+from infra.printable import printable, printable_json
 from orchestrator.console import results_console
 from workers.inference.classifier import Answer, Classifier
 
@@ -84,8 +84,9 @@ def classify_files(
             for answer in labelled[number]:
                 for label, probability in _shown(answer, top):
                     # Text, because a file may be called "[a].wav".
-                    named = Text(ABSTAINED, style="italic") if label is None else Text(label)
-                    table.add_row(Text(given), task, Text(answer.slot), named, f"{probability:.3f}")
+                    named = Text(ABSTAINED, style="italic") if label is None else Text(printable(label))
+                    where = (Text(printable(text)) for text in (given, task, answer.slot))
+                    table.add_row(*where, named, f"{probability:.3f}")
     results_console().print(table)
 
 
