@@ -149,7 +149,13 @@ DRAWN = "or write 'split: drawn' under data if every directory is a label"
         ({"yes/train": 3, "yes/test": 3, "no/train": 3, "no/test": 3}, "rec: the directories of labels hold those of "
          f"splits, such as no/test; put splits first, as in train/no, {DRAWN}"),
         ({"data/yes": 3, "data/no": 3}, "rec: 'data' is the only directory, and would be the one label; add '/data' to "
-         "'root' if its directories are the labels"),
+         "'root' if the labels are there"),
+        ({"a/b/c/yes": 3, "a/b/c/no": 3}, "rec: 'a' is the only directory, and would be the one label; add '/a/b/c' to "
+         "'root' if the labels are there"),
+        ({"fold1/yes": 3, "fold2/yes": 3}, f"rec: 'fold1' and 'fold2' seem to be parts of the data; join their "
+         f"directories, {DRAWN}"),
+        ({"Part_01/yes": 3, "Part_02/no": 3}, f"rec: 'Part_01' and 'Part_02' seem to be parts of the data; join their "
+         f"directories, {DRAWN}"),
         ({"yes": 3, "no": 3, "maybe": 0}, "rec: 'maybe' is a label without a recording; add some, or remove it"),
         ({**splits("train", "val", "test"), "test/maybe/deep": 0}, "rec: 'test/maybe' is a label without a recording; "
          "add some, or remove it"),
