@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from infra.printable import printable
 from orchestrator.plan import Plan, PlannedTask
 from task_specs.example import Split
 from task_specs.sweep import Sweep
@@ -67,9 +68,9 @@ def show_plan(plan: Plan, console: Console, measured: Sequence[Measured] | None)
         ("storage", job.storage),
         ("units", job.units),
     ):
-        console.print(f"{name:>9}  {value}", markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(f"{name:>9}  {value}"), markup=False, highlight=False, soft_wrap=True)
     for note in plan.notes:
-        console.print(f"     note  {note}", markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(f"     note  {note}"), markup=False, highlight=False, soft_wrap=True)
 
 
 def _tuned_on(task: PlannedTask) -> dict[Split, int]:

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from infra.errors import InvalidInputs
 from task_specs.example import SPLITS, Clip, Example, Split
+from task_specs.hygiene import Finding, findings
 from task_specs.label import MOST_LABELS, visible_label
 from task_specs.problems import ProblemList, shown
 from task_specs.readers import Reading, Row
@@ -69,7 +70,7 @@ class Dataset:
 def read_dataset(spec: TaskSpec) -> Dataset:
     """Reads the examples of a task and checks them, without decoding audio.
 
-    Headers of a published data set's recordings are read, and copies are looked for where the reader says so.
+    Headers of a published data set's recordings are read, and copies are looked for unless the reader says otherwise.
 
     Raises:
         InvalidInputs: everything that is wrong with the manifests and their rows.
@@ -81,8 +82,9 @@ def read_dataset(spec: TaskSpec) -> Dataset:
     notes = list(reading.notes)
     if spec.data.opened:
         notes += check_headers(reading.rows, problems)
+    odd: list[Finding] = []
     if spec.data.duplicates is not None:
-        rows, copies = without_copies(reading.rows, spec.data.duplicates, problems)
+        rows, copies, odd = without_copies(reading.rows, spec.data.duplicates, problems)
         reading = replace(reading, rows=rows)
         notes += copies
     if reading.complete:
@@ -91,6 +93,12 @@ def read_dataset(spec: TaskSpec) -> Dataset:
         _check_label_texts(spec, reading, problems)
         _check_positive(spec, reading, problems)
         _check_speakers(spec, reading, problems)
+    odd += findings(reading.rows, spec.slots, repeats=spec.data.repeats)
+    for finding in odd:
+        if spec.strict:
+            problems.add(spec.source, "data", finding.message, f"{finding.remedy}, or remove 'strict'")
+        else:
+            notes.append(f"{finding.message}; {finding.remedy}")
     if problems:
         raise InvalidInputs(problems.collected())
     examples = tuple(row.example for row in reading.rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple, TypeVar
@@ -13,13 +13,16 @@ from typing import BinaryIO, Literal, NamedTuple, TypeVar
 from infra import object_storage
 from infra.errors import DatasetError, StorageError
 from task_specs.example import SPLITS, Clip, Split
+from task_specs.hygiene import Finding
 from task_specs.problems import ProblemList
 from task_specs.readers import Row
 from task_specs.table_audio import in_table, read_recording
 
-_THREADS = 8
+_THREADS, _BATCH = 8, 32
 _SAMPLE_BYTES = 4096
 _END_TOLERANCE_SECONDS = 0.05
+
+DROP = "'duplicates: drop' under data keeps each once"
 
 Key = TypeVar("Key")
 Content = tuple[str, float | None, float | None]
@@ -60,7 +63,7 @@ def check_headers(rows: Sequence[Row], problems: ProblemList) -> list[str]:
 
 def without_copies(
     rows: Sequence[Row], policy: Literal["keep", "drop"], problems: ProblemList
-) -> tuple[list[Row], list[str]]:
+) -> tuple[list[Row], list[str], list[Finding]]:
     """Finds clips with the same bytes, wherever their files lie.
 
     Args:
@@ -69,7 +72,7 @@ def without_copies(
         problems: where a file is noted that cannot be read.
 
     Returns:
-        The rows that are left, in order, and what a user should know about the copies.
+        The rows that are left, in order, what a user should know, and what is odd about the copies.
     """
     found = [(row, row.example.clip) for row in rows if row.example.clip is not None]
     uris = {clip.uri for _, clip in found}
@@ -86,13 +89,21 @@ def without_copies(
     # A row that is repeated on purpose names the same clip, and is no copy.
     copied = [group for group in groups.values() if len({row.example.clip for row in group}) > 1]
     if not copied:
-        return list(rows), notes
+        return list(rows), notes, []
     dropped = {id(row) for group in copied for row in _later_ones(group)}
-    notes.append(_note(rows, copied, len(dropped), policy))
-    disputed = sum(len({row.example.labels for row in group}) > 1 for group in copied)
+    text = _summary(rows, copied, len(dropped))
+    odd = []
+    if policy == "drop":
+        notes.append(f"{text}; each is kept once, in test before valid before train")
+    else:
+        # First those that splits share.
+        ordered = sorted(copied, key=lambda group: len({row.example.split for row in group}) == 1)
+        odd.append(Finding(text, [row for group in ordered for row in group], DROP))
+    disputed = [group for group in copied if len({row.example.labels for row in group}) > 1]
     if disputed:
-        notes.append(f"{disputed} recordings are there with different labels")
-    return [row for row in rows if policy == "keep" or id(row) not in dropped], notes
+        text = f"{len(disputed)} recordings are there with different labels"
+        odd.append(Finding(text, [row for group in disputed for row in group], "keep the one with the right label"))
+    return [row for row in rows if policy == "keep" or id(row) not in dropped], notes, odd
 
 
 def _later_ones(group: Sequence[Row]) -> list[Row]:
@@ -100,7 +111,7 @@ def _later_ones(group: Sequence[Row]) -> list[Row]:
     return [row for row in group if row is not kept]
 
 
-def _note(rows: Sequence[Row], copied: Sequence[Sequence[Row]], copies: int, policy: Literal["keep", "drop"]) -> str:
+def _summary(rows: Sequence[Row], copied: Sequence[Sequence[Row]], copies: int) -> str:
     sizes = Counter(row.example.split for row in rows)
     shared: Counter[Split] = Counter()
     for group in copied:
@@ -108,18 +119,14 @@ def _note(rows: Sequence[Row], copied: Sequence[Sequence[Row]], copies: int, pol
         if "train" in splits:
             shared.update(row.example.split for row in group if row.example.split != "train")
     leaks = [f"{shared[split]} of {sizes[split]} {split} clips are also in train" for split in SPLITS if shared[split]]
-    text = "; ".join([f"{copies} of {len(rows)} clips are copies of others, byte for byte", *leaks])
-    if policy == "drop":
-        return f"{text}; each is kept once, in test before valid before train"
-    return f"{text}; 'duplicates: drop' under data keeps each once"
+    return "; ".join([f"{copies} of {len(rows)} clips are copies of others, byte for byte", *leaks])
 
 
 def _digests(uris: set[str], problems: ProblemList) -> dict[str, str]:
-    """SHA-256 of every file that may be a copy: a local one has the size and a sample of another."""
+    """SHA-256 of every file that may be a copy: a local one has the size and a sample of another, and is not empty."""
     local = sorted(uri for uri in uris if not object_storage.is_s3(uri))
-    samples = _each(_sample, local)
-    alike = Counter(samples.values())
-    candidates = [uri for uri in local if alike[samples[uri]] > 1] + sorted(uris.difference(local))
+    candidates = _alike(_size, local)
+    candidates = _alike(_sample, candidates) + sorted(uris.difference(local))
     digests = {}
     for uri, digest in _each(_digest, candidates).items():
         if isinstance(digest, StorageError | DatasetError):
@@ -135,6 +142,22 @@ def _digest(uri: str) -> str | StorageError | DatasetError:
         return hashlib.sha256(read_recording(uri)).hexdigest()
     except (StorageError, DatasetError) as error:
         return error
+
+
+def _alike(look: Callable[[str], Hashable], uris: Sequence[str]) -> list[str]:
+    """Those of which another looks the same; without empty ones, of which ``look`` makes nothing."""
+    looks = _each(look, uris)
+    counts = Counter(looks.values())
+    return [uri for uri in uris if looks[uri] and counts[looks[uri]] > 1]
+
+
+def _size(uri: str) -> int:
+    """Bytes of a local file; -1 where it cannot be asked."""
+    try:
+        return Path(uri).stat().st_size
+    except OSError:
+        # Read with the other candidates, where the reason is noted.
+        return -1
 
 
 def _sample(uri: str) -> tuple[int, bytes]:
@@ -192,5 +215,8 @@ def _name(clip: Clip, row: Row) -> str:
 
 def _each(work: Callable[[str], Key], uris: Iterable[str]) -> dict[str, Key]:
     names = list(uris)
+    # Handing a thread one file costs more than looking at its size.
+    batches = [names[start : start + _BATCH] for start in range(0, len(names), _BATCH)]
     with ThreadPoolExecutor(_THREADS) as threads:
-        return dict(zip(names, threads.map(work, names), strict=True))
+        keys = [key for done in threads.map(lambda batch: [work(name) for name in batch], batches) for key in done]
+    return dict(zip(names, keys, strict=True))

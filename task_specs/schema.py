@@ -157,6 +157,9 @@ class TaskSpec(FileModel):
     workers: Annotated[int, AfterValidator(_rows_for_all)] = Field(1, ge=1, le=1024, strict=True)
     """Workers that tune it together, each with its share of every batch: for tasks that are big enough. The result is
     that of one worker, but for rounding."""
+    strict: bool = Field(False, strict=True)
+    """Whether what is odd about the rows is a problem, not a note: a clip with two labels, labels that look alike, and
+    speakers, copies or overlaps that splits share."""
     audio: AudioPolicy = Field(default_factory=AudioPolicy)
     """What becomes of recordings that cannot be used as they are."""
 

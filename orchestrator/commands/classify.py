@@ -121,8 +121,9 @@ def _table(results: Sequence[_Result], top: int) -> Table:
             for answer in answers:
                 for label, probability in _shown(answer, top):
                     # Text, because a file may be called "[a].wav".
-                    named = Text(ABSTAINED, style="italic") if label is None else Text(label)
-                    table.add_row(Text(printable(result.given)), task, Text(answer.slot), named, f"{probability:.3f}")
+                    named = Text(ABSTAINED, style="italic") if label is None else Text(printable(label))
+                    where = (Text(printable(text)) for text in (result.given, task, answer.slot))
+                    table.add_row(*where, named, f"{probability:.3f}")
     return table
 
 

@@ -147,7 +147,7 @@ def _counts_table(spec: TaskSpec, dataset: Dataset, expected: Counts) -> Table:
     published: dict[Split, Any] = {split: expected.get(split) for split in SPLITS}
     for label in sorted({label for labels in found.values() for label in labels}):
         cells = [_beside(found[split].get(label, 0), _of_class(published[split], label)) for split in SPLITS]
-        table.add_row(Text(label), *cells)
+        table.add_row(Text(printable(label)), *cells)
     totals = {split: sum(labels.values()) for split, labels in found.items()}
     table.add_section()
     table.add_row("all", *(_beside(totals[split], _total(published[split])) for split in SPLITS))

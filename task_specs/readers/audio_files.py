@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import re
 import unicodedata
 
 from infra import object_storage
@@ -17,6 +16,7 @@ Kind = bool | None
 
 NOT_DATA = ("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__pycache__")
 """Directories that systems and tools make among other people's files."""
+_OLD_ENCODINGS = ("cp1252", "cp437", "cp850", "cp1250", "cp1251", "cp866", "shift_jis", "gb18030", "big5", "euc_kr")
 _LONGEST_SHOWN = 200
 
 
@@ -111,14 +111,18 @@ class AudioFiles:
         if part in entries and entries[part] is NEITHER:
             message = f"{_shown(relative)} in {self.root} is a link to nothing, or no file"
             return NotFound(message, "get what it should be")
-        part = unicodedata.normalize("NFC", part)
-        if not part.isascii():
-            pattern = re.compile(r"[^\0-\x7f]+".join(map(re.escape, re.split(r"[^\0-\x7f]+", part))))
-            odd = next((name for name in sorted(entries) if not is_text(name) and pattern.fullmatch(name)), None)
-            if odd is not None:
-                return NotFound(f"{message}, but {printable(odd)}, a name that is not UTF-8", "rename the file")
+        odd = next((name for name in sorted(entries) if not is_text(name) and _means(name, part)), None)
+        if odd is not None:
+            return NotFound(f"{message}, but {printable(odd)}, a name that is not UTF-8", "rename the file")
         hint = "write / between directories" if "\\" in relative else "correct the path, or set 'root'"
         return NotFound(message, hint)
+
+
+def _means(odd: str, name: str) -> bool:
+    """Whether a file name that is not UTF-8 is ``name`` in an encoding of old archives."""
+    data = odd.encode(errors="surrogateescape")
+    meant = {unicodedata.normalize("NFC", data.decode(encoding, errors="replace")) for encoding in _OLD_ENCODINGS}
+    return unicodedata.normalize("NFC", name) in meant
 
 
 def _shown(path: str) -> str:

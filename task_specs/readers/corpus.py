@@ -64,8 +64,6 @@ class Corpus(Reader):
     """Its archives, without their endings, that hold no directory of their own."""
     sources: ClassVar[Mapping[str, str]] = {}
     """Where single files of it can be had that come apart from the recordings, by their names."""
-    repeats: ClassVar[bool] = False
-    """Whether its lists name a recording more than once on purpose."""
     published: ClassVar[Mapping[str, Counts]] = {}
     """Counts of the complete data set, for each value of ``split`` for which they are known."""
 
@@ -73,7 +71,6 @@ class Corpus(Reader):
     """Its directory, as it was unpacked."""
     split: str = "official"
     """Which division into train, valid and test."""
-    duplicates: Literal["keep", "drop"] | None = "keep"
     check: Literal["open", "names"] = "open"
     """``open`` reads the header of every recording, so that unreadable ones are problems; with ``names`` they only
     have to be there, and the tokenizer quarantines what it cannot read. Recordings in S3 are not opened."""

@@ -10,19 +10,22 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator
 
+from infra.errors import StorageError
 from task_specs.example import SPLITS, Split
 from task_specs.fault import fault
-from task_specs.readers.audio_files import DIRECTORY, FILE
+from task_specs.readers.audio_files import DIRECTORY, FILE, Kind, NotFound
 from task_specs.readers.corpus import DividedCorpus, Utterance
 from task_specs.readers.folder import Folder
 from task_specs.readers.left_out import LeftOut, listed
-from task_specs.readers.split_words import name_splits, split_of
+from task_specs.readers.split_words import name_parts, name_splits, split_of
 
 ENDINGS = (".wav", ".flac", ".ogg", ".mp3")
 FORMATS = "WAV, FLAC, OGG or MP3"
 DRAWN = "or write 'split: drawn' under data if every directory is a label"
 FEWEST = 3
 """Recordings of a label, one for each split."""
+MOST_LEVELS = 8
+"""Directories that hold nothing but a directory, one in the other."""
 
 
 def _expression(text: str) -> str:
@@ -95,6 +98,8 @@ class Folders(DividedCorpus):
         directories = [name for found in called.values() for name in found]
         if len(directories) < 2 and name_splits(names):
             folder.problem("", f"{listed(names)} seem to be splits", f"name them train, valid and test, {DRAWN}")
+        elif name_parts(names):
+            folder.problem("", f"{listed(names)} seem to be parts of the data", f"join their directories, {DRAWN}")
         elif not called:
             return drawn
         elif several:
@@ -113,7 +118,7 @@ class Folders(DividedCorpus):
             folder.problem("", message, remedy)
         else:
             [name] = directories
-            inside = set(folder.audio.names(name, DIRECTORY)) & set(others)
+            inside = set(_entries(folder, name, DIRECTORY)) & set(others)
             if not inside:
                 folder.notes.append(f"{name!r} is taken as a label, since the directories beside it are no splits")
                 return drawn
@@ -123,9 +128,13 @@ class Folders(DividedCorpus):
 
     def _labels(self, folder: Folder, directory: str, names: Sequence[str]) -> Sequence[str]:
         """The names, if they can be those of labels."""
-        inside = {name: folder.audio.names(f"{directory}/{name}".lstrip("/"), DIRECTORY) for name in names}
-        if directory == "" and len(names) == 1 and len(inside[names[0]]) > 1:
-            remedy = f"add {'/' + names[0]!r} to 'root' if its directories are the labels"
+        inside = {name: _entries(folder, f"{directory}/{name}" if directory else name, DIRECTORY) for name in names}
+        if not directory and len(names) == 1 and inside[names[0]]:
+            deepest = names[0]
+            for _ in range(MOST_LEVELS):
+                if len(deeper := _entries(folder, deepest, DIRECTORY)) == 1:
+                    deepest += f"/{deeper[0]}"
+            remedy = f"add {'/' + deepest!r} to 'root' if the labels are there"
             folder.problem("", f"{names[0]!r} is the only directory, and would be the one label", remedy)
             return []
         splits = {name: {split_of(deeper) for deeper in inside[name]} - {None} for name in names}
@@ -163,11 +172,19 @@ def _label(name: str) -> str:
     return unicodedata.normalize("NFC", name).strip()
 
 
+def _entries(folder: Folder, at: str, kind: Kind) -> list[str]:
+    """Names in a directory; none where it cannot be read, which is noted where it is read for recordings."""
+    try:
+        return folder.audio.names(at, kind)
+    except (NotFound, StorageError):
+        return []
+
+
 def _directories(folder: Folder, at: str, left_out: LeftOut) -> list[str]:
     """Names of the directories in ``at``; recordings that lie beside them are left out."""
-    loose = [name for name in folder.audio.names(at, FILE) if name.lower().endswith(ENDINGS)]
+    loose = [name for name in _entries(folder, at, FILE) if name.lower().endswith(ENDINGS)]
     left_out.loose += [f"{at}/{name}" if at else name for name in loose]
-    if loose and not folder.audio.names(at, DIRECTORY):
+    if loose and not _entries(folder, at, DIRECTORY):
         message = f"holds {len(loose)} recordings, but no directories of labels"
         remedy = "put each recording into a directory of its label"
         folder.problem(at, message, f"{remedy}, {DRAWN}" if at else remedy)

@@ -48,12 +48,14 @@ class Reader(BaseModel, ABC):
 
     sections: ClassVar[dict[str, type[BaseModel]]] = {}
     """Models of the fields that are mappings themselves."""
+    repeats: ClassVar[bool] = False
+    """Whether it names a recording more than once on purpose."""
 
     reader: str = "manifest"
     """Name of the reader, as registered in ``task_specs.readers.READERS``."""
-    duplicates: Literal["keep", "drop"] | None = None
+    duplicates: Literal["keep", "drop"] | None = "keep"
     """What becomes of recordings with the same bytes: ``keep`` tells how many there are and which splits share
-    them; ``drop`` leaves each once, in test before valid before train. Where it is left out nobody looks."""
+    them; ``drop`` leaves each once, in test before valid before train. With nothing nobody looks."""
 
     @property
     def opened(self) -> bool:

@@ -31,6 +31,8 @@ _SET = re.compile(
     rf"(?:{_SEPARATOR}(?:set|split|data|audio|wavs?|files|clips|recordings|samples|speech))?"
 )
 
+_PART = re.compile(rf"(?:fold|part|split|subset|batch|chunk|shard|session|cd|disc|disk){_SEPARATOR}\d+")
+
 
 def split_of(name: str) -> Split | None:
     """The split that a name means: a word in any case, as in ``TRAIN``, ``dev_set`` or ``TestData``."""
@@ -43,6 +45,11 @@ def name_splits(names: Sequence[str]) -> bool:
     ``test-other``."""
     found = {split for name in names for split in [_within(name)]}
     return None not in found and len(found) > 1
+
+
+def name_parts(names: Sequence[str]) -> bool:
+    """Whether all names are those of numbered parts, of which there are two or more: ``fold1``, ``part_02``."""
+    return len(names) > 1 and all(map(_PART.fullmatch, map(_plain, names)))
 
 
 def _within(name: str) -> Split | None:

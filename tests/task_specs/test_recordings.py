@@ -32,14 +32,19 @@ def recorded(root: Path, **same: str) -> None:
         (root / f"{copy}.wav").write_bytes((root / f"{original}.wav").read_bytes())
 
 
-def test_a_manifest_is_searched_for_copies_only_if_it_says_so(tmp_path: Path) -> None:
+def test_a_manifest_is_searched_for_copies_unless_it_says_otherwise(tmp_path: Path) -> None:
     recorded(tmp_path, e="a")
-    assert read_dataset(task(tmp_path, delimited(ROWS))).notes == ()
-    [note] = read_dataset(task(tmp_path, delimited(ROWS), duplicates="keep")).notes
+    assert read_dataset(task(tmp_path, delimited(ROWS), duplicates=None)).notes == ()
+    [note] = read_dataset(task(tmp_path, delimited(ROWS))).notes
     assert note == (
-        "1 of 6 clips are copies of others, byte for byte; 1 of 2 test clips are also in train; "
-        "'duplicates: drop' under data keeps each once"
+        "1 of 6 clips are copies of others, byte for byte; 1 of 2 test clips are also in train "
+        f"({tmp_path}/data.csv:2, 6); 'duplicates: drop' under data keeps each once"
     )
+
+
+def test_empty_files_are_no_copies(tmp_path: Path) -> None:
+    recordings(tmp_path, *(row["path"] for row in ROWS))
+    assert read_dataset(task(tmp_path, delimited(ROWS))).notes == ()
 
 
 def test_each_content_is_kept_once_in_test_before_valid_before_train(tmp_path: Path) -> None:
@@ -56,7 +61,9 @@ def test_each_content_is_kept_once_in_test_before_valid_before_train(tmp_path: P
 def test_copies_with_different_labels_are_noted(tmp_path: Path) -> None:
     recorded(tmp_path, f="b")
     notes = read_dataset(task(tmp_path, delimited(ROWS), duplicates="keep")).notes
-    assert notes[1:] == ("1 recordings are there with different labels",)
+    assert notes[1:] == (
+        f"1 recordings are there with different labels ({tmp_path}/data.csv:3, 7); keep the one with the right label",
+    )
 
 
 def test_pieces_of_copies_are_copies_only_at_the_same_times(tmp_path: Path) -> None:
