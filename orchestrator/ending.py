@@ -39,7 +39,6 @@ class BreakableGroup(click.Group):
                 done = super().invoke(ctx)
                 sys.stdout.flush()
             except KeyboardInterrupt as end:
-                _leave_output()
                 print("interrupted", file=sys.stderr)  # noqa: T201
                 sys.exit(TERMINATED if isinstance(end, Terminated) else BROKEN_OFF)
             except BrokenPipeError:
