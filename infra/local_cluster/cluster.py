@@ -109,7 +109,8 @@ def up(directory: Path, *, cpus: int | None = None, say: Callable[[str], None] =
         say: told what is being done, one line at a time.
 
     Raises:
-        SpeechPromptError: it is up already, the directory cannot be made, or a service did not start; then none is left running.
+        SpeechPromptError: it is up already, the directory cannot be made, or a service did not start; then none is
+            left running.
         MissingExtra: a server is not installed.
     """
     directory = directory.absolute()
