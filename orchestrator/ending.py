@@ -54,6 +54,17 @@ class BreakableGroup(click.Group):
         return done
 
 
+def limit_reached(error: BaseException) -> str:
+    """What of this machine was too small for a command, and what to do; empty for any other error."""
+    if isinstance(error, MemoryError):
+        return "this machine has too little memory for it; lower gang or recipe.batch_size, or use a larger one"
+    if isinstance(error, OSError) and error.errno in FULL:
+        return f"{error.filename} cannot be written ({error.strerror}); make room there"
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return f"too many files are open at a time ({error.strerror}); raise the limit, as with ulimit -n 65536"
+    return ""
+
+
 def keep_traceback(error: BaseException) -> str:
     """Say where the traceback of a fault of ours is: on standard error, or in a file where somebody looks on."""
     text = "".join(traceback.format_exception(error))

@@ -87,6 +87,24 @@ def test_a_fault_of_ours_is_told_from_a_mistake_and_from_tasks_that_failed(monke
     assert trace[0] == "Traceback (most recent call last):"
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "this machine has too little memory for it; lower gang"),
+        (OSError(errno.ENOSPC, "No space left on device", "/some/file"), "/some/file cannot be written (No space left"),
+        (OSError(errno.EMFILE, "Too many open files", "/some/file"), "raise the limit, as with ulimit -n 65536"),
+    ],
+)
+def test_limits_of_the_machine_are_no_faults(error: Exception, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli.tasks, "callback", fail)
+    done = speechprompt("tasks")
+    assert (done.code, done.stderr.count("\n")) == (2, 1)
+    assert said in done.stderr
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True

@@ -16,7 +16,7 @@ from ray.exceptions import (
     RuntimeEnvSetupError,
 )
 
-from infra.errors import BackboneError, JobError
+from infra.errors import BackboneError, JobError, StorageError
 from orchestrator.ray_faults import rays_faults_explained, start_fault
 
 OTHER_VERSION = """Version mismatch: The cluster was started with:
@@ -92,6 +92,15 @@ def test_why_ray_could_not_go_on(make: Callable[[], Exception], said: str) -> No
         raise make()
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_arrow_speaks_of_s3() -> None:
+    said = "When uploading part for key 'x' in bucket 'b': AWS Error ACCESS_DENIED during UploadPart operation: no"
+    with (
+        pytest.raises(StorageError, match=r"ACCESS_DENIED at UploadPart\); check the credentials"),
+        rays_faults_explained(),
+    ):
+        raise OSError(said)
 
 
 def test_other_errors_are_left_alone() -> None:
