@@ -62,7 +62,10 @@ def test_what_is_expanded(path: str, expanded: str) -> None:
         ("${${ROOT}}", "a '${' is not closed"),
         ("${}/x", "${} is not the name of an environment variable"),
         ("${ ROOT }/x", "is not the name of an environment variable"),
-        ("${env:ROOT}/x", "is not the name of an environment variable"),
+        ("${env:ROOT}/x", "${env:ROOT} is how another tool names a variable; write ${ROOT}"),
+        ("${oc.env:ROOT,/tmp}/x", "is how another tool names a variable; write ${ROOT}"),
+        ("${env.ROOT}/x", "is how another tool names a variable; write ${ROOT}"),
+        ("$env:ROOT/x", "$env:ROOT has no braces; write ${ROOT}, or $$env:ROOT for a dollar sign"),
         ("${UNSET}/x", "the environment variable UNSET is not set; set UNSET"),
         ("${EMPTY}/x", "the environment variable EMPTY is not set"),
     ],
@@ -89,6 +92,13 @@ def test_homes(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOME", home)
         with pytest.raises(StorageError, match="set HOME to an absolute path"):
             resolve("~/data", "/base")
+
+
+@pytest.mark.parametrize("path", ["s3:/bucket/key", "s3:bucket/key", "https:/host/x", "file:/data", "S3://bucket/key"])
+def test_what_is_nearly_an_address_is_no_directory(path: str) -> None:
+    with pytest.raises(StorageError, match=r"; use a local path or s3://bucket/key"):
+        resolve(path, "/base")
+    assert resolve(f"./{path}", "/base") == f"/base/{path.replace('//', '/')}"
 
 
 def test_what_a_variable_holds_is_not_expanded_again_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
