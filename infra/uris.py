@@ -18,7 +18,8 @@ __all__ = ["basename", "is_s3", "join", "parent", "resolve", "split_s3"]
 
 _LONGEST_NAME, _LONGEST_PATH = 255, 4095
 """Bytes that Linux takes."""
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+# With one slash too few it would be a directory named like a scheme, in which everything is then looked for.
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|(?i:s3[an]?|gs|hdfs|https?|file):")
 
 
 def is_s3(uri: str) -> bool:

@@ -22,7 +22,7 @@ from orchestrator.commands.backbone import backbone
 from orchestrator.commands.bundle import bundle
 from orchestrator.commands.tasks import tasks
 from orchestrator.console import errors_console, results_console
-from orchestrator.ending import BreakableGroup, keep_traceback
+from orchestrator.ending import BreakableGroup, keep_traceback, limit_reached
 from orchestrator.exit_codes import BAD_INPUT, FAULT, RECORDINGS_FAILED, TASKS_FAILED
 from orchestrator.interruption import GRACE_SECONDS, interruptible
 
@@ -338,6 +338,9 @@ def main() -> None:
         sys.exit(BAD_INPUT)
     # Whatever comes here is a fault of ours, which is to be told from some tasks that failed.
     except Exception as error:  # noqa: BLE001
+        if limit := limit_reached(error):
+            _say(f"error: {limit}", style="red")
+            sys.exit(BAD_INPUT)
         kept = keep_traceback(error)
         _say(
             f"error: a fault of speechprompt {__version__} ({type(error).__name__}: {_first_line(error)}), not of its "

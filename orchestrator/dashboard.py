@@ -13,6 +13,7 @@ from ray.job_submission import JobSubmissionClient
 from infra.errors import JobError, SpeechPromptError
 from infra.redaction import redacted
 from orchestrator.ray_faults import is_rays, run_fault
+from orchestrator.ray_place import ADDRESS, silence
 
 LOCAL = "http://127.0.0.1:8265"
 SUBMISSION = "--address, or set RAY_API_SERVER_ADDRESS"
@@ -26,12 +27,12 @@ def dashboard_address(address: str | None) -> str:
     """
     found = (address or os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS") or LOCAL).strip()
     # Ray takes any other scheme for the name of a module, and imports it.
-    parts = urlsplit(found if "://" in found else f"http://{found}")
+    parts = urlsplit(found)
     try:
         usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
     except ValueError:
         usable = False
-    if not usable or found == "auto":
+    if not usable and not ADDRESS.fullmatch(found):
         raise JobError(f"{redacted(found)} is not the address of a Ray dashboard, like {LOCAL}; give {SUBMISSION}")
     return found
 
@@ -43,6 +44,9 @@ def dashboard_client(address: str | None) -> JobSubmissionClient:
         JobError: why it cannot be used.
     """
     where = dashboard_address(address)
+    # Without a scheme Ray takes it for the cluster's own address, and asks there for that of the dashboard.
+    if reason := silence(where):
+        raise JobError(f"no Ray cluster answers at {where} ({reason}); give {SUBMISSION}")
     if address:
         # Ray's client prefers this variable to what it is told.
         os.environ["RAY_API_SERVER_ADDRESS"] = address
@@ -59,7 +63,7 @@ def dashboard_explained(where: str) -> Iterator[None]:
     """
     try:
         yield
-    except SpeechPromptError:
+    except (SpeechPromptError, BrokenPipeError):
         raise
     # Ray passes on what its HTTP client raises, besides errors of its own that are told by their texts alone.
     except Exception as error:

@@ -39,7 +39,6 @@ class BreakableGroup(click.Group):
                 done = super().invoke(ctx)
                 sys.stdout.flush()
             except KeyboardInterrupt as end:
-                _leave_output()
                 print("interrupted", file=sys.stderr)  # noqa: T201
                 sys.exit(TERMINATED if isinstance(end, Terminated) else BROKEN_OFF)
             except BrokenPipeError:
@@ -53,6 +52,17 @@ class BreakableGroup(click.Group):
                 reason = error.strerror
                 raise StorageError(f"the output cannot be written ({reason}); make room where it goes") from error
         return done
+
+
+def limit_reached(error: BaseException) -> str:
+    """What of this machine was too small for a command, and what to do; empty for any other error."""
+    if isinstance(error, MemoryError):
+        return "this machine has too little memory for it; lower gang or recipe.batch_size, or use a larger one"
+    if isinstance(error, OSError) and error.errno in FULL:
+        return f"{error.filename} cannot be written ({error.strerror}); make room there"
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return f"too many files are open at a time ({error.strerror}); raise the limit, as with ulimit -n 65536"
+    return ""
 
 
 def keep_traceback(error: BaseException) -> str:

@@ -1,4 +1,5 @@
-"""SIGTERM and Ctrl-C: the job saves what it can, within a time, and ends so that it can be submitted again."""
+"""SIGTERM, Ctrl-C and a terminal that is closed: the job saves what it can, within a time, and ends so that it can be
+submitted again."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from orchestrator.exit_codes import INTERRUPTED
 
 GRACE_SECONDS = 30.0
 AGAIN = "submit the job again and it goes on"
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class JobInterrupted(KeyboardInterrupt):
@@ -51,7 +52,9 @@ class Interruption:
         # Python allows it in the main thread alone.
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                signal.signal(number, self._hear)
+                # Under nohup work goes on without its terminal.
+                if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                    signal.signal(number, self._hear)
 
     @contextmanager
     def held(self) -> Iterator[None]:

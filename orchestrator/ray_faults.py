@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from infra.errors import JobError, SpeechPromptError
+from infra.errors import JobError, SpeechPromptError, StorageError
 from orchestrator.failure_text import cause_of
 from orchestrator.ray_place import temporary_directory
 
@@ -17,6 +17,8 @@ OF_THE_CLUSTER = re.compile(
     r".*?process.*?started with:\s+Ray: (?P<our_ray>\S+)\s+Python: (?P<our_python>\S+)",
     re.DOTALL,
 )
+ARROW_REFUSED = re.compile(r"AWS Error (\w+) during (\w+) operation")
+"""What Arrow says, through which Ray writes to S3."""
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -63,12 +65,18 @@ def rays_faults_explained() -> Iterator[None]:
 
     Raises:
         JobError: why Ray could not go on.
+        StorageError: S3 refuses what Ray writes.
     """
     try:
         yield
     except Exception as error:
         # Of a task, Ray raises a class of its own that is also the cause's class, whose text is the whole traceback.
         cause = getattr(error, "cause", error)
+        if refused := ARROW_REFUSED.search(str(error)):
+            raise StorageError(
+                f"S3 refused what Ray stores there ({refused[1]} at {refused[2]}); check the credentials, the region "
+                "and the endpoint in the environment in which Ray runs"
+            ) from error
         if not is_rays(error) or (cause is error and isinstance(error, SpeechPromptError)):
             raise
         if isinstance(cause, SpeechPromptError):

@@ -38,21 +38,30 @@ def ray_problems() -> list[Problem]:
 
 
 def require_answer(address: str) -> None:
-    """Knock at a cluster's door, since Ray takes long to find that nobody is in.
+    """Refuse a cluster that does not answer; ``auto`` is the one that was started last on this machine.
 
     Raises:
         JobError: nothing listens there.
     """
+    if address == "auto":
+        noted = Path(temporary_directory()[1], "ray", "ray_current_cluster")
+        address = noted.read_text().strip() if noted.is_file() else ""
+    if reason := silence(address):
+        raise JobError(
+            f"RAY_ADDRESS: no Ray cluster answers at {address} ({reason}); start it, or unset RAY_ADDRESS to run here"
+        )
+
+
+def silence(address: str) -> str:
+    """Why nobody answers at ``host:port``, empty if somebody does: Ray takes minutes to find that nobody is in."""
     found = ADDRESS.fullmatch(address)
     if found is None:
-        return
+        return ""
     try:
         socket.create_connection((found["host"].strip("[]"), int(found["port"])), timeout=CONNECT_SECONDS).close()
     except OSError as error:
-        reason = error.strerror or str(error) or type(error).__name__
-        raise JobError(
-            f"RAY_ADDRESS: no Ray cluster answers at {address} ({reason}); start it, or unset RAY_ADDRESS to run here"
-        ) from error
+        return error.strerror or str(error) or type(error).__name__
+    return ""
 
 
 def temporary_directory() -> tuple[str, str]:

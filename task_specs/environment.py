@@ -9,10 +9,12 @@ from task_specs.fault import fault
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _DOLLAR = re.compile(
-    rf"\$(?:(?P<literal>\$)|(?P<bare>{_NAME})|(?P<command>\()|\{{(?P<braced>[^{{}}]*)(?P<closed>\}})?|(?P<other>.|$))",
+    rf"\$(?:(?P<literal>\$)|(?P<bare>(?:env:)?{_NAME})|(?P<command>\()|\{{(?P<braced>[^{{}}]*)(?P<closed>\}})?|(?P<other>.|$))",
     re.DOTALL,
 )
 _WINDOWS = re.compile(rf"%({_NAME})%")
+_ELSEWHERE = re.compile(rf"(?:(?:oc\.)?env[:.])({_NAME})\b")
+"""As PowerShell, and OmegaConf and others, name a variable."""
 _DEFAULT = re.compile(rf"({_NAME}):?[-=?+]")
 
 
@@ -41,8 +43,8 @@ def literal(path: str) -> str:
 def _value(match: re.Match[str]) -> str:
     if match["literal"]:
         return "$"
-    if name := match["bare"]:
-        raise fault(f"${name} has no braces", f"write ${{{name}}}, or $${name} for a dollar sign")
+    if name := (match["bare"] or "").removeprefix("env:"):
+        raise fault(f"{match[0]} has no braces", f"write ${{{name}}}, or ${match[0]} for a dollar sign")
     if match["command"]:
         raise fault("'$(' would be a command, and none is run", "write the path itself, or $$( for a dollar sign")
     if match["braced"] is None:
@@ -50,6 +52,8 @@ def _value(match: re.Match[str]) -> str:
     if not match["closed"]:
         raise fault("a '${' is not closed", "write it as ${NAME}")
     name = match["braced"]
+    if other := _ELSEWHERE.match(name):
+        raise fault(f"{match[0]} is how another tool names a variable", f"write ${{{other[1]}}}")
     if default := _DEFAULT.match(name):
         raise fault(
             f"{match[0]} has a default, which is not read here", f"write ${{{default[1]}}} and set {default[1]}"

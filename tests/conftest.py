@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 pytest_plugins = [
+    "tests.fixtures.answering",
     "tests.fixtures.gang_bench",
     "tests.fixtures.local_job",
     "tests.fixtures.mlflow_server",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -59,6 +60,8 @@ def status(directory: Path) -> None:
 
 
 if __name__ == "__main__":
+    # As Ctrl-C, so that half a cluster is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         main(prog_name="python -m infra.local_cluster")
     except SpeechPromptError as error:

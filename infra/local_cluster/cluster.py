@@ -109,13 +109,17 @@ def up(directory: Path, *, cpus: int | None = None, say: Callable[[str], None] =
         say: told what is being done, one line at a time.
 
     Raises:
-        SpeechPromptError: it is up already, or a service did not start; then none is left running.
+        SpeechPromptError: it is up already, the directory cannot be made, or a service did not start; then none is
+            left running.
         MissingExtra: a server is not installed.
     """
     directory = directory.absolute()
     if any(service.alive() for service in Cluster.load(directory).services):
         raise SpeechPromptError(f"{directory}: a cluster runs already; bring it down first")
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpeechPromptError(f"{directory}: cannot be made ({error.strerror}); name another --directory") from error
     cluster = Cluster(directory)
     with _all_or_nothing(cluster):
         say("starting S3")

@@ -13,6 +13,7 @@ import torch
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from orchestrator.exit_codes import INTERRUPTED
 from tests.fixtures.command_line import Finished, speechprompt, speechprompt_process
 from tests.fixtures.tiny_job import write_task, write_yaml
 from workers.backbone.directory import BACKBONE_FILE, read_backbone
@@ -107,14 +108,24 @@ def test_a_diverged_training_leaves_no_backbone(tmp_path: Path) -> None:
     assert _run(tmp_path).info.status == "FAILED"
 
 
-def test_a_killed_training_goes_on_and_gives_the_backbone_of_one_that_was_not(trained: Trained, tmp_path: Path) -> None:
+def test_a_stopped_and_killed_training_goes_on_and_gives_the_backbone_of_one_that_was_not(
+    trained: Trained, tmp_path: Path
+) -> None:
     described = describe(tmp_path)
 
-    def noted() -> bool:
+    def noted() -> str:
         found = list((tmp_path / "runs/tiny").glob("pretrain-*/checkpoint_manager_snapshot.json"))
-        return bool(found) and '"step"' in found[0].read_text(encoding="utf-8")
+        return found[0].read_text(encoding="utf-8") if found else ""
 
-    with speechprompt_process("backbone", "pretrain", str(described), until=noted) as process:
+    with speechprompt_process("backbone", "pretrain", str(described), until=lambda: '"step"' in noted()) as process:
+        process.terminate()
+        _, said = process.communicate()
+    assert process.returncode == INTERRUPTED, said
+    assert said.splitlines()[-1] == "interrupted; pretrain again and it goes on from its last evaluation"
+    assert "Traceback" not in said
+
+    before = noted()
+    with speechprompt_process("backbone", "pretrain", str(described), until=lambda: noted() != before) as process:
         process.kill()
         _, said = process.communicate()
     assert process.returncode == -signal.SIGKILL, said

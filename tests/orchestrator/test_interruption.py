@@ -24,6 +24,22 @@ def test_a_signal_breaks_off_what_runs(number: signal.Signals, capsys: pytest.Ca
     assert [signal.getsignal(each) for each in SIGNALS] == before
 
 
+def test_under_nohup_a_terminal_may_be_closed() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruptible(60.0) as interruption:
+            signal.raise_signal(signal.SIGHUP)
+            assert not interruption.requested
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_what_to_do_to_go_on_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), interruptible(again="tokenize again"):
+        signal.raise_signal(signal.SIGTERM)
+    assert capsys.readouterr().err == "interrupted; tokenize again\n"
+
+
 def save_itself(steps: list[str]) -> None:
     """A job of two parts, the first of which is not broken off."""
     with interruptible(60.0) as interruption:
