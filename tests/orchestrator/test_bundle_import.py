@@ -187,7 +187,7 @@ def test_what_cannot_be_imported_is_named(
         ("noverb", {"on": "1 2 3", "off": "4 5 6"}, "a bundle reads all slots at once, so tune this task again"),
         ("noverb", {"on": "1", "off": "400"}, "unit 400 is none of the backbone's 0 to 99"),
         ("noverb", {"on": "1", "off": None}, "'off' stands for None, which is no unit"),
-        ("noverb", "{", "cannot be read"),
+        ("noverb", "{", "not labels ("),
         ("noverb", {}, "neither labels with their units nor a list"),
         ("noverb", {"a\u001b[2J": "1", "b": "2"}, "control character"),
     ],

@@ -67,9 +67,8 @@ def test_reads_what_joblib_writes(tmp_path: Path, protocol: int, order: Any, kin
     model.cluster_centers_ = centroids
     found = read_centroids(_file(tmp_path, _dump(model, protocol=protocol)))
     np.testing.assert_array_equal(found, centroids.astype(np.float32))
-    if protocol < 5:
-        found = read_centroids(_file(tmp_path, pickle.dumps(model, protocol=protocol)))
-        np.testing.assert_array_equal(found, centroids.astype(np.float32))
+    found = read_centroids(_file(tmp_path, pickle.dumps(model, protocol=protocol)))
+    np.testing.assert_array_equal(found, centroids.astype(np.float32))
 
 
 def test_reads_the_names_of_old_versions(tmp_path: Path) -> None:
@@ -100,7 +99,7 @@ def test_a_call_is_refused_by_name(tmp_path: Path, name: str, protocol: int) -> 
     evil = payload(name, mark)
     hidden = np.array([evil, 1], dtype=object)
     for value in (evil, _estimator(init=evil), _estimator(note_={"deep": [evil]}), _estimator(counts_=hidden)):
-        for content in (_dump(value, protocol=protocol), pickle.dumps(value, protocol=min(protocol, 4))):
+        for content in (_dump(value, protocol=protocol), pickle.dumps(value, protocol=protocol)):
             with pytest.raises(BackboneError, match=rf"km\.bin: (refused, for reading it would call {name}|.*numbers)"):
                 read_centroids(_file(tmp_path, content))
     assert not mark.exists()
@@ -124,11 +123,10 @@ def _changed(**fields: Any) -> bytes:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "not a complete, uncompressed k-means"),
-        (b"hello, this is a text file\n", "not a complete, uncompressed k-means"),
-        (PLAIN[:-300], "not a complete, uncompressed k-means"),
-        (PLAIN[:40], "not a complete, uncompressed k-means"),
-        (_dump(_estimator(), compress=3), "not a complete, uncompressed k-means"),
+        (b"", "an empty file instead of a k-means; fetch the file again"),
+        (b"hello, this is a text file\n", "a text instead of a k-means"),
+        (PLAIN[:-300], r"damaged \(it ends .* too early\); fetch the file again"),
+        (PLAIN[:40], "not a k-means"),
         (_dump({"cluster_centers_": CENTROIDS}), "no k-means with cluster_centers_"),
         (_changed(cluster_centers_=None), "no k-means with cluster_centers_"),
         (_changed(cluster_centers_=CENTROIDS[0]), "float32 .7. instead of a table of centroids"),
@@ -136,7 +134,7 @@ def _changed(**fields: Any) -> bytes:
         (_changed(cluster_centers_=CENTROIDS[:0]), "0 centroids of 7 numbers"),
         (_changed(cluster_centers_=CENTROIDS * np.float32("nan")), "a number that is not finite"),
         # The record announces a terabyte; nothing of it is there.
-        (PLAIN.replace(b"K\x05K\x07\x86", b"J\xff\xff\xff\x7fK\x7f\x86"), "not a complete, uncompressed k-means"),
+        (PLAIN.replace(b"K\x05K\x07\x86", b"J\xff\xff\xff\x7fK\x7f\x86"), "damaged"),
     ],
 )
 def test_what_cannot_be_used_is_said_in_a_sentence(tmp_path: Path, content: bytes, said: str) -> None:
@@ -148,13 +146,13 @@ def test_arrays_of_objects_and_several_tensors_are_refused(tmp_path: Path) -> No
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         np.save(buffer, np.array([payload("os.system", tmp_path / "mark")], dtype=object), allow_pickle=True)
-    with pytest.raises(BackboneError, match=r"evil\.npy: not an \.npy file of numbers"):
+    with pytest.raises(BackboneError, match=r"evil\.npy: .*not an \.npy file of numbers"):
         read_centroids(_file(tmp_path, buffer.getvalue(), "evil.npy"))
     assert not (tmp_path / "mark").exists()
     two = safetensors.numpy.save({"a": CENTROIDS, "b": CENTROIDS})
     with pytest.raises(BackboneError, match=r"2 tensors instead of one"):
         read_centroids(_file(tmp_path, two, "two.safetensors"))
-    with pytest.raises(BackboneError, match=r"bad\.safetensors: not a safetensors file"):
+    with pytest.raises(BackboneError, match=r"bad\.safetensors: .*not a safetensors file"):
         read_centroids(_file(tmp_path, two[:20], "bad.safetensors"))
     with pytest.raises(BackboneError, match=r"gone\.bin: there is no such file"):
         read_centroids(str(tmp_path / "gone.bin"))
