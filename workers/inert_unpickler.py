@@ -22,6 +22,25 @@ class _Readable(Protocol):
     def readline(self) -> bytes: ...
 
 
+class _Whole:
+    """What is read of a file is there, or is an error; the half of a name would be another name."""
+
+    def __init__(self, file: _Readable) -> None:
+        self._file = file
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        if len(data) < size:
+            raise EOFError("it ends too early")
+        return data
+
+    def readline(self) -> bytes:
+        line = self._file.readline()
+        if not line.endswith(b"\n"):
+            raise EOFError("it ends too early")
+        return line
+
+
 # The reader in Python, as joblib uses: the one in C may read ahead, past a pickle's end, and lets a file of a few
 # bytes ask for any amount of memory.
 class InertUnpickler(pickle._Unpickler):
@@ -40,7 +59,7 @@ class InertUnpickler(pickle._Unpickler):
 
     def __init__(self, file: _Readable) -> None:
         # Strings of Python 2 are bytes, which this encoding keeps one by one.
-        super().__init__(file, encoding="latin1")
+        super().__init__(_Whole(file), encoding="latin1")
 
     def stand_in(self, name: str) -> Any:
         """What takes the place of a dotted name: a class of records, a function of this project, or a constant.
