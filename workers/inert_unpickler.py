@@ -54,6 +54,7 @@ class InertUnpickler(pickle._Unpickler):
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
     # Of the original, which sets them when it begins.
+    memo: dict[int, Any]
     stack: list[Any]
     read: Callable[[int], bytes]
 
@@ -68,6 +69,11 @@ class InertUnpickler(pickle._Unpickler):
             SpeechPromptError: nothing does; the error says the name.
         """
         raise NotImplementedError
+
+    def load(self) -> Any:
+        # The original goes on with the memo of the pickle before.
+        self.memo = {}
+        return super().load()
 
     def find_class(self, module: str, name: str) -> Any:
         return self.stand_in(full_name(module, name))

@@ -143,6 +143,29 @@ def test_fairseq_verifies(tmp_path: Path, witness: Path) -> None:
     assert done.stderr == ""
 
 
+def test_fairseq_verifies_torchaudios_file_below_a_wrapper_and_units_that_are_unknown(
+    tmp_path: Path, witness: Path
+) -> None:
+    centroids = np.load(witness / "centroids.npy")
+    np.save(tmp_path / "hubert_l2_km102.npy", np.concatenate([centroids, centroids[:2] + 1]))
+    converted = import_hubert(str(witness / "hubert.pt"), centroids, layer=2)
+    state = {f"module.{name}": torch.from_numpy(array) for name, array in converted.tokenizer.tensors().items()}
+    del state["module.centroids"]
+    torch.save(state, tmp_path / "hubert.pth")
+    command = [sys.executable, "-m", "orchestrator", "backbone", "import", "--out", str(tmp_path / "out"), "--verify"]
+    lm = ("--lm", witness / "gslm_small.pt", "--dict", witness / "gslm_small.dict.txt", "--layer", "2")
+    files = ("--hubert", tmp_path / "hubert.pth", "--kmeans", tmp_path / "hubert_l2_km102.npy")
+    done = subprocess.run([*command, *map(str, lm + files)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    *_, unknown, wrapped, logits, features, _ = done.stdout.splitlines()
+    assert unknown.endswith(
+        "units 100, 101 are not in it, as where the LM's corpus had none; the LM reads <unk> instead"
+    )
+    assert wrapped == f"note: {tmp_path}/hubert.pth: 'module.' of wrappers was taken off the names of its tensors"
+    for line in (logits, features):
+        assert float(line.rpartition(" ")[2]) < 2e-5
+
+
 def test_importing_needs_none_of_the_original_libraries() -> None:
     folder = shared_folder("golden")
     program = (
@@ -203,6 +226,14 @@ Options = Callable[[Path, Path], tuple[str | Path, ...]]
         (lambda _, __: _gslm("--tokenizer-name", "x" * 201), "--tokenizer-name is empty or longer than 200"),
         (lambda _, __: _gslm("--tokenizer-name", "any", "--name", "x" * 201), "--name: at most 200 characters"),
         (lambda t, w: (*_whole(w), "--lm", t / "gone.pt"), "there is no such file"),
+        (
+            lambda _, w: (*_whole(w), "--lm", w / "gslm_small.dict.txt"),
+            "a dictionary of fairseq instead of a checkpoint",
+        ),
+        (lambda _, w: (*_whole(w), "--dict", w / "centroids.npy"), "an array of numpy instead of a dictionary"),
+        (lambda _, w: (*_whole(w), "--kmeans", w / "gslm_small.dict.txt"), "a dictionary of fairseq instead of a k-me"),
+        (lambda _, w: (*_whole(w), "--hubert", w / "centroids.npy"), "an array of numpy instead of a checkpoint"),
+        (lambda t, w: (*_whole(w), "--kmeans", _saved(t, np.zeros((100, 1024)))), "as of HuBERT large, but features"),
         (lambda t, w: (*_whole(w), "--lm", _evil(t)), "refused, for reading it would call os.system"),
         (lambda t, w: (*_whole(w), "--hubert", _evil(t)), "refused, for reading it would call os.system"),
         (lambda t, w: (*_whole(w), "--kmeans", _evil(t)), "a checkpoint of torch.save instead of a k-means"),

@@ -7,7 +7,7 @@ import io
 import struct
 import tempfile
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,35 @@ def test_a_call_inside_a_tensor_is_refused_by_name(tmp_path: Path, layout: str) 
         with pytest.raises(BackboneError, match=rf"would call .*{name}"):
             read_torch_file(file)
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("protocol", range(1, 6))
+@pytest.mark.parametrize("layout", ["zip", "legacy"])
+def test_every_protocol_is_read(tmp_path: Path, layout: str, protocol: int) -> None:
+    state = OrderedDict(w=torch.arange(6.0).view(2, 3), h=torch.ones(2).half(), p=torch.nn.Parameter(torch.zeros(2)))
+    state["b"] = torch.tensor([1.5, -2.0], dtype=torch.bfloat16)
+    state["noted"] = torch.ones(3)
+    state["noted"].param_group = "decoder"  # type: ignore[attr-defined]
+    content = {
+        "args": argparse.Namespace(arch="transformer_lm_big", ratio=0.5, save=Path("x"), seen={1, 2}, none=None),
+        "model": state,
+        "extra_state": {
+            "edges": np.arange(3),
+            "best": np.float32(1.5),
+            "counts": Counter("aab"),
+            "by": defaultdict(list),
+        },
+    }
+    found = read_checkpoint(_saved(tmp_path / "lm.pt", content, **LAYOUTS[layout], pickle_protocol=protocol))
+    assert found.model["_name"] == "transformer_lm_big"
+    assert found.model["ratio"] == 0.5
+    assert list(found.tensors) == list(state)
+    assert all(torch.equal(found.tensors[name], tensor) for name, tensor in state.items())
+
+
+def test_the_protocol_without_room_for_tensors_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match=r"lm\.pt: .*pickle protocol 0, .*save it again with protocol 2"):
+        read_checkpoint(_saved(tmp_path / "lm.pt", {"model": {"w": torch.zeros(2)}}, pickle_protocol=0))
 
 
 @pytest.mark.parametrize("layout", ["zip", "legacy"])

@@ -69,7 +69,7 @@ def test_one_flipped_bit_of_any_member_is_seen(tmp_path: Path, member: str) -> N
     assert str(caught.value).endswith(said)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.integers(0, 8 * len(PLAIN) - 1))
 def test_a_flipped_bit_is_an_error_or_changes_nothing(bit: int) -> None:
     damaged = bytearray(PLAIN)

@@ -80,13 +80,14 @@ def read_torch_file(uri: str) -> TorchFile:
             if data is None:
                 raise ValueError("it is empty")
             return _zipped(uri, path, data) if data[: len(LOCAL)] == LOCAL else _streamed(uri, data)
-        except BackboneError:
-            raise
         except Damaged as error:
             raise BackboneError(f"{uri}: damaged ({error}); fetch the file again") from error
         except Exception as error:
             # Another file, or a damaged one without checksums, makes its reader raise nearly any kind of error.
-            raise BackboneError(f"{uri}: {_what_else(path, error)}") from error
+            named = _not_read(uri, path, error)
+            if named is error:
+                raise
+            raise named from error
 
 
 def _zipped(uri: str, path: Path, data: mmap.mmap) -> TorchFile:
@@ -105,15 +106,17 @@ def _unchecked(uri: str, why: str) -> str:
     return f"{uri}: {why}, so a damaged number would not be seen; compare its SHA-256 with that of its source"
 
 
-def _what_else(path: Path, error: Exception) -> str:
-    """What is wrong with a file that could not be read, and what to do."""
+def _not_read(uri: str, path: Path, error: Exception) -> BackboneError:
+    """What is wrong with a file that could not be read."""
     with path.open("rb") as file:
         kind = file_kind(file.read(HEAD))
+    if kind is not None and kind.what != CHECKPOINT:
+        return BackboneError(f"{uri}: {kind.what} instead of a checkpoint; {kind.remedy or 'name the original file'}")
+    if isinstance(error, BackboneError):
+        return error
     said = ascii(str(error))[1:-1][:120]
     said = said if type(error) is ValueError else f"{type(error).__name__}: {said}"
-    if kind is None or kind.what == CHECKPOINT:
-        return f"not a complete file of torch.save ({said}); fetch it again"
-    return f"{kind.what} instead of a checkpoint; {kind.remedy or 'name the original file'}"
+    return BackboneError(f"{uri}: not a complete file of torch.save ({said}); fetch it again")
 
 
 class _Reader(InertUnpickler):

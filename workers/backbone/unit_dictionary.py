@@ -86,7 +86,18 @@ def read_dictionary(uri: str) -> UnitDictionary:
         BackboneError: there is no such file, a line of it cannot be used, or it is no dictionary of units.
         StorageError: the place cannot be read.
     """
-    lines = _lines(uri)
+    data = _FILE.read(uri)
+    try:
+        return _parsed(uri, data)
+    except BackboneError as error:
+        kind = file_kind(data)
+        if kind is None or kind.what in (TEXT, DICTIONARY):
+            raise
+        raise _FILE.other(uri, data) from error
+
+
+def _parsed(uri: str, data: bytes) -> UnitDictionary:
+    lines = _lines(uri, data)
     tokens: dict[str, int] = {}
     for token, line in enumerate(lines, SPECIAL_TOKENS):
         if not line.overwrites and (line.symbol in tokens or line.symbol in SPECIALS):
@@ -121,9 +132,8 @@ def _too_many(missing: int, count: int) -> bool:
     return missing * 4 > count
 
 
-def _lines(uri: str) -> Sequence[_Line]:
+def _lines(uri: str, data: bytes) -> Sequence[_Line]:
     """The symbols of the file, without the special ones, which fairseq does not write but others do."""
-    data = _FILE.read(uri)
     try:
         text = data.decode("utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
     except UnicodeDecodeError as error:
@@ -135,8 +145,6 @@ def _lines(uri: str) -> Sequence[_Line]:
         overwrites = row[-1:] == [_OVERWRITE]
         symbol, *count = row[:-1] if overwrites else row or [""]
         if not bare and not (len(count) == 1 and count[0].isascii() and count[0].isdigit()):
-            if (kind := file_kind(data)) and kind.what not in (TEXT, DICTIONARY):
-                raise _FILE.other(uri, data)
             raise BackboneError(f"{uri}:{number}: {ascii(' '.join(row))[:60]} is not a symbol and its count; {_REMEDY}")
         lines.append(_Line(f"{uri}:{number}", symbol, overwrites))
     heads = [(line.symbol, line.overwrites) for line in lines[:SPECIAL_TOKENS]]
