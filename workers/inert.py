@@ -1,4 +1,4 @@
-"""The stand-in for any class of a pickle whose behaviour is not wanted."""
+"""The stand-ins for any class of a pickle whose behaviour is not wanted."""
 
 from __future__ import annotations
 
@@ -27,6 +27,35 @@ class Inert:
 
     def __setstate__(self, state: object) -> None:
         self.state = state
+
+
+class PickledDict(dict[Any, Any]):
+    """A subclass of ``dict`` in the standard library; what it keeps beside its entries is left out."""
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+def latin1(text: object, encoding: object) -> bytes:
+    """``_codecs.encode`` as old protocols use it to write bytes.
+
+    Raises:
+        ValueError: it is used in any other way.
+    """
+    if not isinstance(text, str) or encoding != "latin1":
+        raise ValueError("bytes in an unknown encoding")
+    return text.encode("latin1")
+
+
+def reconstructor(kind: object, *_: object) -> Inert:
+    """``copyreg._reconstructor``, by which protocols 0 and 1 make every object.
+
+    Raises:
+        ValueError: it is to make an object of no class.
+    """
+    if not isinstance(kind, type) or not issubclass(kind, Inert):
+        raise ValueError("an object of no class")
+    return kind()
 
 
 def shown(value: object) -> str:

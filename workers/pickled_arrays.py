@@ -28,9 +28,7 @@ class PickledDtype(Inert):
         Raises:
             ValueError: it is no plain number.
         """
-        code = self.arguments[0] if self.arguments else None
-        if isinstance(code, bytes):
-            code = code.decode("ascii", "replace")
+        code = self._code()
         state = self.state
         order = state[1] if isinstance(state, tuple) and len(state) > 1 else "="
         if isinstance(order, bytes):
@@ -38,6 +36,14 @@ class PickledDtype(Inert):
         if not isinstance(code, str) or not _NUMBER.fullmatch(code) or order not in _BYTE_ORDERS:
             raise ValueError(f"an array of {shown(code)} holds no plain numbers")
         return np.dtype(f"{order}{code}")
+
+    def holds_objects(self) -> bool:
+        """Whether it is of Python objects instead of numbers."""
+        return str(self._code()).startswith("O")
+
+    def _code(self) -> object:
+        code = self.arguments[0] if self.arguments else None
+        return code.decode("ascii", "replace") if isinstance(code, bytes) else code
 
 
 class PickledArray(Inert):
@@ -53,6 +59,8 @@ class PickledArray(Inert):
         if not isinstance(state, tuple) or len(state) != 5:
             raise ValueError("an array without contents")
         _, shape, dtype, fortran, data = state
+        if isinstance(data, str):
+            data = data.encode("latin1")  # as Python 2 wrote it
         if not isinstance(data, bytes):
             raise ValueError("an array of objects instead of numbers")
         return array_of(data, shape, dtype, fortran=fortran is True)
@@ -89,10 +97,20 @@ def reconstruct(*_: object) -> PickledArray:
     return PickledArray()
 
 
+def from_buffer(data: object, dtype: object, shape: object, order: object) -> PickledArray:
+    """``numpy.core.numeric._frombuffer``, by which protocol 5 makes an array."""
+    made = PickledArray()
+    made.state = (1, shape, dtype, order == "F", data)
+    return made
+
+
 NUMPY_STAND_INS: dict[str, Any] = {
     "numpy.ndarray": PickledArray,
+    "numpy.memmap": PickledArray,
     "numpy.dtype": PickledDtype,
+    # numpy 2 calls its core _core.
     **{f"numpy.{core}.multiarray._reconstruct": reconstruct for core in ("core", "_core")},
     **{f"numpy.{core}.multiarray.scalar": Inert for core in ("core", "_core")},
+    **{f"numpy.{core}.numeric._frombuffer": from_buffer for core in ("core", "_core")},
 }
 """What stands in for each name that a pickled array or number holds."""

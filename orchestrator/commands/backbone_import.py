@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--dict", "dictionary", metavar="FILE", help="GSLM's dict.txt.")
 @click.option("--hubert", metavar="FILE", help="Speech encoder: hubert_base_ls960.pt, or torchaudio's file of it.")
 @click.option("--kmeans", metavar="FILE", help="Its clusters: km.bin, or centroids as .npy or .safetensors.")
-@click.option("--layer", default=6, show_default=True, help="Layer of the encoder whose features are clustered.")
+@click.option("--layer", type=int, help="Layer of the encoder whose features are clustered; default: 6.")
 @click.option("--tokenizer-name", metavar="NAME", help="Without --hubert: which tokenizer made the units of your data.")
 @click.option("--f0-bins", metavar="FILE", help="Discrete pGSLM: mean_norm_log_f0_seg_bin.th, or the edges as .npy.")
 @click.option(
@@ -39,7 +39,7 @@ def import_(
     dictionary: str | None,
     hubert: str | None,
     kmeans: str | None,
-    layer: int,
+    layer: int | None,
     tokenizer_name: str | None,
     f0_bins: str | None,
     f0_mean: Literal["speaker", "utterance"] | None,
@@ -79,6 +79,8 @@ def import_(
     uri = object_storage.resolve(out, str(Path.cwd()))
     write_backbone(imported.backbone, uri)
     results_console().print(backbone_table(imported.backbone))
+    for note in imported.notes:
+        click.echo(f"note: {note}")
     for what, difference in differences.items():
         click.echo(f"largest difference from fairseq in {what}: {difference:.1e}")
     click.echo(uri)
@@ -91,7 +93,7 @@ def _differences(imported: ImportedBackbone) -> dict[str, float]:
     from workers.backbone.fairseq_verify import logits_difference
 
     found = {"logits": logits_difference(imported.checkpoint, imported.lm)}
-    if imported.hubert and imported.hubert.checkpoint:
+    if imported.hubert:
         found["features"] = features_difference(imported.hubert.checkpoint, imported.hubert.tokenizer)
     for what, difference in found.items():
         check_difference(difference, what)

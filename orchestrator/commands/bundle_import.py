@@ -53,5 +53,7 @@ def import_(checkpoint: str, labels: str, backbone: str, task: str, out: str, fa
     digest = hashlib.sha256(object_storage.read_bytes(checkpoint) + object_storage.read_bytes(labels)).hexdigest()
     made = reference_bundle(read, names, read_backbone(backbone), task=described, digest=digest, provenance=provenance)
     published = publish(out, made)
+    for note in read.notes:
+        click.echo(f"note: {note}")
     classes = len(made.manifest.slots[0].labels)
     click.echo(f"{published.uri}: {made.manifest.parameters:,} numbers, {classes} labels")

@@ -104,12 +104,10 @@ def test_units_are_the_references(layer: int, file: str) -> None:
 def test_torchaudios_file_gives_the_same_tokenizer(tmp_path: Path) -> None:
     centroids = np.random.default_rng(0).normal(size=(20, 48)).astype(np.float32)
     wanted = import_hubert(str(shared_folder("golden/hubert") / "checkpoint.pt"), centroids, layer=3)
-    assert wanted.checkpoint is not None
     tensors = {name: torch.from_numpy(array) for name, array in wanted.tokenizer.tensors().items()}
     del tensors["centroids"]
     torch.save(tensors, tmp_path / "hubert.pth")
     found = import_hubert(str(tmp_path / "hubert.pth"), centroids, layer=3)
-    assert found.checkpoint is None
     for name, array in wanted.tokenizer.tensors().items():
         np.testing.assert_array_equal(found.tokenizer.tensors()[name], array)
 
@@ -143,6 +141,29 @@ def test_fairseq_verifies(tmp_path: Path, witness: Path) -> None:
         assert line.startswith(start)
         assert float(line.removeprefix(start)) < 2e-5
     assert done.stderr == ""
+
+
+def test_fairseq_verifies_torchaudios_file_below_a_wrapper_and_units_that_are_unknown(
+    tmp_path: Path, witness: Path
+) -> None:
+    centroids = np.load(witness / "centroids.npy")
+    np.save(tmp_path / "hubert_l2_km102.npy", np.concatenate([centroids, centroids[:2] + 1]))
+    converted = import_hubert(str(witness / "hubert.pt"), centroids, layer=2)
+    state = {f"module.{name}": torch.from_numpy(array) for name, array in converted.tokenizer.tensors().items()}
+    del state["module.centroids"]
+    torch.save(state, tmp_path / "hubert.pth")
+    command = [sys.executable, "-m", "orchestrator", "backbone", "import", "--out", str(tmp_path / "out"), "--verify"]
+    lm = ("--lm", witness / "gslm_small.pt", "--dict", witness / "gslm_small.dict.txt", "--layer", "2")
+    files = ("--hubert", tmp_path / "hubert.pth", "--kmeans", tmp_path / "hubert_l2_km102.npy")
+    done = subprocess.run([*command, *map(str, lm + files)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    *_, unknown, wrapped, logits, features, _ = done.stdout.splitlines()
+    assert unknown.endswith(
+        "units 100, 101 are not in it, as where the LM's corpus had none; the LM reads <unk> instead"
+    )
+    assert wrapped == f"note: {tmp_path}/hubert.pth: 'module.' of wrappers was taken off the names of its tensors"
+    for line in (logits, features):
+        assert float(line.rpartition(" ")[2]) < 2e-5
 
 
 def test_importing_needs_none_of_the_original_libraries() -> None:
@@ -189,8 +210,11 @@ Options = Callable[[Path, Path], tuple[str | Path, ...]]
         (lambda _, w: _gslm("--hubert", w / "hubert.pt"), "--hubert and --kmeans belong together"),
         (lambda _, w: (*_whole(w), "--tokenizer-name", "any"), "say how audio becomes units"),
         (lambda _, w: (*_whole(w), "--layer", "4"), "there is no layer 4 among 3"),
-        (lambda _, w: (*_whole(w), "--hubert", w / "gslm_small.pt"), "give hubert_base_ls960.pt as --hubert"),
-        (lambda _, w: (*_whole(w), "--lm", w / "hubert.pt"), "this is a HuBERT checkpoint, give it as --hubert"),
+        (
+            lambda _, w: (*_whole(w), "--hubert", w / "gslm_small.pt"),
+            "this is a unit LM (it has decoder.embed_tokens.weight)",
+        ),
+        (lambda _, w: (*_whole(w), "--lm", w / "hubert.pt"), "give it with --hubert"),
         (lambda _, w: (*_whole(w), "--dict", w / "gslm_wide.dict.txt"), "name the dict.txt of this LM"),
         (lambda _, w: (*_whole(w), "--kmeans", _saved(_, np.zeros((100, 7)))), "centroids of 7"),
         (lambda _, w: (*_whole(w), "--kmeans", _saved(_, np.zeros((99, 32)))), "99 centroids for a unit LM of 100"),
@@ -202,9 +226,17 @@ Options = Callable[[Path, Path], tuple[str | Path, ...]]
         (lambda _, __: _gslm("--tokenizer-name", "x" * 201), "--tokenizer-name is empty or longer than 200"),
         (lambda _, __: _gslm("--tokenizer-name", "any", "--name", "x" * 201), "--name: at most 200 characters"),
         (lambda t, w: (*_whole(w), "--lm", t / "gone.pt"), "there is no such file"),
+        (
+            lambda _, w: (*_whole(w), "--lm", w / "gslm_small.dict.txt"),
+            "a dictionary of fairseq instead of a checkpoint",
+        ),
+        (lambda _, w: (*_whole(w), "--dict", w / "centroids.npy"), "an array of numpy instead of a dictionary"),
+        (lambda _, w: (*_whole(w), "--kmeans", w / "gslm_small.dict.txt"), "a dictionary of fairseq instead of a k-me"),
+        (lambda _, w: (*_whole(w), "--hubert", w / "centroids.npy"), "an array of numpy instead of a checkpoint"),
+        (lambda t, w: (*_whole(w), "--kmeans", _saved(t, np.zeros((100, 1024)))), "as of HuBERT large, but features"),
         (lambda t, w: (*_whole(w), "--lm", _evil(t)), "refused, for reading it would call os.system"),
         (lambda t, w: (*_whole(w), "--hubert", _evil(t)), "refused, for reading it would call os.system"),
-        (lambda t, w: (*_whole(w), "--kmeans", _evil(t)), "not a complete, uncompressed k-means"),
+        (lambda t, w: (*_whole(w), "--kmeans", _evil(t)), "a checkpoint of torch.save instead of a k-means"),
     ],
 )
 def test_what_is_wrong_is_one_sentence_and_nothing_is_written(

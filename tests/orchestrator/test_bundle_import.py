@@ -187,7 +187,7 @@ def test_what_cannot_be_imported_is_named(
         ("noverb", {"on": "1 2 3", "off": "4 5 6"}, "a bundle reads all slots at once, so tune this task again"),
         ("noverb", {"on": "1", "off": "400"}, "unit 400 is none of the backbone's 0 to 99"),
         ("noverb", {"on": "1", "off": None}, "'off' stands for None, which is no unit"),
-        ("noverb", "{", "cannot be read"),
+        ("noverb", "{", "not labels ("),
         ("noverb", {}, "neither labels with their units nor a list"),
         ("noverb", {"a\u001b[2J": "1", "b": "2"}, "control character"),
     ],
@@ -197,6 +197,75 @@ def test_labels_that_do_not_fit(tmp_path: Path, backbone: str, kind: str, labels
     assert done.code == 2
     assert said in done.stderr
     assert not (tmp_path / "bundles").exists()
+
+
+VERB = "\n".join(LABELS)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("labels.txt", VERB.replace("\n", "\r\n").encode()),
+        ("labels.txt", b"\xef\xbb\xbf" + VERB.encode()),
+        ("labels.txt", VERB.encode("utf-16")),
+        ("labels.txt", VERB.encode() + b"\n\n  \n"),
+        ("labels.txt", VERB.replace("\n", " \n").encode()),
+        ("labels.txt", json.dumps(list(LABELS)).encode()),
+        ("labels.json", b"\xef\xbb\xbf" + json.dumps(list(LABELS)).encode()),
+    ],
+    ids=["crlf", "bom", "utf16", "blank", "spaces", "json in txt", "json with bom"],
+)
+def test_labels_as_other_programs_save_them(tmp_path: Path, backbone: str, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    done = _import(_checkpoint("verb"), str(tmp_path / name), backbone, str(tmp_path / "bundles"))
+    assert done.code == 0, done.stderr
+    assert read(str(tmp_path / "bundles" / "toy-words")).manifest.slots[0].labels == LABELS
+
+
+def test_a_prompt_below_a_wrapper_is_imported_with_a_note(tmp_path: Path, backbone: str) -> None:
+    content = torch.load(_checkpoint("verb"), weights_only=True)
+    content["model"] = {f"module.{name}": tensor.double() for name, tensor in content["model"].items()}
+    torch.save(content, tmp_path / "wrapped.pt")
+    labels = _labels(tmp_path, _mapping("verb"))
+    done = _import(tmp_path / "wrapped.pt", labels, backbone, str(tmp_path / "bundles"))
+    assert done.code == 0, done.stderr
+    assert f"note: {tmp_path}/wrapped.pt: 'module.' of wrappers was taken off" in done.stdout
+
+
+def test_the_message_names_what_is_at_fault(tmp_path: Path, backbone: str) -> None:
+    labels = _labels(tmp_path, _mapping("verb"))
+    whole = torch.load(_checkpoint("verb"), weights_only=True)
+    whole["model"]["decoder.embed_tokens.weight"] = torch.zeros(104, 32)
+    torch.save(whole, tmp_path / "base_prompt_model.pt")
+    flipped = bytearray(_checkpoint("verb").read_bytes())
+    flipped[flipped.index(torch.load(_checkpoint("verb"), weights_only=True)["model"][KEY].numpy().tobytes()) + 3] ^= 1
+    (tmp_path / "flipped.pt").write_bytes(flipped)
+    for checkpoint, given, said in (
+        (
+            tmp_path / "base_prompt_model.pt",
+            labels,
+            "a whole LM with its prompts, as base_prompt_model.pt is before tu",
+        ),
+        (tmp_path / "flipped.pt", labels, "flipped.pt: damaged (the checksum of "),
+        (Path(labels), labels, "a JSON document instead of a checkpoint"),
+        (_checkpoint("verb"), str(_checkpoint("verb")), "a checkpoint of torch.save instead of labels"),
+    ):
+        done = _import(checkpoint, given, backbone, str(tmp_path / "bundles"))
+        assert done.code == 2
+        assert said in done.stderr
+        assert not (tmp_path / "bundles").exists()
+
+
+def test_units_that_the_lm_never_saw_are_one_label(tmp_path: Path) -> None:
+    lacking = [f"{unit} 1" for unit in range(100) if unit not in (3, 5)] + ["madeupword0000 0", "madeupword0001 0"]
+    (tmp_path / "dict.txt").write_text("\n".join(lacking))
+    lm = ("--lm", str(shared_folder("golden/gslm") / "checkpoint.pt"), "--dict", str(tmp_path / "dict.txt"))
+    done = speechprompt("backbone", "import", "--out", str(tmp_path / "lacking"), "--tokenizer-name", "any", *lm)
+    assert done.code == 0, done.stderr
+    labels = _labels(tmp_path, {"on": "3", "off": "5"})
+    done = _import(_checkpoint("noverb"), labels, str(tmp_path / "lacking"), str(tmp_path / "bundles"))
+    assert done.code == 2
+    assert "'on' and 'off' stand for units 3 and 5, both unknown to the LM" in done.stderr
 
 
 def test_another_backbone_is_refused(tmp_path: Path) -> None:

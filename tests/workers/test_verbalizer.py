@@ -23,7 +23,7 @@ def test_frequency_mapping_of_the_published_keyword_task() -> None:
         rows = list(csv.DictReader(table, delimiter="\t"))
     units = UnitSequences.of([int(unit) for unit in row["units"].split()] for row in rows)
     numbers = np.array([labels.index(row["label"]) for row in rows])
-    mapping = frequent_units(numbers, units.flat, classes=12, unit_count=100)
+    mapping = frequent_units(numbers, units.flat, classes=12, unit_tokens=np.arange(100))
     published = [57, 40, 63, 71, 56, 93, 22, 12, 87, 10, 99, 53]
     assert mapping[[3, 7, 11, 5, 8, 1, 4, 10, 9, 2, 6, 0]].tolist() == published
 
@@ -42,19 +42,28 @@ def test_order_by_frequency(values: list[int], count: int) -> None:
 def test_frequency_mapping_goes_rank_by_rank() -> None:
     labels = np.array([2, 0, 2, 1, 1, 2])  # 2, then 1, then 0
     units = np.array([7, 3, 7, 5, 3, 7, 9], dtype=np.int16)  # 7, then 3, then 5 before 9
-    assert frequent_units(labels, units, classes=3, unit_count=10).tolist() == [5, 3, 7]
+    assert frequent_units(labels, units, classes=3, unit_tokens=np.arange(10)).tolist() == [5, 3, 7]
 
 
 @given(st.integers(1, 100), st.integers(0, 50))
 def test_random_mapping_has_no_collisions(classes: int, seed: int) -> None:
-    units = random_units(classes=classes, unit_count=100, seed=seed)
+    units = random_units(classes=classes, unit_tokens=np.arange(100), seed=seed)
     assert len(set(units.tolist())) == classes
     assert set(units.tolist()) <= set(range(100))
-    assert np.array_equal(units, random_units(classes=classes, unit_count=100, seed=seed))
+    assert np.array_equal(units, random_units(classes=classes, unit_tokens=np.arange(100), seed=seed))
+
+
+def test_units_that_share_a_token_are_one_choice() -> None:
+    tokens = np.array([4, 3, 5, 3, 6, 3])  # units 1, 3 and 5 are <unk>
+    for seed in range(20):
+        chosen = random_units(classes=4, unit_tokens=tokens, seed=seed)
+        assert sorted(tokens[chosen].tolist()) == [3, 4, 5, 6]
+    labels, units = np.array([0, 0, 0, 1, 1, 2]), np.array([1, 3, 5, 1, 3, 5, 0], dtype=np.int16)
+    assert frequent_units(labels, units, classes=3, unit_tokens=tokens).tolist() == [1, 0, 2]
 
 
 def test_random_mapping_depends_on_the_seed() -> None:
-    draws = {tuple(random_units(classes=5, unit_count=100, seed=seed).tolist()) for seed in range(20)}
+    draws = {tuple(random_units(classes=5, unit_tokens=np.arange(100), seed=seed).tolist()) for seed in range(20)}
     assert len(draws) == 20
 
 

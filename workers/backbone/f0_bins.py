@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
-from torch import Tensor
 
-from infra import object_storage
-from infra.errors import BackboneError, ObjectNotFound
+from infra.errors import BackboneError
 from workers.backbone.safe_checkpoint import read_torch_file
+from workers.damage import Damaged
+from workers.file_kinds import ARRAY
+from workers.npy_file import parse_npy
+from workers.original_bytes import Original
 from workers.pickled_arrays import PickledArray
+from workers.pickled_tensors import PickledTensor
 
-_LIMIT = 1 << 20
 _REMEDY = "give mean_norm_log_f0_seg_bin.th, or its edges as .npy"
+_FILE = Original("edges of F0 bins", _REMEDY, limit=1 << 20, error=BackboneError, kinds=(ARRAY,))
 
 
 def read_f0_edges(uri: str) -> dict[int, tuple[float, ...]]:
@@ -29,7 +30,7 @@ def read_f0_edges(uri: str) -> dict[int, tuple[float, ...]]:
     if uri.endswith(".npy"):
         edges = _array(_npy(uri), uri)
         return {len(edges) + 1: edges}
-    content = read_torch_file(uri)
+    content = read_torch_file(uri).content
     if not isinstance(content, dict) or not content or not all(type(bins) is int for bins in content):
         raise BackboneError(f"{uri}: no F0 bins by their number; {_REMEDY}")
     found = {bins: _array(value, uri) for bins, value in content.items()}
@@ -40,20 +41,21 @@ def read_f0_edges(uri: str) -> dict[int, tuple[float, ...]]:
 
 
 def _npy(uri: str) -> NDArray[Any]:
+    data = _FILE.read(uri)
     try:
-        return npy.read_array(io.BytesIO(object_storage.read_bytes(uri, limit=_LIMIT)), allow_pickle=False)
-    except ObjectNotFound as error:
-        raise BackboneError(f"{uri}: there is no such file; {_REMEDY}") from error
-    except (ValueError, MemoryError, EOFError) as error:
-        raise BackboneError(f"{uri}: not an .npy file of numbers; {_REMEDY}") from error
+        return parse_npy(data)
+    except Damaged as error:
+        raise BackboneError(f"{uri}: damaged ({error}); fetch the file again") from error
+    except ValueError as error:
+        raise _FILE.other(uri, data, str(error)) from error
 
 
 def _array(value: object, uri: str) -> tuple[float, ...]:
     try:
         if isinstance(value, PickledArray):
             value = value.array()
-        elif isinstance(value, Tensor):
-            value = value.detach().numpy()
+        elif isinstance(value, PickledTensor):
+            value = value.tensor().numpy()
         if not isinstance(value, np.ndarray) or value.ndim != 1 or value.dtype.kind != "f":
             raise ValueError("no row of numbers")
     except ValueError as error:

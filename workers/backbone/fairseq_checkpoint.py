@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,14 @@ from torch import Tensor
 
 from infra.errors import BackboneError
 from workers.backbone.safe_checkpoint import check_tensors, read_torch_file
+from workers.backbone.wrapper_names import bare_names
 from workers.inert import Inert, shown
+from workers.pickled_tensors import PickledTensor
 
-_WRAPPINGS = 4
+# Where programs put the state dict of a model: fairseq, Lightning, many others, DeepSpeed.
+_STATES = ("model", "state_dict", "model_state_dict", "module")
+_AVERAGED = re.compile(r"(^|_)ema(_|$)")
+_WRAPPINGS, _DEEPEST_STATE, _SHOWN = 4, 4, 5
 
 
 @dataclass(frozen=True)
@@ -24,12 +30,14 @@ class FairseqCheckpoint:
         tensors: ``model``, on the CPU, of any dtype; neither names nor shapes are checked.
         model: settings of the model by name; ``_name`` is the architecture.
         task: settings of the task by name; with the old layout the same ones.
+        notes: what a user should know about the file, though nothing is wrong.
     """
 
     place: str
     tensors: Mapping[str, Tensor]
     model: Mapping[str, Any]
     task: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
     def flag(self, name: str) -> bool:
         """A yes-or-no setting of the task.
@@ -60,29 +68,59 @@ class FairseqCheckpoint:
 def read_checkpoint(uri: str) -> FairseqCheckpoint:
     """A checkpoint with ``cfg`` (a dictionary or an omegaconf one), or the older ``args`` (a namespace).
 
+    Its tensors may also be where other programs put them, and have the names that wrappers give them.
+
     Raises:
         BackboneError: there is none, it is damaged, or it holds what a checkpoint does not.
         StorageError: the place cannot be read.
     """
-    return as_checkpoint(read_torch_file(uri), uri)
-
-
-def as_checkpoint(content: object, uri: str) -> FairseqCheckpoint:
-    """What ``read_torch_file`` read, taken for a checkpoint.
-
-    Raises:
-        BackboneError: it holds what a checkpoint does not.
-    """
-    if not isinstance(content, dict) or "model" not in content:
-        raise BackboneError(f"{uri}: no checkpoint of fairseq, which has an entry 'model'; name one that it wrote")
-    tensors = check_tensors(content["model"], f"{uri}: model")
+    content, notes = read_torch_file(uri)
+    state, where = _state(content)
+    if state is None:
+        held = ", ".join(map(shown, list(content)[:_SHOWN])) if isinstance(content, dict) else shown(content)
+        raise BackboneError(
+            f"{uri}: no checkpoint of fairseq, which has an entry 'model' of tensors ({held or 'nothing'} is there); "
+            "name one that training wrote"
+        )
+    tensors, renamed = bare_names(check_tensors(state, f"{uri}: {where}" if where else uri), uri)
+    found = (*notes, *([renamed] if renamed else ()))
+    if averaged := _averaged(content):
+        found += (f"{uri}: the averaged weights in '{averaged}' are left out, those in '{where}' are used",)
     cfg = entries(content.get("cfg"))
     if cfg:
-        return FairseqCheckpoint(uri, tensors, entries(cfg.get("model")), entries(cfg.get("task")))
+        return FairseqCheckpoint(uri, tensors, entries(cfg.get("model")), entries(cfg.get("task")), found)
     settings = entries(content.get("args"))
     if "arch" in settings:
         settings["_name"] = settings["arch"]
-    return FairseqCheckpoint(uri, tensors, settings, settings)
+    return FairseqCheckpoint(uri, tensors, settings, settings, found)
+
+
+def _state(content: object) -> tuple[dict[Any, Any] | None, str]:
+    """The state dict of a model and where it is: the content itself, or an entry of it, or of that one."""
+    place: list[str] = []
+    for _ in range(_DEEPEST_STATE):
+        if not isinstance(content, dict):
+            break
+        inner = next((name for name in _STATES if isinstance(content.get(name), dict)), None)
+        if inner is None:
+            bare = any(isinstance(value, PickledTensor) for value in content.values())
+            return (content if bare or place else None), ".".join(place)
+        place.append(inner)
+        content = content[inner]
+    return None, ""
+
+
+def _averaged(content: Mapping[Any, Any]) -> str:
+    """Name of the entry that holds averaged weights beside the trained ones; empty if there is none."""
+    places = {**content, **(extra if isinstance(extra := content.get("extra_state"), dict) else {})}
+    return next(
+        (
+            name
+            for name in places
+            if isinstance(name, str) and _AVERAGED.search(name) and isinstance(places[name], dict)
+        ),
+        "",
+    )
 
 
 def entries(value: object) -> dict[str, Any]:

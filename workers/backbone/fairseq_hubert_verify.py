@@ -12,6 +12,7 @@ from workers.backbone.fairseq_checkpoint import FairseqCheckpoint
 from workers.speech.hubert import HubertTokenizer
 from workers.speech.hubert_config import hubert_config
 from workers.speech.hubert_encoder import HubertEncoder
+from workers.speech.hubert_weights import TORCHAUDIO, as_fairseq
 
 _SAMPLES = (400, 719, 16_000, 40_000)
 _SEED = 20
@@ -26,6 +27,9 @@ def features_difference(checkpoint: FairseqCheckpoint, tokenizer: HubertTokenize
         MissingExtra: fairseq is not installed.
     """
     config = hubert_config(tokenizer.config())
+    original_tensors = checkpoint.tensors
+    if TORCHAUDIO in original_tensors:
+        original_tensors = as_fairseq(original_tensors, config)
     encoder = HubertEncoder(config, tokenizer.tensors())
     rng = np.random.default_rng(_SEED)
     with fairseq_at_hand():
@@ -44,7 +48,9 @@ def features_difference(checkpoint: FairseqCheckpoint, tokenizer: HubertTokenize
         )
         original = HubertModel(sizes, SimpleNamespace(sample_rate=config.sample_rate), [None])
         original.remove_pretraining_modules()
-        tensors = {name: tensor.float() for name, tensor in checkpoint.tensors.items() if not name.startswith(_HEADS)}
+        tensors = {name: tensor.float() for name, tensor in original_tensors.items() if not name.startswith(_HEADS)}
+        # Used in training alone; torchaudio leaves it out.
+        tensors.setdefault("mask_emb", torch.zeros(config.dim))
         original.load_state_dict(tensors, strict=True)
         original.eval()
         differences = []

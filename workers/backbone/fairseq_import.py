@@ -30,6 +30,7 @@ from workers.backbone.fairseq_names import (
     upgraded,
 )
 from workers.backbone.lm_kinds import build_lm
+from workers.backbone.model_kinds import check_kind
 from workers.backbone.multistream_config import SPECIAL_IDS, MultistreamConfig
 from workers.backbone.stream_settings import stream_settings
 from workers.backbone.unit_dictionary import UnitDictionary
@@ -53,7 +54,7 @@ ARCHITECTURE: Final[Mapping[str, Any]] = {
 }
 """Settings of fairseq's language models that change what is computed, and the values that ``UnitLM`` stands for."""
 _SHOWN = 5
-_ACCEPTED = (torch.float32, torch.float16, torch.bfloat16)
+_ACCEPTED = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,13 @@ class ImportedLM:
         config: kind, sizes and special ids.
         tensors: by the names of this project, float32.
         unit_tokens: token of each unit.
+        notes: what a user should know, though nothing is wrong.
     """
 
     config: UnitLMConfig
     tensors: Mapping[str, NDArray[np.float32]]
     unit_tokens: tuple[int, ...]
+    notes: tuple[str, ...] = ()
 
 
 def is_multistream(checkpoint: FairseqCheckpoint) -> bool:
@@ -91,11 +94,12 @@ def import_gslm(checkpoint: FairseqCheckpoint, dictionary: UnitDictionary, *, he
     rows = tensors[EMBEDDING].shape[0]
     if rows != dictionary.vocabulary:
         raise BackboneError(
-            f"{checkpoint.place}: {EMBEDDING} has {rows} rows, but the dictionary {dictionary.vocabulary} tokens "
-            "with its 4 special ones; name the dict.txt of this LM"
+            f"{dictionary.place}: {dictionary.vocabulary} tokens with the 4 special ones, but {EMBEDDING} of "
+            f"{checkpoint.place} has {rows} rows; name the dict.txt of this LM"
         )
     config = _checked(checkpoint, UnitLMConfig, vocabulary=rows, **_sizes(checkpoint, tensors, heads))
-    return ImportedLM(config, _converted(checkpoint, config, tensors), dictionary.unit_tokens)
+    converted = _converted(checkpoint, config, tensors)
+    return ImportedLM(config, converted, dictionary.unit_tokens, _notes(checkpoint, tensors))
 
 
 def import_pgslm(
@@ -128,18 +132,14 @@ def import_pgslm(
         **_sizes(checkpoint, tensors, heads),
         **stream_settings(checkpoint, tensors, f0_edges=f0_edges, f0_mean=f0_mean),
     )
-    return ImportedLM(config, _converted(checkpoint, config, tensors), tuple(range(units)))
+    converted = _converted(checkpoint, config, tensors)
+    return ImportedLM(config, converted, tuple(range(units)), _notes(checkpoint, tensors))
 
 
 def _prepared(checkpoint: FairseqCheckpoint) -> dict[str, Tensor]:
     """The tensors under today's names, of a model that ``UnitLM`` can compute."""
     place = checkpoint.place
-    for part, remedy in (
-        ("feature_extractor.", "this is a HuBERT checkpoint, give it as --hubert"),
-        ("decoder.sep_embed.", "this is a prompt of the reference code, see 'speechprompt bundle import'"),
-    ):
-        if any(name.startswith(part) for name in checkpoint.tensors):
-            raise BackboneError(f"{place}: no unit LM; {remedy}")
+    check_kind(checkpoint.tensors, place, "unit LM")
     tensors = upgraded(checkpoint.tensors, place)
     if EMBEDDING not in tensors or tensors[EMBEDDING].dim() != 2:
         raise BackboneError(f"{place}: no unit LM, for {EMBEDDING} is missing; name its checkpoint_best.pt")
@@ -157,6 +157,12 @@ def _prepared(checkpoint: FairseqCheckpoint) -> dict[str, Tensor]:
                 "name a checkpoint of the architecture transformer_lm_big or transformer_ulm_big"
             )
     return tensors
+
+
+def _notes(checkpoint: FairseqCheckpoint, tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
+    double = any(tensor.dtype is torch.float64 for tensor in tensors.values())
+    rounded = (f"{checkpoint.place}: its float64 weights were rounded to float32",) if double else ()
+    return (*checkpoint.notes, *rounded)
 
 
 def _sizes(checkpoint: FairseqCheckpoint, tensors: Mapping[str, Tensor], heads: int | None) -> dict[str, int]:
@@ -218,9 +224,9 @@ def _converted(
         if tensor.shape != shape:
             wrong.append(f"{name} has shape {tuple(tensor.shape)} instead of {tuple(shape)}")
         elif tensor.dtype not in _ACCEPTED:
-            wrong.append(f"{name} is {tensor.dtype} instead of float32 or half precision")
-        elif not tensor.isfinite().all():
-            wrong.append(f"{name} holds numbers that are not finite")
+            wrong.append(f"{name} is {tensor.dtype} instead of floating point")
+        elif not tensor.float().isfinite().all():
+            wrong.append(f"{name} holds numbers that are not finite, or too large for float32")
     if not torch.equal(output, tensors[EMBEDDING]):
         wrong.append(f"{OUTPUT} differs from {EMBEDDING}, to which this LM ties it")
     if wrong:

@@ -9,13 +9,14 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from infra import object_storage
 from infra.errors import BackboneError
-from workers.backbone.fairseq_checkpoint import FairseqCheckpoint, as_checkpoint
-from workers.backbone.safe_checkpoint import check_tensors, read_torch_file
+from workers.backbone.fairseq_checkpoint import FairseqCheckpoint, read_checkpoint
+from workers.backbone.model_kinds import check_kind
 from workers.inert import shown
 from workers.speech.hubert import HubertTokenizer
 from workers.speech.hubert_config import hubert_config
-from workers.speech.hubert_weights import BASE_STRIDES, HubertWeights, from_fairseq, from_torchaudio
+from workers.speech.hubert_weights import BASE_STRIDES, TORCHAUDIO, HubertWeights, from_fairseq, from_torchaudio
 
 SAMPLE_RATE: Final = 16_000
 # Settings that change what is computed, and the values that the tokenizer stands for.
@@ -30,7 +31,7 @@ _MODEL: Final[Mapping[str, Any]] = {
 }
 _TASK: Final[Mapping[str, Any]] = {"normalize": False, "sample_rate": SAMPLE_RATE}
 _CONVOLUTIONS = re.compile(r"\[\((\d{1,5}), ?(\d{1,4}), ?(\d{1,4})\)\](?: ?\* ?(\d{1,2}))?")
-_TORCHAUDIO = "encoder.feature_projection.projection.weight"
+_WIDTHS: Final = {39: "MFCC", 1024: "HuBERT large", 1280: "HuBERT extra large", 768: "HuBERT base"}
 
 
 class ImportedHubert(NamedTuple):
@@ -38,50 +39,61 @@ class ImportedHubert(NamedTuple):
 
     Attributes:
         tokenizer: encoder and centroids.
-        checkpoint: the original tensors and settings, for ``fairseq_hubert_verify``; ``None`` for torchaudio's file.
+        checkpoint: the original tensors and settings, for ``fairseq_hubert_verify``.
     """
 
     tokenizer: HubertTokenizer
-    checkpoint: FairseqCheckpoint | None
+    checkpoint: FairseqCheckpoint
 
 
-def import_hubert(uri: str, centroids: NDArray[np.float32], *, layer: int) -> ImportedHubert:
+def import_hubert(uri: str, centroids: NDArray[np.float32], *, layer: int, kmeans: str = "--kmeans") -> ImportedHubert:
     """A tokenizer of HuBERT's features and their clusters.
 
     Args:
         uri: fairseq's checkpoint, or the file of torchaudio's bundle ``HUBERT_BASE``.
         centroids: float32 [units, dim].
         layer: whose features were clustered, from 1; layers above it are left out.
+        kmeans: where the centroids are from, for errors.
 
     Raises:
         BackboneError: it is another kind of model, or anything is missing, extra or misshapen.
         StorageError: the place cannot be read.
     """
-    content = read_torch_file(uri)
-    checkpoint = None
+    checkpoint = read_checkpoint(uri)
+    check_kind(checkpoint.tensors, uri, "speech encoder")
     try:
-        if isinstance(content, dict) and _TORCHAUDIO in content:
-            weights = from_torchaudio(check_tensors(content, uri), layer=layer)
+        if TORCHAUDIO in checkpoint.tensors:
+            _check_name(uri)
+            weights = from_torchaudio(checkpoint.tensors, layer=layer)
         else:
-            checkpoint = as_checkpoint(content, uri)
             weights = _of_fairseq(checkpoint, layer=layer)
-        if weights.sizes["dim"] != centroids.shape[1]:
-            raise BackboneError(
-                f"features of {weights.sizes['dim']} numbers, but centroids of {centroids.shape[1]}; "
-                "give the k-means of this encoder's features"
-            )
+        dim = weights.sizes["dim"]
         config = hubert_config({**weights.sizes, "units": len(centroids)})
-        return ImportedHubert(HubertTokenizer(config, {**weights.tensors, "centroids": centroids}), checkpoint)
     except BackboneError as error:
-        if str(error).startswith(uri):
-            raise
         raise BackboneError(f"{uri}: {error}") from error
+    if dim != centroids.shape[1]:
+        made_of = _WIDTHS.get(centroids.shape[1], "")
+        raise BackboneError(
+            f"{kmeans}: centroids of {centroids.shape[1]} numbers{made_of and f', as of {made_of}'}, but features of "
+            f"{dim} from {uri}; give the k-means of this encoder's features"
+        )
+    return ImportedHubert(HubertTokenizer(config, {**weights.tensors, "centroids": centroids}), checkpoint)
+
+
+def _check_name(uri: str) -> None:
+    """torchaudio's files of HuBERT and of wav2vec 2.0 have the same tensors."""
+    name = object_storage.basename(uri).lower()
+    if "wav2vec" in name and "hubert" not in name:
+        raise BackboneError(
+            "its name says wav2vec 2.0, whose features are others; give the file of HUBERT_BASE, "
+            "or rename this one if its name is wrong"
+        )
 
 
 def _of_fairseq(checkpoint: FairseqCheckpoint, *, layer: int) -> HubertWeights:
     model = checkpoint.model
     if not any(name.startswith("feature_extractor.") for name in checkpoint.tensors):
-        raise BackboneError("no speech encoder, for it has no convolutions; give hubert_base_ls960.pt as --hubert")
+        raise BackboneError("no speech encoder, for it has no convolutions; give hubert_base_ls960.pt with --hubert")
     for section, settings, wanted in (("model", model, _MODEL), ("task", checkpoint.task, _TASK)):
         for name, value in wanted.items():
             if settings.get(name, value) != value:

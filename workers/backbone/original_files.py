@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from infra.errors import BackboneError
@@ -12,9 +12,11 @@ from workers.backbone.f0_bins import read_f0_edges
 from workers.backbone.fairseq_checkpoint import FairseqCheckpoint, read_checkpoint
 from workers.backbone.fairseq_import import ImportedLM, import_gslm, import_pgslm, is_multistream
 from workers.backbone.hubert_import import ImportedHubert, import_hubert
+from workers.backbone.model_kinds import check_kind
 from workers.backbone.unit_dictionary import read_dictionary
 from workers.speech.external import ExternalConfig, ExternalTokenizer
 from workers.speech.kmeans_file import read_centroids
+from workers.speech.kmeans_name import layer_of
 from workers.speech.tokenizer import Tokenizer
 
 
@@ -27,7 +29,7 @@ class OriginalFiles:
         dictionary: its ``dict.txt``; for GSLM only.
         hubert: checkpoint of the speech encoder; ``None`` for an LM whose units come with the data.
         kmeans: centroids of the encoder's features.
-        layer: layer of the encoder whose features are clustered, from 1.
+        layer: layer of the encoder whose features are clustered, from 1; ``None`` for that of the published units.
         f0_bins: edges between the F0 bins; for discrete prosody only.
         f0_mean: whose mean log F0 is subtracted, where the model was trained with one.
         heads: attention heads of the LM, if its checkpoint does not state them.
@@ -38,7 +40,7 @@ class OriginalFiles:
     dictionary: str | None = None
     hubert: str | None = None
     kmeans: str | None = None
-    layer: int = 6
+    layer: int | None = None
     f0_bins: str | None = None
     f0_mean: Literal["speaker", "utterance"] | None = None
     heads: int | None = None
@@ -54,12 +56,14 @@ class ImportedBackbone:
         checkpoint: the LM's original tensors and settings, for ``fairseq_verify``.
         lm: the LM alone.
         hubert: the speech encoder, where one was given.
+        notes: what a user should know about the files, though nothing is wrong.
     """
 
     backbone: Backbone
     checkpoint: FairseqCheckpoint
     lm: ImportedLM
     hubert: ImportedHubert | None
+    notes: tuple[str, ...] = ()
 
 
 def import_backbone(files: OriginalFiles, *, name: str = "", licence: str = "") -> ImportedBackbone:
@@ -78,20 +82,24 @@ def import_backbone(files: OriginalFiles, *, name: str = "", licence: str = "") 
     for option, text, longest in (("--name", name, 200), ("--licence", licence, 2000)):
         if len(text) > longest or not text.isprintable():
             raise BackboneError(f"{option}: at most {longest} characters of one line; shorten it")
+    layer, assumed = (0, "") if files.kmeans is None else layer_of(files.kmeans, files.layer)
+    centroids = None if files.kmeans is None else read_centroids(files.kmeans)
     checkpoint = read_checkpoint(files.lm)
-    lm = _import_lm(files, checkpoint)
+    check_kind(checkpoint.tensors, files.lm, "unit LM")
+    lm = _import_lm(files, checkpoint, units=None if centroids is None else len(centroids))
     hubert = None
-    if files.hubert is not None and files.kmeans is not None:
-        hubert = import_hubert(files.hubert, read_centroids(files.kmeans), layer=files.layer)
+    if files.hubert is not None and centroids is not None:
+        hubert = import_hubert(files.hubert, centroids, layer=layer, kmeans=str(files.kmeans))
     tokenizer: Tokenizer = hubert.tokenizer if hubert else _external(files, units=len(lm.unit_tokens))
     if tokenizer.units != len(lm.unit_tokens):
         raise BackboneError(
             f"{files.kmeans}: {tokenizer.units} centroids for a unit LM of {len(lm.unit_tokens)} units; "
             "give the k-means that its units were made with"
         )
-    chosen = name or f"{lm.config.kind}-{files.tokenizer_name or f'hubert-l{files.layer}-km{tokenizer.units}'}"
+    chosen = name or f"{lm.config.kind}-{files.tokenizer_name or f'hubert-l{layer}-km{tokenizer.units}'}"
     backbone = Backbone(chosen, lm.config, lm.tensors, lm.unit_tokens, tokenizer, licence)
-    return ImportedBackbone(backbone, checkpoint, lm, hubert)
+    notes = (*lm.notes, *(hubert.checkpoint.notes if hubert else ()), *([assumed] if assumed else ()))
+    return ImportedBackbone(backbone, checkpoint, lm, hubert, notes)
 
 
 def _check_options(files: OriginalFiles) -> None:
@@ -110,7 +118,7 @@ def _check_options(files: OriginalFiles) -> None:
         )
 
 
-def _import_lm(files: OriginalFiles, checkpoint: FairseqCheckpoint) -> ImportedLM:
+def _import_lm(files: OriginalFiles, checkpoint: FairseqCheckpoint, *, units: int | None) -> ImportedLM:
     if is_multistream(checkpoint):
         if files.dictionary is not None:
             raise BackboneError(f"{files.lm}: a pGSLM, whose tokens are the units themselves; leave --dict out")
@@ -121,7 +129,10 @@ def _import_lm(files: OriginalFiles, checkpoint: FairseqCheckpoint) -> ImportedL
             raise BackboneError(f"{files.lm}: a unit LM without F0, so {option} means nothing; leave it out")
     if files.dictionary is None:
         raise BackboneError(f"{files.lm}: a unit's token is known from its dictionary alone; give dict.txt with --dict")
-    return import_gslm(checkpoint, read_dictionary(files.dictionary), heads=files.heads)
+    dictionary = read_dictionary(files.dictionary)
+    lm = import_gslm(checkpoint, dictionary, heads=files.heads)
+    dictionary = dictionary.of(units or dictionary.units)
+    return replace(lm, unit_tokens=dictionary.unit_tokens, notes=(*lm.notes, *dictionary.notes))
 
 
 def _external(files: OriginalFiles, *, units: int) -> Tokenizer:

@@ -1,180 +1,192 @@
 """Files of ``torch.save`` by unknown hands, read without running anything they hold.
 
-Torch's weights-only reader builds tensors and plain containers. The few other names that fairseq's checkpoints
-hold stand here, each replaced by an inert record, so that neither fairseq nor omegaconf is needed. Any other name is
-an error that says which.
+Tensors and plain containers are read, of every pickle protocol that can hold them. The few other names that fairseq's
+checkpoints hold become inert records, so that neither fairseq nor omegaconf is needed. Any other name is an error that
+says which. Before anything of a file is believed, its checksums are compared, where its format has any.
 """
 
 from __future__ import annotations
 
-import re
+import io
+import mmap
 import tempfile
-import warnings
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from infra import object_storage
 from infra.errors import BackboneError
-from workers.inert import Inert
+from workers.backbone.torch_archive import LOCAL, TorchArchive
+from workers.backbone.torch_stream import read_stream
+from workers.damage import Damaged
+from workers.file_kinds import CHECKPOINT, HEAD, file_kind
+from workers.inert import Inert, PickledDict, latin1, reconstructor
+from workers.inert_unpickler import InertUnpickler
 from workers.pickled_arrays import NUMPY_STAND_INS
-from workers.pickled_names import pickled_names
+from workers.pickled_tensors import TORCH_STAND_INS, PickledStorage, PickledTensor, stored
 
-# Torch rebuilds these itself.
-_OF_TORCH: Final = frozenset(
-    {
-        "_codecs.encode",
-        "collections.OrderedDict",
-        "torch.Size",
-        "torch.device",
-        "torch._utils._rebuild_parameter",
-        "torch._utils._rebuild_tensor",
-        "torch._utils._rebuild_tensor_v2",
-        *(f"torch.{kind}Storage" for kind in ("BFloat16", "Bool", "Byte", "Char", "Double", "Float", "Half")),
-        *(f"torch.{kind}Storage" for kind in ("Int", "Long", "Short")),
-        *(f"torch.{kind}" for kind in ("bfloat16", "bool", "float16", "float32", "float64", "int32", "int64")),
-    }
-)
+_STAND_INS: Final = {
+    **NUMPY_STAND_INS,
+    **TORCH_STAND_INS,
+    "_codecs.encode": latin1,
+    "copyreg._reconstructor": reconstructor,
+    "collections.OrderedDict": PickledDict,
+    "collections.Counter": PickledDict,
+    "collections.defaultdict": lambda *_: PickledDict(),
+}
 _INERT: Final = frozenset(
     {
         "argparse.Namespace",
-        "collections.defaultdict",
-        "fairseq.data.dictionary.Dictionary",
         "typing.Any",
-        *(f"builtins.{kind}" for kind in ("bool", "dict", "float", "int", "list", "object", "str", "tuple")),
-        *(f"omegaconf.base.{kind}" for kind in ("ContainerMetadata", "Metadata")),
-        "omegaconf.dictconfig.DictConfig",
-        "omegaconf.listconfig.ListConfig",
-        *(f"omegaconf.nodes.{kind}Node" for kind in ("Any", "Boolean", "Enum", "Float", "Integer", "String", "Union")),
-        "omegaconf.nodes.ValueNode",
+        *(f"builtins.{kind}" for kind in ("bool", "dict", "float", "int", "list", "object", "set", "str", "tuple")),
+        *(f"pathlib.{kind}Path" for kind in ("", "Posix", "PurePosix", "Windows", "PureWindows")),
     }
 )
-# Types of settings and meters, of which a checkpoint may hold any.
-_INERT_MODULES: Final = ("fairseq.dataclass.", "fairseq.logging.meters.", "fairseq.meters.")
-_NAME_IN_MESSAGE = re.compile(r"GLOBAL (\S+)")
-_SHOWN = 5
-_PICKLES_BEFORE_DATA = 5
-"""A file from before torch 1.6 holds a magic number, a version, facts of the machine, the object, and storage keys."""
+# Types of settings, meters and dictionaries, of which a checkpoint may hold any.
+_INERT_MODULES: Final = ("fairseq.", "omegaconf.")
+_MOST_SHARING = 2
 
 
-def read_torch_file(uri: str) -> Any:
-    """The object in a file of ``torch.save``, local or S3; its tensors are on the CPU.
+class TorchFile(NamedTuple):
+    """What was read.
+
+    Attributes:
+        content: the object in the file; tensors are ``PickledTensor``.
+        notes: what a user should know about it, though nothing is wrong.
+    """
+
+    content: Any
+    notes: tuple[str, ...]
+
+
+def read_torch_file(uri: str) -> TorchFile:
+    """The object in a file of ``torch.save``, local or S3.
 
     Both layouts are read, zip and the one from before torch 1.6.
 
     Raises:
         BackboneError: there is no such file; it is damaged; it holds anything but tensors, plain values and the few
-            records that fairseq writes, and then the error names it.
+            records that fairseq writes, and then the error names it; or it is no such file, and the error says what it
+            is.
         StorageError: the place cannot be read.
     """
     with _local(uri) as path:
-        stand_ins = _check_names(path, uri)
         try:
-            with warnings.catch_warnings(), torch.serialization.safe_globals(stand_ins):
-                # Torch remarks on unusual pickles, which are either read or refused below.
-                warnings.simplefilter("ignore")
-                return torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+            with path.open("rb") as file:
+                data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) if path.stat().st_size else None
+            if data is None:
+                raise ValueError("it is empty")
+            return _zipped(uri, path, data) if data[: len(LOCAL)] == LOCAL else _streamed(uri, data)
+        except Damaged as error:
+            raise BackboneError(f"{uri}: damaged ({error}); fetch the file again") from error
         except Exception as error:
-            # A damaged file makes torch raise nearly any kind of error.
-            named = _NAME_IN_MESSAGE.search(str(error))
-            if named:
-                raise _refused(uri, [ascii(named[1])[1:-1][:100]]) from error
-            raise BackboneError(
-                f"{uri}: not a complete file of torch.save ({type(error).__name__}); fetch it again"
-            ) from error
+            # Another file, or a damaged one without checksums, makes its reader raise nearly any kind of error.
+            named = _not_read(uri, path, error)
+            if named is error:
+                raise
+            raise named from error
+
+
+def _zipped(uri: str, path: Path, data: mmap.mmap) -> TorchFile:
+    archive = TorchArchive(path, data)
+    content = _Reader(io.BytesIO(archive.content("data.pkl")), uri, archive.place).load()
+    return TorchFile(content, () if archive.has_checksums else (_unchecked(uri, "it was written without checksums"),))
+
+
+def _streamed(uri: str, data: mmap.mmap) -> TorchFile:
+    reader = _Reader(data, uri, lambda *_: None)
+    content = read_stream(data, reader.load, reader.storages)
+    return TorchFile(content, (_unchecked(uri, "the layout from before torch 1.6 holds no checksums"),))
+
+
+def _unchecked(uri: str, why: str) -> str:
+    return f"{uri}: {why}, so a damaged number would not be seen; compare its SHA-256 with that of its source"
+
+
+def _not_read(uri: str, path: Path, error: Exception) -> BackboneError:
+    """What is wrong with a file that could not be read."""
+    with path.open("rb") as file:
+        kind = file_kind(file.read(HEAD))
+    if kind is not None and kind.what != CHECKPOINT:
+        return BackboneError(f"{uri}: {kind.what} instead of a checkpoint; {kind.remedy or 'name the original file'}")
+    if isinstance(error, BackboneError):
+        return error
+    said = ascii(str(error))[1:-1][:120]
+    said = said if type(error) is ValueError else f"{type(error).__name__}: {said}"
+    return BackboneError(f"{uri}: not a complete file of torch.save ({said}); fetch it again")
+
+
+class _Reader(InertUnpickler):
+    """Reads the pickles of a file of ``torch.save``.
+
+    Attributes:
+        storages: by key, those that were come upon.
+    """
+
+    def __init__(self, file: Any, uri: str, place: Callable[[str, PickledStorage], None]) -> None:
+        super().__init__(file)
+        self._uri, self._place = uri, place
+        self.storages: dict[str, PickledStorage] = {}
+
+    def stand_in(self, name: str) -> Any:
+        if name in _STAND_INS:
+            return _STAND_INS[name]
+        if name in _INERT or name.startswith(_INERT_MODULES):
+            return type(name, (Inert,), {})
+        raise BackboneError(
+            f"{self._uri}: refused, for reading it would call {name}, which no checkpoint of fairseq needs; "
+            "fetch the file from a source you trust"
+        )
+
+    def persistent_load(self, pid: object) -> PickledStorage:
+        key, storage = stored(pid)
+        if key not in self.storages:
+            self._place(key, storage)
+            self.storages[key] = storage
+        return self.storages[key]
 
 
 def check_tensors(tensors: object, where: str) -> dict[str, Tensor]:
-    """The tensors of a state dict, all of them plain ones that own what they show.
+    """The tensors of a state dict; they share the file's memory.
 
     Args:
         tensors: what a checkpoint holds as its state dict.
         where: file and field, for the error.
 
     Raises:
-        BackboneError: it is no mapping of names to tensors, or one of them is sparse, on no device, or larger than
-            its data.
+        BackboneError: it is no mapping of names to tensors, or one of them is larger than its data.
     """
     if not isinstance(tensors, dict) or not all(isinstance(name, str) for name in tensors):
         raise BackboneError(f"{where}: no tensors by name; name a checkpoint that fairseq wrote")
     found = {}
     for name, tensor in tensors.items():
         label = ascii(name)[1:-1][:80]
-        if type(tensor) not in (Tensor, nn.Parameter):
+        if not isinstance(tensor, PickledTensor):
             raise BackboneError(f"{where}: {label} is no tensor; name a checkpoint that fairseq wrote")
-        tensor = tensor.detach()
-        plain = tensor.layout is torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
-        # A tensor may claim to repeat a few numbers over any size; copying it would fill the memory.
-        if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise BackboneError(f"{where}: {label} is not a plain tensor with data of its own; fetch the file again")
-        found[name] = tensor
+        try:
+            found[name] = tensor.tensor()
+        except ValueError as error:
+            # A tensor may claim to repeat a few numbers over any size; copying it would fill the memory.
+            raise BackboneError(f"{where}: {label} is not a plain tensor: {error}; fetch the file again") from error
+    shown = sum(tensor.nbytes for tensor in tensors.values())
+    held = {id(tensor.storage): tensor.storage.nbytes for tensor in tensors.values()}
+    if shown > _MOST_SHARING * sum(held.values()):
+        raise BackboneError(
+            f"{where}: its tensors show the same numbers many times; name a checkpoint that fairseq wrote"
+        )
     return found
-
-
-def _check_names(path: Path, uri: str) -> list[Any]:
-    """Refuse a file that names what it should not; the stand-ins for what it may name."""
-    stand_ins: list[Any] = []
-    refused: list[str] = []
-    for name in dict.fromkeys(_names(path, uri)):
-        if name in NUMPY_STAND_INS:
-            stand_ins.append((NUMPY_STAND_INS[name], name))
-        elif name in _INERT or name.startswith(_INERT_MODULES):
-            stand_ins.append((type(name, (Inert,), {}), name))
-        elif name not in _OF_TORCH:
-            refused.append(name)
-    if refused:
-        raise _refused(uri, refused)
-    return stand_ins
-
-
-def _refused(uri: str, names: list[str]) -> BackboneError:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return BackboneError(
-        f"{uri}: refused, for reading it would call {', '.join(names[:_SHOWN])}{more}, which no checkpoint of fairseq "
-        "needs; fetch the file from a source you trust"
-    )
-
-
-def _names(path: Path, uri: str) -> Iterator[str]:
-    if not _is_zip(path):
-        with path.open("rb") as file:
-            yield from chain.from_iterable(pickled_names(file) for _ in range(_PICKLES_BEFORE_DATA))
-        return
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            # torch.save compresses nothing; a small file that unpacks into a huge one is no work of its.
-            if sum(member.file_size for member in members) > path.stat().st_size:
-                raise BackboneError(f"{uri}: compressed, which torch.save never does; fetch the original file")
-            for member in members:
-                if member.filename.endswith("data.pkl"):
-                    with archive.open(member) as file:
-                        yield from pickled_names(file)
-    except BackboneError:
-        raise
-    except Exception as error:
-        # A damaged archive makes zipfile raise nearly any kind of error, of which its documentation names a few.
-        raise BackboneError(f"{uri}: a damaged zip archive; fetch it again") from error
-
-
-def _is_zip(path: Path) -> bool:
-    try:
-        return zipfile.is_zipfile(path)
-    except zipfile.BadZipFile:
-        return True  # one that is damaged, as its reader will say
 
 
 @contextmanager
 def _local(uri: str) -> Iterator[Path]:
     """A path of the file; an object in S3 is fetched into a temporary one."""
     if not object_storage.exists(uri):
-        raise BackboneError(f"{uri}: there is no such file; name the original file")
+        folder = not object_storage.is_s3(uri) and Path(uri).is_dir()
+        what = "a directory instead of a file" if folder else "there is no such file"
+        raise BackboneError(f"{uri}: {what}; name the original file")
     if not object_storage.is_s3(uri):
         yield Path(uri)
         return

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import codecs
+from collections import Counter
 from dataclasses import dataclass
 
-from infra import object_storage, strict_json
-from infra.errors import BundleError, ObjectNotFound
+from infra import strict_json
+from infra.errors import BundleError
+from workers.file_kinds import DICTIONARY, JSON, TEXT, file_kind
+from workers.original_bytes import Original
 
-_LIMIT = 4 << 20
+_FILE = Original(
+    "labels",
+    "name verbalizer.json, or a list of labels",
+    limit=4 << 20,
+    error=BundleError,
+    kinds=(JSON, TEXT),
+)
 
 
 @dataclass(frozen=True)
@@ -26,21 +36,25 @@ class ReferenceLabels:
 
 
 def read_labels(uri: str) -> ReferenceLabels:
-    """A ``.json`` of ``{label: unit}``, as the reference writes it, or of a list; else one label per line.
+    """A JSON document of ``{label: unit}``, as the reference writes it, or of a list; else one label per line.
 
     Raises:
         BundleError: there is no such file, a label stands there twice, or a label stands for several units.
         StorageError: the place cannot be read.
     """
+    data = _FILE.read(uri)
     try:
-        data = object_storage.read_bytes(uri, limit=_LIMIT)
-        if not uri.endswith(".json"):
-            return _distinct(uri, data.decode("utf-8").splitlines())
-        document = strict_json.loads(data)
-    except ObjectNotFound as error:
-        raise BundleError(f"{uri}: there is no such file; name verbalizer.json, or a list of labels") from error
+        text = data.decode("utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
+        kind = file_kind(text.encode("utf-8"))
+        if kind is not None and kind.what not in (JSON, TEXT, DICTIONARY):
+            raise _FILE.other(uri, data)
+        if not uri.endswith(".json") and (kind is None or kind.what != JSON):
+            return _distinct(uri, [line.strip() for line in text.rstrip().split("\n")])
+        document = strict_json.loads(text.encode("utf-8"))
+    except BundleError:
+        raise
     except ValueError as error:
-        raise BundleError(f"{uri}: cannot be read ({error}); name verbalizer.json, or a list of labels") from error
+        raise _FILE.other(uri, data, str(error)) from error
     if isinstance(document, list):
         return _distinct(uri, document)
     if not isinstance(document, dict) or not document:
@@ -63,5 +77,8 @@ def _distinct(uri: str, labels: list[object] | list[str]) -> ReferenceLabels:
     if not labels or not all(isinstance(label, str) and label.strip() for label in labels):
         raise BundleError(f"{uri}: an empty label, or one that is no text; give one label per class")
     if len(set(labels)) != len(labels):
-        raise BundleError(f"{uri}: a label stands there twice; give one label per class, in their order")
+        twice = Counter(labels).most_common(1)[0][0]
+        raise BundleError(
+            f"{uri}: a label stands there twice, {ascii(twice)[:60]}; give one label per class, in their order"
+        )
     return ReferenceLabels(uri, tuple(str(label) for label in labels), None)

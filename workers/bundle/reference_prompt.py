@@ -21,6 +21,7 @@ from infra.errors import BundleError
 from task_specs.audio_policy import AudioPolicy
 from workers.backbone.directory import Backbone
 from workers.backbone.fairseq_checkpoint import FairseqCheckpoint
+from workers.backbone.fairseq_names import EMBEDDING
 from workers.bundle.format import Bundle
 from workers.bundle.manifest import BackboneIdentity, BundleManifest, Data, Metric, Prompt, Provenance, Slot, Task
 from workers.bundle.reference_labels import ReferenceLabels
@@ -32,7 +33,8 @@ SPECIAL_ROWS: Final = 4
 _INPUT, _SEPARATOR = "decoder.prefix_embed_prompts.weight", "decoder.sep_embed.weight"
 _VERBALIZER = "decoder.prompt_linear_verbalizer.weight"
 _DEEP = re.compile(r"decoder\.deep_(key|value)_embed_prompts\.(\d{1,4})\.weight")
-_ACCEPTED = (torch.float32, torch.float16, torch.bfloat16)
+_ACCEPTED = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_SHOWN = 5
 
 
 def reference_bundle(
@@ -108,6 +110,11 @@ def _tensors(checkpoint: FairseqCheckpoint, backbone: Backbone) -> dict[str, NDA
             f"{place}: {_SEPARATOR} is missing, so it is no prompt; name a checkpoint of the reference's "
             "prompt tuning, not base_prompt_model.pt or the LM"
         )
+    if EMBEDDING in found:
+        raise BundleError(
+            f"{place}: a whole LM with its prompts, as base_prompt_model.pt is before tuning; "
+            "name a checkpoint of the tuning, which holds the prompt alone"
+        )
     deep = {(match[1], int(match[2])): name for name in found if (match := _DEEP.fullmatch(name))}
     if not deep:
         raise BundleError(
@@ -141,20 +148,35 @@ def _tensors(checkpoint: FairseqCheckpoint, backbone: Backbone) -> dict[str, NDA
 
 
 def _check(place: str, found: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    shared = sorted(shapes.keys() & found.keys())
     wrong = [f"{name} is missing" for name in shapes if name not in found]
     wrong += [f"{ascii(name)[1:-1][:80]} is not part of a prompt on it" for name in found if name not in shapes]
-    for name in shapes.keys() & found.keys():
-        if found[name].shape != shapes[name]:
-            wrong.append(f"{name} has shape {tuple(found[name].shape)} instead of {shapes[name]}")
-        elif found[name].dtype not in _ACCEPTED:
-            wrong.append(f"{name} is {found[name].dtype} instead of float32 or half precision")
-        elif not found[name].isfinite().all():
-            wrong.append(f"{name} holds numbers that are not finite")
+    wrong += [
+        f"{name} has shape {tuple(found[name].shape)} instead of {shapes[name]}"
+        for name in shared
+        if found[name].shape != shapes[name]
+    ]
     if wrong:
         raise BundleError(
-            f"{place}: does not fit the backbone: {'; '.join(sorted(wrong)[:5])}; "
+            f"{place}: does not fit the backbone: {_some(sorted(wrong))}; "
             "name the backbone imported from the unit LM that this prompt was tuned on"
         )
+    wrong = [
+        f"{name} is {found[name].dtype} instead of floating point"
+        for name in shared
+        if found[name].dtype not in _ACCEPTED
+    ]
+    wrong += [
+        f"{name} holds numbers that are not finite, or too large for float32"
+        for name in shared
+        if not found[name].float().isfinite().all()
+    ]
+    if wrong:
+        raise BundleError(f"{place}: {_some(wrong)}; fetch the checkpoint again, or tune the task again")
+
+
+def _some(wrong: list[str]) -> str:
+    return "; ".join(wrong[:_SHOWN]) + (f" (and {len(wrong) - _SHOWN} more)" if len(wrong) > _SHOWN else "")
 
 
 def _classes(
@@ -187,15 +209,18 @@ def _mapped(checkpoint: FairseqCheckpoint, labels: ReferenceLabels, backbone: Ba
             f"{checkpoint.place}: has no trained verbalizer, so its labels are units; "
             "give its verbalizer.json, which maps them, with --labels"
         )
-    by_unit: dict[int, str] = {}
+    by_token: dict[int, tuple[str, int]] = {}
     for name, unit in _pairs(labels):
-        if unit in by_unit:
+        token = _token(labels, unit, backbone)
+        if token in by_token:
+            other, first = by_token[token]
+            shared = f"the same unit {unit}" if unit == first else f"units {first} and {unit}, both unknown to the LM"
             raise BundleError(
-                f"{labels.place}: {by_unit[unit]!r} and {name!r} stand for the same unit {unit}, so this prompt cannot "
-                "tell them apart; tune the task again"
+                f"{labels.place}: {other!r} and {name!r} stand for {shared}, so this prompt cannot tell them apart; "
+                "tune the task again"
             )
-        by_unit[unit] = name
-    return tuple(_token(labels, unit, backbone) for _, unit in _pairs(labels))
+        by_token[token] = name, unit
+    return tuple(by_token)
 
 
 def _pairs(labels: ReferenceLabels) -> list[tuple[str, int]]:

@@ -131,7 +131,7 @@ class Lane:
         classes = tuple(len(slot.labels) for slot in spec.slots)
         linear = recipe.verbalizer == "linear"
         paper = recipe.loss == "paper"
-        check_unit_count(recipe, classes, len(unit_tokens), spec.task)
+        check_unit_count(recipe, classes, len(np.unique(unit_tokens)), spec.task)
         check_examples(examples, classes, len(unit_tokens), spec.task)
         examples = drawn_examples(spec, examples)
         self.spec, self.examples, self.progress = spec, examples, Progress()
@@ -246,14 +246,13 @@ class Lane:
         return [class_weights(train.labels[:, slot], classes) for slot, classes in enumerate(self.shape.classes)]
 
     def _mapped_units(self, train: SplitExamples) -> list[NDArray[np.int64]]:
-        count = len(self._unit_tokens)
         if self.spec.recipe.verbalizer == "random":
             return [
-                random_units(classes=classes, unit_count=count, seed=self.spec.seed + slot)
+                random_units(classes=classes, unit_tokens=self._unit_tokens, seed=self.spec.seed + slot)
                 for slot, classes in enumerate(self.shape.classes)
             ]
         return [
-            frequent_units(train.labels[:, slot], train.units.flat, classes=classes, unit_count=count)
+            frequent_units(train.labels[:, slot], train.units.flat, classes=classes, unit_tokens=self._unit_tokens)
             for slot, classes in enumerate(self.shape.classes)
         ]
 

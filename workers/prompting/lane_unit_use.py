@@ -39,6 +39,9 @@ def lane_unit_use(gang: Gang, index: int, unit_tokens: Sequence[int]) -> LaneUni
     views = shape.views(gang.best[index].double().cpu())
     units = np.full(shape.vocabulary, -1, dtype=np.int64)
     units[list(unit_tokens)] = np.arange(len(unit_tokens))
+    # What several units share, <unk>, is none of them.
+    shared, counts = np.unique(unit_tokens, return_counts=True)
+    units[shared[counts > 1]] = -1
     return LaneUnitUse(
         [
             unit_use(

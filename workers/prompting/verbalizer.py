@@ -36,7 +36,7 @@ def class_scores(
 
 
 def frequent_units(
-    labels: NDArray[np.int64], units: NDArray[np.int16], *, classes: int, unit_count: int
+    labels: NDArray[np.int64], units: NDArray[np.int16], *, classes: int, unit_tokens: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Unit of each class by rank: the most frequent label gets the most frequent unit, and so on.
 
@@ -45,20 +45,29 @@ def frequent_units(
     Args:
         labels: class numbers of one slot, int64 [examples].
         units: units of all examples, without adjacent repeats, laid end to end, int16 [sum of lengths].
+        classes: how many there are.
+        unit_tokens: token of each unit, int64 [units]; of units that share one, the first alone is taken.
     """
     chosen = by_frequency(labels, classes)
-    ranked = by_frequency(units.astype(np.int64), unit_count)
+    ranked = _apart(by_frequency(units.astype(np.int64), len(unit_tokens)), unit_tokens)
     mapping = np.empty(classes, dtype=np.int64)
     mapping[chosen] = ranked[:classes]
     return mapping
 
 
-def random_units(*, classes: int, unit_count: int, seed: int) -> NDArray[np.int64]:
-    """Unit of each class from one seeded permutation, so that no two classes share a unit.
+def random_units(*, classes: int, unit_tokens: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Unit of each class from one seeded permutation, so that no two classes share a unit or a token.
 
     The released reference draws each class by itself, with replacement and without a seed.
     """
-    return np.random.default_rng(seed).permutation(unit_count)[:classes].astype(np.int64)
+    drawn = np.random.default_rng(seed).permutation(len(unit_tokens)).astype(np.int64)
+    return _apart(drawn, unit_tokens)[:classes]
+
+
+def _apart(units: NDArray[np.int64], unit_tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The units without those whose token one before them has: units that the LM never saw share ``<unk>``."""
+    _, first = np.unique(unit_tokens[units], return_index=True)
+    return units[np.sort(first)]
 
 
 def check_unit_count(recipe: Recipe, classes: Sequence[int], unit_count: int, task: str) -> None:

@@ -20,6 +20,8 @@ from workers.speech.hubert_config import BASE_CONV_LAYERS, HubertConfig, hubert_
 BASE_STRIDES: Final = tuple(layer.stride for layer in BASE_CONV_LAYERS)
 """Strides of the convolutions, which no weight tells."""
 
+TORCHAUDIO: Final = "encoder.feature_projection.projection.weight"
+"""A tensor of torchaudio's files that fairseq's call otherwise."""
 _POSITIONS: Final = "encoder.transformer.pos_conv_embed.conv"
 # Length and direction in the old and the new spelling of torch's weight norm.
 _NORMED: Final = (
@@ -88,6 +90,25 @@ def from_torchaudio(
         BackboneError: names tensors that are missing, unknown or misshapen.
     """
     return _convert(state, lambda name: name, layer=layer, heads=heads, strides=strides)
+
+
+def as_fairseq(state: Mapping[str, Tensor], config: HubertConfig) -> dict[str, Tensor]:
+    """The tensors of torchaudio's file as fairseq keeps them, up to the layer that is used.
+
+    Args:
+        state: of which ``from_torchaudio`` made a tokenizer.
+        config: of that tokenizer.
+    """
+    found = {_fairseq_name(name): state[name] for name in config.encoder_shapes() if name in state}
+    positions = _fairseq_name(_POSITIONS)
+    weight = found.pop(f"{positions}.weight", None)
+    if weight is not None:
+        normed = [weight.norm(dim=(0, 1), keepdim=True), weight]
+    else:
+        normed = next(
+            [state[f"{_POSITIONS}.{n}"] for n in names] for names in _NORMED if f"{_POSITIONS}.{names[0]}" in state
+        )
+    return found | {f"{positions}.{name}": tensor for name, tensor in zip(_NORMED[0], normed, strict=True)}
 
 
 def _fairseq_name(name: str) -> str:

@@ -8,22 +8,23 @@ holds, each as an inert record, and refuses any other by name before anything of
 from __future__ import annotations
 
 import io
-import pickle
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from infra.errors import BackboneError
-from workers.inert import Inert
-from workers.pickled_arrays import NUMPY_STAND_INS, PickledArray, array_of, byte_count
-from workers.pickled_names import full_name
+from workers.damage import Damaged
+from workers.inert import Inert, latin1, reconstructor
+from workers.inert_unpickler import InertUnpickler
+from workers.pickled_arrays import NUMPY_STAND_INS, PickledArray, PickledDtype, array_of, byte_count
 
 _CENTROIDS = "cluster_centers_"
-# Of the estimator, and of the random state that some versions of it keep.
+# Of the estimator, of the random state that some versions of it keep, and of what it asks of its caller's data.
 _INERT: Final = frozenset(
     {
         *(f"sklearn.cluster.{module}.{kind}KMeans" for module in ("_kmeans", "k_means_") for kind in ("", "MiniBatch")),
+        *(f"sklearn.utils._metadata_requests.{kind}Request" for kind in ("Metadata", "MethodMetadata")),
         "builtins.object",
         "numpy.random.mtrand.RandomState",
         "numpy.random._mt19937.MT19937",
@@ -34,101 +35,90 @@ _INERT: Final = frozenset(
 _ARRAY_RECORDS: Final = frozenset(
     {"joblib.numpy_pickle.NumpyArrayWrapper", "sklearn.externals.joblib.numpy_pickle.NumpyArrayWrapper"}
 )
+_FUNCTIONS: Final = {"_codecs.encode": latin1, "copyreg._reconstructor": reconstructor}
 
 
 def joblib_centroids(data: bytes, *, file: str) -> NDArray[Any]:
-    """``cluster_centers_`` of the estimator that ``data`` holds.
+    """``cluster_centers_`` of the estimator that ``data`` holds, or the array that it is.
 
     Args:
-        data: content of an uncompressed file of ``joblib.dump`` (0.10 or later), or of ``pickle.dump`` with a protocol
-            up to 4.
+        data: content of a file of ``joblib.dump`` (0.10 or later), unpacked if it was compressed, or of
+            ``pickle.dump``; of any protocol.
         file: its name, for errors.
 
     Raises:
-        BackboneError: it names anything but a k-means (the error says what), is damaged, or holds no centroids.
+        BackboneError: it names anything but a k-means (the error says what), or holds no centroids.
+        Damaged: it ends too early, or goes on behind its end.
+        ValueError: it is no such file.
     """
-    reader = _KMeansReader(io.BytesIO(data), file)
+    stream = io.BytesIO(data)
+    reader = _KMeansReader(stream, file)
     try:
-        estimator = reader.load()
-        state = estimator.state if isinstance(estimator, Inert) else None
-        found = state.get(_CENTROIDS) if isinstance(state, dict) else None
+        found = reader.load()
+        if isinstance(found, Inert) and isinstance(found.state, dict):
+            found = found.state.get(_CENTROIDS)
         if isinstance(found, PickledArray):
             found = found.array()
-        elif isinstance(found, Inert):
-            found = getattr(found, "array", None)
-    except BackboneError:
+        elif isinstance(found, ArrayRecord):
+            found = found.array
+    except (BackboneError, Damaged):
         raise
     except Exception as error:
         # A damaged pickle makes its reader raise nearly any kind of error.
-        raise BackboneError(
-            f"{file}: not a complete, uncompressed k-means of joblib ({type(error).__name__}: {ascii(str(error))[:80]})"
-            "; fetch it again, or give the centroids as .npy"
-        ) from error
+        raise ValueError(f"{type(error).__name__}: {ascii(str(error))[1:-1][:80]}") from error
     if not isinstance(found, np.ndarray):
         raise BackboneError(f"{file}: no k-means with {_CENTROIDS}; name its km.bin, or give the centroids as .npy")
+    if rest := len(data) - stream.tell():
+        raise Damaged(f"{rest} bytes follow its end")
     return found
 
 
-# The reader in Python, as joblib uses: the one in C may read ahead, past the array's bytes, and lets a file of
-# a few bytes ask for any amount of memory.
-class _KMeansReader(pickle._Unpickler):
-    # Without the one instruction that takes memory before it looks for the bytes to fill it.
-    dispatch: ClassVar = {
-        code: read for code, read in pickle._Unpickler.dispatch.items() if code != pickle.BYTEARRAY8[0]
-    }
-
+class _KMeansReader(InertUnpickler):
     def __init__(self, file: io.BytesIO, name: str) -> None:
         super().__init__(file)
         self._name = name
-        self._record = _array_record(file)
+        self._record = type("ArrayRecord", (ArrayRecord,), {"file": file, "name": name})
 
-    def find_class(self, module: str, name: str) -> Any:
-        full = full_name(module, name)
-        if full in _ARRAY_RECORDS:
+    def stand_in(self, name: str) -> Any:
+        if name in _ARRAY_RECORDS:
             return self._record
-        if full in NUMPY_STAND_INS:
-            return NUMPY_STAND_INS[full]
-        if full in _INERT:
+        if name in NUMPY_STAND_INS:
+            return NUMPY_STAND_INS[name]
+        if name in _INERT:
             return type(name, (Inert,), {})
-        if full in _FUNCTIONS:
-            return _FUNCTIONS[full]
+        if name in _FUNCTIONS:
+            return _FUNCTIONS[name]
+        if name == "joblib.numpy_pickle.NDArrayWrapper":
+            raise BackboneError(
+                f"{self._name}: of a joblib before 0.10, which keeps arrays in files of their own; "
+                "give the one of the centroids, such as km.bin_01.npy"
+            )
         raise BackboneError(
-            f"{self._name}: refused, for reading it would call {full}, which no k-means needs; "
+            f"{self._name}: refused, for reading it would call {name}, which no k-means needs; "
             "fetch the file from a source you trust, or give the centroids as .npy"
         )
 
 
-def _array_record(file: io.BytesIO) -> type[Inert]:
+class ArrayRecord(Inert):
     """joblib's record of an array; its state is followed by the array's bytes, which are read at that moment."""
 
-    class ArrayRecord(Inert):
-        array: NDArray[Any]
+    file: io.BytesIO
+    name: str
+    array: NDArray[Any] | None = None
 
-        def __setstate__(self, state: object) -> None:
-            if not isinstance(state, dict):
-                raise ValueError("an array record without fields")
-            if state.get("numpy_array_alignment_bytes") is not None:
-                padding = file.read(1)
-                file.read(padding[0] if padding else 0)
-            shape, dtype = state.get("shape"), state.get("dtype")
-            *_, size = byte_count(shape, dtype)
-            self.array = array_of(file.read(size), shape, dtype, fortran=state.get("order") == "F")
-
-    return ArrayRecord
-
-
-def _latin1(text: object, encoding: object) -> bytes:
-    """``_codecs.encode`` as old protocols use it to write bytes."""
-    if not isinstance(text, str) or encoding != "latin1":
-        raise ValueError("bytes in an unknown encoding")
-    return text.encode("latin1")
-
-
-def _reconstructor(kind: object, *_: object) -> Inert:
-    """``copyreg._reconstructor``, by which protocols 0 and 1 make every object."""
-    if not isinstance(kind, type) or not issubclass(kind, Inert):
-        raise ValueError("an object of no class")
-    return kind()
-
-
-_FUNCTIONS: Final = {"_codecs.encode": _latin1, "copyreg._reconstructor": _reconstructor}
+    def __setstate__(self, state: object) -> None:
+        if not isinstance(state, dict):
+            raise ValueError("an array record without fields")
+        shape, dtype = state.get("shape"), state.get("dtype")
+        if isinstance(dtype, PickledDtype) and dtype.holds_objects():
+            # Names of features, which no centroid needs; they are a pickle of their own.
+            _KMeansReader(self.file, self.name).load()
+            return
+        if state.get("numpy_array_alignment_bytes") is not None:
+            padding = self.file.read(1)
+            self.file.read(padding[0] if padding else 0)
+        *_, size = byte_count(shape, dtype)
+        data = self.file.read(size)
+        if len(data) < size:
+            raise Damaged(f"it ends {size - len(data)} bytes too early")
+        self.array = array_of(data, shape, dtype, fortran=state.get("order") == "F")

@@ -1,0 +1,58 @@
+"""A small original file, whole; where it is something else, the error says what."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from infra import object_storage
+from infra.errors import InputError, ObjectNotFound, StorageError
+from workers.file_kinds import HEAD, file_kind
+
+
+class Original:
+    """What a file is to be.
+
+    Args:
+        wanted: in the words of an error, with its article.
+        remedy: what to do where it is something else.
+        limit: most bytes that it can have.
+        error: kind of the errors that are raised.
+        kinds: ``FileKind.what`` of files that it can be.
+    """
+
+    def __init__(
+        self, wanted: str, remedy: str, *, limit: int, error: type[InputError], kinds: Collection[str] = ()
+    ) -> None:
+        self._wanted, self._remedy, self._limit, self._error = wanted, remedy, limit, error
+        self._kinds = kinds
+
+    def read(self, uri: str) -> bytes:
+        """The bytes of a file, local or S3.
+
+        Raises:
+            InputError: there is no such file, or it is larger than any such file.
+            StorageError: the place cannot be read.
+        """
+        try:
+            return object_storage.read_bytes(uri, limit=self._limit)
+        except ObjectNotFound as error:
+            raise self._error(f"{uri}: there is no such file; {self._remedy}") from error
+        except StorageError as error:
+            if object_storage.is_s3(uri) or not Path(uri).is_file() or Path(uri).stat().st_size <= self._limit:
+                raise
+            with Path(uri).open("rb") as file:
+                raise self.other(uri, file.read(HEAD)) from error
+
+    def other(self, uri: str, data: bytes, why: str = "") -> InputError:
+        """The error of a file that is something else.
+
+        Args:
+            uri: the file.
+            data: how it begins.
+            why: what is wrong with it, if it is of no other kind that is known.
+        """
+        kind = file_kind(data)
+        if kind is None or kind.what in self._kinds:
+            return self._error(f"{uri}: not {self._wanted}{why and f' ({why})'}; {self._remedy}")
+        return self._error(f"{uri}: {kind.what} instead of {self._wanted}; {kind.remedy or self._remedy}")
