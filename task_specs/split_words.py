@@ -2,45 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from task_specs.example import Split
 
 _WORDS: Mapping[str, Split] = MappingProxyType(
     {
-        **dict.fromkeys(("train", "training", "trn", "trainset"), "train"),
-        **dict.fromkeys(("valid", "validation", "validate", "val", "vld", "validset", "valset"), "valid"),
-        **dict.fromkeys(("dev", "development", "devel", "devset"), "valid"),
-        **dict.fromkeys(("test", "testing", "tst", "testset"), "test"),
+        **dict.fromkeys(("train", "training", "trn"), "train"),
+        **dict.fromkeys(("valid", "validation", "validate", "val", "vld"), "valid"),
+        **dict.fromkeys(("dev", "development", "devel"), "valid"),
+        **dict.fromkeys(("test", "testing", "tst"), "test"),
     }
 )
-_EVALUATION = frozenset({"eval", "evaluation", "evl", "evalset"})
+_EVALUATION = ("eval", "evaluation", "evl")
+
+_SEPARATOR = r"[\W_]*"
+_SET = re.compile(
+    rf"(?P<word>{'|'.join([*_WORDS, *_EVALUATION])})"
+    rf"(?:{_SEPARATOR}(?:set|split|data|audio|wavs?|files|clips|recordings|samples|speech))?"
+)
+_PART = re.compile(rf"(?:fold|part|split|subset|batch|chunk|shard|session|cd|disc|disk){_SEPARATOR}\d+")
 
 
-def split_of(word: str) -> Split | None:
-    """The split that a word means in any case, such as ``Dev``; ``None`` for a word that means none for certain.
+def split_of(name: str) -> Split | None:
+    """The split that a name means by itself, in any case, as in ``TRAIN``, ``dev_set`` or ``TestData``.
 
-    ``eval`` is such a word: the corpora of Kaldi and ASVspoof test on it beside ``dev``, others validate on it beside
-    ``test``. `splits_of` tells which.
+    ``eval`` means none for certain: the corpora of Kaldi and ASVspoof test on it beside ``dev``, others validate on it
+    beside ``test``. `splits_of` tells which.
     """
-    return _WORDS.get(_plain(word))
+    return _WORDS.get(_word(name))
 
 
-def splits_of(words: Iterable[str]) -> dict[str, Split]:
-    """The splits that words mean which stand together; those that mean none for certain are left out.
+def splits_of(names: Iterable[str]) -> dict[str, Split]:
+    """The splits that names mean which stand together; those that mean none for certain are left out.
 
-    ``eval`` is test where another word means valid and none means test, and valid where it is the other way round.
+    ``eval`` is test where another name means valid and none means test, and valid where it is the other way round.
     """
-    written = list(dict.fromkeys(words))
-    found = {word: split for word in written if (split := split_of(word)) is not None}
+    written = list(dict.fromkeys(names))
+    found = {name: split for name in written if (split := split_of(name)) is not None}
     there = {"valid", "test"} & set(found.values())
     if len(there) == 1:
         other: Split = "test" if there == {"valid"} else "valid"
-        found |= {word: other for word in written if _plain(word) in _EVALUATION}
+        found |= dict.fromkeys(filter(means_evaluation, written), other)
     return found
 
 
-def _plain(word: str) -> str:
-    """Without what parts the words of a name: ``Train_set`` and ``train-set`` are one."""
-    return word.strip().casefold().replace("_", "").replace("-", "").replace(" ", "")
+def means_evaluation(name: str) -> bool:
+    """Whether a name is valid or test, and which of the two depends on the names beside it."""
+    return _word(name) in _EVALUATION
+
+
+def name_splits(names: Sequence[str]) -> bool:
+    """Whether all names begin or end with words for splits, of which there are two or more: ``train-clean``,
+    ``test-other``."""
+    found = {_within(name) for name in names}
+    return None not in found and len(found) > 1
+
+
+def name_parts(names: Sequence[str]) -> bool:
+    """Whether all names are those of numbered parts, of which there are two or more: ``fold1``, ``part_02``."""
+    return len(names) > 1 and all(map(_PART.fullmatch, map(_plain, names)))
+
+
+def _within(name: str) -> str | None:
+    """The split, or ``eval``, that the first or the last part of a name means."""
+    parts = re.split(r"[\W_\d]+", _plain(name))
+    for part in (parts[0], parts[-1], name):
+        if word := _word(part):
+            return _WORDS.get(word, _EVALUATION[0])
+    return None
+
+
+def _word(name: str) -> str:
+    """The word for a split that a name is; empty for any other name."""
+    found = _SET.fullmatch(_plain(name))
+    return found["word"] if found else ""
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).casefold().strip()

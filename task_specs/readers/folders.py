@@ -17,7 +17,7 @@ from task_specs.readers.audio_files import DIRECTORY, FILE, Kind, NotFound
 from task_specs.readers.corpus import DividedCorpus, Utterance
 from task_specs.readers.folder import Folder
 from task_specs.readers.left_out import LeftOut, listed
-from task_specs.readers.split_words import name_parts, name_splits, split_of
+from task_specs.split_words import means_evaluation, name_parts, name_splits, split_of, splits_of
 
 ENDINGS = (".wav", ".flac", ".ogg", ".mp3")
 FORMATS = "WAV, FLAC, OGG or MP3"
@@ -90,8 +90,10 @@ class Folders(DividedCorpus):
         if self.split == "drawn":
             return drawn
         called: dict[Split, list[str]] = defaultdict(list)
+        meant = splits_of(names)
         for name in names:
-            if split := split_of(name):
+            # Where there is no telling, test: beside another test that is one name too many.
+            if split := meant.get(name, "test" if means_evaluation(name) else None):
                 called[split].append(name)
         several = [(split, found) for split, found in called.items() if len(found) > 1]
         missing = [split for split in SPLITS if split not in called]
@@ -107,6 +109,8 @@ class Folders(DividedCorpus):
                 message = f"{listed(found)} are names of the one split {split}"
                 folder.problem("", message, f"keep or rename one of them, {DRAWN}")
         elif not missing:
+            unsure = {name: split for name, split in meant.items() if split_of(name) is None}
+            folder.notes += [f"{name!r} is taken as {split}" for name, split in unsure.items()]
             return {split: called[split][0] for split in SPLITS}
         elif len(directories) > 1:
             message = f"{listed(directories)} are names of splits, but no directory is one of {' and '.join(missing)}"

@@ -121,7 +121,14 @@ def test_splits_go_by_the_names_that_people_give_them(tmp_path: Path, names: tup
     dataset = read_dataset(folders(tmp_path))
     assert dataset.labels == (("no", "yes"),)
     assert dataset.counts == {"train": 8, "valid": 6, "test": 6}
-    assert dataset.notes == ()
+    assert dataset.notes == tuple(f"{name!r} is taken as test" for name in names if name.lower().startswith("eval"))
+
+
+def test_eval_beside_test_is_valid(tmp_path: Path) -> None:
+    lay(tmp_path / "rec", splits("train", "eval", "test"))
+    dataset = read_dataset(folders(tmp_path))
+    assert dataset.counts == {"train": 6, "valid": 6, "test": 6}
+    assert dataset.notes == ("'eval' is taken as valid",)
 
 
 DRAWN = "or write 'split: drawn' under data if every directory is a label"
