@@ -78,7 +78,8 @@ def _same_input(
 ) -> Iterator[Finding]:
     """Inputs with several labels, and those that are listed again with the same."""
     groups = [group for group in _grouped(rows, input_of) if len(group) > 1]
-    disputed, agreed = [], []
+    disputed: list[list[Row]] = []
+    agreed: list[list[Row]] = []
     for group in groups:
         (disputed if len({row.example.labels for row in group}) > 1 else agreed).append(group)
     if disputed:
@@ -93,7 +94,7 @@ def _same_input(
 
 def _shared_units(rows: Sequence[Row]) -> Iterator[Finding]:
     """Unit sequences of valid or test that train has too."""
-    shared = []
+    shared: list[Row] = []
     for group in _grouped(rows, _long_units):
         if any(row.example.split == "train" for row in group):
             shared += [row for row in group if row.example.split != "train"]
@@ -105,7 +106,7 @@ def _shared_units(rows: Sequence[Row]) -> Iterator[Finding]:
 
 def _overlaps(rows: Sequence[Row]) -> Iterator[Finding]:
     """Clips that overlap one of another split in the same recording."""
-    found = []
+    found: list[Row] = []
     for group in _grouped(rows, lambda row: row.example.clip and row.example.clip.uri):
         if len({row.example.split for row in group}) > 1:
             found += _overlapping(group)

@@ -62,3 +62,8 @@ def test_many_labels_are_cut() -> None:
     text = card(random_bundle(slots={"label": [f"w{index}" for index in range(130)]}, vocabulary=200).manifest)
     assert "w99, and 30 more" in text
     assert "w100" not in text
+
+
+def test_a_label_is_text_whatever_it_holds() -> None:
+    text = card(random_bundle(slots={"label": ["no\u202e", "no\u200b"]}).manifest)
+    assert r"no\\u202e, no\\u200b" in text
