@@ -178,7 +178,7 @@ def _is_absent(cell: object) -> bool:
 
 def _whole(number: float | Decimal) -> int | None:
     """What was a whole number before a program that knows no empty cell but NaN made a column of floats of it."""
-    return int(number) if math.isfinite(number) and abs(number) < 2**53 and number == int(number) else None
+    return int(number) if math.isfinite(number) and math.fabs(number) < 2**53 and number == int(number) else None
 
 
 def _decoded(cell: bytes) -> str:

@@ -9,13 +9,11 @@ from typing import Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 from task_specs.problems import ProblemList
-from task_specs.readers.conventions import FOREIGN_NAMES, convention_of
+from task_specs.readers.conventions import FOREIGN_NAMES, Column, convention_of
 from task_specs.readers.table import Wanted, plain
 from task_specs.validation import suggestion
 
 Input = Literal["path", "units", "frame_units"]
-Column = Literal["path", "units", "frame_units", "split", "start", "end", "speaker", "duration"]
-
 INPUTS: tuple[Input, ...] = ("path", "units", "frame_units")
 
 
@@ -90,7 +88,8 @@ class Columns(BaseModel):
             recordings: whether a column ``audio`` holds recordings or their paths, and so goes before ``path``.
         """
         convention = convention_of(header)
-        if convention is not None and convention.refusal is not None and not self.path:
+        told = self.start if convention is not None and convention.where else self.path
+        if convention is not None and convention.refusal is not None and not told:
             problems.add(uri, "", *convention.refusal, line=1)
             return None
         spelled = _Header(header)
@@ -105,15 +104,15 @@ class Columns(BaseModel):
                     remedy += ", or name one file a split: 'path: {train: ..., valid: ..., test: ...}'"
                 problems.add(uri, name, "there is no such column", remedy, line=1)
                 sound = False
-        names: dict[Column, str] = {}
-        foreign = convention.columns if convention is not None else {}
-        for column in get_args(Column):
-            own = spelled.find(self.of(column)) if column != "duration" else None
-            other = spelled.find(foreign[column]) if column in foreign and not getattr(self, column, None) else None
-            if recordings and column == "path" and not self.path:
-                own = spelled.find("audio") or own
-            if own or other:
-                names[column] = own or other or ""
+        own = {column: spelled.find(self.of(column)) for column in get_args(Column) if column != "duration"}
+        foreign: dict[Column, str | None] = {}
+        if convention is not None:
+            foreign = {column: spelled.find(name) for column, name in convention.columns.items()}
+        if own["units"] or own["frame_units"]:
+            foreign.pop("path", None)
+        elif recordings and not self.path:
+            own["path"] = spelled.find("audio") or own["path"]
+        names = {column: name for column in get_args(Column) if (name := own.get(column) or foreign.get(column))}
         named = [column for column in INPUTS if getattr(self, column)]
         inputs = named or [column for column in INPUTS if column in names]
         if not inputs:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from task_specs.readers.table import plain
+
+Column = Literal["path", "units", "frame_units", "split", "start", "end", "speaker", "duration"]
 
 _REWRITE: Final = "write a manifest with the columns path, label and split, and start and end in seconds"
 
@@ -25,7 +27,7 @@ class Convention:
 
     name: str
     signs: frozenset[str]
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[Column, str] = field(default_factory=dict)
     refusal: tuple[str, str] | None = None
     where: frozenset[str] = frozenset()
 
@@ -54,8 +56,8 @@ CONVENTIONS: Final = (
     Convention(
         "SpeechBrain",
         frozenset({"id", "wav", "duration"}),
-        refusal=("may count start and stop in samples, as SpeechBrain does", _REWRITE),
-        where=frozenset({"start", "stop", "wav_opts"}),
+        refusal=("counts start and stop in samples, as SpeechBrain does", _REWRITE),
+        where=frozenset({"stop"}),
     ),
     Convention("SpeechBrain", frozenset({"id", "wav", "duration"}), {"path": "wav"}),
     Convention("Common Voice", frozenset({"client_id", "path", "sentence"}), {"speaker": "client_id"}),

@@ -60,17 +60,12 @@ def read_parquet(uri: str, wanted: Wanted, problems: ProblemList, *, data: bytes
                 return None
             audio = [name for name in columns if plain(name) in wanted.recordings and audio_leaf(schema, name)]
             decoded = [name for name in columns if plain(name) in wanted.recordings and _is_decoded(schema, name)]
-            if decoded:
-                message = "holds recordings as numbers, without what they were encoded in"
-                remedy = "write it with Audio(decode=False), or save the recordings as files and list their paths"
-                problems.add(uri, decoded[0], message, remedy)
-                return None
-            others = [name for name in columns if name not in audio]
+            others = [name for name in columns if name not in audio + decoded]
             if not _fits(uri, described, others, audio, problems):
                 return None
             leaves = [*filter(_is_text(schema), others), *(audio_leaf(schema, name) for name in audio)]
             with as_dictionaries(source, metadata, leaves) as file:
-                cells = _cells(file, others)
+                cells = _cells(file, others) | {name: [{"array": None}] * metadata.num_rows for name in decoded}
                 cells |= {name: list(_recordings(uri, file, name, audio_leaf(schema, name))) for name in audio}
             if len(set(map(len, cells.values()))) > 1:
                 raise ValueError("its columns differ in length")

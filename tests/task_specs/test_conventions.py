@@ -57,6 +57,12 @@ def rows(**fields: Any) -> Rows:
     ]
 
 
+def test_units_go_before_the_names_of_others(tmp_path: Path) -> None:
+    for name in ("audio", "file_name", "audio_filepath"):
+        content = delimited(rows(**{name: "{}.wav", "units": "1 2"}))
+        assert {one.units for one in read_dataset(task(tmp_path, content)).examples} == {(1, 2)}
+
+
 READ: dict[str, tuple[str, str]] = {
     "SpeechBrain": ("csv", delimited(rows(ID="utt{}", duration="1.0", wav="{}.wav"))),
     "SpeechBrain, with its placeholder": ("csv", delimited(rows(ID="utt{}", duration="1.0", wav="$data_root/{}.wav"))),
@@ -112,7 +118,7 @@ NAMED: dict[str, tuple[str, str, str]] = {
     "SpeechBrain's samples": (
         "csv",
         delimited(rows(ID="utt{}", duration="1.0", wav="{}.wav", start="0", stop="16000")),
-        "data.csv:1: may count start and stop in samples, as SpeechBrain does; write a manifest",
+        "data.csv:1: counts start and stop in samples, as SpeechBrain does; write a manifest",
     ),
     "fairseq": ("tsv", "/data/x\na.wav\t16000\nb.wav\t32000\n", "data.tsv:1: is a manifest of fairseq (a directory, "),
     "Audacity": ("txt", "0.000000\t1.500000\tyes\n1.5\t2.0\tno\n", "data.txt:1: is a list of labels as Audacity exp"),
