@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from orchestrator.cluster import actor_size
 from orchestrator.plan import Plan, PlannedTask
 from orchestrator.progress import ProgressView
@@ -51,8 +49,15 @@ def tokenize_tasks(plan: Plan, view: ProgressView) -> TokenizingReport:
         view.line(f"  quarantined {request.clip.uri}: {reason}")
     if len(report.quarantined) > len(shown):
         view.line(f"  and {len(report.quarantined) - len(shown)} more")
-    noted = [(request.clip.uri, units.note) for request, units in report.units.items() if units.note]
-    for note, count in Counter(note for _, note in noted).items():
-        first = next(uri for uri, other in noted if other == note)
-        view.line(f"  noted of {count:,} clips, such as {first}: {note}")
+    for line in noted(report):
+        view.line(f"  {line}")
     return report
+
+
+def noted(report: TokenizingReport) -> list[str]:
+    """What a user should know of clips that are used, a sentence for each thing with the number of clips."""
+    uris: dict[str, list[str]] = {}
+    for request, units in report.units.items():
+        if units.note is not None:
+            uris.setdefault(units.note, []).append(request.clip.uri)
+    return [f"noted of {len(found):,} clips, such as {found[0]}: {note}" for note, found in uris.items()]

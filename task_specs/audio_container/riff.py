@@ -13,6 +13,7 @@ from task_specs.audio_container.unusable import FETCH_AGAIN, UnusableAudio, cut_
 MAGICS: Final = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 _MOST_CHUNKS: Final = 4096
 _LARGEST_LAYOUT: Final = 1024
+_MOST_PADDING: Final = 2048
 _UNKNOWN_32: Final = 0xFFFFFFFF
 # Writers of pipes cannot go back to fill in a size. They leave 0 there, or the most that the field or a signed number
 # holds, less their headers: FFmpeg 0xFFFFFFFF, SoX and espeak 0x7FFFF000, arecord 0x7FFFFFFF.
@@ -57,6 +58,9 @@ def mended(view: ByteView) -> ByteView:
     following = view.at(samples.begin + size + size % 2, 12)
     if following[:4] in MAGICS and following[8:] == b"WAVE":
         raise several_in_turn()
+    if _goes_on(view, samples.begin + size):
+        detail = f"more than the {_frames(size, layout, order)} samples follow that its header promises"
+        raise UnusableAudio("unreadable", f"{detail}; write it anew, as with: ffmpeg -ignore_length 1 -i OLD NEW.wav")
     if padded:
         return view.with_bytes(replaced)
     chunks = (b"fmt ", len(layout).to_bytes(4, order), layout, b"data", size.to_bytes(4, order))
@@ -105,13 +109,24 @@ def _only_chunks(view: ByteView, place: int) -> bool:
         head = view.at(place, 8)
         if not head:
             return True
-        if len(head) < 8 or not (head[:4].isascii() and head[:4].decode("ascii").isprintable()):
+        if len(head) < 8 or not _is_name(head[:4]):
             return False
         size = int.from_bytes(head[4:], "little")
         place += 8 + size + size % 2
         if place > view.size + 1:
             return False
     return False
+
+
+def _goes_on(view: ByteView, place: int) -> bool:
+    """Whether bytes follow the samples that are neither a chunk, with or without an even place, nor padding: a recorder
+    that was cut off has filled in the size of an earlier moment."""
+    rest = view.at(place, _MOST_PADDING)
+    return len(rest) == _MOST_PADDING and bool(rest.strip(b"\0")) and not (_is_name(rest[:4]) or _is_name(rest[1:5]))
+
+
+def _is_name(name: bytes) -> bool:
+    return name.isascii() and name.decode("ascii").isprintable()
 
 
 def _frames(count: int, layout: bytes, order: Literal["big", "little"]) -> int:
