@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from infra.errors import StorageError
-from orchestrator import __version__, cli
+from orchestrator import __version__
+from orchestrator.commands.tasks import tasks
 from orchestrator.console import results_console
 from orchestrator.ending import BreakableGroup, keep_traceback
 from orchestrator.exit_codes import BROKEN_OFF, FAULT, READER_GONE, TERMINATED
@@ -69,7 +70,7 @@ def test_a_full_disk_under_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OSError, match="full") as other:
         command(lambda: (_ for _ in ()).throw(named))
     assert other.value is named
-    monkeypatch.setattr(cli.tasks, "callback", full)
+    monkeypatch.setattr(tasks, "callback", full)
     done = speechprompt("tasks")
     assert (done.code, done.stderr.count("\n")) == (2, 1)
 
@@ -78,7 +79,7 @@ def test_a_fault_of_ours_is_told_from_a_mistake_and_from_tasks_that_failed(monke
     def wrong(**_: object) -> None:
         raise KeyError("a name\nof two lines")
 
-    monkeypatch.setattr(cli.tasks, "callback", wrong)
+    monkeypatch.setattr(tasks, "callback", wrong)
     done = speechprompt("tasks")
     assert done.code == FAULT
     *trace, last = done.stderr.splitlines()
@@ -99,7 +100,7 @@ def test_limits_of_the_machine_are_no_faults(error: Exception, said: str, monkey
     def fail(**_: object) -> None:
         raise error
 
-    monkeypatch.setattr(cli.tasks, "callback", fail)
+    monkeypatch.setattr(tasks, "callback", fail)
     done = speechprompt("tasks")
     assert (done.code, done.stderr.count("\n")) == (2, 1)
     assert said in done.stderr

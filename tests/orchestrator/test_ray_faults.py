@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from ray.exceptions import (
@@ -68,7 +69,8 @@ def test_why_ray_did_not_start(error: Exception, address: str | None, said: str)
 
 
 def of_a_task(cause: Exception) -> Exception:
-    error: Exception = RayTaskError("f", "Traceback\n  x\n" + repr(cause), cause).as_instanceof_cause()
+    raised: Any = RayTaskError
+    error: Exception = raised("f", "Traceback\n  x\n" + repr(cause), cause).as_instanceof_cause()
     return error
 
 

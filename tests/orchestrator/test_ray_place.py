@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -45,14 +46,14 @@ def test_the_longest_socket_is_that_of_ray() -> None:
     import ray
     from ray._common.utils import get_default_ray_temp_dir
 
-    node = ray._private.worker._global_node
+    node: Any = ray._private.worker._global_node
     made = Path(node.plasma_store_socket_name).relative_to(Path(node.get_temp_dir_path()))
     ours = Path("ray", LONGEST_SOCKET.format(pid=os.getpid()).removeprefix("ray/"))
     assert len(str(made)) == len(str(ours).removeprefix("ray/"))
     assert len(Path(node.raylet_socket_name).name) <= len(made.name)
     for variables in ({}, {"TMPDIR": "/a"}, {"RAY_TMPDIR": "/b"}, {"TMPDIR": "/a", "RAY_TMPDIR": "/b"}):
         with patch.dict(os.environ, variables):
-            assert get_default_ray_temp_dir() == f"{ray_place.temporary_directory()[1]}/ray"
+            assert get_default_ray_temp_dir() == f"{ray_place.temporary_directory()[1]}/ray"  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize(
