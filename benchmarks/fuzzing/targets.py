@@ -26,7 +26,7 @@ from workers.bundle.format import Bundle, check_file, pack, parse_latest, parse_
 from workers.bundle.manifest import MANIFEST_FILE, PROMPT_FILE
 from workers.file_entry import FileEntry
 from workers.inference.classifier import Classifier
-from workers.speech.joblib_kmeans import joblib_centroids
+from workers.speech.kmeans_file import read_centroids
 from workers.speech.tokenizer import build_tokenizer
 
 _BETWEEN = b"\n\x00prompt\x00\n"
@@ -177,7 +177,7 @@ TARGETS: dict[str, Target] = {
     "backbone": Target(_backbone_settings, _written_backbone, "backbone.json, up to a tokenizer"),
     "task_spec": Target(_of_file("task.yaml", load_task_spec), _task_specs, "a task spec"),
     "checkpoint": Target(_of_file("checkpoint.pt", read_checkpoint), _checkpoints, "a checkpoint of fairseq"),
-    "kmeans": Target(lambda data: joblib_centroids(data, file="km.bin"), _kmeans, "km.bin"),
+    "kmeans": Target(_of_file("km.bin", read_centroids), _kmeans, "km.bin"),
 }
 
 
