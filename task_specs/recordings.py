@@ -69,7 +69,7 @@ def without_copies(
     Args:
         rows: all examples of the task.
         policy: ``keep`` leaves them; ``drop`` keeps each content once, in test before valid before train.
-        problems: where a file is noted that cannot be read.
+        problems: where one in S3 is noted that cannot be read.
 
     Returns:
         The rows that are left, in order, what a user should know, and what is odd about the copies.
@@ -129,11 +129,12 @@ def _digests(uris: set[str], problems: ProblemList) -> dict[str, str]:
     candidates = _alike(_sample, candidates) + sorted(uris.difference(local))
     digests = {}
     for uri, digest in _each(_digest, candidates).items():
-        if isinstance(digest, StorageError | DatasetError):
+        if isinstance(digest, str):
+            digests[uri] = digest
+        elif object_storage.is_s3(uri):
             message, _, remedy = str(digest).partition("; ")
             problems.add(uri, "", message, remedy or "make it readable")
-        else:
-            digests[uri] = digest
+        # A file on this disk that cannot be read is no copy; it is quarantined when its turn comes.
     return digests
 
 
@@ -152,11 +153,10 @@ def _alike(look: Callable[[str], Hashable], uris: Sequence[str]) -> list[str]:
 
 
 def _size(uri: str) -> int:
-    """Bytes of a local file; -1 where it cannot be asked."""
+    """Bytes of a local file; -1 for a part of a table, and where it cannot be asked."""
     try:
         return Path(uri).stat().st_size
     except OSError:
-        # Read with the other candidates, where the reason is noted.
         return -1
 
 
@@ -172,7 +172,6 @@ def _sample(uri: str) -> tuple[int, bytes]:
             file.seek(max(0, size // 2 - _SAMPLE_BYTES // 2))
             return size, file.read(_SAMPLE_BYTES)
     except (OSError, StorageError, DatasetError):
-        # Read again with the other candidates, where the reason is noted.
         return -1, b""
 
 

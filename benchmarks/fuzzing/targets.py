@@ -28,7 +28,7 @@ from workers.bundle.format import Bundle, check_file, pack, parse_latest, parse_
 from workers.bundle.manifest import MANIFEST_FILE, PROMPT_FILE
 from workers.file_entry import FileEntry
 from workers.inference.classifier import Classifier
-from workers.speech.joblib_kmeans import joblib_centroids
+from workers.speech.kmeans_file import read_centroids
 from workers.speech.tokenizer import build_tokenizer
 
 _BETWEEN = b"\n\x00prompt\x00\n"
@@ -184,7 +184,7 @@ TARGETS: dict[str, Target] = {
         lambda: [seed.data for seed in recordings()],
         "a recording, up to a waveform of which all holds that must",
     ),
-    "kmeans": Target(lambda data: joblib_centroids(data, file="km.bin"), _kmeans, "km.bin"),
+    "kmeans": Target(_of_file("km.bin", read_centroids), _kmeans, "km.bin"),
 }
 
 

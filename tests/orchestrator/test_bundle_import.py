@@ -244,7 +244,7 @@ def test_the_message_names_what_is_at_fault(tmp_path: Path, backbone: str) -> No
         (
             tmp_path / "base_prompt_model.pt",
             labels,
-            "a whole LM with its prompts, as base_prompt_model.pt is before tu",
+            "a whole LM with its prompts, as base_prompt_model.pt is",
         ),
         (tmp_path / "flipped.pt", labels, "flipped.pt: damaged (the checksum of "),
         (Path(labels), labels, "a JSON document instead of a checkpoint"),
