@@ -12,8 +12,8 @@ _NUMBER = re.compile(r"-?[0-9]+(?:[.,][0-9]+)?")
 _RECORDING = re.compile(r".+\.(?:wav|flac|ogg|mp3|opus|m4a|aiff?|au|sph|webm)", re.IGNORECASE)
 
 
-def without_header(rows: Sequence[Sequence[str]]) -> tuple[str, str] | None:
-    """What is wrong with a table whose first row names no wanted column, and the remedy; ``None`` if it may do so.
+def list_of_toolkit(rows: Sequence[Sequence[str]]) -> tuple[str, str] | None:
+    """What a list without a header is that another toolkit writes, and the remedy; ``None`` for any other.
 
     Args:
         rows: the first ones that hold anything.
@@ -31,6 +31,19 @@ def without_header(rows: Sequence[Sequence[str]]) -> tuple[str, str] | None:
     if len(first) == 1 and (words := first[0].split()) and _kaldi(words):
         message = "is a list of Kaldi (a name, then its value)"
         return message, "write a manifest with the columns path, label and split"
+    return None
+
+
+def without_header(rows: Sequence[Sequence[str]]) -> tuple[str, str] | None:
+    """What is wrong with a table whose first row names no wanted column, and the remedy; ``None`` if it may do so.
+
+    Args:
+        rows: the first ones that hold anything.
+    """
+    listed = list_of_toolkit(rows)
+    first = [cell.strip() for cell in rows[0] if cell.strip()] if rows else []
+    if listed is not None or not first:
+        return listed
     if any(_RECORDING.fullmatch(cell) or split_of(cell) or _NUMBER.fullmatch(cell) for cell in first):
         message = "begins with a row and not with the names of its columns"
         return message, "write them above it, such as 'path,label,split'"

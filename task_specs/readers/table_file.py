@@ -10,7 +10,7 @@ from infra import object_storage
 from task_specs.problems import ProblemList
 from task_specs.readers.delimited_table import looks_delimited, read_delimited
 from task_specs.readers.file_kind import not_a_table
-from task_specs.readers.headless import without_header
+from task_specs.readers.headless import list_of_toolkit
 from task_specs.readers.json_table import looks_json, read_json
 from task_specs.readers.parquet_table import MAGIC, read_parquet
 from task_specs.readers.table import MAX_TEXT_BYTES, Table, Wanted
@@ -72,7 +72,7 @@ def _text_table(uri: str, ending: str, text: str, wanted: Wanted, problems: Prob
         return read_json(uri, text, wanted, problems)
     if ending in _SEPARATORS or looks_delimited(text, wanted):
         return read_delimited(uri, text, _SEPARATORS.get(ending, ","), wanted, problems)
-    said = without_header([line.split("\t") for line in text[:4096].splitlines()[:5]])
+    said = list_of_toolkit([line.split("\t") for line in text[:4096].splitlines()[:5]])
     unknown = "the format of this file is not known", "name it .csv, .tsv, .jsonl or .parquet"
     problems.add(uri, "", *(said or unknown))
     return None
