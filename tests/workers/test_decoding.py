@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from task_specs.audio_policy import AudioPolicy
-from tests.fixtures.damaged_audio import with_data_size, with_total, without_count
+from tests.fixtures.damaged_audio import put, with_data_size, with_total, without_count
 from tests.fixtures.tones import audio_bytes, babble, tone
 from workers.speech import decoding
 from workers.speech.audio import CANCELLED_NOTE, RejectedAudio, decode, decode_fitted, seconds_of
@@ -220,6 +220,14 @@ def test_the_length_for_sorting_is_not_what_a_header_makes_up() -> None:
     assert seconds_of(with_total(_coded(wave, "FLAC"), 0)) is None
     assert seconds_of(with_total(_coded(wave, "FLAC"), 2**36 - 1)) is None
     assert seconds_of(_coded(wave, "WAV")[:1_000]) is None
+
+
+def test_an_mp3_that_cannot_be_sought_in_is_refused_with_a_reason() -> None:
+    data = _coded(_VOICE, "MP3")
+    alone = put(data[: len(data) - len(without_count(data))], data.index(b"Xing") + 8, bytes(4))
+    with pytest.raises(RejectedAudio) as caught:
+        decode(alone, name="a", sample_rate=16_000)
+    assert caught.value.kind in ("empty", "unreadable")
 
 
 @pytest.mark.parametrize("error", [MemoryError(), ValueError("array is too big"), AssertionError(), RecursionError()])

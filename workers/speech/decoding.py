@@ -95,13 +95,14 @@ def _blocks(recording: Recording, first: int, count: int) -> Iterator[NDArray[np
     Raises:
         UnusableAudio: some are not finite, or larger than any sample.
     """
-    file, dropped = recording.file, first
-    if file.format == "MP3":
+    dropped = first
+    if recording.file.format == "MP3":
         # A frame borrows bits from those before it, so a jump into the middle garbles the first ones. A jump to the
         # beginning changes the last bits of samples, and soundfile's own way of reading makes it.
-        file.seek(0)
+        if recording.seekable:
+            _seek(recording, 0)
     elif first and recording.seekable and recording.frames is not None:
-        file.seek(first)
+        _seek(recording, first)
         dropped = 0
     size = _BLOCK_NUMBERS // recording.channels
     left = dropped + count
@@ -121,14 +122,25 @@ def _blocks(recording: Recording, first: int, count: int) -> Iterator[NDArray[np
         yield block
 
 
+def _seek(recording: Recording, place: int) -> None:
+    try:
+        recording.file.seek(place)
+    except soundfile.LibsndfileError as error:
+        raise _undecodable(recording, error) from error
+
+
 def _read(recording: Recording, count: int) -> NDArray[np.float32]:
     try:
         block: NDArray[np.float32] = recording.file.read(count, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
-        promise = "" if recording.frames is None else f"its header promises {recording.frames} samples but "
-        detail = f"{promise}it cannot be decoded to its end ({decoder_reason(error)}); {FETCH_AGAIN}, or {CONVERT}"
-        raise UnusableAudio("unreadable", detail) from error
+        raise _undecodable(recording, error) from error
     return block
+
+
+def _undecodable(recording: Recording, error: soundfile.LibsndfileError) -> UnusableAudio:
+    promise = "" if recording.frames is None else f"its header promises {recording.frames} samples but "
+    detail = f"{promise}it cannot be decoded to its end ({decoder_reason(error)}); {FETCH_AGAIN}, or {CONVERT}"
+    return UnusableAudio("unreadable", detail)
 
 
 def _segment(recording: Recording, start: float | None, end: float | None) -> tuple[int, int]:

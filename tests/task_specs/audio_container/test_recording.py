@@ -85,6 +85,7 @@ _AFTER_FMT = WAV.index(b"data")
         ID3V2 + VORBIS,
         ID3V2 + OPUS + ID3V1,
         put(MP3, MP3.index(b"Xing") + 8, (3).to_bytes(4, "big")),
+        put(MP3, MP3.index(b"Xing") + 8, bytes(4)),
         bytes(500) + MP3,
         ID3V2 + ID3V2 + MP3 + ID3V1,
     ],
