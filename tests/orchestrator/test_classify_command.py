@@ -104,13 +104,18 @@ def test_where_nothing_can_be_read_it_is_bad_input(bad: list[str]) -> None:
     assert speechprompt(*COMMAND, "--backbone", "backbone", *bad).stdout == ""
 
 
-def test_a_name_that_is_not_utf8_is_read_and_told(workplace: Path) -> None:
+def test_a_name_that_is_not_utf8_is_told_and_no_name_steers_the_terminal(workplace: Path) -> None:
     name = os.fsdecode(b"caf\xe9.wav")
     (workplace / name).write_bytes((workplace / "good.wav").read_bytes())
-    code, [good, named], _ = lines(*COMMAND, "good.wav", name)
-    assert code == 0
-    assert named == {"audio": name, "labels": good["labels"]}
-    done = speechprompt(*COMMAND, "--backbone", "backbone", name, "bell\a\x1b[2J.wav", "good.wav")
+    code, [good, named], [said] = lines(*COMMAND, "good.wav", name)
+    assert code == 1
+    assert "labels" in good
+    assert named == {"audio": name, "error": r"the name of caf\xe9.wav is not UTF-8; rename it"}
+    assert said == named["error"]
+    bell = "bell\a\x1b[2J.wav"
+    (workplace / bell).write_bytes((workplace / "good.wav").read_bytes())
+    done = speechprompt(*COMMAND, "--backbone", "backbone", bell, "absent\x1b[2J.wav", "good.wav")
     assert done.code == 1
-    assert "caf?.wav" in done.stdout
-    assert "\x1b" not in done.stdout
+    assert r"bell\x07\x1b[2J.wav" in done.stdout
+    assert r"absent\x1b[2J.wav" in done.stderr
+    assert "\x1b" not in done.stdout + done.stderr

@@ -197,7 +197,7 @@ tracking: file:///mlruns
         ("name: ../x", "commands.yaml:3: name: '../x' is not a valid name"),
         ("resources: {workers: 0}", "commands.yaml:3: resources.workers: must be at least 1, not the number 0"),
         ("resources: {gpus: -1}", "commands.yaml:3: resources.gpus: must be at least 0, not the number -1"),
-        ("resources: {cpus: 0}", "commands.yaml:3: resources.cpus: must be more than 0, not the number 0"),
+        ("resources: {cpus: 0}", "commands.yaml:3: resources.cpus: must be at least 0.01, not the number 0"),
         ("resources: {cpus: .inf}", "commands.yaml:3: resources.cpus: "),
         ("resources: 3", "commands.yaml:3: resources: must be a mapping (lines of 'key: value'), not the number 3"),
         ("tracking: sqlite:///s3://b/mlflow.db", "commands.yaml:3: tracking: SQLite cannot keep its file in S3"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from pathlib import Path
 
 import pytest
 
-from infra.errors import StorageError
+from infra.errors import InvalidInputs, StorageError
 from infra.uris import resolve
 from task_specs.dataset import read_dataset
 from task_specs.readers.audio_files import AudioFiles, NotFound
@@ -142,7 +143,23 @@ def test_a_link_to_another_place_is_followed(tmp_path: Path) -> None:
     assert read_dataset(folders_spec).labels == (("maybe", "no", "yes"),)
 
 
-@pytest.mark.parametrize("name", ["a\nb", "a\x1b[2Jb", "a\u202eb", "a\tb", "[red]a", ":cat:", "a'b\"c", "a\\b", " a "])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a\nb", "holds a line break; write it on one line"),
+        ("a\tb", "holds the control character U+0009; remove it"),
+        ("a\x1b[2Jb", "holds the control character U+001B; remove it"),
+    ],
+)
+def test_a_name_that_no_bundle_can_hold_is_no_label(tmp_path: Path, name: str, said: str) -> None:
+    folders_spec = folders(tmp_path)
+    recordings(tmp_path / "rec", *(f"{name}/{take}.wav" for take in range(3)))
+    with pytest.raises(InvalidInputs, match=re.escape(f"label: {name!r} {said}")) as raised:
+        read_dataset(folders_spec)
+    assert len(raised.value.problems) == 1
+
+
+@pytest.mark.parametrize("name", ["a\u202eb", "[red]a", ":cat:", "a'b\"c", "a\\b", " a "])
 def test_any_other_name_is_a_name(tmp_path: Path, name: str) -> None:
     folders_spec = folders(tmp_path)
     recordings(tmp_path / "rec", *(f"{name}/{name}{take}.wav" for take in range(3)))

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from infra.errors import AudioError, BundleError, InputError, SpeechPromptError, StorageError
 from tests.fixtures.random_classifier import backbone, bundle, classifier
@@ -20,7 +19,7 @@ from tests.fixtures.tones import audio_bytes, babble, tone, write_audio
 from tests.fixtures.tuning import UNITS
 from workers.inference import listening
 from workers.inference.classifier import Answer, Classifier, Waveform
-from workers.speech.audio import decode
+from workers.speech.audio import Heard, decode_fitted
 from workers.speech.unit_prosody import UnitProsody
 from workers.speech.utterance import encode_utterances
 
@@ -124,7 +123,7 @@ NOTHING: dict[str, tuple[Callable[[Path], Any], str]] = {
     "unknown scheme": (lambda _: "https://example.org/x.wav", "has an unknown scheme"),
     "NUL": (lambda _: "a\0b.wav", "is not a path"),
     "no name": (lambda _: "", "is not a path"),
-    "name too long": (lambda _: "x" * 5000 + ".wav", "cannot be used"),
+    "name too long": (lambda _: "x" * 5000 + ".wav", "more than a file system takes"),
     "no bytes": (lambda _: b"", "recording 0: empty: "),
     "bytes of text": (lambda _: b"<!DOCTYPE html><html>", "recording 0: unreadable: "),
     "file open as text": (lambda _: TextLike("x"), r"notes\.txt: gives str, not bytes; open it with"),
@@ -222,17 +221,18 @@ def test_whatever_one_recording_raises_is_its_own(
 ) -> None:
     write_audio(place / "odd.wav", wave := babble(2, 0.9))
 
-    def decoded(data: bytes, *, name: str, sample_rate: int) -> NDArray[np.float32]:
+    def decoded(data: bytes, *, name: str, **rest: Any) -> Heard:
         if name == "odd.wav":
             raise fault
-        return decode(data, name=name, sample_rate=sample_rate)
+        return decode_fitted(data, name=name, **rest)
 
     def encoded(tokenizer: Any, waves: Any, *rest: Any) -> Any:
         if any(len(one) == len(wave) for one in waves):
             raise fault
         return encode_utterances(tokenizer, waves, *rest)
 
-    monkeypatch.setattr(listening, *{"decode": ("decode", decoded), "encode": ("encode_utterances", encoded)}[step])
+    steps = {"decode": ("decode_fitted", decoded), "encode": ("encode_utterances", encoded)}
+    monkeypatch.setattr(listening, *steps[step])
     recordings, tasks = ["good.wav", "odd.wav", "good.wav"], ["toy-task"] * 3
     first, wrong, last = classifier().classify_audio(recordings, tasks, on_error="return")
     assert alike(first, expected)
