@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from tests.fixtures.command_line import Finished, speechprompt
 from tests.fixtures.golden import expected
 from tests.fixtures.hostile_files import payload
 from tests.fixtures.shared_data import shared_folder
+from workers.backbone import fairseq_at_hand
 from workers.backbone.directory import read_backbone
 from workers.backbone.hubert_import import import_hubert
 from workers.speech.kmeans_file import read_centroids
@@ -184,15 +186,26 @@ def test_importing_needs_none_of_the_original_libraries() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_without_fairseq_one_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.backbone.fairseq_at_hand.find_spec", lambda _: None)
+@pytest.mark.parametrize(
+    ("python", "said"),
+    [
+        ((3, 12, 9), "fairseq is not installed; run: pip install 'speechprompt[fairseq]'"),
+        ((3, 13, 0), "--verify: there is no fairseq for a Python newer than 3.12; use that, or leave it out"),
+    ],
+)
+def test_without_fairseq_one_sentence_says_what_to_do(
+    python: tuple[int, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fairseq_at_hand, "find_spec", lambda _: None)
+    monkeypatch.setattr(fairseq_at_hand, "sys", SimpleNamespace(version_info=python))
     done = _import(str(tmp_path / "out"), *_gslm("--tokenizer-name", "any", "--verify"))
     assert done.code == 2
-    assert done.stderr == "error: fairseq is not installed; run: pip install 'speechprompt[fairseq]'\n"
+    assert done.stderr == f"error: {said}\n"
     assert not (tmp_path / "out").exists()
 
 
 def test_an_import_that_computes_something_else_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fairseq_at_hand, "find_spec", lambda _: object())
     monkeypatch.setattr("workers.backbone.fairseq_verify.logits_difference", lambda *_: 0.5)
     done = _import(str(tmp_path / "out"), *_gslm("--tokenizer-name", "any", "--verify"))
     assert done.code == 2

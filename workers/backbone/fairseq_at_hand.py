@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
-from infra.errors import BackboneError, MissingExtra
+from infra.errors import BackboneError, MissingExtra, SpeechPromptError
 
 MOST_ROUNDING = 1e-3
 """Differences of float32 sums in another order stay far below it, a wrong tensor far above."""
+
+
+NEWEST_PYTHON = (3, 12)
+"""For which there are builds of ve-fairseq."""
 
 
 def check_installed() -> None:
@@ -19,9 +24,17 @@ def check_installed() -> None:
 
     Raises:
         MissingExtra: it is not installed.
+        BackboneError: this Python is too new for it.
     """
     if find_spec("fairseq") is None:
-        raise MissingExtra("fairseq", "fairseq")
+        raise _absent()
+
+
+def _absent() -> SpeechPromptError:
+    if sys.version_info[:2] <= NEWEST_PYTHON:
+        return MissingExtra("fairseq", "fairseq")
+    newest = ".".join(map(str, NEWEST_PYTHON))
+    return BackboneError(f"--verify: there is no fairseq for a Python newer than {newest}; use that, or leave it out")
 
 
 def check_difference(difference: float, what: str) -> None:
@@ -43,6 +56,7 @@ def fairseq_at_hand() -> Iterator[None]:
 
     Raises:
         MissingExtra: it is not installed.
+        BackboneError: this Python is too new for it.
     """
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
@@ -52,6 +66,6 @@ def fairseq_at_hand() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except ImportError as error:
-        raise MissingExtra("fairseq", "fairseq") from error
+        raise _absent() from error
     finally:
         logging.disable(disabled)
