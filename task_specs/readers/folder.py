@@ -10,11 +10,12 @@ from pathlib import Path
 
 from infra import object_storage
 from infra.errors import StorageError
+from infra.foreign_file import foreign_file
 from infra.printable import is_text, printable
 from task_specs.problems import ProblemList, shown
 from task_specs.readers.archives import Archives, archives, stem
 from task_specs.readers.audio_files import DIRECTORY, FILE, NEITHER, AudioFiles, Kind, NotFound
-from task_specs.readers.list_text import decoded, fields, saved_instead
+from task_specs.readers.list_text import decoded, fields
 from task_specs.readers.table import Table, Wanted
 from task_specs.readers.table_file import read_table
 from task_specs.readers.tree import Tree, folded
@@ -213,10 +214,10 @@ class Folder:
         noted."""
         try:
             data = object_storage.read_bytes(self.audio.find(self.tree.spelled(path, FILE) or path))
-            other = saved_instead(data)
-            if other is None:
+            foreign = foreign_file(data)
+            if foreign is None:
                 return data
-            self.problem(path, *other)
+            self.problem(path, f"is {foreign.what}", foreign.remedy)
         except NotFound:
             self.missing(path, "there is no such file")
         except StorageError as error:

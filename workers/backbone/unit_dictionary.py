@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from infra.errors import BackboneError
+from infra.text_encoding import unicode_encoding
 from workers.file_kinds import DICTIONARY, TEXT, file_kind
 from workers.original_bytes import Original
 
@@ -135,7 +135,7 @@ def _too_many(missing: int, count: int) -> bool:
 def _lines(uri: str, data: bytes) -> Sequence[_Line]:
     """The symbols of the file, without the special ones, which fairseq does not write but others do."""
     try:
-        text = data.decode("utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
+        text = data.decode(unicode_encoding(data))
     except UnicodeDecodeError as error:
         raise _FILE.other(uri, data, "no text") from error
     rows = [line.split() for line in text.rstrip().split("\n")]
