@@ -31,6 +31,11 @@ def printable_json(document: str) -> str:
     return _STEERING.sub(lambda found: json.dumps(found[0])[1:-1], document)
 
 
+def in_ascii(text: object, most: int = 80) -> str:
+    """The beginning of the text, with escapes for all but printable ASCII, as for names in binary files."""
+    return ascii(str(text))[1:-1][:most]
+
+
 def is_text(name: str) -> bool:
     """Whether a file name is UTF-8, so that it can be stored, hashed and sent."""
     try:

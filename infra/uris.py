@@ -14,10 +14,10 @@ from pathlib import Path
 from infra.errors import StorageError
 from infra.printable import is_text, printable
 
-__all__ = ["basename", "is_s3", "join", "parent", "resolve", "split_s3"]
+__all__ = ["LONGEST_PATH", "basename", "is_s3", "join", "parent", "resolve", "split_s3"]
 
-_LONGEST_NAME, _LONGEST_PATH = 255, 4095
-"""Bytes that Linux takes."""
+_LONGEST_NAME, LONGEST_PATH = 255, 4095
+"""Bytes that Linux takes, without the NUL at the end."""
 # With one slash too few it would be a directory named like a scheme, in which everything is then looked for.
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|(?i:s3[an]?|gs|hdfs|https?|file):")
 
@@ -119,7 +119,7 @@ def _normal_local(path: str) -> str:
 
 def _short(path: str) -> str:
     longest = max(path.split("/"), key=lambda name: len(name.encode()))
-    for text, most in ((longest, _LONGEST_NAME), (path, _LONGEST_PATH)):
+    for text, most in ((longest, _LONGEST_NAME), (path, LONGEST_PATH)):
         if len(text.encode()) > most:
             message = f"{text[:40]!r}... has {len(text.encode())} bytes, more than a file system takes"
             raise StorageError(f"{message}; shorten it to {most}")

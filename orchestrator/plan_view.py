@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from infra.listing import first_of
 from infra.printable import printable
 from orchestrator.plan import Plan, PlannedTask
 from task_specs.example import Split
@@ -88,9 +89,8 @@ def _few(task: PlannedTask) -> str:
     short = [labels for labels, count in drawn.items() if count < shots]
     train = task.dataset.counts["train"]
     text = f"{task.spec.name}: {shots} of each of {len(drawn)} classes, drawn by seed from {train:,}"
-    named = ", ".join(" ".join(labels) for labels in short[:CLASSES_SHOWN])
-    more = f" and {len(short) - CLASSES_SHOWN} more" if len(short) > CLASSES_SHOWN else ""
-    return text + (f"; {named}{more} with less, all they have" if short else "")
+    named = first_of([" ".join(labels) for labels in short], CLASSES_SHOWN)
+    return text + (f"; {named} with less, all they have" if short else "")
 
 
 def gangs_line(plan: Plan, measured: Sequence[Measured] | None) -> str:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from infra import object_storage
 from infra.errors import BundleError, Problem
-from infra.uris import split_s3
+from infra.uris import LONGEST_PATH, split_s3
 from orchestrator import __version__
 from orchestrator.job import Job
 from orchestrator.lane_specs import lane_spec
@@ -29,8 +29,6 @@ _LONGEST_NAME: Final = "damaged/0123456789abcdef/0123456789abcdef-prompt.safeten
 """Of the files below a task's directory."""
 _KEY_BYTES: Final = 1024
 """Of a key in S3: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html"""
-_PATH_BYTES: Final = 4095
-"""Of a path on Linux, without the NUL at its end."""
 
 
 def task_sections(spec: TaskSpec, job: Job, backbone: BackboneDescription, data: Data) -> TaskSections:
@@ -61,7 +59,7 @@ def unpublishable(spec: TaskSpec, dataset: Dataset, job: Job, backbone: Backbone
     """What keeps the bundle of a task from being written, or from being read again, whatever comes of tuning it."""
     problems = []
     longest = object_storage.join(job.bundles, spec.name, _LONGEST_NAME)
-    if (size := len(_stored_name(longest))) > (most := _KEY_BYTES if object_storage.is_s3(longest) else _PATH_BYTES):
+    if (size := len(_stored_name(longest))) > (most := _KEY_BYTES if object_storage.is_s3(longest) else LONGEST_PATH):
         message = f"a file of the bundle of {spec.name} would have a name of {size} bytes, and {most} are possible"
         problems.append(Problem(shown(job.source), "bundles", message, "name a place with a shorter path"))
     counts = dataset.counts
@@ -71,6 +69,7 @@ def unpublishable(spec: TaskSpec, dataset: Dataset, job: Job, backbone: Backbone
         quarantined=sum(counts.values()),
         long=sum(counts.values()),
         shots=spec.shots,
+        licence=spec.licence or None,
     )
     try:
         sections = task_sections(spec, job, backbone, data)

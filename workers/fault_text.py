@@ -7,6 +7,8 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from infra.listing import first_of
+
 _MOST_LISTED: Final = 1_000
 """Faults beyond which the file is no slip of the pen; a million of them would fill the memory once listed."""
 _SHOWN: Final = 5
@@ -32,8 +34,7 @@ def first_fault(error: ValidationError, *, leave_out: Container[str] = ()) -> tu
 def faults(error: ValidationError, *, whole: str) -> str:
     """The first few faults in one line, each with its field, or ``whole`` where the document as a whole is meant."""
     found = _faults(error, ())
-    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return "; ".join(f"{field or whole}: {fault}" for field, fault in found[:_SHOWN]) + more
+    return first_of([f"{field or whole}: {fault}" for field, fault in found], _SHOWN, "; ")
 
 
 def _faults(error: ValidationError, leave_out: Container[str]) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ import lzma
 import zlib
 from typing import Protocol
 
+from infra.printable import in_ascii
 from workers.damage import Damaged
 
 _ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
@@ -44,7 +45,7 @@ def unpacked(data: bytes, *, limit: int) -> bytes:
     try:
         content = unpacker.decompress(data, limit + 1)
     except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:
-        raise Damaged(f"its compressed content cannot be read: {ascii(str(error))[1:-1][:80]}") from error
+        raise Damaged(f"its compressed content cannot be read: {in_ascii(error)}") from error
     if len(content) > limit:
         raise ValueError(f"more than {limit} bytes when it is unpacked")
     if not unpacker.eof:

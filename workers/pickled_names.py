@@ -11,6 +11,8 @@ import re
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from typing import IO, Any
 
+from infra.printable import in_ascii
+
 _SHOWN = 100
 _PLAIN = re.compile(r"[A-Za-z_]\w*(\.\w+)*", re.ASCII)
 # People know these modules by the right-hand names.
@@ -62,7 +64,7 @@ def full_name(module: str, name: str) -> str:
     else:
         module = IMPORT_MAPPING.get(module, module)
     text = f"{_KNOWN_AS.get(module, module)}.{name}"
-    return ascii(text)[1:-1][:_SHOWN]
+    return in_ascii(text, _SHOWN)
 
 
 def _plain(module: str, name: str) -> list[str]:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from infra import object_storage
+from infra.listing import first_of
 from infra.printable import printable
 from orchestrator.commands.bundle_import import import_
 from orchestrator.commands.bundle_sign import keygen, sign
@@ -202,8 +203,7 @@ def _print_manifest(uri: str, manifest: BundleManifest) -> None:
 
 
 def _labels(labels: tuple[str, ...]) -> str:
-    rest = len(labels) - _LABELS_SHOWN
-    return ", ".join(labels[:_LABELS_SHOWN]) + (f", and {rest} more" if rest > 0 else "")
+    return first_of(labels, _LABELS_SHOWN)
 
 
 def _results(manifest: BundleManifest) -> Table:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from infra.foreign_file import FETCH_AGAIN
 from task_specs.audio_container.byte_view import ByteView
 from task_specs.audio_container.tags import before_trailing_tags
-from task_specs.audio_container.unusable import FETCH_AGAIN, UnusableAudio
+from task_specs.audio_container.unusable import UnusableAudio
 
 MAGIC: Final = b"fLaC"
 _STREAMINFO_AT, _STREAMINFO_BYTES = 8, 34

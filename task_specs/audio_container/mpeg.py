@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from infra.foreign_file import FETCH_AGAIN
 from task_specs.audio_container.byte_view import ByteView
 from task_specs.audio_container.tags import after_leading_tags, before_trailing_tags
-from task_specs.audio_container.unusable import FETCH_AGAIN, UnusableAudio, cut_off
+from task_specs.audio_container.unusable import UnusableAudio, cut_off
 
 _SEARCHED_BYTES: Final = 1 << 16
 """Of what stands before the first frame."""

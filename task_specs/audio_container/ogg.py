@@ -6,8 +6,9 @@ import zlib
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from infra.foreign_file import FETCH_AGAIN
 from task_specs.audio_container.byte_view import ByteView
-from task_specs.audio_container.unusable import CONVERT, FETCH_AGAIN, UnusableAudio, several_in_turn
+from task_specs.audio_container.unusable import CONVERT, UnusableAudio, several_in_turn
 
 MAGIC: Final = b"OggS"
 _CODECS: Final = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC")

@@ -10,11 +10,12 @@ from typing import BinaryIO, Final
 
 import soundfile
 
+from infra.foreign_file import FETCH_AGAIN
 from task_specs.audio_container import flac, mpeg, ogg, riff
 from task_specs.audio_container.byte_view import ByteView
 from task_specs.audio_container.foreign import what_it_is
 from task_specs.audio_container.tags import after_leading_tags
-from task_specs.audio_container.unusable import CONVERT, FETCH_AGAIN, UnusableAudio, cut_off
+from task_specs.audio_container.unusable import CONVERT, UnusableAudio, cut_off
 
 SAMPLE_RATES: Final = range(1_000, 768_001)
 """Samples per second, from telegraph quality to the highest of any converter."""

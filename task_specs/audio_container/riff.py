@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
+from infra.foreign_file import FETCH_AGAIN
 from task_specs.audio_container.byte_view import ByteView
-from task_specs.audio_container.unusable import FETCH_AGAIN, UnusableAudio, cut_off, several_in_turn
+from task_specs.audio_container.unusable import UnusableAudio, cut_off, several_in_turn
 
 MAGICS: Final = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 _MOST_CHUNKS: Final = 4096

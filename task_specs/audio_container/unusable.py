@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from infra.errors import AudioError
+from infra.foreign_file import FETCH_AGAIN
 
 UnusableKind = Literal["missing", "unreadable", "empty", "too short", "too long"]
 
-FETCH_AGAIN = "fetch the file again"
 CONVERT = "convert it, as with: ffmpeg -i OLD -c:a flac NEW.flac"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shlex
 from collections.abc import Collection, Sequence
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 
 from infra import object_storage
 from task_specs.problems import shown
+from task_specs.readers.audio_files import DIRECTORY, FILE
+from task_specs.readers.tree import Tree
 
 _TAR = r"tar|tgz|tbz2?|txz|tar\.(?:gz|bz2|xz)"
 _ARCHIVE = re.compile(rf"(?P<stem>.+)\.(?P<ending>{_TAR}|zip|7z|rar)", re.IGNORECASE)
@@ -46,11 +49,25 @@ class Archives:
             return "in a copy, and upload what it holds"
         return " && ".join([f"cd {shlex.quote(shown(self.directory))}", *_commands(self.names, bare)])
 
+    def remedy(self, bare: Collection[str] = ()) -> str:
+        """That they are to be unpacked, with the `command`."""
+        return f"unpack {'it' if len(self.names) == 1 else 'them'}: {self.command(bare)}"
+
 
 def archives(directory: str, names: Sequence[str]) -> Archives | None:
     """Those of the files in a directory that are archives; ``None`` if none is."""
     packed = tuple(name for name in sorted(names) if _ARCHIVE.fullmatch(name) or _whole(name) or _DISK.fullmatch(name))
     return Archives(directory, packed) if packed else None
+
+
+def nearest_archives(tree: Tree, path: str) -> Archives | None:
+    """Those in ``path``, in the nearest directory above it that has any, or in one below the root."""
+    directories = [path]
+    while directories[-1] not in ("", "/"):
+        directories.append(posixpath.dirname(directories[-1]))
+    directories += tree.entries("", DIRECTORY)
+    found = (archives(tree.uri(directory), tree.entries(directory, FILE)) for directory in directories)
+    return next(filter(None, found), None)
 
 
 def _commands(names: Sequence[str], bare: Collection[str]) -> list[str]:

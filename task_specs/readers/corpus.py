@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from infra.listing import first_of
 from task_specs.example import Clip, Example, Split
 from task_specs.location import Location
 from task_specs.problems import ProblemList, shown
@@ -143,9 +144,8 @@ class DividedCorpus(Corpus):
         known = {utterance.labels[0] for utterance in found if utterance.speaker is not None}
         undivided = [label for label in division.undivided if label in known]
         if undivided:
-            names = ", ".join(undivided[:MOST_LISTED])
-            more = f" and {len(undivided) - MOST_LISTED} more" if len(undivided) > MOST_LISTED else ""
-            text = f"{names}{more}: too few speakers to keep them apart, so each is in several splits"
+            names = first_of(undivided, MOST_LISTED)
+            text = f"{names}: too few speakers to keep them apart, so each is in several splits"
             folder.notes.append(text)
         for utterance, split in zip(found, division.splits, strict=True):
             yield replace(utterance, split=split)

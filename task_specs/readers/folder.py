@@ -6,15 +6,18 @@ import io
 import posixpath
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from infra import object_storage
 from infra.errors import StorageError
+from infra.foreign_file import foreign_file
 from infra.printable import is_text, printable
 from task_specs.problems import ProblemList, shown
-from task_specs.readers.archives import Archives, archives, stem
+from task_specs.readers.archives import Archives, archives, nearest_archives, stem
 from task_specs.readers.audio_files import DIRECTORY, FILE, NEITHER, AudioFiles, Kind, NotFound
-from task_specs.readers.list_text import decoded, fields, saved_instead
+from task_specs.readers.list_text import decoded, fields
+from task_specs.readers.place import Place
 from task_specs.readers.table import Table, Wanted
 from task_specs.readers.table_file import read_table
 from task_specs.readers.tree import Tree, folded
@@ -26,9 +29,8 @@ READABLE = (".wav", ".flac", ".ogg", ".mp3")
 class Folder:
     """What a reader sees of a data set. Whatever cannot be found or read is noted as a problem.
 
-    Archives unpack with or without a directory of their own, and people name any directory above or within it. So what
-    is not in the root is searched for up to two levels below, and the root is left for the directory above where it is
-    one of the data set's own; both are noted. Names may differ in case where no other can be meant.
+    It is found by its own files and directories where it lies in another directory than the root, as `Place` does.
+    Names may differ in case where no other can be meant.
 
     Args:
         root: directory URI.
@@ -54,13 +56,15 @@ class Folder:
         self._problems = problems
         self._remedy = remedy
         self._noted: set[tuple[str, str, int | None]] = set()
-        self._parts = parts
         self._bare = bare
         self._sources = sources or {}
-        self._places: dict[tuple[str, ...], tuple[str, str]] = {}
-        self._lost = False
         self._packed: set[str] = set()
-        self.tree = Tree(root.rstrip("/") or "/")
+        self._place = Place(root, parts, note=self.note, problem=partial(self.problem, ""))
+
+    @property
+    def tree(self) -> Tree:
+        """What lies below the root."""
+        return self._place.tree
 
     @property
     def root(self) -> str:
@@ -113,15 +117,15 @@ class Folder:
 
     def uri(self, path: str) -> str:
         """URI of a path below the root."""
-        return f"{self.root.rstrip('/')}/{path}" if path else self.root
+        return self.tree.uri(path)
 
     def first(self, *paths: str) -> str:
         """The first of the ``paths`` that is there, in the root or else below it; the first of all if none is."""
-        return "".join(self._place(paths))
+        return "".join(self._place.of(paths))
 
     def top(self, *marks: str) -> str:
         """The directory, with a slash, in which one of the ``marks`` is; ``""`` for the root, and if none is there."""
-        return self._place(marks)[0]
+        return self._place.of(marks)[0]
 
     def above(self, *marks: str, levels: int = 1) -> str:
         """The directory so many ``levels`` above the first of the ``marks``, with a slash; ``""`` for the root."""
@@ -213,10 +217,10 @@ class Folder:
         noted."""
         try:
             data = object_storage.read_bytes(self.audio.find(self.tree.spelled(path, FILE) or path))
-            other = saved_instead(data)
-            if other is None:
+            foreign = foreign_file(data)
+            if foreign is None:
                 return data
-            self.problem(path, *other)
+            self.problem(path, f"is {foreign.what}", foreign.remedy)
         except NotFound:
             self.missing(path, "there is no such file")
         except StorageError as error:
@@ -255,8 +259,7 @@ class Folder:
         source = self._sources.get(posixpath.basename(path))
         packed = None if source else self.packed(path)
         # Of a data set that is nowhere to be found everything is missing.
-        nowhere = self._lost and not self._places
-        if source or (packed is None and not (nowhere and not self.complete)):
+        if source or (packed is None and (self.complete or not self._place.nowhere)):
             self.problem(path, message, (f"get it from {source}" if source else self._remedy) + otherwise)
         elif packed is not None and packed.directory not in self._packed:
             self._packed.add(packed.directory)
@@ -278,55 +281,11 @@ class Folder:
 
     def unpacking(self, packed: Archives) -> str:
         """The remedy for archives that may hold what is missing."""
-        return f"unpack {'it' if len(packed.names) == 1 else 'them'}: {packed.command(self._bare)}"
+        return packed.remedy(self._bare)
 
     def packed(self, path: str) -> Archives | None:
-        """The archives nearest to ``path``: in it, in a directory above it, or in one below the root."""
-        inside = path
-        while True:
-            if found := archives(self.uri(inside), self.tree.entries(inside, FILE)):
-                return found
-            if inside in ("", "/"):
-                break
-            inside = posixpath.dirname(inside)
-        below = (archives(self.uri(name), self.tree.entries(name, FILE)) for name in self.tree.entries("", DIRECTORY))
-        return next((found for found in below if found), None)
-
-    def _place(self, paths: tuple[str, ...]) -> tuple[str, str]:
-        """The directory, with a slash, in which one of the ``paths`` is, and that path as it is spelled there."""
-        place = self._places.get(paths)
-        if place is None:
-            place = self._found(paths)
-            if place is None and self._leave(paths):
-                place = self._found(paths)
-            if place is None:
-                self._lost = True
-            else:
-                self._places[paths] = place
-        return place or ("", paths[0])
-
-    def _found(self, paths: Sequence[str]) -> tuple[str, str] | None:
-        found = self.tree.places(paths)
-        if len(found) > 1:
-            where = " and ".join(at for at, _ in found)
-            self.problem("", f"holds this data set more than once, in {where}", "name one of them as 'root'")
-        if found and found[0][0]:
-            self.note(f"read from {found[0][0]}")
-        return found[0] if found else None
-
-    def _leave(self, paths: Sequence[str]) -> bool:
-        """Whether the root was left for a directory above it, which holds one of the ``paths``."""
-        if object_storage.is_s3(self.root) or self._places:
-            return False
-        inner = self.tree
-        for part in self._parts:
-            if folded(inner.root).endswith(folded(f"/{part}")):
-                outer = Tree(inner.root[: -len(part) - 1] or "/")
-                if outer.one_of(paths) is not None:
-                    self.tree = outer
-                    self.note(f"read from {shown(outer.root)}, for the root is its {part}/")
-                    return True
-        return False
+        """The archives nearest to ``path``."""
+        return nearest_archives(self.tree, path)
 
     def _text(self, path: str) -> str | None:
         data = self.read(path)

@@ -15,11 +15,10 @@ from task_specs.example import SPLITS, Split
 from task_specs.fault import fault
 from task_specs.readers.audio_files import DIRECTORY, FILE, Kind, NotFound
 from task_specs.readers.corpus import DividedCorpus, Utterance
-from task_specs.readers.folder import Folder
+from task_specs.readers.folder import READABLE, Folder
 from task_specs.readers.left_out import LeftOut, listed
 from task_specs.split_words import means_evaluation, name_parts, name_splits, split_of, splits_of
 
-ENDINGS = (".wav", ".flac", ".ogg", ".mp3")
 FORMATS = "WAV, FLAC, OGG or MP3"
 DRAWN = "or write 'split: drawn' under data if every directory is a label"
 FEWEST = 3
@@ -58,7 +57,7 @@ class Folders(DividedCorpus):
         return "correct 'root'"
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
-        left_out = LeftOut(ENDINGS)
+        left_out = LeftOut(READABLE)
         names = _directories(folder, "", left_out)
         divided = self._divided(folder, names)
         if divided is None:
@@ -73,7 +72,7 @@ class Folders(DividedCorpus):
             if same:
                 folder.notes.append(f"several directories have names that are the one label {listed(same)}")
         for name in names if "" not in divided.values() else ():
-            if name not in divided.values() and (count := len(folder.below(name, ENDINGS))):
+            if name not in divided.values() and (count := len(folder.below(name, READABLE))):
                 left_out.beside[name] = count
         folder.notes += left_out.notes()
         if "" in divided.values():
@@ -115,7 +114,7 @@ class Folders(DividedCorpus):
         elif len(directories) > 1:
             message = f"{listed(directories)} are names of splits, but no directory is one of {' and '.join(missing)}"
             folder.problem("", message, f"add one, {DRAWN}")
-        elif not (others := [name for name in names if name not in directories and folder.below(name, ENDINGS)]):
+        elif not (others := [name for name in names if name not in directories and folder.below(name, READABLE)]):
             [name] = directories
             message = f"{name!r} is the name of a split, but no directory is one of {' and '.join(missing)}"
             remedy = f"add them, or add {'/' + name!r} to 'root' to have its recordings divided"
@@ -154,7 +153,7 @@ class Folders(DividedCorpus):
         at = f"{directory}/{name}" if directory else name
         label = _label(name)
         others: list[str] = []
-        paths = folder.below(at, ENDINGS, others)
+        paths = folder.below(at, READABLE, others)
         if not label:
             folder.problem(at, "its name is blank, and would be a label", "rename it")
         elif not paths:
@@ -186,7 +185,7 @@ def _entries(folder: Folder, at: str, kind: Kind) -> list[str]:
 
 def _directories(folder: Folder, at: str, left_out: LeftOut) -> list[str]:
     """Names of the directories in ``at``; recordings that lie beside them are left out."""
-    loose = [name for name in _entries(folder, at, FILE) if name.lower().endswith(ENDINGS)]
+    loose = [name for name in _entries(folder, at, FILE) if name.lower().endswith(READABLE)]
     left_out.loose += [f"{at}/{name}" if at else name for name in loose]
     if loose and not _entries(folder, at, DIRECTORY):
         message = f"holds {len(loose)} recordings, but no directories of labels"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import codecs
 from pathlib import Path
 from typing import Final
 
 from infra import object_storage
+from infra.foreign_file import FileKind
+from infra.text_encoding import unicode_encoding
 from task_specs.problems import ProblemList
 from task_specs.readers.delimited_table import looks_delimited, read_delimited
 from task_specs.readers.file_kind import not_a_table
@@ -17,14 +18,6 @@ from task_specs.readers.table import MAX_TEXT_BYTES, Table, Wanted
 
 _SEPARATORS: Final = {"csv": ",", "tsv": "\t", "tab": "\t", "txt": "\t"}
 _JSON: Final = ("jsonl", "ndjson", "json")
-
-# The longer ones first, of which the shorter are beginnings.
-_BYTE_ORDER_MARKS: Final = (
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 
 
 def read_table(uri: str, wanted: Wanted, problems: ProblemList, *, data: bytes | None = None) -> Table | None:
@@ -53,11 +46,11 @@ def read_table(uri: str, wanted: Wanted, problems: ProblemList, *, data: bytes |
         data = object_storage.read_bytes(uri, limit=MAX_TEXT_BYTES)
     if data.startswith(MAGIC):
         return read_parquet(uri, wanted, problems, data=data)
-    said = not_a_table(data)
-    if said is None and ending == "parquet":
-        said = "is not a Parquet file", "write it anew; if it is text, name it .csv, .tsv or .jsonl"
-    if said is not None:
-        problems.add(uri, "", *said)
+    kind = not_a_table(data)
+    if kind is None and ending == "parquet":
+        kind = FileKind("not a Parquet file", "write it anew; if it is text, name it .csv, .tsv or .jsonl")
+    if kind is not None:
+        problems.add(uri, "", f"is {kind.what}", kind.remedy)
         return None
     text = _decoded(uri, data, problems)
     return None if text is None else _text_table(uri, ending, text, wanted, problems)
@@ -92,7 +85,7 @@ def _begins_as_parquet(uri: str) -> bool:
 
 
 def _decoded(uri: str, data: bytes, problems: ProblemList) -> str | None:
-    encoding = next((name for mark, name in _BYTE_ORDER_MARKS if data.startswith(mark)), "utf-8-sig")
+    encoding = unicode_encoding(data)
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:

@@ -26,6 +26,10 @@ class Tree:
         self.audio = AudioFiles(root)
         self._folded: dict[tuple[str, Kind], dict[str, list[str]]] = {}
 
+    def uri(self, path: str) -> str:
+        """URI of a path below the root."""
+        return f"{self.root.rstrip('/')}/{path}" if path else self.root
+
     def entries(self, directory: str, kind: Kind) -> list[str]:
         """Names of the files or directories in a directory, sorted; none where it is missing or cannot be read."""
         try:

@@ -83,7 +83,7 @@ def test_a_download_that_broke_off_is_refused(shared_case: Path, name: str, reas
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("lfs.wav", "a pointer of Git LFS.*git lfs pull"),
+        ("lfs.wav", "a git-LFS pointer; run 'git lfs pull'"),
         ("html.wav", "an HTML page.*fetch the file again"),
         ("m4a.wav", "MP4.*ffmpeg"),
     ],

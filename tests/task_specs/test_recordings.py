@@ -121,7 +121,7 @@ def _folders(root: Path, recording: bytes) -> TaskSpec:
     ("data", "words"),
     [
         (audio_bytes(_TONE)[:-500], "promises 8000 samples but 7750 follow"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a git-LFS pointer"),
         (audio_bytes(_TONE, format="OGG")[:-100], "ends within page"),
         (with_total(audio_bytes(_TONE, format="FLAC"), 2**36 - 1), "can hold"),
         (audio_bytes(_TONE, format="MP3")[:-800], "promises"),

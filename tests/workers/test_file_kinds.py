@@ -61,15 +61,15 @@ LEGACY = _bytes(
     lambda buffer: torch.save({"model": {"w": torch.zeros(2)}}, buffer, _use_new_zipfile_serialization=False)
 )
 FILES = {
-    "a web page": b"\n<!DOCTYPE html><html><body>404</body></html>",
+    "an HTML page": b"\n<!DOCTYPE html><html><body>404</body></html>",
     "a git-LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n",
-    "a packed archive": _packed("w:gz"),
+    "a tar archive": _packed("w:gz"),
     "a k-means of scikit-learn": _bytes(lambda buffer: joblib.dump(_estimator(), buffer)),
     "a checkpoint of torch.save": CHECKPOINT,
     "a dictionary of fairseq": b"0 5\n1 3\nmadeupword0000 0\n",
     "a safetensors file": safetensors.numpy.save({"w": np.zeros(2, np.float32)}),
-    "an array of numpy": _bytes(lambda buffer: np.save(buffer, np.zeros((2, 3), np.float32))),
-    "an .npz of numpy": _bytes(lambda buffer: np.savez(buffer, centroids=np.zeros((2, 3)))),
+    "a NumPy array": _bytes(lambda buffer: np.save(buffer, np.zeros((2, 3), np.float32))),
+    "an .npz of NumPy": _bytes(lambda buffer: np.savez(buffer, centroids=np.zeros((2, 3)))),
     "a recording": b"RIFF\x24\x00\x00\x00WAVEfmt ",
     "an empty file": b"",
     "a file of zeros": bytes(5000),
@@ -88,11 +88,11 @@ def test_what_a_file_is(what: str) -> None:
     ("content", "what"),
     [
         (LEGACY, "a checkpoint of torch.save"),
-        (_packed("w"), "a packed archive"),
+        (_packed("w"), "a tar archive"),
         (gzip.compress(b"0 5\n"), "compressed with gzip"),
         (pickle.dumps(_estimator(), protocol=0), "a k-means of scikit-learn"),
         (_bytes(lambda buffer: joblib.dump(sklearn.cluster.DBSCAN(), buffer)), "a DBSCAN of scikit-learn"),
-        (_zipped("README"), "a zip archive"),
+        (_zipped("README"), "a ZIP archive"),
         (b"IxF2" + bytes(40), "an index of faiss"),
         ("žodis\n".encode() * 20_000, "a text"),
         (b"\xef\xbb\xbf[1]", "a JSON document"),
@@ -116,7 +116,7 @@ def test_a_file_in_place_of_another_is_named(tmp_path: Path, what: str) -> None:
     readers = (
         (read_checkpoint, "a checkpoint", {"a checkpoint of torch.save"}),
         (read_dictionary, "a dictionary of fairseq", {"a dictionary of fairseq"}),
-        (read_centroids, "a k-means", {"a k-means of scikit-learn", "an array of numpy", "a safetensors file"}),
+        (read_centroids, "a k-means", {"a k-means of scikit-learn", "a NumPy array", "a safetensors file"}),
         (read_f0_edges, "a checkpoint", {"a checkpoint of torch.save"}),
         (read_labels, "labels", {"a dictionary of fairseq", "a JSON document"}),
     )

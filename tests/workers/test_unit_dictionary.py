@@ -99,7 +99,7 @@ def test_symbols_that_are_no_units_are_noted(tmp_path: Path) -> None:
         (ALL + "3\n", ":11: '3' is not a symbol and its count"),
         (ALL + "a b 3\n", ":11: 'a b 3' is not a symbol and its count"),
         ("0 1\n\n1 1\n", ":2: '' is not a symbol and its count"),
-        ("<!DOCTYPE html>\n<html> 404\n", ": a web page instead of a dictionary of fairseq; fetch the file itself"),
+        ("<!DOCTYPE html>\n<html> 404\n", ": an HTML page instead of a dictionary of fairseq; fetch the file again"),
         ("version https://git-lfs.github.com/spec/v1\noid 1\n", ": a git-LFS pointer instead of a dictionary"),
         ('{"0": 1}', ": a JSON document instead of a dictionary of fairseq; name the dict.txt of the LM"),
     ],

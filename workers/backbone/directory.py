@@ -21,6 +21,8 @@ from safetensors.numpy import save
 
 from infra import object_storage
 from infra.errors import BackboneError, ObjectNotFound
+from infra.listing import first_of
+from infra.printable import in_ascii
 from workers import tensor_file
 from workers.backbone.description import (
     BACKBONE_FILE,
@@ -96,7 +98,7 @@ def check_lm_tensors(config: UnitLMConfig, tensors: Mapping[str, NDArray[Any]], 
     """
     expected = _lm_shapes(config)
     wrong = [f"{name} is missing" for name in sorted(expected.keys() - tensors.keys())]
-    wrong += [f"{ascii(name)[1:-1][:80]} is not part of this LM" for name in sorted(tensors.keys() - expected.keys())]
+    wrong += [f"{in_ascii(name)} is not part of this LM" for name in sorted(tensors.keys() - expected.keys())]
     for name in sorted(expected.keys() & tensors.keys()):
         if tensors[name].shape != expected[name]:
             wrong.append(f"{name} has shape {tensors[name].shape} instead of {expected[name]}")
@@ -105,8 +107,7 @@ def check_lm_tensors(config: UnitLMConfig, tensors: Mapping[str, NDArray[Any]], 
         elif not np.isfinite(tensors[name]).all():
             wrong.append(f"{name} holds numbers that are not finite")
     if wrong:
-        more = f" (and {len(wrong) - 5} more)" if len(wrong) > 5 else ""
-        raise BackboneError(f"{where}: {'; '.join(wrong[:5])}{more}; import or pretrain the backbone again")
+        raise BackboneError(f"{where}: {first_of(wrong, 5, '; ')}; import or pretrain the backbone again")
 
 
 def _lm_shapes(config: UnitLMConfig) -> dict[str, tuple[int, ...]]:

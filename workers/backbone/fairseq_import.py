@@ -18,6 +18,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from infra.errors import BackboneError
+from infra.listing import first_of
+from infra.printable import in_ascii
 from workers.backbone.fairseq_checkpoint import FairseqCheckpoint
 from workers.backbone.fairseq_names import (
     EMBEDDING,
@@ -216,7 +218,7 @@ def _converted(
     found = {name: tensor for name, tensor in tensors.items() if name not in NOT_TRAINED}
     output = found.pop(OUTPUT, tensors[EMBEDDING])
     wrong = [f"{name} is missing" for name in wanted if name not in found]
-    wrong += [f"{ascii(name)[1:-1][:80]} is not part of this LM" for name in found if name not in wanted]
+    wrong += [f"{in_ascii(name)} is not part of this LM" for name in found if name not in wanted]
     for name, (_, shape) in wanted.items():
         if name not in found:
             continue
@@ -230,9 +232,8 @@ def _converted(
     if not torch.equal(output, tensors[EMBEDDING]):
         wrong.append(f"{OUTPUT} differs from {EMBEDDING}, to which this LM ties it")
     if wrong:
-        more = f" (and {len(wrong) - _SHOWN} more)" if len(wrong) > _SHOWN else ""
         raise BackboneError(
-            f"{checkpoint.place}: {'; '.join(wrong[:_SHOWN])}{more}; name the complete checkpoint of a unit LM"
+            f"{checkpoint.place}: {first_of(wrong, _SHOWN, '; ')}; name the complete checkpoint of a unit LM"
         )
     # Copies, so that nothing depends on the file that the tensors are mapped from.
     return {ours: np.array(found[name].float().numpy(), order="C") for name, (ours, _) in wanted.items()}

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, Literal, NamedTuple
 
 from infra.errors import BackboneError
+from infra.printable import in_ascii
 
 Wanted = Literal["unit LM", "speech encoder"]
 
@@ -59,5 +60,5 @@ def check_kind(names: Iterable[str], place: str, wanted: Wanted) -> None:
         if name := next((name for name in names if re.match(kind.names, name)), None):
             if kind.serves != wanted:
                 remedy = _REMEDIES[wanted] if kind.serves is None else _PLACES[kind.serves]
-                raise BackboneError(f"{place}: this is {kind.what} (it has {ascii(name)[1:-1][:80]}); {remedy}")
+                raise BackboneError(f"{place}: this is {kind.what} (it has {in_ascii(name)}); {remedy}")
             return

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from infra import object_storage
 from infra.errors import BackboneError
+from infra.printable import in_ascii
 from workers.backbone.torch_archive import LOCAL, TorchArchive
 from workers.backbone.torch_stream import read_stream
 from workers.damage import Damaged
@@ -114,7 +115,7 @@ def _not_read(uri: str, path: Path, error: Exception) -> BackboneError:
         return BackboneError(f"{uri}: {kind.what} instead of a checkpoint; {kind.remedy or 'name the original file'}")
     if isinstance(error, BackboneError):
         return error
-    said = ascii(str(error))[1:-1][:120]
+    said = in_ascii(error, 120)
     said = said if type(error) is ValueError else f"{type(error).__name__}: {said}"
     return BackboneError(f"{uri}: not a complete file of torch.save ({said}); fetch it again")
 
@@ -163,7 +164,7 @@ def check_tensors(tensors: object, where: str) -> dict[str, Tensor]:
         raise BackboneError(f"{where}: no tensors by name; name a checkpoint that fairseq wrote")
     found = {}
     for name, tensor in tensors.items():
-        label = ascii(name)[1:-1][:80]
+        label = in_ascii(name)
         if not isinstance(tensor, PickledTensor):
             raise BackboneError(f"{where}: {label} is no tensor; name a checkpoint that fairseq wrote")
         try:

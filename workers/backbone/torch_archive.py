@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
+from infra.printable import in_ascii
 from workers.damage import Damaged
 from workers.pickled_tensors import PickledStorage
 
@@ -74,7 +75,7 @@ class TorchArchive:
         storage.data, storage.start, storage.swapped = self._data, start, self._swapped
 
     def _span(self, info: zipfile.ZipInfo) -> tuple[int, int]:
-        name = ascii(info.filename)[1:-1][:80]
+        name = in_ascii(info.filename)
         header = self._data[info.header_offset : info.header_offset + _LOCAL_SIZE]
         if len(header) < _LOCAL_SIZE or not header.startswith(LOCAL):
             raise Damaged(f"{name} is not where the archive says")
@@ -102,7 +103,7 @@ def _members(path: Path, data: mmap.mmap) -> list[zipfile.ZipInfo]:
             found = archive.infolist()
     except Exception as error:
         # A damaged archive makes zipfile raise nearly any kind of error, of which its documentation names a few.
-        raise Damaged(f"its zip archive cannot be read: {ascii(str(error))[1:-1][:80]}") from error
+        raise Damaged(f"its zip archive cannot be read: {in_ascii(error)}") from error
     end = data[-_END_SIZE:]
     if not end.startswith(_END):
         raise Damaged("other bytes follow the end of its archive")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from infra.errors import BackboneError
+from infra.listing import first_of
+from infra.printable import in_ascii
+from infra.text_encoding import unicode_encoding
 from workers.file_kinds import DICTIONARY, TEXT, file_kind
 from workers.original_bytes import Original
 
@@ -52,10 +54,10 @@ class UnitDictionary:
         """What a user should know about it, though nothing is wrong."""
         notes = []
         if self.others:
-            listed = _listed([ascii(symbol)[:40] for symbol in self.others])
+            listed = first_of([ascii(symbol)[:40] for symbol in self.others], _SHOWN)
             notes.append(f"{self.place}: no unit becomes a token of {listed}, which are no numbers of units")
         if missing := [str(unit) for unit, token in enumerate(self.unit_tokens) if token == UNKNOWN]:
-            listed = f"unit {missing[0]} is" if len(missing) == 1 else f"units {_listed(missing)} are"
+            listed = f"unit {missing[0]} is" if len(missing) == 1 else f"units {first_of(missing, _SHOWN)} are"
             notes.append(
                 f"{self.place}: {listed} not in it, as where the LM's corpus had none; the LM reads <unk> instead"
             )
@@ -101,7 +103,7 @@ def _parsed(uri: str, data: bytes) -> UnitDictionary:
     tokens: dict[str, int] = {}
     for token, line in enumerate(lines, SPECIAL_TOKENS):
         if not line.overwrites and (line.symbol in tokens or line.symbol in SPECIALS):
-            raise BackboneError(f"{line.place}: {ascii(line.symbol)[1:-1][:60]} stands there twice; {_REMEDY}")
+            raise BackboneError(f"{line.place}: {in_ascii(line.symbol, 60)} stands there twice; {_REMEDY}")
         tokens[line.symbol] = token
     units = {int(symbol): token for symbol, token in tokens.items() if _UNIT.fullmatch(symbol)}
     others = [line for line in lines if not _UNIT.fullmatch(line.symbol) and not _PADDING.fullmatch(line.symbol)]
@@ -135,7 +137,7 @@ def _too_many(missing: int, count: int) -> bool:
 def _lines(uri: str, data: bytes) -> Sequence[_Line]:
     """The symbols of the file, without the special ones, which fairseq does not write but others do."""
     try:
-        text = data.decode("utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
+        text = data.decode(unicode_encoding(data))
     except UnicodeDecodeError as error:
         raise _FILE.other(uri, data, "no text") from error
     rows = [line.split() for line in text.rstrip().split("\n")]
@@ -149,8 +151,3 @@ def _lines(uri: str, data: bytes) -> Sequence[_Line]:
         lines.append(_Line(f"{uri}:{number}", symbol, overwrites))
     heads = [(line.symbol, line.overwrites) for line in lines[:SPECIAL_TOKENS]]
     return lines[SPECIAL_TOKENS:] if heads == [(special, False) for special in SPECIALS] else lines
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" (and {len(names) - _SHOWN} more)" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from torch import Tensor
 
 from infra.errors import BackboneError
+from infra.printable import in_ascii
 
 # Of DistributedDataParallel and DataParallel, torch.compile, DeepSpeed, FairScale and FSDP: no model has such parts.
 _WRAPPERS: Final = frozenset(
@@ -79,4 +80,4 @@ def bare_names(tensors: Mapping[str, Tensor], place: str) -> BareNames:
 
 
 def _short(name: str) -> str:
-    return ascii(name)[1:-1][:_SHOWN]
+    return in_ascii(name, _SHOWN)

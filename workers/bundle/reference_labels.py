@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import codecs
 from collections import Counter
 from dataclasses import dataclass
 
 from infra import strict_json
 from infra.errors import BundleError
+from infra.text_encoding import unicode_encoding
 from workers.file_kinds import DICTIONARY, JSON, TEXT, file_kind
 from workers.original_bytes import Original
 
@@ -44,7 +44,7 @@ def read_labels(uri: str) -> ReferenceLabels:
     """
     data = _FILE.read(uri)
     try:
-        text = data.decode("utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
+        text = data.decode(unicode_encoding(data))
         kind = file_kind(text.encode("utf-8"))
         if kind is not None and kind.what not in (JSON, TEXT, DICTIONARY):
             raise _FILE.other(uri, data)

@@ -18,6 +18,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from infra.errors import BundleError
+from infra.listing import first_of
+from infra.printable import in_ascii
 from task_specs.audio_policy import AudioPolicy
 from workers.backbone.directory import Backbone
 from workers.backbone.fairseq_checkpoint import FairseqCheckpoint
@@ -150,7 +152,7 @@ def _tensors(checkpoint: FairseqCheckpoint, backbone: Backbone) -> dict[str, NDA
 def _check(place: str, found: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
     shared = sorted(shapes.keys() & found.keys())
     wrong = [f"{name} is missing" for name in shapes if name not in found]
-    wrong += [f"{ascii(name)[1:-1][:80]} is not part of a prompt on it" for name in found if name not in shapes]
+    wrong += [f"{in_ascii(name)} is not part of a prompt on it" for name in found if name not in shapes]
     wrong += [
         f"{name} has shape {tuple(found[name].shape)} instead of {shapes[name]}"
         for name in shared
@@ -176,7 +178,7 @@ def _check(place: str, found: Mapping[str, Tensor], shapes: Mapping[str, tuple[i
 
 
 def _some(wrong: list[str]) -> str:
-    return "; ".join(wrong[:_SHOWN]) + (f" (and {len(wrong) - _SHOWN} more)" if len(wrong) > _SHOWN else "")
+    return first_of(wrong, _SHOWN, "; ")
 
 
 def _classes(

@@ -18,13 +18,12 @@ from torch import Tensor
 
 from infra import object_storage
 from infra.errors import AudioError, StorageError
+from task_specs.audio_container.recording import SAMPLE_RATES
 
 __all__ = ["GivenRecording", "Recording", "Waveform", "place_of", "recording"]
 
 _MOST_BYTES: Final = 4 << 30
 """The most that a WAV file can say it has."""
-_RATES: Final = (1_000, 768_000)
-"""Samples per second between which there is speech to hear and a converter that gives so many."""
 _LOUDEST: Final = 8.0
 """Of float samples; what is louder was never brought to full scale 1.0."""
 _SUBTYPES: Final = {"f": "FLOAT", "i2": "PCM_16", "i4": "PCM_32"}
@@ -137,11 +136,10 @@ def _read_file(file: Any, name: str) -> bytes:
 def _wav(waveform: Waveform, name: str) -> bytes:
     """The samples as a WAV file, so that they are read exactly as that file would be."""
     samples, rate = _samples(waveform, name), waveform.sample_rate
-    if isinstance(rate, bool) or not isinstance(rate, int | np.integer) or not _RATES[0] <= rate <= _RATES[1]:
-        least, most = _RATES
+    if isinstance(rate, bool) or not isinstance(rate, int | np.integer) or rate not in SAMPLE_RATES:
         raise AudioError(
             f"{name}: has a sample rate of {str(rate)[:20]!r}; give a whole number of samples per second, "
-            f"{least} to {most}"
+            f"{SAMPLE_RATES.start} to {SAMPLE_RATES.stop - 1}"
         )
     subtype = _SUBTYPES.get(samples.dtype.kind) or _SUBTYPES[f"{samples.dtype.kind}{samples.dtype.itemsize}"]
     buffer = io.BytesIO()

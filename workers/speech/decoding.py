@@ -9,9 +9,10 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from infra.foreign_file import FETCH_AGAIN
 from task_specs.audio_container import flac
 from task_specs.audio_container.recording import Recording, decoder_reason
-from task_specs.audio_container.unusable import CONVERT, FETCH_AGAIN, UnusableAudio, cut_off, several_in_turn
+from task_specs.audio_container.unusable import CONVERT, UnusableAudio, cut_off, several_in_turn
 from workers.speech.resampling import Resampler, source_samples
 
 # Manifests round their times; an end this much past the recording's is the recording's end.

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from infra.errors import BackboneError
+from infra.listing import first_of
+from infra.printable import in_ascii
 from workers.fault_text import faults
 
 _WRONG_SHOWN: Final = 5
@@ -138,7 +140,7 @@ def misfits(tensors: Mapping[str, NDArray[Any]], shapes: Mapping[str, tuple[int,
         Names of what is missing, extra, misshapen or not finite, the first few; empty if all is well.
     """
     wrong = [f"{name} is missing" for name in sorted(shapes.keys() - tensors.keys())]
-    wrong += [f"{ascii(name)[1:-1][:80]} is not part of it" for name in sorted(tensors.keys() - shapes.keys())]
+    wrong += [f"{in_ascii(name)} is not part of it" for name in sorted(tensors.keys() - shapes.keys())]
     for name in sorted(shapes.keys() & tensors.keys()):
         tensor = tensors[name]
         if tensor.shape != shapes[name]:
@@ -147,8 +149,7 @@ def misfits(tensors: Mapping[str, NDArray[Any]], shapes: Mapping[str, tuple[int,
             wrong.append(f"{name} is {tensor.dtype} instead of float32")
         elif not np.isfinite(tensor).all():
             wrong.append(f"{name} is not finite")
-    more = f" (and {len(wrong) - _WRONG_SHOWN} more)" if len(wrong) > _WRONG_SHOWN else ""
-    return "; ".join(wrong[:_WRONG_SHOWN]) + more
+    return first_of(wrong, _WRONG_SHOWN, "; ")
 
 
 def _pair(name: str, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:

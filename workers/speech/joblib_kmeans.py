@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infra.errors import BackboneError
+from infra.printable import in_ascii
 from workers.damage import Damaged
 from workers.inert import Inert, latin1, reconstructor
 from workers.inert_unpickler import InertUnpickler
@@ -65,7 +66,7 @@ def joblib_centroids(data: bytes, *, file: str) -> NDArray[Any]:
         raise
     except Exception as error:
         # A damaged pickle makes its reader raise nearly any kind of error.
-        raise ValueError(f"{type(error).__name__}: {ascii(str(error))[1:-1][:80]}") from error
+        raise ValueError(f"{type(error).__name__}: {in_ascii(error)}") from error
     if not isinstance(found, np.ndarray):
         raise BackboneError(f"{file}: no k-means with {_CENTROIDS}; name its km.bin, or give the centroids as .npy")
     if rest := len(data) - stream.tell():

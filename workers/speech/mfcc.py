@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from infra.errors import BackboneError
+from infra.printable import in_ascii
 from workers.speech import kmeans
 from workers.speech.mfcc_features import MfccConfig, mfcc_config, mfcc_features
 
@@ -65,7 +66,7 @@ class MfccTokenizer:
     @classmethod
     def from_parts(cls, config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Self:
         if set(tensors) != {"centroids", "scale"}:
-            names = ", ".join(ascii(name)[1:-1][:40] for name in sorted(tensors)[:5])
+            names = ", ".join(in_ascii(name, 40) for name in sorted(tensors)[:5])
             raise BackboneError(
                 f"tokenizer: tensors are {names or 'missing'}, "
                 "and mfcc takes centroids and scale; make the backbone again"

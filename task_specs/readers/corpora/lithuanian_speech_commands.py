@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from typing import ClassVar, Literal
 
@@ -10,6 +9,7 @@ from task_specs.example import Split
 from task_specs.readers.corpus import Corpus, Counts, Utterance
 from task_specs.readers.folder import Folder
 from task_specs.readers.splitting import by_speaker_hash
+from task_specs.readers.tree import folded
 
 WORDS = (
     "ne", "ačiū", "stop", "įjunk", "išjunk", "į_viršų", "į_apačią", "į_dešinę", "į_kairę", "startas", "pauzė", "labas",
@@ -52,7 +52,7 @@ class LithuanianSpeechCommands(Corpus):
                 yield Utterance(f"{path}/{name}", (label,), by_speaker_hash(name), speaker)
         known = {*words, NOISE}
         for name in folder.directories(top.rstrip("/")):
-            if unicodedata.normalize("NFC", name).casefold() not in known and folder.below(f"{top}{name}"):
+            if folded(name) not in known and folder.below(f"{top}{name}"):
                 folder.problem(f"{top}{name}", "is not a word of this data set", "move it away")
         path = f"{top}{NOISE}"
         for place, name in enumerate(folder.files(path)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import struct
 
@@ -158,9 +159,12 @@ def test_channels_have_a_range(channels: int) -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "Git LFS.*; run: git lfs pull"),
-        (b"\n <!DOCTYPE html><html>404", "an HTML page.*; fetch"),
-        (b"\xef\xbb\xbf<?xml version='1.0'?><Error><Code>AccessDenied</Code>", "an XML document.*; fetch"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+            "a git-LFS pointer; run 'git lfs",
+        ),
+        (b"\n <!DOCTYPE html><html>404", "an HTML page; fetch"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?><Error><Code>AccessDenied</Code>", "an XML document; fetch"),
         (b'{"error": "rate limit"}', "a JSON document.*; fetch"),
         (b"\x00\x00\x00\x20ftypM4A \x00\x00\x00\x00", "MP4, such as M4A.*ffmpeg"),
         (b"\x00\x00\x00\x18ftyp3gp4\x00\x00\x00\x00", "3GP.*ffmpeg"),
@@ -170,9 +174,9 @@ def test_channels_have_a_range(channels: int) -> None:
         (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11" + bytes(60), "Windows Media.*ffmpeg"),
         (b"RIFF\x00\x01\x00\x00AVI LIST", "an AVI film.*ffmpeg"),
         (b"PK\x03\x04" + bytes(60), "a ZIP archive; unpack it"),
-        (b"\x1f\x8b\x08" + bytes(60), "gzip; unpack it"),
+        (gzip.compress(WAV), "compressed with gzip; unpack it with 'gunzip"),
         (bytes(257) + b"ustar" + bytes(60), "a tar archive; unpack it"),
-        (bytes(5_000), "nothing but zero bytes.*; fetch"),
+        (bytes(5_000), "a file of zeros; fetch"),
         (b"Not found\n", "text, which begins with 'Not found'; fetch"),
         (b"NIST_1A\n   1024\nsample_coding -s26 pcm,embedded-shorten-v2.00\nend_head\n", "Shorten.*sph2pipe"),
         (ID3V2 + b"\x00\x00\x00\x20ftypM4A ", "MP4"),

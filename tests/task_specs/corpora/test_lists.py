@@ -143,15 +143,15 @@ def test_missing_recordings_are_one_problem_with_a_way_on(
 @pytest.mark.parametrize(
     ("name", "path", "content", "said"),
     [
-        ("mustard_plus_plus", "mustard++_text.csv", "\n<!DOCTYPE html><html>", "is a page of the web"),
-        ("mustard", "sarcasm_data.json", "<html lang=en>", "is a page of the web"),
-        ("fluent_speech_commands", "data/train_data.csv", "\ufeff<!doctype HTML>", "is a page of the web"),
-        ("voxceleb1_speaker", SPLIT, "<!DOCTYPE HTML PUBLIC>", "is a page of the web"),
+        ("mustard_plus_plus", "mustard++_text.csv", "\n<!DOCTYPE html><html>", "is an HTML page"),
+        ("mustard", "sarcasm_data.json", "<html lang=en>", "is an HTML page"),
+        ("fluent_speech_commands", "data/train_data.csv", "\ufeff<!doctype HTML>", "is an HTML page"),
+        ("voxceleb1_speaker", SPLIT, "<!DOCTYPE HTML PUBLIC>", "is an HTML page"),
         (
             "fluent_speech_commands",
             "data/test_data.csv",
             "version https://git-lfs.github.com/spec/v1\n",
-            "is a pointer",
+            "is a git-LFS pointer",
         ),
     ],
 )
