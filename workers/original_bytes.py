@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import TypeVar
 
 from infra import object_storage
 from infra.errors import InputError, ObjectNotFound, StorageError
+from workers.damage import Damaged
 from workers.file_kinds import HEAD, file_kind
+
+Parsed = TypeVar("Parsed")
 
 
 class Original:
@@ -43,6 +47,24 @@ class Original:
                 raise
             with Path(uri).open("rb") as file:
                 raise self.other(uri, file.read(HEAD)) from error
+
+    def parsed(self, uri: str, parse: Callable[[bytes], Parsed]) -> Parsed:
+        """What ``parse`` makes of the bytes of a file.
+
+        Raises:
+            InputError: as `read`; the file is damaged or something else, by a ``ValueError`` of ``parse``, or it is
+                what ``parse`` says itself.
+            StorageError: the place cannot be read.
+        """
+        data = self.read(uri)
+        try:
+            return parse(data)
+        except InputError:
+            raise
+        except Damaged as error:
+            raise self._error(f"{uri}: damaged ({error}); fetch the file again") from error
+        except ValueError as error:
+            raise self.other(uri, data, str(error)) from error
 
     def other(self, uri: str, data: bytes, why: str = "") -> InputError:
         """The error of a file that is something else.

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from infra.errors import BackboneError
 from workers.backbone.safe_checkpoint import read_torch_file
-from workers.damage import Damaged
 from workers.file_kinds import ARRAY
 from workers.npy_file import parse_npy
 from workers.original_bytes import Original
@@ -28,7 +24,7 @@ def read_f0_edges(uri: str) -> dict[int, tuple[float, ...]]:
         StorageError: the place cannot be read.
     """
     if uri.endswith(".npy"):
-        edges = _array(_npy(uri), uri)
+        edges = _array(_FILE.parsed(uri, parse_npy), uri)
         return {len(edges) + 1: edges}
     content = read_torch_file(uri).content
     if not isinstance(content, dict) or not content or not all(type(bins) is int for bins in content):
@@ -38,16 +34,6 @@ def read_f0_edges(uri: str) -> dict[int, tuple[float, ...]]:
         if len(edges) != bins - 1:
             raise BackboneError(f"{uri}: {len(edges)} edges for {bins} bins, which need {bins - 1}; {_REMEDY}")
     return found
-
-
-def _npy(uri: str) -> NDArray[Any]:
-    data = _FILE.read(uri)
-    try:
-        return parse_npy(data)
-    except Damaged as error:
-        raise BackboneError(f"{uri}: damaged ({error}); fetch the file again") from error
-    except ValueError as error:
-        raise _FILE.other(uri, data, str(error)) from error
 
 
 def _array(value: object, uri: str) -> tuple[float, ...]:

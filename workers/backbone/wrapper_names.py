@@ -28,7 +28,6 @@ _ANCHOR: Final = re.compile(
 )
 # What averaging of weights counts beside them.
 _COUNTERS: Final = frozenset({"n_averaged"})
-_SHOWN = 40
 
 
 class BareNames(NamedTuple):
@@ -61,7 +60,7 @@ def bare_names(tensors: Mapping[str, Tensor], place: str) -> BareNames:
         taken |= dict.fromkeys(f"{part}." for part in wrappers)
         bare = ".".join(part for part in parts if part not in _WRAPPERS) if wrappers else name
         if wrappers and bare in tensors:
-            raise BackboneError(f"{place}: {_short(bare)} stands there under two names; fetch the checkpoint again")
+            raise BackboneError(f"{place}: {in_ascii(bare)} stands there under two names; fetch the checkpoint again")
         found[bare] = tensor
     if len(found) < len(tensors):
         raise BackboneError(f"{place}: two tensors have one name without 'module.'; fetch the checkpoint again")
@@ -70,14 +69,10 @@ def bare_names(tensors: Mapping[str, Tensor], place: str) -> BareNames:
     roots = list(dict.fromkeys(match[1] or "" for name in found if (match := _ANCHOR.fullmatch(name))))
     if len(roots) > 1 and "" not in roots:
         raise BackboneError(
-            f"{place}: several models, under {' and '.join(map(_short, roots[:3]))}; save one of them alone"
+            f"{place}: several models, under {' and '.join(map(in_ascii, roots[:3]))}; save one of them alone"
         )
     if len(roots) == 1 and roots[0] and all(name.startswith(roots[0]) for name in found):
         found = {name.removeprefix(roots[0]): tensor for name, tensor in found.items()}
         taken[roots[0]] = None
-    listed = " and ".join(f"'{_short(part)}'" for part in taken)
+    listed = " and ".join(f"'{in_ascii(part)}'" for part in taken)
     return BareNames(found, listed and f"{place}: {listed} of wrappers was taken off the names of its tensors")
-
-
-def _short(name: str) -> str:
-    return in_ascii(name, _SHOWN)

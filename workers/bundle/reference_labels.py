@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 
 from infra import strict_json
 from infra.errors import BundleError
@@ -42,19 +43,17 @@ def read_labels(uri: str) -> ReferenceLabels:
         BundleError: there is no such file, a label stands there twice, or a label stands for several units.
         StorageError: the place cannot be read.
     """
-    data = _FILE.read(uri)
-    try:
-        text = data.decode(unicode_encoding(data))
-        kind = file_kind(text.encode("utf-8"))
-        if kind is not None and kind.what not in (JSON, TEXT, DICTIONARY):
-            raise _FILE.other(uri, data)
-        if not uri.endswith(".json") and (kind is None or kind.what != JSON):
-            return _distinct(uri, [line.strip() for line in text.rstrip().split("\n")])
-        document = strict_json.loads(text.encode("utf-8"))
-    except BundleError:
-        raise
-    except ValueError as error:
-        raise _FILE.other(uri, data, str(error)) from error
+    return _FILE.parsed(uri, partial(_labels, uri))
+
+
+def _labels(uri: str, data: bytes) -> ReferenceLabels:
+    text = data.decode(unicode_encoding(data))
+    kind = file_kind(text.encode("utf-8"))
+    if kind is not None and kind.what not in (JSON, TEXT, DICTIONARY):
+        raise _FILE.other(uri, data)
+    if not uri.endswith(".json") and (kind is None or kind.what != JSON):
+        return _distinct(uri, [line.strip() for line in text.rstrip().split("\n")])
+    document = strict_json.loads(text.encode("utf-8"))
     if isinstance(document, list):
         return _distinct(uri, document)
     if not isinstance(document, dict) or not document:

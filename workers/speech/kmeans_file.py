@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from infra.errors import BackboneError
-from workers.damage import Damaged
 from workers.file_kinds import ARRAY, KMEANS, SAFETENSORS
 from workers.npy_file import MAGIC, parse_npy
 from workers.original_bytes import Original
@@ -36,15 +36,7 @@ def read_centroids(uri: str) -> NDArray[np.float32]:
             k-means is refused by the name of what it asks for.
         StorageError: the place cannot be read.
     """
-    data = _FILE.read(uri)
-    try:
-        found = _array(uri, data)
-    except BackboneError:
-        raise
-    except Damaged as error:
-        raise BackboneError(f"{uri}: damaged ({error}); fetch the file again") from error
-    except ValueError as error:
-        raise _FILE.other(uri, data, str(error)) from error
+    found = _FILE.parsed(uri, partial(_array, uri))
     if found.ndim != 2 or found.dtype.kind != "f":
         raise BackboneError(
             f"{uri}: {found.dtype} {list(found.shape)} instead of a table of centroids; name the km.bin of the units"
