@@ -69,7 +69,6 @@ def unpublishable(spec: TaskSpec, dataset: Dataset, job: Job, backbone: Backbone
         quarantined=sum(counts.values()),
         long=sum(counts.values()),
         shots=spec.shots,
-        licence=spec.licence or None,
     )
     try:
         sections = task_sections(spec, job, backbone, data)

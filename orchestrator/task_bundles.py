@@ -89,7 +89,6 @@ class TaskBundles:
             digest=encoded.examples.digest(),
             examples=encoded.counts(spec.shots),
             shots=spec.shots,
-            licence=spec.licence or None,
             quarantined=encoded.quarantined,
             long=encoded.long or None,
         )

@@ -35,10 +35,6 @@ def one_line(text: str) -> str:
     return text
 
 
-def _folded(text: str) -> str:
-    return one_line(" ".join(text.split()))
-
-
 def label(text: str) -> str:
     """``text`` itself, where a bundle can hold it as a label or the name of a slot.
 
@@ -72,8 +68,6 @@ def visible_label(text: str) -> str:
 
 
 OneLine = Annotated[str, AfterValidator(one_line)]
-Folded = Annotated[str, AfterValidator(_folded)]
-"""A line that may be written on several, as a paragraph is."""
 Line = Annotated[str, AfterValidator(_line)]
 Label = Annotated[str, AfterValidator(label)]
 VisibleLabel = Annotated[str, AfterValidator(visible_label)]

@@ -19,7 +19,7 @@ from task_specs.audio_policy import AudioPolicy
 from task_specs.fault import fault
 from task_specs.file_model import FileModel
 from task_specs.file_patterns import find_files
-from task_specs.label import Folded, OneLine
+from task_specs.label import OneLine
 from task_specs.metric import BINARY, MetricName, Resampled
 from task_specs.numbers import MOST_EXAMPLES
 from task_specs.packaged import base_of
@@ -126,7 +126,7 @@ class TaskSpec(FileModel):
     language: OneLine = Field("", max_length=64)
     """Language tag, such as ``lt``."""
     description: str = Field("", max_length=4000)
-    licence: Folded = Field("", max_length=400)
+    licence: str = Field("", max_length=400)
     """Licence of the data; it is printed in the model card."""
     data: DataSpec
     """Where the examples are."""

@@ -53,14 +53,6 @@ def test_says_which_data_were_used() -> None:
     assert "; 1,200 cut into windows of 20 s; digest" in text
 
 
-def test_says_the_licence_of_the_data() -> None:
-    made = random_bundle().manifest
-    data = made.data.model_copy(update={"licence": "CC BY 4.0 [as stated]"})
-    text = card(made.model_copy(update={"format_version": 2, "data": data}))
-    assert "\n- Licence of the data: CC BY 4.0 \\[as stated\\]\n- Recipe" in text
-    assert "Licence" not in card(made)
-
-
 def test_labels_cannot_draw_markdown() -> None:
     text = card(random_bundle(slots={"label": ["a|b", "<script>", "[x](http://y)", "`c`", "# d"]}).manifest)
     assert "a\\|b, \\<script\\>, \\[x\\](http://y), \\`c\\`, # d" in text

@@ -186,7 +186,6 @@ HOSTILE: dict[str, Callable[[dict[str, Any]], None]] = {
     "interval in the first format": _set("results/test/accuracy/interval", [0.1, 0.9]),
     "long recordings in the first format": _set("data/long", 3),
     "few shots in the first format": _set("data/shots", 3),
-    "a licence in the first format": _set("data/licence", "CC BY 4.0"),
     "positive class in the first format": _set("metric/positive", "yes"),
     "format as a truth value": _set("format_version", True),
     "number as text": _set("prompt/length", "3"),

@@ -130,14 +130,8 @@ def _origin(manifest: BundleManifest) -> str:
         f"- Tokenizer: `{backbone.tokenizer}`\n"
         f"- Data: {counts or 'not counted'}{_shots(manifest)}; {data.quarantined:,} quarantined;{_long(manifest)} "
         f"digest `{data.digest}`\n"
-        f"{_licence(manifest)}"
         f"- Recipe: {_plain(str(manifest.recipe.get('name', 'unnamed')))}, seed {manifest.seed}"
     )
-
-
-def _licence(manifest: BundleManifest) -> str:
-    licence = manifest.data.licence
-    return "" if licence is None else f"- Licence of the data: {_plain(licence)}\n"
 
 
 def _shots(manifest: BundleManifest) -> str:

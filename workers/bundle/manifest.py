@@ -136,8 +136,6 @@ class Data(_Section):
     """Recordings that were longer than the audio policy allows, and cropped or cut into windows."""
     shots: Annotated[int, Field(ge=1, le=2**53)] | None = Field(None, exclude_if=_absent)
     """Training examples of each class, or combination of labels, that were drawn; absent, all were taken."""
-    licence: Line | None = Field(None, exclude_if=_absent)
-    """Under which the data may be used; absent where the task does not say."""
 
 
 class Provenance(_Section):
@@ -176,12 +174,10 @@ class BundleManifest(_Section):
     def _consistent(self) -> Self:
         _distinct(tuple(slot.name for slot in self.slots))
         intervals = any(spread.interval for split in self.results.values() for spread in split.values())
-        data = self.data
-        new = (self.calibration, self.metric.positive, data.long, data.shots, data.licence, intervals or None)
+        new = (self.calibration, self.metric.positive, self.data.long, self.data.shots, intervals or None)
         if self.format_version == 1 and any(value is not None for value in new):
             raise ValueError(
-                "calibration, metric.positive, data.long, data.shots, data.licence and intervals belong to "
-                "format_version 2"
+                "calibration, metric.positive, data.long, data.shots and intervals belong to format_version 2"
             )
         if len(self.temperatures) != len(self.slots):
             raise ValueError("calibration.temperatures must hold one entry per slot")
