@@ -24,6 +24,7 @@ _SET = re.compile(
     rf"(?P<word>{'|'.join([*_WORDS, *_EVALUATION])})"
     rf"(?:{_SEPARATOR}(?:set|split|data|audio|wavs?|files|clips|recordings|samples|speech))?"
 )
+_SPEAKER = re.compile(rf"(?:speaker|spkr?|actor|subject|person|participant|user|s|p|id){_SEPARATOR}\d+")
 _PART = re.compile(rf"(?:fold|part|split|subset|batch|chunk|shard|session|cd|disc|disk){_SEPARATOR}\d+")
 
 
@@ -65,6 +66,11 @@ def name_splits(names: Sequence[str]) -> bool:
 def name_parts(names: Sequence[str]) -> bool:
     """Whether all names are those of numbered parts, of which there are two or more: ``fold1``, ``part_02``."""
     return len(names) > 1 and all(map(_PART.fullmatch, map(_plain, names)))
+
+
+def name_speakers(names: Sequence[str]) -> bool:
+    """Whether all names are those of numbered people, of whom there are two or more: ``spk1``, ``Actor_02``."""
+    return len(names) > 1 and all(map(_SPEAKER.fullmatch, map(_plain, names)))
 
 
 def _within(name: str) -> str | None:

@@ -9,6 +9,7 @@ import unicodedata
 from infra import object_storage
 from infra.errors import InputError
 from infra.printable import is_text, printable
+from task_specs.readers.path_hints import not_below, spelled_alike
 
 FILE, DIRECTORY, NEITHER = True, False, None
 """What an entry of a directory is; neither are links that lead to nothing, sockets and the like."""
@@ -18,6 +19,8 @@ NOT_DATA = ("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Inf
 """Directories that systems and tools make among other people's files."""
 _OLD_ENCODINGS = ("cp1252", "cp437", "cp850", "cp1250", "cp1251", "cp866", "shift_jis", "gb18030", "big5", "euc_kr")
 _LONGEST_SHOWN = 200
+_MOST_SEARCHED = 20
+"""Directories below the root in which a file is looked for that is not there."""
 
 
 class NotFound(InputError):
@@ -80,30 +83,40 @@ class AudioFiles:
 
     def has(self, path: str, kind: Kind) -> bool:
         """Whether there is a file or directory of this name."""
-        try:
-            self._name(posixpath.normpath(path), kind)
-        except NotFound:
-            return False
-        return True
+        return self._walk(posixpath.normpath(path), kind)[1] is None
 
     def _relative(self, path: str) -> str:
         inside = path.removeprefix(self.root.rstrip("/") + "/")
+        if "://" in inside and not object_storage.is_s3(inside):
+            raise NotFound(f"{_shown(path)} is an address and no path", not_below(path) or "write the file's path")
         relative = posixpath.normpath(inside)
         if relative.startswith(("/", "../")) or relative in (".", "..") or object_storage.is_s3(inside):
-            raise NotFound(f"{_shown(path)} is outside the root {self.root}", "correct the path, or set 'root'")
+            remedy = not_below(path) or "correct the path, or set 'root'"
+            raise NotFound(f"{_shown(path)} is outside the root {self.root}", remedy)
         return relative
 
     def _name(self, relative: str, last: Kind = FILE) -> str:
-        """The own spelling of ``relative``, which is a file or, if ``last`` says so, a directory."""
+        """The own spelling of ``relative``, which is a file or, if ``last`` says so, a directory.
+
+        Raises:
+            NotFound: it is not there.
+        """
+        spelled, missing = self._walk(relative, last)
+        if missing is not None:
+            raise self._not_found(relative, spelled, missing, last)
+        return spelled
+
+    def _walk(self, relative: str, last: Kind) -> tuple[str, str | None]:
+        """The own spelling of ``relative`` as far as it is there, and the first part that is not."""
         spelled = ""
         parts = relative.split("/")
         for depth, part in enumerate(parts, start=1):
             kind = last if depth == len(parts) else DIRECTORY
             name = self._listing.entry(spelled, part, kind)
             if name is None:
-                raise self._not_found(relative, spelled, part, last)
+                return spelled, part
             spelled = f"{spelled}/{name}" if spelled else name
-        return spelled
+        return spelled, None
 
     def _not_found(self, relative: str, directory: str, part: str, kind: Kind) -> NotFound:
         message = f"there is no {'file' if kind else 'directory'} {_shown(relative)} in {self.root}"
@@ -111,11 +124,27 @@ class AudioFiles:
         if part in entries and entries[part] is NEITHER:
             message = f"{_shown(relative)} in {self.root} is a link to nothing, or no file"
             return NotFound(message, "get what it should be")
-        odd = next((name for name in sorted(entries) if not is_text(name) and _means(name, part)), None)
+        odd = next((name for name in self._listing.odd(directory) if _means(name, part)), None)
         if odd is not None:
             return NotFound(f"{message}, but {printable(odd)}, a name that is not UTF-8", "rename the file")
-        hint = "write / between directories" if "\\" in relative else "correct the path, or set 'root'"
-        return NotFound(message, hint)
+        if part in entries and entries[part] is DIRECTORY and kind is FILE:
+            return NotFound(message, "it is a directory; name a file in it")
+        hint = not_below(relative) or self._elsewhere(relative, directory, part)
+        return NotFound(message, hint or "correct the path, or set 'root'")
+
+    def _elsewhere(self, relative: str, directory: str, part: str) -> str | None:
+        """Where a file may be that is not where its path says."""
+        if alike := self._listing.alike(directory, part):
+            rest = relative.split("/")[len(directory.split("/")) + 1 if directory else 1 :]
+            return f"did you mean {_shown('/'.join(filter(None, [directory, alike, *rest])))}?"
+        name = object_storage.basename(self.root)
+        if not directory and part == name and self.has(relative.removeprefix(f"{name}/"), FILE):
+            return f"the root ends in {name!r} already; leave it out of the paths"
+        if directory:
+            return None
+        below = [entry for entry, kind in self._listing.entries("").items() if kind is DIRECTORY][:_MOST_SEARCHED]
+        there = next((entry for entry in sorted(below) if self.has(f"{entry}/{relative}", FILE)), None)
+        return there and f"add {'/' + there!r} to 'root', where it lies"
 
 
 def _means(odd: str, name: str) -> bool:
@@ -136,6 +165,8 @@ class _Listing:
         self.root = root
         self._directories: dict[str, dict[str, Kind]] = {}
         self._normal: dict[str, dict[tuple[str, Kind], str]] = {}
+        self._alike: dict[str, dict[str, str]] = {}
+        self._odd: dict[str, list[str]] = {}
 
     def entry(self, directory: str, name: str, kind: Kind) -> str | None:
         """The name as it is spelled in ``directory``, or ``None`` if nothing of this kind has it."""
@@ -155,6 +186,22 @@ class _Listing:
         if entries is None:
             entries = self._directories[directory] = self._read(directory)
         return entries
+
+    def odd(self, directory: str) -> list[str]:
+        """Names in ``directory`` that are not UTF-8, sorted."""
+        if directory not in self._odd:
+            self._odd[directory] = sorted(name for name in self.entries(directory) if not is_text(name))
+        return self._odd[directory]
+
+    def alike(self, directory: str, name: str) -> str | None:
+        """A name in ``directory`` that people may mean by another."""
+        if directory not in self._alike:
+            found: dict[str, str] = {}
+            for entry in sorted(filter(is_text, self.entries(directory))):
+                for key in spelled_alike(entry):
+                    found.setdefault(key, entry)
+            self._alike[directory] = found
+        return next((self._alike[directory][key] for key in spelled_alike(name) if key in self._alike[directory]), None)
 
     def identity(self, directory: str) -> object:
         """Equal for two names of one directory."""

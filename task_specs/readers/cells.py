@@ -20,6 +20,8 @@ _PATH_CHARACTERS = 4096
 """PATH_MAX of Linux; a key in S3 has 1,024 bytes."""
 _ABSENT = frozenset({"nan", "NaN", "NAN", "None", "NULL", "null", "NA", "N/A", "<NA>", "NaT"})
 """How programs write a cell that is empty."""
+_NOBODY = frozenset({"unknown", "unk", "n/a", "none", "?", "-"})
+"""What people write for a speaker whom they do not know."""
 _SPREADSHEET_ERROR = re.compile(r"#(?:N/A|REF!|VALUE!|NAME\?|DIV/0!|NULL!|NUM!|SPILL!|CALC!)")
 
 
@@ -46,7 +48,8 @@ def text(cell: object) -> str:
         return str(cell)
     if isinstance(cell, float | Decimal) and (number := _whole(cell)) is not None:
         return str(number)
-    raise fault(f"must be text or a whole number, not {described(cell)}", "write it in quotes")
+    remedy = "write it in quotes" if isinstance(cell, int | float | Decimal) else "write one text in each cell"
+    raise fault(f"must be text or a whole number, not {described(cell)}", remedy)
 
 
 def path(cell: object) -> str:
@@ -74,7 +77,7 @@ def path(cell: object) -> str:
 def speaker(cell: object) -> str:
     """As `text`; empty also where a program wrote that there is none."""
     name = text(cell)
-    return "" if name in _ABSENT else name
+    return "" if name in _ABSENT or name.casefold() in _NOBODY else name
 
 
 def seconds(cell: object) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,6 +33,15 @@ class Found:
     names: Mapping[Column, str]
     labels: tuple[str, ...]
     convention: str = ""
+
+
+_TIMES: Mapping[Column, tuple[str, ...]] = MappingProxyType(
+    {
+        "start": ("start_time", "start_s", "start_sec", "start_seconds", "begin", "begin_time", "onset", "offset"),
+        "end": ("end_time", "end_s", "end_sec", "end_seconds", "stop", "stop_time", "offset"),
+    }
+)
+"""What others call the times of a clip in its recording."""
 
 
 class Columns(BaseModel):
@@ -105,6 +115,9 @@ class Columns(BaseModel):
                 problems.add(uri, name, "there is no such column", remedy, line=1)
                 sound = False
         own = {column: spelled.find(self.of(column)) for column in get_args(Column) if column != "duration"}
+        if own["start"] and not own["end"]:
+            # Beside a start, how long a clip lasts says where it ends.
+            own["duration"] = spelled.find("duration")
         foreign: dict[Column, str | None] = {}
         if convention is not None:
             foreign = {column: spelled.find(name) for column, name in convention.columns.items()}
@@ -125,6 +138,28 @@ class Columns(BaseModel):
             return None
         slots = tuple(spelled.find(label) or label for label in labels)
         return Found(inputs[0], names, slots, convention.name if convention is not None else "")
+
+
+def unread_times(header: Sequence[str], found: Found) -> str | None:
+    """A note of columns that may say where clips begin and end, but go by other names."""
+    if found.input != "path":
+        return None
+    spelled = _Header(header)
+    times: dict[Column, str] = {}
+    for column, possible in _TIMES.items():
+        names = [] if column in found.names else filter(None, map(spelled.find, possible))
+        if name := next((name for name in names if name not in (*times.values(), *found.names.values())), None):
+            times[column] = name
+    until = "end" in times or "end" in found.names or spelled.find("duration")
+    if not times or ("start" in times and not until) or ("start" not in times and "start" not in found.names):
+        return None
+    named = " and ".join(map(repr, times.values()))
+    given = ", ".join(f"{column}: {name}" for column, name in times.items())
+    many = len(times) > 1
+    return (
+        f"{'the columns' if many else 'the column'} {named} {'are' if many else 'is'} not read, and clips are whole "
+        f"recordings where nothing else is said; write 'columns: {{{given}}}' if these are seconds of the recording"
+    )
 
 
 class _Header:

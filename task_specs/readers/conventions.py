@@ -60,6 +60,7 @@ CONVENTIONS: Final = (
         where=frozenset({"stop"}),
     ),
     Convention("SpeechBrain", frozenset({"id", "wav", "duration"}), {"path": "wav"}),
+    Convention("SpeechBrain", frozenset({"wav", "length"}), {"path": "wav"}),
     Convention("Common Voice", frozenset({"client_id", "path", "sentence"}), {"speaker": "client_id"}),
     Convention("Hugging Face", frozenset({"file_name"}), {"path": "file_name"}),
     Convention("Hugging Face", frozenset({"audio"}), {"path": "audio"}),

@@ -13,13 +13,15 @@ from pydantic import AfterValidator
 from infra.errors import StorageError
 from task_specs.example import SPLITS, Split
 from task_specs.fault import fault
+from task_specs.problems import shown
 from task_specs.readers.audio_files import DIRECTORY, FILE, Kind, NotFound
 from task_specs.readers.corpus import DividedCorpus, Utterance
 from task_specs.readers.folder import READABLE, Folder
 from task_specs.readers.left_out import LeftOut, listed
-from task_specs.split_words import means_evaluation, name_parts, name_splits, split_of, splits_of
+from task_specs.split_words import means_evaluation, name_parts, name_speakers, name_splits, split_of, splits_of
 
 FORMATS = "WAV, FLAC, OGG or MP3"
+TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 DRAWN = "or write 'split: drawn' under data if every directory is a label"
 FEWEST = 3
 """Recordings of a label, one for each split."""
@@ -132,6 +134,10 @@ class Folders(DividedCorpus):
     def _labels(self, folder: Folder, directory: str, names: Sequence[str]) -> Sequence[str]:
         """The names, if they can be those of labels."""
         inside = {name: _entries(folder, f"{directory}/{name}" if directory else name, DIRECTORY) for name in names}
+        if not directory and len(names) == 1 and not inside[names[0]]:
+            message = f"{names[0]!r} is the only directory, and would be the one label"
+            folder.problem("", message, "add directories of other labels beside it")
+            return []
         if not directory and len(names) == 1 and inside[names[0]]:
             deepest = names[0]
             for _ in range(MOST_LEVELS):
@@ -145,6 +151,12 @@ class Folders(DividedCorpus):
             message = f"the directories of labels hold those of splits, such as {names[0]}/{inside[names[0]][0]}"
             folder.problem(directory, message, f"put splits first, as in train/{names[0]}, {DRAWN}")
             return []
+        if name_speakers(names) and len(shared := set.intersection(*map(set, inside.values()))) > 1:
+            example = f"{min(shared)}/{names[0]}"
+            folder.notes.append(
+                f"{listed(names)} are taken as labels, though they seem to be speakers, of whom each has "
+                f"{listed(sorted(shared))}; put labels first, as in {example}"
+            )
         return names
 
     def _of_label(
@@ -190,6 +202,12 @@ def _directories(folder: Folder, at: str, left_out: LeftOut) -> list[str]:
     if loose and not _entries(folder, at, DIRECTORY):
         message = f"holds {len(loose)} recordings, but no directories of labels"
         remedy = "put each recording into a directory of its label"
+        tables = [name for name in _entries(folder, at, FILE) if name.lower().endswith(TABLES)]
+        if tables:
+            path = f"{folder.audio.root}/{at}/{tables[0]}" if at else f"{folder.audio.root}/{tables[0]}"
+            remedy = (
+                f"have its labels read from the table there, 'reader: manifest' and 'path: {shown(path)}', or {remedy}"
+            )
         folder.problem(at, message, f"{remedy}, {DRAWN}" if at else remedy)
         return []
     return folder.directories(at)

@@ -26,13 +26,17 @@ from task_specs.label import VisibleLabel
 from task_specs.location import Location, located
 from task_specs.problems import ProblemList
 from task_specs.readers.audio_files import AudioFiles
-from task_specs.readers.columns import Columns, Found, Input
+from task_specs.readers.columns import Columns, Found, Input, unread_times
 from task_specs.readers.manifest_rows import ManifestRows
 from task_specs.readers.reader import Reader, Reading, Row
 from task_specs.readers.table import Table
 from task_specs.readers.table_file import read_table
 from task_specs.table_audio import TableRecording
 from task_specs.validation import described
+
+_ONE_TABLE = (
+    "name one table, or one a split as 'path: {train: ..., valid: ..., test: ...}', and join those in several parts"
+)
 
 
 class SplitFiles(BaseModel):
@@ -153,9 +157,13 @@ class Manifest(Reader):
                 table = read_table(uri, self.columns.wanted(self.label), problems)
             except StorageError as error:
                 message, _, remedy = str(error).partition("; ")
-                problems.add(uri, "", message, remedy or "correct the path")
+                remedy = _ONE_TABLE if re.search(r"[*?\[]", uri) else remedy or "correct the path"
+                problems.add(uri, "", message, remedy)
                 table = None
             columns = None if table is None else self._columns(uri, table, split is None, problems)
+            if table is not None and columns is not None and table.complete and not table.rows:
+                problems.add(uri, "", "has names of columns, but no rows", "write a row for each recording")
+                columns = None
             if table is None or columns is None:
                 complete = False
                 continue
@@ -174,7 +182,7 @@ class Manifest(Reader):
                 audio=roots.setdefault(root, AudioFiles(root)),
                 problems=problems,
             )
-            notes += manifest.notes
+            notes += [*manifest.notes, *filter(None, [unread_times(table.header, columns)])]
             found = manifest.read()
             complete = complete and len(found) == len(table.rows)
             rows += found

@@ -223,7 +223,7 @@ FAULTS = {
     "units,label,split\n1,x,train\n2,x,valid\n3,x,test\n": "data.csv: label: train has the one label 'x'",
     "units,label,split\n1,x,train\n1,y,train\n2,z,valid\n3,x,test\n": "data.csv:4: label: 'z' occurs in valid but not",
     "": "data.csv: is empty",
-    "units,label,split\n": "task.yaml: split: no row belongs to the split train",
+    "units,label,split\n": "data.csv: has names of columns, but no rows; write a row for each recording",
 }
 
 
