@@ -49,7 +49,12 @@ def test_many_missing_files_are_told_from_one_listing(tmp_path: Path, monkeypatc
     recordings(tmp_path, *(f"{number}.flac" for number in range(50)))
     files = AudioFiles(str(tmp_path))
     asked: list[str] = []
-    monkeypatch.setattr("task_specs.readers.audio_files.is_text", lambda name: asked.append(name) is None)
+
+    def counted(name: str) -> bool:
+        asked.append(name)
+        return True
+
+    monkeypatch.setattr("task_specs.readers.audio_files.is_text", counted)
     for number in range(50):
         with pytest.raises(NotFound, match=f"did you mean '{number}.flac'"):
             files.find(f"{number}.wav")
