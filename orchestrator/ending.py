@@ -37,7 +37,9 @@ class BreakableGroup(click.Group):
         with _terminable():
             try:
                 done = super().invoke(ctx)
-                sys.stdout.flush()
+                # Python has no stream at all where a shell has closed it (`>&-`).
+                if sys.stdout is not None:
+                    sys.stdout.flush()
             except KeyboardInterrupt as end:
                 print("interrupted", file=sys.stderr)  # noqa: T201
                 sys.exit(TERMINATED if isinstance(end, Terminated) else BROKEN_OFF)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,15 @@ def _settings() -> Iterator[None]:
         yield
     finally:
         _set(context, before, levels_before)
+
+
+@contextmanager
+def _retries_unremarked() -> Iterator[None]:
+    """Without the warning that Ray 2.60 shows for ``max_retries`` and ``max_task_retries``, which have no other way yet
+    to reach its tasks and actors."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated", DeprecationWarning)
+        yield
 
 
 def _set(context: DataContext, values: Mapping[str, Any], levels: Mapping[logging.Logger, int]) -> None:
@@ -113,7 +123,9 @@ def compute(
         # Around the making of the dataset, too: it keeps the settings of that moment.
         with _settings():
             size = 1 if alone else rows_per_block
-            dataset = stage(json_dataset(list(left.values()), rows_per_block=size, workers=workers), alone)
+            dataset = json_dataset(list(left.values()), rows_per_block=size, workers=workers)
+            with _retries_unremarked():
+                dataset = stage(dataset, alone)
             for block in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
                 found = checked_rows(block)
                 for row in found:

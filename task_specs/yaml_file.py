@@ -143,7 +143,7 @@ def _parse(uri: str, text: str, problems: ProblemList) -> YamlFile | None:
         column = f" (column {mark.column + 1})" if mark else ""
         what = error.problem or error.context or "it cannot be parsed"
         line = mark.line + 1 if mark else None
-        problems.add(uri, "", f"is not valid YAML{column}: {what}", "correct the syntax there", line=line)
+        problems.add(uri, "", f"is not valid YAML{column}: {what}", _remedy(text, mark), line=line)
         return None
     except _TooMany as error:
         problems.add(uri, "", str(error).removeprefix("it "), "shorten its lists")
@@ -156,6 +156,14 @@ def _parse(uri: str, text: str, problems: ProblemList) -> YamlFile | None:
         problems.add(uri, "", "is nested too deeply", "write it flat")
         return None
     return YamlFile(uri, data, lines)
+
+
+def _remedy(text: str, mark: yaml.Mark | None) -> str:
+    """``{key: ${NAME}/x}`` ends at the brace of the variable, for which quotes are the cure."""
+    before = text[: mark.index] if mark else ""
+    if before.endswith("$") and text[len(before)] == "{":
+        return "put the value with ${...} in double quotes"
+    return "correct the syntax there"
 
 
 def _is_deep(text: str) -> bool:

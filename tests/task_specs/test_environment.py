@@ -16,6 +16,7 @@ from orchestrator.pretrain_file import load_pretrain_file
 from task_specs.environment import expand, literal
 from task_specs.location import located
 from task_specs.schema import load_task_specs
+from task_specs.yaml_file import read_yaml
 from tests.fixtures.command_line import speechprompt
 from tests.fixtures.tuning import tiny_backbone
 from tests.task_specs.files import SOUND, delimited
@@ -141,3 +142,21 @@ def test_a_password_with_a_dollar_sign_is_not_repeated(tmp_path: Path) -> None:
     assert "$word" not in str(refused.value)
     (tmp_path / "job.yaml").write_text("backbone: b\ntasks: t.yaml\ntracking: http://me:pa$$word@mlflow:5000\n")
     assert load_job(str(tmp_path / "job.yaml")).tracking == "http://me:pa$word@mlflow:5000"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["{root: ${ROOT}/audio}", "{path: a, root: ${ROOT}}", "[${ROOT}/a]", "{a: [x, ${ROOT}]}", "{${ROOT}: a}"],
+)
+def test_a_variable_within_braces_of_yaml_needs_quotes(tmp_path: Path, value: str) -> None:
+    file = tmp_path / "task.yaml"
+    file.write_text(f"data: {value}\n")
+    _, problems = read_yaml(str(file))
+    assert [problem.remedy for problem in problems] == ["put the value with ${...} in double quotes"]
+
+
+def test_another_brace_out_of_place_is_a_matter_of_syntax(tmp_path: Path) -> None:
+    file = tmp_path / "task.yaml"
+    file.write_text("data: {a: b {c}}\n")
+    _, problems = read_yaml(str(file))
+    assert [problem.remedy for problem in problems] == ["correct the syntax there"]
