@@ -81,14 +81,14 @@ def _temporary_directory() -> list[Problem]:
         return [Problem(variable, "", message, remedy)]
     wanted = Path(directory, "ray")
     there = next(place for place in (wanted, *wanted.parents) if place.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+    disk = shutil.disk_usage(there)
+    # Of /proc and the like there is no disk, though root may write everywhere.
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK) or not disk.total:
         return [
             Problem(variable, "", f"Ray cannot make its files in {directory}, for {there} cannot be written", remedy)
         ]
-    if (free := shutil.disk_usage(there).free) < FREE_DISK:
-        message = (
-            f"the disk of {directory} is full ({free >> 20} MiB free), and Ray needs {FREE_DISK >> 20} for its files"
-        )
+    if disk.free < FREE_DISK:
+        message = f"the disk of {directory} is full ({disk.free >> 20} MiB free), and Ray needs {FREE_DISK >> 20} for its files"
         return [Problem(variable, "", message, f"make room there, or {remedy}")]
     return []
 

@@ -67,4 +67,5 @@ def shown(value: object) -> str:
         return "missing"
     if isinstance(value, (str, bytes, int, float)):
         return ascii(value)[:_SHOWN]
-    return f"a {type(value).__name__}"
+    # Our own stand-ins are called what they stand for.
+    return f"a {type(value).__name__.removeprefix('Pickled').lower()}"

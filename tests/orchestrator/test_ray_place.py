@@ -64,6 +64,7 @@ def test_the_longest_socket_is_that_of_ray() -> None:
         ("RAY_TMPDIR", "tmp", "'tmp' is no absolute path"),
         ("RAY_TMPDIR", "/dev/null", "Ray cannot make its files in /dev/null, for /dev/null cannot be written"),
         ("RAY_TMPDIR", "/proc/self/nothing", "Ray cannot make its files in /proc/self/nothing"),
+        ("RAY_TMPDIR", "/proc/nothing", "Ray cannot make its files in /proc/nothing, for /proc cannot be written"),
         ("RAY_ADDRESS", "http://head:8265", "is a dashboard, to which jobs are submitted; use 'speechprompt submit'"),
         ("RAY_ADDRESS", "ray://head:10001", "is for Ray Client, through which Ray Tune and Ray Train do not run"),
         ("RAY_ADDRESS", "head", "'head' is not the address of a Ray cluster; write host:port"),
