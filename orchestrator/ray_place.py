@@ -88,7 +88,8 @@ def _temporary_directory() -> list[Problem]:
             Problem(variable, "", f"Ray cannot make its files in {directory}, for {there} cannot be written", remedy)
         ]
     if disk.free < FREE_DISK:
-        message = f"the disk of {directory} is full ({disk.free >> 20} MiB free), and Ray needs {FREE_DISK >> 20} for its files"
+        left, needed = disk.free >> 20, FREE_DISK >> 20
+        message = f"the disk of {directory} is full ({left} MiB free), and Ray needs {needed} for its files"
         return [Problem(variable, "", message, f"make room there, or {remedy}")]
     return []
 
