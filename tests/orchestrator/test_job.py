@@ -128,7 +128,7 @@ FIELD_VALUES = {
     "resources": st.fixed_dictionaries(
         {},
         optional={
-            "gpus": st.none() | st.floats(0, 1) | st.integers(2, 64),
+            "gpus": st.none() | st.just(0.0) | st.floats(0.001, 1) | st.integers(2, 64),
             "cpus": st.none() | st.integers(1, 64),
             "workers": st.none() | st.integers(1, 100),
         },
