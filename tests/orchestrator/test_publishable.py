@@ -38,9 +38,9 @@ def backbone() -> BackboneDescription:
 
 
 def job(**fields: Any) -> Job:
-    places = {name: f"/work/{name}" for name in ("backbone", "bundles", "storage", "units")}
+    places = {name: f"/data/{name}" for name in ("backbone", "bundles", "storage", "units")}
     return Job.model_validate(
-        {"name": "job", "tasks": "/work/*.yaml", "tracking": "http://localhost:5000", **places, **fields}
+        {"name": "job", "tasks": "/data/*.yaml", "tracking": "http://localhost:5000", **places, **fields}
     )
 
 
@@ -227,14 +227,14 @@ def test_a_prompt_that_is_too_large_for_a_bundle_is_said() -> None:
     ("places", "field", "message"),
     [
         (
-            {"backbone": "/work/" + "b/" * 300},
+            {"backbone": "/data/" + "b/" * 300},
             "backbone",
             "as its backbone_uri has 605 characters, and a bundle holds at most 500",
         ),
-        ({"backbone": "/work/a\nb"}, "backbone", "as its backbone_uri holds a line break"),
+        ({"backbone": "/data/a\nb"}, "backbone", "as its backbone_uri holds a line break"),
         ({"bundles": "s3://bucket/" + "k" * 980}, "bundles", "would have a name of 1046 bytes, and 1024 are possible"),
         ({"bundles": "s3://bucket/" + "ž" * 490}, "bundles", "would have a name of 1046 bytes, and 1024 are possible"),
-        ({"bundles": "/work/" + "d/" * 2030}, "bundles", "and 4095 are possible"),
+        ({"bundles": "/data/" + "d/" * 2030}, "bundles", "and 4095 are possible"),
     ],
 )
 def test_places_that_a_bundle_cannot_name_or_lie_in_are_said(places: dict[str, str], field: str, message: str) -> None:
