@@ -1,0 +1,83 @@
+"""Directories that no other user of the machine can enter, look into or replace."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from infra.errors import StorageError
+
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def private_directory(path: Path) -> Path:
+    """Make a directory of mode 0700, whatever the umask, or see that one is; missing parents are made likewise.
+
+    One of this user that others could only read is closed to them; what others could write is not trusted.
+
+    Args:
+        path: absolute.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        StorageError: it cannot be made, is a link or no directory, belongs to another user, or others can write it or
+            replace it from above.
+    """
+    try:
+        for missing in reversed([place for place in (path, *path.parents) if not os.path.lexists(place)]):
+            _make(missing)
+        _check_above(path)
+        _check(path)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be used ({error.strerror}); name another place") from error
+    return path
+
+
+def _make(path: Path) -> None:
+    try:
+        path.mkdir(0o700)
+    except FileExistsError:
+        # Another process of ours was quicker, or somebody else, whom the check finds.
+        return
+    path.chmod(0o700)
+
+
+def _check(path: Path) -> None:
+    found = path.lstat()
+    if stat.S_ISLNK(found.st_mode):
+        raise StorageError(f"{path} is a link; remove it, or name another place")
+    if not stat.S_ISDIR(found.st_mode):
+        raise StorageError(f"{path} is not a directory; remove it, or name another place")
+    if found.st_uid != os.geteuid():
+        raise StorageError(f"{path} belongs to another user (uid {found.st_uid}); name another place")
+    if _open_to_others(found):
+        raise StorageError(
+            f"{path} can be written by other users (mode {stat.S_IMODE(found.st_mode):04o}), and what lies in it may "
+            "be theirs; look through it, then chmod 700 it, or name another place"
+        )
+    if stat.S_IMODE(found.st_mode) != 0o700:
+        path.chmod(0o700)
+
+
+def _check_above(path: Path) -> None:
+    for above in path.parents:
+        found = above.stat()
+        if found.st_uid not in (0, os.geteuid()):
+            raise StorageError(
+                f"{path} lies in {above}, which belongs to another user (uid {found.st_uid}); name another place"
+            )
+        # In a sticky directory, such as /tmp, nobody can replace what is another's.
+        if _open_to_others(found) and not found.st_mode & stat.S_ISVTX:
+            raise StorageError(
+                f"{path} lies in {above}, which other users can write (mode {stat.S_IMODE(found.st_mode):04o}); "
+                "name another place"
+            )
+
+
+def _open_to_others(found: os.stat_result) -> bool:
+    """Whether others can write; a user's own group is the user, where groups are given out so (umask 002)."""
+    theirs = stat.S_IWOTH if found.st_gid == os.getegid() else _OTHERS_WRITE
+    return bool(found.st_mode & theirs)
