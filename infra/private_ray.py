@@ -6,6 +6,7 @@ Ray itself opens its directories to everybody, and lets whoever reaches it run c
 
 from __future__ import annotations
 
+import os
 import secrets
 import tempfile
 from pathlib import Path
@@ -20,6 +21,12 @@ PREFIX = "sp-"
 SESSIONS = "ray"
 """Ray's temporary directory, below a private one: it makes its own writable by everybody, whoever made it."""
 
+_NOT_SERVED = {
+    # Ports that ask for no token, which whoever scrapes metrics opens by setting these otherwise.
+    "RAY_enable_metrics_collection": "0",
+    "AUTOSCALER_METRIC_PORT": "-1",
+    "DASHBOARD_METRIC_PORT": "-1",
+}
 OF_ANOTHER_CLUSTER = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 """Variables that would lead servers, clients or a job elsewhere; those of ``closed`` come in their place."""
 
@@ -42,6 +49,11 @@ def closed(token_file: Path) -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token_file),
     }
+
+
+def unserved() -> dict[str, str]:
+    """What servers need besides, so that they open no port that nobody asked for."""
+    return {name: value for name, value in _NOT_SERVED.items() if name not in os.environ}
 
 
 def directory_for_ray(parent: Path) -> Path:

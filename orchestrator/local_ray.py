@@ -14,17 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from infra.errors import JobError
-from infra.private_ray import HOST, OF_ANOTHER_CLUSTER, PREFIX, SESSIONS, closed, directory_for_ray
+from infra.private_ray import HOST, OF_ANOTHER_CLUSTER, PREFIX, SESSIONS, closed, directory_for_ray, unserved
 from orchestrator.ray_faults import start_fault
 from orchestrator.ray_place import place_for_ray
 
 TOKEN = "token_of_this_run"  # noqa: S105 - the name of its file
-NOT_SERVED = {
-    # Ports that ask for no token: nobody scrapes the metrics of one's own Ray, unless these are set otherwise.
-    "RAY_enable_metrics_collection": "0",
-    "AUTOSCALER_METRIC_PORT": "-1",
-    "DASHBOARD_METRIC_PORT": "-1",
-}
 REMOVAL_SECONDS = 5.0
 """For which Ray's processes, while they end, may still write into its directory."""
 
@@ -49,9 +43,8 @@ def local_ray(**options: Any) -> Iterator[None]:
     except OSError as error:
         raise start_fault(error, None) from error
     lock, started = _lock(directory), False
-    unless_asked = {name: value for name, value in NOT_SERVED.items() if name not in os.environ}
     try:
-        with _environment({**unless_asked, **closed(directory / TOKEN)}):
+        with _environment({**unserved(), **closed(directory / TOKEN)}):
             _start(directory / SESSIONS, options)
             started = True
             try:

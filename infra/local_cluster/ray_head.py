@@ -13,7 +13,7 @@ from pathlib import Path
 from infra.errors import SpeechPromptError
 from infra.local_cluster.service import Service, accepts, free_port, launch
 from infra.private_directory import private_directory
-from infra.private_ray import HOST, OF_ANOTHER_CLUSTER, SESSIONS, closed
+from infra.private_ray import HOST, OF_ANOTHER_CLUSTER, SESSIONS, closed, unserved
 
 LONGEST_TEMPORARY_DIRECTORY = 40
 """Characters. Ray puts sockets about 65 characters deeper, and a socket's path is limited to 107 bytes."""
@@ -80,7 +80,7 @@ def start_ray_head(
         directory=directory,
         url=url,
         ready=lambda: accepts(HOST, port) and _has_a_node(url, token),
-        env={**inherited, "PATH": path, **(env or {}), **both_sides},
+        env={**inherited, "PATH": path, **(env or {}), **unserved(), **both_sides},
         client_env={"RAY_ADDRESS": f"{HOST}:{port}", "RAY_API_SERVER_ADDRESS": url, **both_sides},
         timeout=120.0,
     )
