@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -38,7 +39,8 @@ def test_another_user_finds_no_door_open() -> None:
 
     [node] = ray.nodes()  # type: ignore[no-untyped-call]
     token = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
-    session = Path(ray._private.worker._global_node.get_session_dir_path())
+    running: Any = ray._private.worker._global_node
+    session = Path(running.get_session_dir_path())
     places = [token, token.parent, session, *session.iterdir(), *Path("/dev/shm").glob("plasma*")]  # noqa: S108
     assert walk(processes_of_ray(), places, asked=[node["MetricsExportPort"]]) == []
 
