@@ -226,16 +226,24 @@ class Tuning:
         most = useful_width([len(block) for block in blocks_of(lanes)], actors)
         if most == 1:
             return 1
-        place = measured_gangs.place_of(lanes, most=most, size=self._size, precision=self._job.precision)
-        measured = measured_gangs.remembered(place)
+        try:
+            place = measured_gangs.place_of(lanes, most=most, size=self._size, precision=self._job.precision)
+        except StorageError as error:
+            place = None
+            self._not_kept(error)
+        measured = measured_gangs.remembered(place) if place is not None else None
         if measured is None:
             measured = measure_on_worker(lanes, self._shared, most=most, size=self._size, precision=self._job.precision)
             try:
-                measured_gangs.remember(place, measured)
+                if place is not None:
+                    measured_gangs.remember(place, measured)
             except StorageError as error:
-                self._view.line(f"gangs: another run may form others, as {error}; name a width (gang: N) to fix them")
+                self._not_kept(error)
         self._view.line(f"gangs: {measured_text(measured)}")
         return best_width(measured)
+
+    def _not_kept(self, why: StorageError) -> None:
+        self._view.line(f"gangs: another run may form others, as {why}; name a width (gang: N) to fix them")
 
 
 def has_ended(outcomes: str, lane: LaneOrder) -> bool:

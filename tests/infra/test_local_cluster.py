@@ -23,6 +23,7 @@ from infra.local_cluster.cluster import Cluster
 from infra.local_cluster.mlflow_server import _authentication
 from infra.local_cluster.ray_head import start_ray_head
 from infra.local_cluster.service import Service, free_port, launch
+from tests.fixtures.other_user import LOOPBACK, as_another_user, listening, walk
 
 pytestmark = pytest.mark.servers
 
@@ -43,7 +44,13 @@ print("seen", *ray.get(seen.remote()))
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     directory = tmp_path_factory.mktemp("cluster")
-    cluster = local_cluster.up(directory, cpus=1)
+    # Open to everybody, were it not that the cluster closes it; as it would be what it makes under this umask.
+    directory.chmod(0o755)
+    umask = os.umask(0o022)
+    try:
+        cluster = local_cluster.up(directory, cpus=1)
+    finally:
+        os.umask(umask)
     temporary = cluster.temporary
     processes = [process for service in cluster.services for process in service._members()]
     assert len(processes) > len(cluster.services)
@@ -58,14 +65,21 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     assert list((directory / "logs").glob("session_*/gcs_server.out"))
 
 
+def processes_of(cluster: Cluster) -> list[psutil.Process]:
+    return [process for service in cluster.services for process in service._members()]
+
+
 def test_everything_listens_on_loopback_only(running: Cluster) -> None:
-    addresses = set()
-    for service in running.services:
-        for process in service._members():
-            listening = [c for c in process.net_connections() if c.status == psutil.CONN_LISTEN]
-            addresses |= {connection.laddr.ip for connection in listening}
+    addresses = {address.ip for address in listening(processes_of(running))}
     assert addresses
-    assert addresses <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    assert addresses <= LOOPBACK
+
+
+@as_another_user
+def test_another_user_finds_no_door_open(running: Cluster) -> None:
+    assert running.temporary is not None
+    places = [running.directory, *running.directory.rglob("*"), running.temporary, *running.temporary.rglob("*")]
+    assert walk(processes_of(running), places) == []
 
 
 def test_credentials_are_private_and_in_no_command_line(running: Cluster) -> None:
