@@ -141,10 +141,12 @@ class Tuning:
                 ended=[lane.key for lane in gang.lanes if self._outcomes.has_ended(lane)],
             )
         ]
-        dissolved = DissolvedGangs(
-            object_storage.join(self._root, "gangs", f"{name}-alone{number}-dissolved.json"), self._view.line
-        )
-        return Experiment(f"{name}-alone{number}", 1, orders, dissolved, [])
+        name = f"{name}-alone{number}"
+        return Experiment(name, 1, orders, self._dissolved(name), [])
+
+    def _dissolved(self, experiment: str) -> DissolvedGangs:
+        place = object_storage.join(self._root, "gangs", f"{experiment}-dissolved.json")
+        return DissolvedGangs(place, self._view.line)
 
     def _run(self, experiment: Experiment, meter: LaneMeter) -> None:
         if not experiment.orders:

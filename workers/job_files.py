@@ -95,7 +95,7 @@ _KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
 
 UNIT_SHARD: Final = JobFile("<tokenizer>/<digest>.parquet", "digest", "its clips are tokenized again", _GIB)
 EXAMPLES: Final = JobFile(
-    "<job>/examples/<digest>.safetensors", "digest", "run the job again, which mends it", 8 * _GIB
+    "<job>/examples/<digest>.safetensors", "digest", "run the job with --retry-failed, which mends it", 8 * _GIB
 )
 SEQUENCES: Final = JobFile("<job>/units/<digest>.safetensors", "digest", "run it again, which mends it", 64 * _GIB)
 ATTEMPT: Final = JobFile(
