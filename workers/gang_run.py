@@ -21,6 +21,7 @@ from workers.backbone.unit_lm import UnitLM
 from workers.checkpoint import check_checkpoint, seal_checkpoint
 from workers.gang_progress import lane_statuses, steps_report
 from workers.gang_status import LaneStatus
+from workers.job_files import CHECKPOINT
 from workers.lane_desk import LaneDesk
 from workers.lane_log import log_evaluation
 from workers.lane_queue import Ended, Queue, SavedQueue
@@ -132,14 +133,12 @@ class GangRun:
 
         Raises:
             ObjectNotFound: the checkpoint is not whole.
-            DamagedFile: it is not what was saved, or was saved of another LM.
-            ValueError: it is of other lanes.
+            DamagedFile: it is not what was saved, or is of another LM or other lanes.
         """
-        check_checkpoint(directory, self._belongs)
-        saved = SavedQueue.read(directory)
+        saved, states = self._read(directory)
         if saved.lanes != self._keys():
-            raise ValueError(f"{directory} is a checkpoint of other lanes")
-        self._go_on(saved, {number: number for number in range(len(saved.lanes))}, load_states(directory))
+            raise CHECKPOINT.damaged(str(directory), "is of other lanes")
+        self._go_on(saved, {number: number for number in range(len(saved.lanes))}, states)
         self._gang.shared_by = saved.shared_by
 
     def interrupt(self) -> None:
@@ -157,22 +156,28 @@ class GangRun:
 
         Raises:
             ObjectNotFound: the checkpoint is not whole.
-            DamagedFile: it is not what was saved, or was saved of another LM.
-            ValueError: it does not hold all of these lanes.
+            DamagedFile: it is not what was saved, is of another LM, or does not hold all of these lanes.
         """
-        check_checkpoint(directory, self._belongs)
-        saved, keys = SavedQueue.read(directory), self._keys()
+        saved, states = self._read(directory)
+        keys = self._keys()
         if not set(keys) <= set(saved.lanes):
-            raise ValueError(f"{directory} is a checkpoint of other lanes")
+            raise CHECKPOINT.damaged(str(directory), "is of other lanes")
         numbers = {number: keys.index(key) for number, key in enumerate(saved.lanes) if key in keys}
-        self._go_on(saved, numbers, load_states(directory))
+        self._go_on(saved, numbers, states)
+
+    def _read(self, directory: Path) -> tuple[SavedQueue, dict[str, LaneState]]:
+        check_checkpoint(directory, self._belongs)
+        try:
+            saved, states = SavedQueue.read(directory), load_states(directory)
+        except (ValueError, OSError) as error:
+            raise CHECKPOINT.damaged(str(directory), f"is of another version ({error})") from error
+        if lost := [number for number in saved.begun if str(number) not in states]:
+            raise CHECKPOINT.damaged(str(directory), f"has no state of lanes {lost}, which had begun")
+        return saved, states
 
     def _go_on(self, saved: SavedQueue, numbers: Mapping[int, int], states: Mapping[str, LaneState]) -> None:
         """Take up lanes that have other numbers here."""
         left = {numbers[number]: states[str(number)] for number in numbers if str(number) in states}
-        lost = {numbers[number] for number in saved.begun if number in numbers} - left.keys()
-        if lost:
-            raise ValueError(f"no state of lanes {sorted(lost)}, which had begun")
         queue = saved.queue.part(numbers)
         # Those that were at work go on first, in the same order, so that the same numbers come out.
         queue.waiting = [numbers[number] for number in saved.seated if number in numbers] + queue.waiting

@@ -192,7 +192,7 @@ def test_a_checkpoint_that_says_what_cannot_be_is_one_too(
     change(saved)
     (tmp_path / file).write_text(json.dumps(saved))
     seal_checkpoint(tmp_path, f"a gang on unit LM {SHARED.fingerprint}")
-    with pytest.raises(ValueError, match=r"lane|validation"):
+    with pytest.raises(DamagedFile, match=r"lane|validation"):
         bench.run([bench.lane("plain")], width=1, name="gang").load(tmp_path)
 
 
