@@ -71,11 +71,15 @@ def _read(file: BinaryIO, uri: str, limit: int | None) -> bytes:
     if limit is None:
         return file.read()
     size = os.fstat(file.fileno()).st_size
-    # Read one byte more than allowed: the file may have grown, or be a pipe without a size.
-    data = b"" if size > limit else file.read(limit + 1)
-    if size > limit or len(data) > limit:
+    # As much memory is taken at once as is asked for, so no more than there is; one byte more than allowed, as the
+    # file may have grown, or be a pipe without a size.
+    blocks, left = [], 0 if size > limit else limit + 1
+    while left and (block := file.read(min(left, max(size + 1, _BLOCK)))):
+        blocks.append(block)
+        left -= len(block)
+    if not left:
         raise TooLarge(f"{uri} is larger than the {limit} bytes allowed here; it is not what it should be")
-    return data
+    return b"".join(blocks)
 
 
 @contextmanager
