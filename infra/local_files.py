@@ -110,7 +110,8 @@ def _opened(uri: str, *, links: bool) -> Iterator[BinaryIO]:
 
 
 def read_versioned(uri: str, limit: int | None) -> tuple[bytes, str]:
-    data = read_bytes(uri, limit)
+    with _explained(uri), _opened(uri, links=False) as file:
+        data = _read(file, uri, limit)
     return data, _version(data)
 
 

@@ -96,7 +96,7 @@ def _write_outcome(place: Path, number: int) -> None:
         _lanes(place, number),
         lane_outcome(_KEY, lane_spec(), figures=figures),
         {"prompt.keys": rng.standard_normal((2, 3, 4)).astype(np.float32)},
-        {UNIT_USE_FILE: unit_use_bytes(use), SCORES_FILE: b"label\tscore\n", DET_FILE: b"threshold\n"},
+        {UNIT_USE_FILE: unit_use_bytes(use), SCORES_FILE: b"a\t%d\n" % number, DET_FILE: b"0\t%d\n" % number},
     )
 
 
@@ -151,12 +151,14 @@ def _read_checkpoint(place: Path) -> dict[str, bytes]:
     run.load(_checkpoint(place))
     with tempfile.TemporaryDirectory() as directory:
         run.save(Path(directory))
-        return _contents(Path(directory))
+        return {file.name: file.read_bytes() for file in Path(directory).iterdir()}
 
 
 def _write_pretraining(place: Path, number: int) -> None:
     run = pretraining(seed=number)
-    run.advance()
+    for step in range(1, number + 2):
+        run.advance()
+        run.best.judge(step, 9.5)
     _checkpoint(place).mkdir(parents=True)
     save_pretraining(run, _checkpoint(place), f"tiny/pretrain-{number}")
 
@@ -166,16 +168,12 @@ def _fresh_pretraining() -> Pretraining:
     return pretraining(seed=0)
 
 
-def _read_pretraining(place: Path) -> dict[str, bytes]:
-    run, key = _fresh_pretraining(), "tiny/pretrain-0"
-    load_pretraining(run, _checkpoint(place), key)
-    with tempfile.TemporaryDirectory() as directory:
-        save_pretraining(run, Path(directory), key)
-        return _contents(Path(directory))
-
-
-def _contents(directory: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in directory.iterdir()}
+def _read_pretraining(place: Path) -> object:
+    run = _fresh_pretraining()
+    load_pretraining(run, _checkpoint(place), "tiny/pretrain-0")
+    state = run.state()
+    moments = [entry[name].tolist() for entry in state["optimizer"]["state"].values() for name in sorted(entry)]
+    return state["step"], state["best"], moments, {name: values.tolist() for name, values in state["lm"].items()}
 
 
 LANE_KINDS: Final[dict[str, StoredKind]] = {
