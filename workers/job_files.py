@@ -129,7 +129,9 @@ GANG_STATUS: Final = JobFile(
 DRIVER_STATUS: Final = JobFile("<job>/status/driver.json", "sealed", _RUN_AGAIN, 32 * _MIB)
 REPORT: Final = JobFile("<job>/report.json", "sealed", _RUN_AGAIN, 64 * _MIB)
 MEASURED_GANGS: Final = JobFile("gangs/<digest>.json", "sealed", "widths are measured again", _MIB)
-JOURNAL: Final = JobFile("spool/<run>/<run, events or sent>", "line by line", "what cannot be read is set aside", 0)
+JOURNAL: Final = JobFile(
+    "<job>/spool/<store>/<run>/<header, events or sent>", "line by line", "what cannot be read is set aside", 0
+)
 
 JOB_FILES: Final = (
     UNIT_SHARD,
