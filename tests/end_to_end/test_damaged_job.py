@@ -31,7 +31,9 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_backbone(tiny_backbone(), str(root / "backbone"))
     for seed, name in enumerate(("first", "second")):
         write_units_task(root / "tasks", name, {"label": 3}, data_seed=seed)
-    job = write_yaml(root / "job.yaml", {"backbone": "backbone", "tasks": "tasks/*.yaml", "precision": "fp32"})
+    job = write_yaml(
+        root / "job.yaml", {"backbone": "backbone", "tasks": "tasks/*.yaml", "precision": "fp32", "gang": 1}
+    )
     assert run(job).code == 0
     return job
 
