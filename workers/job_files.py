@@ -7,7 +7,8 @@ document with a digest of itself and of its place, so that neither a flipped bit
 pipe stands for it.
 
 A file of a version that did not seal its documents is treated like a damaged one: its lanes are tuned again, to the
-same prompts up to rounding. Shards of the unit cache have had their digest in their name from the first version on, and stay valid.
+same prompts up to rounding. Shards of the unit cache have had their digest in their name from the first version on, and
+stay valid.
 """
 
 from __future__ import annotations

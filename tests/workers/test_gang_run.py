@@ -158,8 +158,8 @@ def test_halving_goes_on_from_a_checkpoint(bench: Bench, tmp_path: Path, pauses:
 def test_a_lane_that_ended_and_left_nothing_that_counts_begins_again(
     bench: Bench, tmp_path: Path, halving: Halving | None
 ) -> None:
-    """Though the checkpoint says that it is over; under halving with all that it was compared with. Each has a pass of its
-    own, since other neighbours mean other rounding."""
+    """Though the checkpoint says that it is over; under halving with all that it was compared with. Each has a pass of
+    its own, since other neighbours mean other rounding."""
     lanes = sweep(bench, halving, [0.003, 0.03], seeds=1)
     run = bench.run(lanes, width=1, name="gang")
     bench.finish(run)
