@@ -23,13 +23,13 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from infra import object_storage
-from infra.errors import JobError, ObjectNotFound, StorageError
+from infra.errors import DamagedFile, JobError, ObjectNotFound, StorageError, TooLarge
 from infra.printable import printable
 from orchestrator.exit_codes import TAKEN_OVER
 from orchestrator.process_identity import ProcessIdentity
+from workers.job_files import LEASE
 
 LEASE_FILE = "lease.json"
-LIMIT = 4096
 BEAT_SECONDS = 10.0
 LAPSE_SECONDS = 60.0
 """Of several beats, and longer than one wait of botocore's for a store that was away."""
@@ -136,7 +136,7 @@ class JobLease:
                     f"{self._file}: this job is being run by {current}; wait for its end or end it, or give this job "
                     "another name"
                 )
-            if object_storage.write_if_version(self._file, _content(self._lease), version):
+            if object_storage.write_if_version(self._file, _content(self._file, self._lease), version):
                 return
         raise JobError(f"{self._file}: other submissions of this job came in between; submit it again")
 
@@ -171,7 +171,7 @@ class JobLease:
             self._lease = self._lease.model_copy(
                 update={"renewed": datetime.now(UTC), "renewals": self._lease.renewals + 1, "released": released}
             )
-            if object_storage.write_if_version(self._file, _content(self._lease), version):
+            if object_storage.write_if_version(self._file, _content(self._file, self._lease), version):
                 return None
 
     def _beat(self) -> None:
@@ -202,17 +202,21 @@ def read_lease(root: str) -> Lease | None:
 
 def _read(file: str) -> tuple[Lease | None, str | None]:
     try:
-        data, version = object_storage.read_versioned(file, limit=LIMIT)
+        data, version = object_storage.read_versioned(file, limit=LEASE.limit)
     except ObjectNotFound:
         return None, None
+    except TooLarge as error:
+        raise JobError(str(LEASE.damaged(file, "is larger than any lease"))) from error
     try:
-        return Lease.model_validate_json(data), version
+        return Lease.model_validate_json(LEASE.unseal(file, data)), version
+    except DamagedFile as error:
+        raise JobError(str(error)) from error
     except ValidationError as error:
-        raise JobError(f"{file}: not a job's lease; remove it if nobody runs the job") from error
+        raise JobError(str(LEASE.damaged(file, "is not a lease that this version reads"))) from error
 
 
-def _content(lease: Lease) -> bytes:
-    return lease.model_dump_json(indent=2).encode() + b"\n"
+def _content(file: str, lease: Lease) -> bytes:
+    return LEASE.seal(file, lease.model_dump_json(indent=2).encode())
 
 
 def _end_process(message: str) -> None:

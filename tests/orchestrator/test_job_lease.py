@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from infra import object_storage as storage
 from infra.errors import JobError
 from orchestrator.exit_codes import TAKEN_OVER
 from orchestrator.job_lease import LEASE_FILE, JobLease
 from orchestrator.process_identity import ProcessIdentity
+from workers.job_files import LEASE
 
 BEAT = 0.02
 
@@ -30,12 +30,12 @@ def lease(root: str, **settings: Any) -> JobLease:
 
 
 def stored(root: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(storage.read_bytes(f"{root}/{LEASE_FILE}"))
+    content: dict[str, Any] = json.loads(LEASE.read(f"{root}/{LEASE_FILE}"))
     return content
 
 
 def change(root: str, **fields: Any) -> None:
-    storage.write_bytes(f"{root}/{LEASE_FILE}", json.dumps({**stored(root), **fields}).encode())
+    LEASE.write(f"{root}/{LEASE_FILE}", json.dumps({**stored(root), **fields}).encode())
 
 
 def held_elsewhere(root: str, **fields: Any) -> None:
@@ -172,5 +172,5 @@ def test_a_pid_that_was_given_away_is_another_process() -> None:
 
 def test_what_is_no_lease_is_refused(tmp_path: Path) -> None:
     (tmp_path / LEASE_FILE).write_text("{}")
-    with pytest.raises(JobError, match=r"lease\.json: not a job's lease; remove it"):
+    with pytest.raises(JobError, match=r"lease\.json is .*; remove it"):
         lease(str(tmp_path)).__enter__()
