@@ -12,6 +12,8 @@
     │   └── InvalidInputs       several problems, found in one pass
     ├── StorageError            a local or S3 location that cannot be used
     │   ├── ObjectNotFound      nothing there
+    │   ├── TooLarge            more bytes than the reader allows
+    │   ├── DamagedFile         a file of ours that is not what was written
     │   ├── StoreUnreachable    no answer, or none that a server which is well would give
     │   └── PreconditionFailed  a conditional write lost against another writer
     ├── TrackingError           the MLflow store
@@ -32,6 +34,7 @@ __all__ = [
     "AudioError",
     "BackboneError",
     "BundleError",
+    "DamagedFile",
     "DatasetError",
     "FrozenWeightsChanged",
     "InputError",
@@ -45,6 +48,7 @@ __all__ = [
     "StorageError",
     "StoreUnreachable",
     "TaskSpecError",
+    "TooLarge",
     "TrackingError",
     "TrackingUnreachable",
     "TuningError",
@@ -94,6 +98,15 @@ class StorageError(SpeechPromptError):
 
 class ObjectNotFound(StorageError):
     """Nothing is stored at the location."""
+
+
+class TooLarge(StorageError):
+    """A file has more bytes than its reader allows."""
+
+
+class DamagedFile(StorageError):
+    """A file that this product wrote is not what was written there: altered, cut off, grown, of another place, or no
+    regular file."""
 
 
 class StoreUnreachable(StorageError):

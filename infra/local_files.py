@@ -8,18 +8,22 @@ import hashlib
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from infra.errors import ObjectNotFound, StorageError
+from infra.errors import DamagedFile, ObjectNotFound, StorageError, TooLarge
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Content on its way to its final name; a crash can leave one behind, unseen by listings.
 _PART = ".speechprompt-part"
 # Held while a version is compared and replaced; removed by whoever held it.
 _LOCK = ".speechprompt-lock"
+_BLOCK = 1 << 20
+_HANDED_OVER = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
+"""What a shell hands over under a name, as for ``<(command)``; any other pipe may have nobody at its other end."""
 
 
 def check(root: str) -> None:
@@ -37,15 +41,68 @@ def exists(uri: str) -> bool:
 
 
 def read_bytes(uri: str, limit: int | None) -> bytes:
-    with _explained(uri), Path(uri).open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if limit is None:
-            return file.read()
-        # Read one byte more than allowed: the file may have grown, or be a pipe without a size.
-        data = b"" if size > limit else file.read(limit + 1)
-        if size > limit or len(data) > limit:
-            raise StorageError(f"{uri} is larger than the {limit} bytes allowed here; it is not what it should be")
-        return data
+    with _explained(uri), _opened(uri, links=True) as file:
+        return _read(file, uri, limit)
+
+
+def read_own(uri: str, limit: int) -> bytes:
+    with _explained(uri), _opened(uri, links=False) as file:
+        return _read(file, uri, limit)
+
+
+def digest_own(uri: str, size: int) -> str:
+    """SHA-256 of a file of this size, without holding it in memory.
+
+    Raises:
+        ObjectNotFound: nothing is there.
+        DamagedFile: it is a link or no regular file, or has another size.
+        StorageError: it cannot be read.
+    """
+    with _explained(uri), _opened(uri, links=False) as file:
+        if (found := os.fstat(file.fileno()).st_size) != size:
+            raise DamagedFile(f"{uri} has {found} bytes instead of {size}; remove it")
+        digest = hashlib.sha256()
+        while block := file.read(_BLOCK):
+            digest.update(block)
+        return digest.hexdigest()
+
+
+def _read(file: BinaryIO, uri: str, limit: int | None) -> bytes:
+    if limit is None:
+        return file.read()
+    size = os.fstat(file.fileno()).st_size
+    # Read one byte more than allowed: the file may have grown, or be a pipe without a size.
+    data = b"" if size > limit else file.read(limit + 1)
+    if size > limit or len(data) > limit:
+        raise TooLarge(f"{uri} is larger than the {limit} bytes allowed here; it is not what it should be")
+    return data
+
+
+@contextmanager
+def _opened(uri: str, *, links: bool) -> Iterator[BinaryIO]:
+    """A regular file, without waiting for the other end of a pipe or for a device.
+
+    Args:
+        uri: its path.
+        links: whether it may be reached through a link, as what users name may; else whatever stands in place of a
+            file of our own is damage.
+    """
+    # What a shell hands over is a link to a pipe, which is waited for.
+    handed_over = links and uri.startswith(_HANDED_OVER)
+    flags = (0 if handed_over else os.O_NONBLOCK) | (0 if links else os.O_NOFOLLOW)
+    wrong, remedy = (StorageError, "name a file") if links else (DamagedFile, "remove it")
+    try:
+        descriptor = os.open(uri, os.O_RDONLY | os.O_CLOEXEC | flags)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise wrong(f"{uri} is a link that is not followed; {remedy}") from error
+        if error.errno == errno.ENXIO:
+            raise wrong(f"{uri} is a socket or a device and no file; {remedy}") from error
+        raise
+    with os.fdopen(descriptor, "rb") as file:
+        if not handed_over and not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise wrong(f"{uri} is a pipe or a device and no file; {remedy}")
+        yield file
 
 
 def read_versioned(uri: str, limit: int | None) -> tuple[bytes, str]:
@@ -77,13 +134,18 @@ def write_if_version(uri: str, data: bytes, version: str) -> bool:
     target = Path(uri)
     with _explained(uri), _locked(target):
         try:
-            current = target.read_bytes()
-        except FileNotFoundError:
+            current = read_bytes(uri, None)
+        except ObjectNotFound:
             return False
         if _version(current) != version:
             return False
         _replace(target, lambda file: file.write(data))
     return True
+
+
+def remove(uri: str) -> None:
+    with _explained(uri):
+        Path(uri).unlink(missing_ok=True)
 
 
 def list_files(root: str) -> list[str]:
@@ -101,7 +163,7 @@ def list_files(root: str) -> list[str]:
 
 
 def upload(local_path: str, uri: str) -> None:
-    with _explained(local_path), Path(local_path).open("rb") as source:
+    with _explained(local_path), _opened(local_path, links=True) as source:
         receive(uri, lambda file: shutil.copyfileobj(source, file))
 
 
@@ -189,6 +251,8 @@ def _explained(uri: str) -> Iterator[None]:
         if error.errno == errno.ENOTDIR:
             raise ObjectNotFound(f"{uri} does not exist: a part of its path is a file; check the path") from error
         reason = error.strerror or type(error).__name__
+        if error.errno == errno.EISDIR:
+            raise StorageError(f"{uri} is a directory and no file; remove it, or name another place") from error
         if error.errno in _FULL:
             raise StorageError(f"{uri} cannot be written ({reason}); make room there, or name another place") from error
         raise StorageError(f"{uri} cannot be used ({reason}); check the path, its permissions and the disk") from error

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from infra import local_files, s3_client, s3_objects
-from infra.errors import MissingExtra
+from infra.errors import DamagedFile, MissingExtra, ObjectNotFound, TooLarge
 from infra.s3_client import impatient
 from infra.uris import basename, is_s3, join, parent, resolve
 
@@ -34,9 +34,12 @@ __all__ = [
     "list_files",
     "parent",
     "read_bytes",
+    "read_own",
     "read_versioned",
+    "remove",
     "resolve",
     "upload",
+    "write_addressed",
     "write_bytes",
     "write_if_absent",
     "write_if_version",
@@ -49,10 +52,12 @@ class _Backend(Protocol):
     def check(self, root: str) -> None: ...
     def exists(self, uri: str) -> bool: ...
     def read_bytes(self, uri: str, limit: int | None) -> bytes: ...
+    def read_own(self, uri: str, limit: int) -> bytes: ...
     def read_versioned(self, uri: str, limit: int | None) -> tuple[bytes, str]: ...
     def write_bytes(self, uri: str, data: bytes) -> None: ...
     def write_if_absent(self, uri: str, data: bytes) -> bool: ...
     def write_if_version(self, uri: str, data: bytes, version: str) -> bool: ...
+    def remove(self, uri: str) -> None: ...
     def list_files(self, root: str) -> list[str]: ...
     def upload(self, local_path: str, uri: str) -> None: ...
     def download(self, uri: str, local_path: str) -> None: ...
@@ -91,9 +96,24 @@ def read_bytes(uri: str, *, limit: int | None = None) -> bytes:
 
     Raises:
         ObjectNotFound: nothing is there.
-        StorageError: it cannot be read, or is larger than ``limit``.
+        TooLarge: it is larger than ``limit``.
+        StorageError: it cannot be read, or is no regular file and not what a shell hands over (``/dev/stdin``).
     """
     return _backend(uri).read_bytes(uri, limit)
+
+
+def read_own(uri: str, *, limit: int) -> bytes:
+    """The whole content of a file that this product wrote: no link is followed, and no pipe or device waited for.
+
+    Raises:
+        ObjectNotFound: nothing is there.
+        DamagedFile: it is a link or no regular file, or larger than ``limit``.
+        StorageError: it cannot be read, or is a directory, which only its owner can put out of the way.
+    """
+    try:
+        return _backend(uri).read_own(uri, limit)
+    except TooLarge as error:
+        raise DamagedFile(str(error)) from error
 
 
 def read_versioned(uri: str, *, limit: int | None = None) -> tuple[bytes, str]:
@@ -127,6 +147,26 @@ def write_if_absent(uri: str, data: bytes) -> bool:
     return _backend(uri).write_if_absent(uri, data)
 
 
+def write_addressed(uri: str, data: bytes) -> bool:
+    """Write a file whose name is the digest of what it holds; anything else that is there is replaced.
+
+    Returns:
+        Whether something else was there.
+
+    Raises:
+        StorageError: it cannot be written, or a directory is there.
+    """
+    if write_if_absent(uri, data):
+        return False
+    try:
+        if read_own(uri, limit=len(data)) == data:
+            return False
+    except (DamagedFile, ObjectNotFound):
+        pass
+    write_bytes(uri, data)
+    return True
+
+
 def write_if_version(uri: str, data: bytes, version: str | None) -> bool:
     """Replace what `read_versioned` returned; ``False`` if it is no longer that, and nothing was written.
 
@@ -143,6 +183,15 @@ def write_if_version(uri: str, data: bytes, version: str | None) -> bool:
     if version is None:
         return _backend(uri).write_if_absent(uri, data)
     return _backend(uri).write_if_version(uri, data, version)
+
+
+def remove(uri: str) -> None:
+    """Remove a file, or the link that stands for one; nothing need be there.
+
+    Raises:
+        StorageError: it cannot be removed.
+    """
+    _backend(uri).remove(uri)
 
 
 def list_files(root: str) -> list[str]:

@@ -9,7 +9,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 
 from infra import local_files
-from infra.errors import ObjectNotFound, StorageError
+from infra.errors import ObjectNotFound, StorageError, TooLarge
 from infra.s3_client import client, server
 from infra.s3_faults import NO_BUCKET, NO_KEY, error_code, explained, missing_bucket, not_s3
 from infra.uris import split_s3
@@ -40,6 +40,10 @@ def read_bytes(uri: str, limit: int | None) -> bytes:
     return read_versioned(uri, limit)[0]
 
 
+def read_own(uri: str, limit: int) -> bytes:
+    return read_bytes(uri, limit)
+
+
 def read_versioned(uri: str, limit: int | None) -> tuple[bytes, str]:
     bucket, key = _object(uri)
     with explained(uri):
@@ -48,9 +52,7 @@ def read_versioned(uri: str, limit: int | None) -> tuple[bytes, str]:
             # As a context manager it would be the bare stream, without botocore's checks of length and checksum.
             with closing(answer["Body"]) as body:
                 if limit is not None and answer["ContentLength"] > limit:
-                    raise StorageError(
-                        f"{uri} is larger than the {limit} bytes allowed here; it is not what it should be"
-                    )
+                    raise TooLarge(f"{uri} is larger than the {limit} bytes allowed here; it is not what it should be")
                 try:
                     return body.read(), answer["ETag"]
                 except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
@@ -72,6 +74,12 @@ def write_if_absent(uri: str, data: bytes) -> bool:
 
 def write_if_version(uri: str, data: bytes, version: str) -> bool:
     return _put_if(uri, data, version=version)
+
+
+def remove(uri: str) -> None:
+    bucket, key = _object(uri)
+    with explained(uri):
+        client().delete_object(Bucket=bucket, Key=key)
 
 
 def list_files(root: str) -> list[str]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
+from pydantic import PositiveInt, TypeAdapter, ValidationError
+
 from infra import object_storage
-from infra.errors import JobError, ObjectNotFound
+from infra.errors import DamagedFile, JobError, ObjectNotFound
+from workers.job_files import ATTEMPT
 from workers.prompting.outcome import LaneOutcome
 
 ATTEMPT_FILE = "attempt.json"
+_ATTEMPT = TypeAdapter(PositiveInt)
 
 
 def first_attempt(root: str) -> int:
@@ -23,14 +26,13 @@ def first_attempt(root: str) -> int:
     """
     place = object_storage.join(root, ATTEMPT_FILE)
     try:
-        stored = json.loads(object_storage.read_bytes(place))
+        return _ATTEMPT.validate_json(ATTEMPT.read(place))
     except ObjectNotFound:
         return 1
-    except ValueError:
-        stored = None
-    if not isinstance(stored, int) or stored < 1:
-        raise JobError(f"{place}: not the number of an attempt; run the job with --restart, or delete the file")
-    return stored
+    except DamagedFile as error:
+        raise JobError(str(error)) from error
+    except ValidationError as error:
+        raise JobError(str(ATTEMPT.damaged(place, "is not the number of an attempt"))) from error
 
 
 def begin_anew(root: str, outcomes: Iterable[LaneOutcome]) -> int:
@@ -45,5 +47,5 @@ def begin_anew(root: str, outcomes: Iterable[LaneOutcome]) -> int:
     except JobError:
         known = 1
     attempt = 1 + max([known, *(outcome.attempt for outcome in outcomes)])
-    object_storage.write_bytes(object_storage.join(root, ATTEMPT_FILE), json.dumps(attempt).encode())
+    ATTEMPT.write(object_storage.join(root, ATTEMPT_FILE), _ATTEMPT.dump_json(attempt))
     return attempt

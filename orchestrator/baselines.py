@@ -12,7 +12,7 @@ import torch
 from ray.exceptions import RayError, RayTaskError
 
 from infra import object_storage
-from infra.errors import StorageError
+from infra.errors import DamagedFile, StorageError
 from infra.json_log import log_as_json, log_fields
 from orchestrator.cluster import ActorSize
 from orchestrator.job import Job
@@ -109,6 +109,9 @@ class Baselines:
     def _stored(self, order: BaselineOrder) -> BaselineResult | None:
         try:
             return read_result(self._root, order.key)
+        except DamagedFile as error:
+            self._view.line(f"{order.run_name}: {error}")
+            return None
         except StorageError as error:
             return BaselineResult(key=order.key, kind=order.kind, error=str(error))
 

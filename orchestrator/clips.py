@@ -39,6 +39,8 @@ def tokenize_tasks(plan: Plan, view: ProgressView) -> TokenizingReport:
             gpus=size.gpus if tokenizer.gains_from_gpu else 0.0,
             progress=stage.update,
         )
+    for line in report.damaged:
+        view.line(line)
     view.line(
         f"units of {len(report.units):,} clips: {report.computed:,} computed, {report.cached:,} from the cache, "
         f"{len(report.quarantined):,} quarantined, "

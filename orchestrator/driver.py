@@ -21,6 +21,7 @@ from orchestrator.interruption import Interruption, JobInterrupted
 from orchestrator.job_lease import JobLease
 from orchestrator.job_status import DriverLog
 from orchestrator.lanes import lane_orders
+from orchestrator.outcomes import Outcomes
 from orchestrator.places import require_safe_places
 from orchestrator.plan import Plan
 from orchestrator.progress import ProgressView
@@ -32,7 +33,7 @@ from orchestrator.spool import spool_directory
 from orchestrator.task_bundles import TaskBundles
 from orchestrator.task_state import TaskState
 from orchestrator.tokenizing import TokenizingReport
-from orchestrator.tuning import Tuning, ended_lanes
+from orchestrator.tuning import Tuning
 from workers.backbone.sharing import SharedLM
 from workers.orders import LaneOrder
 from workers.sweep_result import has_whole_point
@@ -65,7 +66,9 @@ class JobRun:
         self._retry_failed, self._restart = retry_failed, restart
         self._interruption = interruption or Interruption()
         self._root = job_root(plan.job)
-        self._outcomes = object_storage.join(self._root, "lanes")
+        self._outcomes = Outcomes(
+            object_storage.join(self._root, "lanes"), unit_lm=plan.backbone.fingerprints.unit_lm, say=view.line
+        )
         self._spool = spool_directory(self._root, plan.job.name)
         self._submitted = datetime.now(UTC)
         self._submission = f"{plan.job.name}/{self._submitted:%Y-%m-%dT%H:%M:%S.%f}"
@@ -93,7 +96,7 @@ class JobRun:
         self._log.enter("tokenizing")
         self._encode(tokenize_tasks(self._plan, self._view))
         self._began = self._begin()
-        shared = shared_backbone(self._job.backbone)
+        shared = shared_backbone(self._job.backbone, self._plan.backbone.fingerprints.unit_lm)
         with Tracking(self._job.tracking, Path(self._spool)) as tracking:
             parent = tracking.run(
                 self._job.name,
@@ -158,7 +161,8 @@ class JobRun:
                 continue
             examples = state.encoded.examples
             place = object_storage.join(self._root, "examples", f"{examples.digest()}.safetensors")
-            object_storage.write_if_absent(place, examples.to_bytes())
+            if object_storage.write_addressed(place, examples.to_bytes()):
+                self._view.line(f"{place} did not hold the examples of {state.name}, and is written anew")
             state.lanes = lane_orders(
                 spec,
                 dataset,
@@ -185,16 +189,14 @@ class JobRun:
                 state.lanes = [lane.model_copy(update=update) for lane in state.lanes]
         ended = 0
         for state in self._tasks:
-            outcomes = ended_lanes(self._outcomes, state.lanes)
+            outcomes = self._outcomes.of(state.lanes)
             ended, state.ended_before = ended + len(outcomes), len(outcomes) == len(state.lanes)
         if ended:
             self._view.line(f"resume: {ended} of {sum(len(state.lanes) for state in self._tasks)} lanes ended before")
         return attempt
 
     def _begin_anew(self) -> int:
-        attempt = begin_anew(
-            self._root, (found for state in self._tasks for found in ended_lanes(self._outcomes, state.lanes))
-        )
+        attempt = begin_anew(self._root, (found for state in self._tasks for found in self._outcomes.of(state.lanes)))
         self._view.line(f"restart: every lane begins anew (attempt {attempt}); published bundles stay")
         return attempt
 
@@ -245,7 +247,7 @@ class JobRun:
         """Orders the lanes of tasks that cannot be published because of lanes that failed."""
         again = []
         for state in self._tasks:
-            outcomes = ended_lanes(self._outcomes, state.lanes)
+            outcomes = self._outcomes.of(state.lanes)
             failed = {outcome.key for outcome in outcomes if outcome.error is not None}
             if not failed or has_whole_point(outcomes):
                 continue

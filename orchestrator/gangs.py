@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from infra import object_storage
-from infra.errors import ObjectNotFound, StorageError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from infra.errors import ObjectNotFound
+from workers.job_files import GANGS
 from workers.orders import LaneOrder
 
 LANES_PER_ROW = 4
@@ -27,6 +28,14 @@ class GangPlan:
 
     lanes: tuple[LaneOrder, ...]
     width: int
+
+
+class _StoredGang(BaseModel):
+    width: int = Field(ge=1)
+    lanes: list[str]
+
+
+_STORED = TypeAdapter(list[_StoredGang])
 
 
 def form_gangs(lanes: Sequence[LaneOrder], *, width: int, actors: int) -> list[GangPlan]:
@@ -73,19 +82,20 @@ def remembered_gangs(place: str, lanes: Sequence[LaneOrder]) -> list[GangPlan] |
     """The gangs that an earlier submission formed of the same lanes, so that their checkpoints are found again.
 
     Raises:
-        StorageError: what is stored is not such a file.
+        DamagedFile: what is stored is not what that submission stored.
+        StorageError: it cannot be read.
     """
     by_key = {lane.key: lane for lane in lanes}
     try:
-        stored = json.loads(object_storage.read_bytes(place))
-        return [GangPlan(tuple(by_key[key] for key in gang["lanes"]), gang["width"]) for gang in stored]
+        stored = _STORED.validate_json(GANGS.read(place))
+        return [GangPlan(tuple(by_key[key] for key in gang.lanes), gang.width) for gang in stored]
     except ObjectNotFound:
         return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"{place}: damaged; delete it and run the job again") from error
+    except (ValidationError, KeyError) as error:
+        raise GANGS.damaged(place, "does not hold gangs of these lanes") from error
 
 
 def remember_gangs(place: str, gangs: Sequence[GangPlan]) -> None:
     """Store the gangs for later submissions."""
-    stored = [{"width": gang.width, "lanes": [lane.key for lane in gang.lanes]} for gang in gangs]
-    object_storage.write_bytes(place, json.dumps(stored, indent=1).encode())
+    stored = [_StoredGang(width=gang.width, lanes=[lane.key for lane in gang.lanes]) for gang in gangs]
+    GANGS.write(place, _STORED.dump_json(stored, indent=1))

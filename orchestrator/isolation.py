@@ -6,13 +6,13 @@ experiment in which they went on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 
 from pydantic import TypeAdapter, ValidationError
 
-from infra import object_storage
-from infra.errors import ObjectNotFound, StorageError
+from infra.errors import DamagedFile, ObjectNotFound
+from workers.job_files import DISSOLVED
 from workers.orders import GangOrder, LaneOrder
 
 _BATCHES = TypeAdapter(list[list[str]])
@@ -23,19 +23,23 @@ class DissolvedGangs:
 
     Args:
         place: file that keeps them.
+        say: called with the reason where it is damaged, and nothing is known of them.
 
     Raises:
-        StorageError: the file is damaged or cannot be read.
+        StorageError: the file cannot be read.
     """
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, say: Callable[[str], None]) -> None:
         self._place = place
+        self.batches: list[list[str]] = []
         try:
-            self.batches = _BATCHES.validate_json(object_storage.read_bytes(place))
+            self.batches = _BATCHES.validate_json(DISSOLVED.read(place))
         except ObjectNotFound:
-            self.batches = []
-        except ValidationError as error:
-            raise StorageError(f"{place}: damaged; delete it and run the job again") from error
+            pass
+        except DamagedFile as error:
+            say(str(error))
+        except ValidationError:
+            say(str(DISSOLVED.damaged(place, "does not hold names of gangs")))
 
     def __contains__(self, gang: str) -> bool:
         return any(gang in batch for batch in self.batches)
@@ -43,7 +47,7 @@ class DissolvedGangs:
     def add(self, gangs: Sequence[str]) -> None:
         """Remember another batch."""
         self.batches.append(list(gangs))
-        object_storage.write_bytes(self._place, _BATCHES.dump_json(self.batches))
+        DISSOLVED.write(self._place, _BATCHES.dump_json(self.batches))
 
 
 def several_tasks(order: GangOrder) -> bool:

@@ -11,11 +11,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from infra import object_storage
-from infra.errors import JobError, ObjectNotFound, StorageError
+from infra.errors import JobError, ObjectNotFound
 from orchestrator.job import Job
 from orchestrator.job_lease import LAPSE_SECONDS, read_lease
 from orchestrator.report import job_root
-from workers.gang_status import STATUS_DIRECTORY, STATUS_LIMIT, GangStatus, LaneStatus, read_status
+from workers.gang_status import STATUS_DIRECTORY, GangStatus, LaneStatus, read_status
+from workers.job_files import DRIVER_STATUS
 
 DRIVER_FILE = "driver.json"
 
@@ -117,7 +118,7 @@ class DriverLog:
         if failures is not None:
             update["failures"] = dict(failures)
         self._status = self._status.model_copy(update=update)
-        object_storage.write_bytes(self._place, self._status.model_dump_json().encode())
+        DRIVER_STATUS.write(self._place, self._status.model_dump_json().encode())
 
 
 def job_status(job: Job) -> JobStatus:
@@ -130,13 +131,13 @@ def job_status(job: Job) -> JobStatus:
     root = object_storage.join(job_root(job), STATUS_DIRECTORY)
     place = object_storage.join(root, DRIVER_FILE)
     try:
-        driver = DriverStatus.model_validate_json(object_storage.read_bytes(place, limit=STATUS_LIMIT))
+        driver = DriverStatus.model_validate_json(DRIVER_STATUS.read(place))
     except ObjectNotFound as error:
         raise JobError(
             f"{job.source}: nothing is stored of job '{job.name}' in {job.storage}; run it with 'speechprompt run'"
         ) from error
     except ValidationError as error:
-        raise StorageError(f"{place}: not a status file; delete it, the job writes it anew") from error
+        raise DRIVER_STATUS.damaged(place, "is not a status that this version reads") from error
     files = sorted(name for name in object_storage.list_files(root) if name != DRIVER_FILE and name.endswith(".json"))
     found = [read_status(object_storage.join(root, name)) for name in files]
     lease = read_lease(job_root(job))

@@ -40,6 +40,8 @@ class LaneMeter:
                 f"{gang}: out of memory with {self._widths[gang]} lanes in a pass; it goes on with {result['width']}"
             )
         self._widths[gang] = result["width"]
+        if "note" in result:
+            self._say(f"{gang}: {result['note']}")
         done, planned = (sum(counts) for counts in zip(*self._steps.values(), strict=True))
         if "lane" in result:
             self._note = f"{result['lane']} {100 * result['metric']:.1f} % valid"

@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 
 from infra import object_storage
-from infra.errors import ObjectNotFound, StorageError
+from infra.errors import ObjectNotFound
 from orchestrator.cluster import ActorSize
+from workers.job_files import MEASURED_GANGS
 from workers.orders import LaneOrder
 from workers.precision import Precision
 from workers.prompting.probe import Measured
+
+_MEASURED = TypeAdapter(list[Measured])
 
 
 def place_of(lanes: Sequence[LaneOrder], *, most: int, size: ActorSize, precision: Precision) -> str:
@@ -47,14 +51,15 @@ def remembered(place: str) -> list[Measured] | None:
     """What an earlier job measured, ``None`` if none did.
 
     Raises:
-        StorageError: the file is damaged or cannot be read.
+        DamagedFile: what is stored is not what was measured.
+        StorageError: it cannot be read.
     """
     try:
-        return [Measured(**one) for one in json.loads(object_storage.read_bytes(place))]
+        return _MEASURED.validate_json(MEASURED_GANGS.read(place))
     except ObjectNotFound:
         return None
-    except (ValueError, TypeError) as error:
-        raise StorageError(f"{place}: damaged; delete it and run the job again") from error
+    except ValidationError as error:
+        raise MEASURED_GANGS.damaged(place, "does not hold widths that were measured") from error
 
 
 def remember(place: str, measured: Sequence[Measured]) -> None:
@@ -63,7 +68,7 @@ def remember(place: str, measured: Sequence[Measured]) -> None:
     Raises:
         StorageError: it cannot be written.
     """
-    object_storage.write_bytes(place, json.dumps([asdict(one) for one in measured]).encode())
+    MEASURED_GANGS.write(place, _MEASURED.dump_json(list(measured)))
 
 
 def _machine() -> dict[str, Any]:

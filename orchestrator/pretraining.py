@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,9 +27,10 @@ from task_specs.dataset import Dataset, read_dataset
 from task_specs.problems import shown
 from task_specs.schema import TaskSpec, load_task_specs
 from workers.backbone.directory import BACKBONE_FILE, Backbone, read_description, read_tokenizer, write_backbone
-from workers.backbone.fingerprint import canonical_json, fingerprint
+from workers.backbone.fingerprint import canonical_json
 from workers.backbone.multistream_config import MultistreamConfig
-from workers.backbone.pretrain_loop import LM_FILE, PretrainOrder, pretrain_rank, split_arrays, write_sequences
+from workers.backbone.pretrain import BestPerplexity
+from workers.backbone.pretrain_loop import LM_FILE, PretrainOrder, pretrain_rank, read_progress, write_sequences
 from workers.backbone.unit_lm import UnitLMConfig
 from workers.sequences import UnitSequences
 from workers.speech.external import ExternalConfig, ExternalTokenizer
@@ -180,14 +180,12 @@ def _order(
 ) -> tuple[PretrainOrder, str]:
     """What the ranks are told, and the name under which an interrupted training is found again."""
     root = object_storage.join(described.storage, described.name)
-    digest = fingerprint({}, split_arrays(sequences))
-    place = object_storage.join(root, "units", f"{digest}.safetensors")
-    write_sequences(place, sequences)
+    place = write_sequences(object_storage.join(root, "units"), sequences)
     config, unit_tokens = _lm_config(described, tokenizer.units, sequences["train"])
     content = {
         "unit_lm": described.unit_lm.model_dump(mode="json"),
         "training": described.training.model_dump(mode="json"),
-        "units": digest,
+        "units": object_storage.basename(place).removesuffix(".safetensors"),
     }
     name = f"pretrain-{hashlib.sha256(canonical_json(content)).hexdigest()[:16]}"
     size = actor_size(described.resources)
@@ -231,7 +229,7 @@ def _train(described: PretrainFile, order: PretrainOrder, name: str, view: Progr
             raise TuningError(
                 f"{described.source}: pretraining failed ({error}); correct that, and run it again to continue"
             ) from error
-    return _best(result, described)
+    return _best(result, described, order.key)
 
 
 def _show(report: tuple[int, int, float], stage: Stage) -> None:
@@ -239,15 +237,24 @@ def _show(report: tuple[int, int, float], stage: Stage) -> None:
     stage.update(step, steps, f"perplexity {perplexity:.2f}")
 
 
-def _best(result: Result, described: PretrainFile) -> _Trained:
-    # The last step always reports both.
-    assert result.metrics is not None  # noqa: S101
+def _best(result: Result, described: PretrainFile, key: str) -> _Trained:
+    """The best weights, by what the checkpoints themselves say: Ray's own note of their figures is not checked.
+
+    Raises:
+        TuningError: training diverged.
+        DamagedFile: a checkpoint is not what was written.
+    """
+    # The last step always reports one.
     assert result.best_checkpoints  # noqa: S101
-    finite = [kept for kept in result.best_checkpoints if math.isfinite(kept[1]["perplexity"])]
-    if not finite:
+    best, steps = None, 0
+    for checkpoint, _ in result.best_checkpoints:
+        with checkpoint.as_directory() as directory:
+            progress = read_progress(Path(directory), key)
+            judged = BestPerplexity(**progress["best"])
+            steps = max(steps, progress["step"])
+            if judged.step == progress["step"] and (best is None or judged.perplexity < best.perplexity):
+                best = _Trained(load_file(Path(directory) / LM_FILE), judged.perplexity, judged.step, 0)
+    if best is None:
         rate = described.training.learning_rate
         raise TuningError(f"{described.source}: training.learning_rate: pretraining diverged at {rate:g}; lower it")
-    checkpoint, figures = min(finite, key=lambda kept: float(kept[1]["perplexity"]))
-    with checkpoint.as_directory() as directory:
-        tensors = load_file(Path(directory) / LM_FILE)
-    return _Trained(tensors, figures["perplexity"], figures["step"], result.metrics["step"])
+    return replace(best, steps=steps)

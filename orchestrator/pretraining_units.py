@@ -61,6 +61,8 @@ def unit_sequences(
                 gpus=size.gpus if tokenizer.gains_from_gpu else 0.0,
                 progress=stage.update,
             )
+        for line in report.damaged:
+            view.line(line)
         report.check(wanted)
         tokenized = report.units
     seen = {request.clip for request in requests["train"]}

@@ -14,13 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from infra import object_storage
-from infra.errors import JobError, ObjectNotFound
+from infra.errors import DamagedFile, JobError, ObjectNotFound
 from infra.printable import printable_json
 from orchestrator.job import Job
 from task_specs.metric import LOWER_IS_BETTER
 from task_specs.published import PublishedResult
 from workers.baselines.kind import BaselineKind
 from workers.baselines.result import BaselineResult
+from workers.job_files import REPORT
 from workers.prompting.bootstrap import Interval, interval
 from workers.prompting.outcome import LaneOutcome
 from workers.prompting.unit_agreement import UnitAgreement
@@ -185,7 +186,7 @@ def job_root(job: Job) -> str:
 def write_report(job: Job, report: JobReport) -> None:
     """Store the report, replacing the one before."""
     place = object_storage.join(job_root(job), REPORT_FILE)
-    object_storage.write_bytes(place, report.model_dump_json(indent=2).encode())
+    REPORT.write(place, report.model_dump_json(indent=2).encode())
 
 
 def read_report(job: Job) -> JobReport:
@@ -196,15 +197,15 @@ def read_report(job: Job) -> JobReport:
     """
     place = object_storage.join(job_root(job), REPORT_FILE)
     try:
-        return JobReport.model_validate_json(object_storage.read_bytes(place))
+        return JobReport.model_validate_json(REPORT.read(place))
     except ObjectNotFound as error:
         raise JobError(
             f"{job.source}: nothing is stored of job '{job.name}' in {job.storage}; run it with 'speechprompt run'"
         ) from error
+    except DamagedFile as error:
+        raise JobError(str(error)) from error
     except ValidationError as error:
-        raise JobError(
-            f"{place}: not a report that this version reads; run the job again to write a new one"
-        ) from error
+        raise JobError(str(REPORT.damaged(place, "is not a report that this version reads"))) from error
 
 
 def report_table(report: JobReport) -> Group:

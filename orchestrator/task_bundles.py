@@ -8,13 +8,13 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from infra.errors import SpeechPromptError
+from orchestrator.outcomes import Outcomes
 from orchestrator.plan import Plan
 from orchestrator.progress import ProgressView
 from orchestrator.publishable import task_sections
 from orchestrator.publisher import Publisher, repair_note
 from orchestrator.signing import sign_published
 from orchestrator.task_state import TaskState
-from orchestrator.tuning import ended_lanes, has_ended
 from orchestrator.unit_agreements import unit_agreements
 from workers.bundle.manifest import Data
 from workers.bundle.signing import SigningKey
@@ -28,7 +28,7 @@ class TaskBundles:
         plan: what is done.
         tasks: whose bundles they are; their rows learn what became of them.
         publisher: by which it is done.
-        outcomes: URI of the lanes' outcomes.
+        outcomes: of the job's lanes.
         began: the attempt that this submission goes on with.
         signing_key: by which bundles are signed; ``None``: they are not.
         view: where repairs are shown.
@@ -40,7 +40,7 @@ class TaskBundles:
         tasks: Sequence[TaskState],
         *,
         publisher: Publisher,
-        outcomes: str,
+        outcomes: Outcomes,
         began: int,
         signing_key: SigningKey | None,
         view: ProgressView,
@@ -55,7 +55,7 @@ class TaskBundles:
                 continue
             if tasks is not None and state.name not in tasks:
                 continue
-            if all(has_ended(self._outcomes, lane) for lane in state.lanes):
+            if all(self._outcomes.has_ended(lane) for lane in state.lanes):
                 state.publishing = self._publisher.publish(self._order(state))
 
     def collect(self) -> None:
@@ -76,8 +76,8 @@ class TaskBundles:
             except SpeechPromptError as error:
                 state.fail(f"published as {published.uri}, but not signed: {error}")
                 continue
-            row = state.row.with_outcomes(ended_lanes(self._outcomes, state.lanes))
-            agreement = unit_agreements(self._outcomes, row.lanes, state.task.dataset.slots)
+            row = state.row.with_outcomes(self._outcomes.of(state.lanes))
+            agreement = unit_agreements(self._outcomes.root, row.lanes, state.task.dataset.slots)
             update = {"status": "published", "bundle": published.uri, "error": None, "unit_agreement": agreement}
             state.row = row.model_copy(update=update)
         self._publisher.close()
@@ -95,7 +95,7 @@ class TaskBundles:
         return PublishOrder(
             sections=task_sections(spec, job, backbone, data),
             lanes=tuple((lane.key, lane.run_name) for lane in state.lanes),
-            outcomes=self._outcomes,
+            outcomes=self._outcomes.root,
             bundles=job.bundles,
             experiment=job.name,
             began=self._began,

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from infra.errors import AudioError, InvalidInputs, Problem
+from infra.errors import AudioError, DamagedFile, InvalidInputs, Problem
 from orchestrator.tokenizing_stages import File, Meter, Progress, hash_files, room_for, tokenize_jobs
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
@@ -48,6 +48,7 @@ class TokenizingReport:
         cached: distinct clips that the cache held.
         audio_seconds: audio that was tokenized in this run.
         long: clips that can be used and were cropped, or cut into windows, by the headers of their files.
+        damaged: what is to be said of shards of the cache that were not what they should be.
     """
 
     units: dict[ClipRequest, Units] = field(default_factory=dict)
@@ -56,6 +57,7 @@ class TokenizingReport:
     cached: int = 0
     audio_seconds: float = 0.0
     long: set[ClipRequest] = field(default_factory=set)
+    damaged: list[str] = field(default_factory=list)
 
     def reasons(self) -> dict[str, int]:
         """Quarantined clips by kind of reason, the most frequent first."""
@@ -177,11 +179,15 @@ def tokenize(
     shards = sorted({outcome.shard for outcome in outcomes if outcome.shard is not None})
     results |= cache.lookup([outcome.key for outcome in outcomes if outcome.shard is not None], shards=shards)
     results |= {outcome.key: outcome.failure for outcome in outcomes if outcome.failure is not None}
+    damaged = cache.remove_damaged()
+    if distinct.keys() - results.keys():
+        raise DamagedFile(f"{cache.directory} does not hold what was just written {damaged}; check the disk")
 
     report = TokenizingReport(
         computed=sum(outcome.shard is not None for outcome in outcomes),
         cached=cached,
         audio_seconds=math.fsum(outcome.seconds for outcome in outcomes),
+        damaged=damaged,
     )
     _sort_out(wanted, files=files, keys=keys, results=results, report=report)
     return report

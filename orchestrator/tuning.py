@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from infra import object_storage
-from infra.errors import StorageError
+from infra.errors import DamagedFile, StorageError
 from orchestrator import measured_gangs
 from orchestrator.cluster import ActorSize
 from orchestrator.gang_size import measure_on_worker
@@ -17,6 +17,7 @@ from orchestrator.interruption import Interruption
 from orchestrator.isolation import DissolvedGangs, several_tasks, single_task_orders
 from orchestrator.job import Job
 from orchestrator.lane_meter import LaneMeter
+from orchestrator.outcomes import Outcomes
 from orchestrator.parallel_gangs import run_parallel_gangs
 from orchestrator.plan_view import measured_text
 from orchestrator.progress import ProgressView
@@ -24,7 +25,6 @@ from orchestrator.report import job_root
 from orchestrator.schedule import GangFailure, GangWatcher, experiment_name, run_gangs
 from workers.backbone.sharing import SharedLM
 from workers.orders import GangOrder, LaneOrder
-from workers.prompting.outcome import LaneOutcome, read_outcome
 from workers.prompting.probe import best_width
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Tuning:
         view: where progress is shown.
         shared: the LM in the object store.
         size: of actors.
-        outcomes: where lanes leave their outcomes.
+        outcomes: of the lanes.
         submission: key of the MLflow run above the lanes' runs.
         spool: local directory in which unsent tracking data waits.
         retry_failed: whether gangs that failed before are taken up again.
@@ -77,7 +77,7 @@ class Tuning:
         view: ProgressView,
         shared: ObjectRef[SharedLM],
         size: ActorSize,
-        outcomes: str,
+        outcomes: Outcomes,
         submission: str,
         spool: str,
         retry_failed: bool,
@@ -92,7 +92,7 @@ class Tuning:
 
     def run(self, lanes: Sequence[LaneOrder]) -> bool:
         """Tune those of the lanes that have not ended; returns whether there were any."""
-        if all(has_ended(self._outcomes, lane) for lane in lanes):
+        if all(self._outcomes.has_ended(lane) for lane in lanes):
             return False
         alone = [lane for lane in lanes if lane.workers == 1]
         together = groupby((lane for lane in lanes if lane.workers > 1), key=lambda lane: lane.spec.task)
@@ -114,7 +114,7 @@ class Tuning:
                 width=gang.width,
                 precision=self._job.precision,
                 cpus=self._size.cpus,
-                outcomes=self._outcomes,
+                outcomes=self._outcomes.root,
                 experiment=self._job.name,
                 parent_key=self._submission,
                 tracking=self._job.tracking,
@@ -122,8 +122,8 @@ class Tuning:
             )
             for number, gang in enumerate(self.gangs(lanes, name))
         ]
-        to_do = [order for order in orders if not all(has_ended(self._outcomes, lane) for lane in order.lanes)]
-        dissolved = DissolvedGangs(object_storage.join(self._root, "gangs", f"{name}-dissolved.json"))
+        to_do = [order for order in orders if not all(self._outcomes.has_ended(lane) for lane in order.lanes)]
+        dissolved = self._dissolved(name)
         together = [order for order in to_do if order.name not in dissolved]
         experiment = Experiment(name, lanes[0].workers, together, dissolved, [])
         for number, batch in enumerate(dissolved.batches):
@@ -138,11 +138,15 @@ class Tuning:
             for alone in single_task_orders(
                 gang,
                 checkpoints=object_storage.join(self._root, name, gang.name),
-                ended=[lane.key for lane in gang.lanes if has_ended(self._outcomes, lane)],
+                ended=[lane.key for lane in gang.lanes if self._outcomes.has_ended(lane)],
             )
         ]
-        dissolved = DissolvedGangs(object_storage.join(self._root, "gangs", f"{name}-alone{number}-dissolved.json"))
-        return Experiment(f"{name}-alone{number}", 1, orders, dissolved, [])
+        name = f"{name}-alone{number}"
+        return Experiment(name, 1, orders, self._dissolved(name), [])
+
+    def _dissolved(self, experiment: str) -> DissolvedGangs:
+        place = object_storage.join(self._root, "gangs", f"{experiment}-dissolved.json")
+        return DissolvedGangs(place, self._view.line)
 
     def _run(self, experiment: Experiment, meter: LaneMeter) -> None:
         if not experiment.orders:
@@ -202,14 +206,18 @@ class Tuning:
 
     def _lose(self, order: GangOrder, cause: str) -> None:
         for lane in order.lanes:
-            if not has_ended(self._outcomes, lane):
+            if not self._outcomes.has_ended(lane):
                 self.failures[lane.spec.task] = cause
                 self.lost.append(lane)
 
     def gangs(self, lanes: Sequence[LaneOrder], name: str) -> list[GangPlan]:
         """The gangs in which these lanes began, or new ones."""
         place = object_storage.join(self._root, "gangs", f"{name}.json")
-        gangs = remembered_gangs(place, lanes)
+        try:
+            gangs = remembered_gangs(place, lanes)
+        except DamagedFile as error:
+            self._view.line(str(error))
+            gangs = None
         if gangs is None:
             # Workers that tune one gang together are one actor to it.
             width, actors = self._job.gang, self._size.workers if lanes[0].workers == 1 else 1
@@ -227,7 +235,11 @@ class Tuning:
         if most == 1:
             return 1
         place = measured_gangs.place_of(lanes, most=most, size=self._size, precision=self._job.precision)
-        measured = measured_gangs.remembered(place)
+        try:
+            measured = measured_gangs.remembered(place)
+        except DamagedFile as error:
+            self._view.line(str(error))
+            measured = None
         if measured is None:
             measured = measure_on_worker(lanes, self._shared, most=most, size=self._size, precision=self._job.precision)
             try:
@@ -236,17 +248,6 @@ class Tuning:
                 self._view.line(f"gangs: another run may form others, as {error}; name a width (gang: N) to fix them")
         self._view.line(f"gangs: {measured_text(measured)}")
         return best_width(measured)
-
-
-def has_ended(outcomes: str, lane: LaneOrder) -> bool:
-    """Whether a lane has left its outcome, for as often as it was ordered."""
-    return bool(ended_lanes(outcomes, [lane]))
-
-
-def ended_lanes(outcomes: str, lanes: Sequence[LaneOrder]) -> list[LaneOutcome]:
-    """Outcomes of those that have ended, for as often as they were ordered."""
-    found = [(lane, read_outcome(outcomes, lane.key)) for lane in lanes]
-    return [outcome for lane, outcome in found if outcome is not None and outcome.attempt >= lane.attempt]
 
 
 def _gang_name(number: int, gang: Sequence[LaneOrder]) -> str:

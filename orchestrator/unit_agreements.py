@@ -8,6 +8,7 @@ import ray
 from ray.exceptions import RayTaskError
 
 from infra.errors import StorageError
+from workers.prompting.outcome import read_outcome
 from workers.prompting.unit_agreement import UnitAgreement, unit_agreement
 from workers.prompting.unit_use_file import read_unit_uses
 
@@ -36,5 +37,6 @@ def unit_agreements(outcomes: str, lanes: Sequence[str], slots: Sequence[str]) -
 
 @ray.remote(num_cpus=0)
 def _compare(outcomes: str, lanes: list[str]) -> list[UnitAgreement | None]:
-    uses = read_unit_uses(outcomes, lanes)
+    found = [outcome for lane in lanes if (outcome := read_outcome(outcomes, lane)) is not None]
+    uses = read_unit_uses(outcomes, found)
     return [unit_agreement(slot) for slot in zip(*(use.slots for use in uses), strict=True)]

@@ -6,18 +6,20 @@ the LM comes from the object store, examples and outcomes go through object stor
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import suppress
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
 import torch
-from pyarrow.fs import FileSelector
+from pyarrow.fs import FileSelector, FileType
 from ray import tune
 from ray.tune.result import DONE, SHOULD_CHECKPOINT
-from safetensors import SafetensorError
 
+from infra.errors import DamagedFile, ObjectNotFound
 from infra.json_log import log_as_json
 from infra.tracking import Tracking
 from workers.adoption import adopt_lanes
@@ -30,8 +32,8 @@ from workers.orders import GangOrder
 if TYPE_CHECKING:
     from ray.train._internal.storage import StorageContext
 
-CHECKPOINT = "checkpoint_"
-"""What Tune puts before the number of a checkpoint."""
+CHECKPOINT = re.compile(r"checkpoint_(\d+)")
+"""How Tune names a checkpoint."""
 STEP_SECONDS = 2.0
 """Longest step of Tune: how soon a gang hears that the job is interrupted."""
 CHECKPOINT_SECONDS = 60.0
@@ -42,6 +44,8 @@ class GangTrainable(tune.Trainable):
     """One trial. A step of Tune goes on to the next evaluation of a lane, or for some seconds, then reports."""
 
     _run: GangRun
+    _notes: dict[str, str]
+    """What the driver is told with the next report."""
 
     def setup(self, config: dict[str, Any], *, shared: SharedLM | None = None, tracking: str = "") -> None:
         """Attach the LM, verify it, and begin with the first gang; ``tracking`` is the whole URI of the orders'."""
@@ -67,7 +71,8 @@ class GangTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Tune to the next evaluation; lanes that end there leave their outcomes."""
         assert self._tracking is not None  # noqa: S101
-        report = self._run.step(STEP_SECONDS)
+        report = self._run.step(STEP_SECONDS) | self._notes
+        self._notes.clear()
         self._watch.report(
             self._run.lane_statuses(),
             width=self._run.width,
@@ -110,6 +115,7 @@ class GangTrainable(tune.Trainable):
         if order.began_in is not None:
             adopt_lanes(self._run, order.began_in)
         self._saved = time.monotonic()
+        self._notes = {}
         if self._storage is not None:
             self._take_up(self._storage)
 
@@ -125,8 +131,11 @@ class GangTrainable(tune.Trainable):
             try:
                 with checkpoint.as_directory() as directory:
                     self.load_checkpoint(directory)
-            except (FileNotFoundError, SafetensorError, ValueError):
+            except (FileNotFoundError, ObjectNotFound):
                 continue  # half written or half deleted when a process was killed
+            except (DamagedFile, ValueError) as error:
+                self._notes["note"] = str(error)
+                continue
             taken = number
             break
         for number, checkpoint in found:
@@ -140,12 +149,17 @@ class GangTrainable(tune.Trainable):
 
 
 def _checkpoints(storage: StorageContext) -> list[tuple[int, tune.Checkpoint]]:
-    """Numbers and checkpoints in the directory of a trial, the newest last."""
+    """Numbers and checkpoints in the directory of a trial, the newest last.
+
+    Raises:
+        DamagedFile: something else stands in place of one, which Tune would write through or stumble over.
+    """
     filesystem = storage.storage_filesystem
     found = filesystem.get_file_info(FileSelector(storage.trial_fs_path, allow_not_found=True))
-    numbered = [
-        (int(entry.base_name.removeprefix(CHECKPOINT)), entry.path)
-        for entry in found
-        if entry.base_name.startswith(CHECKPOINT)
-    ]
-    return [(number, tune.Checkpoint(path, filesystem)) for number, path in sorted(numbered)]
+    numbered = [(int(match[1]), entry) for entry in found if (match := CHECKPOINT.fullmatch(entry.base_name))]
+    for _, entry in numbered:
+        # Names in S3 are no local paths, and no links.
+        if entry.type != FileType.Directory or Path(entry.path).is_symlink():
+            raise DamagedFile(f"{entry.path} is no directory, and stands in place of a checkpoint; remove it")
+    ordered = sorted(numbered, key=itemgetter(0))
+    return [(number, tune.Checkpoint(entry.path, filesystem)) for number, entry in ordered]

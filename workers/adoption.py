@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from safetensors import SafetensorError
-
 from infra import object_storage
-from infra.errors import ObjectNotFound
+from infra.errors import DamagedFile, ObjectNotFound
+from workers.checkpoint import MANIFEST_FILE
 from workers.gang_run import GangRun
 from workers.lane_queue import QUEUE_FILE
 from workers.prompting.lane_state import PROGRESS_FILE, TENSORS_FILE
 
-WHOLE = re.compile(rf"(checkpoint_\d+)/{QUEUE_FILE}")
+WHOLE = re.compile(rf"(checkpoint_\d+)/{MANIFEST_FILE}")
 """The file of a checkpoint that is written last."""
+
+logger = logging.getLogger("speechprompt.gang")
 
 
 def adopt_lanes(run: GangRun, began_in: str) -> bool:
@@ -33,14 +37,25 @@ def adopt_lanes(run: GangRun, began_in: str) -> bool:
     """
     found = [match[1] for name in object_storage.list_files(began_in) if (match := WHOLE.fullmatch(name))]
     for checkpoint in sorted(found, reverse=True):
-        with tempfile.TemporaryDirectory() as directory:
-            try:
-                for file in (QUEUE_FILE, PROGRESS_FILE, TENSORS_FILE):
-                    object_storage.download(
-                        object_storage.join(began_in, checkpoint, file), str(Path(directory) / file)
-                    )
-                run.adopt(Path(directory))
-            except (ObjectNotFound, OSError, SafetensorError, ValueError):
-                continue  # half written or half deleted when its actor was killed
-            return True
+        try:
+            with _at_hand(object_storage.join(began_in, checkpoint)) as directory:
+                run.adopt(directory)
+        except ObjectNotFound:
+            continue  # half deleted when its actor was killed
+        except (DamagedFile, ValueError) as error:
+            logger.warning("%s", error)
+            continue
+        return True
     return False
+
+
+@contextmanager
+def _at_hand(checkpoint: str) -> Iterator[Path]:
+    """A local directory with the files of a checkpoint."""
+    if not object_storage.is_s3(checkpoint):
+        yield Path(checkpoint)
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        for file in (MANIFEST_FILE, QUEUE_FILE, PROGRESS_FILE, TENSORS_FILE):
+            object_storage.download(object_storage.join(checkpoint, file), str(Path(directory) / file))
+        yield Path(directory)

@@ -12,6 +12,7 @@ import torch
 from ray import train
 from ray.train.torch import get_device
 
+from infra.errors import DamagedFile, ObjectNotFound
 from infra.json_log import log_as_json
 from infra.tracking import Tracking
 from workers.backbone.sharing import SharedLM
@@ -41,10 +42,9 @@ def tune_rank(config: dict[str, Any]) -> None:
     # The first rank alone writes; all the others know the same.
     with Tracking(order.tracking, Path(order.spool)) if ranks.rank == 0 else nullcontext() as tracking:
         run = GangRun(order, lm=lm, shared=shared, tracking=tracking, ranks=ranks)
-        checkpoint = train.get_checkpoint()
-        if checkpoint is not None:
-            with checkpoint.as_directory() as directory:
-                run.load(Path(directory))
+        note = _take_up(run, ranks, device)
+        if note is not None:
+            run = GangRun(order, lm=lm, shared=shared, tracking=tracking, ranks=ranks)
         watch = None
         if tracking is not None:
             log_as_json()
@@ -52,12 +52,28 @@ def tune_rank(config: dict[str, Any]) -> None:
         while not run.done:
             report = run.step()
             if watch is not None and tracking is not None:
-                config["queue"].put(report)
+                config["queue"].put(report if note is None else report | {"note": note})
+                note = None
                 unsent = tracking.unsent().events
                 watch.report(run.lane_statuses(), width=run.width, done=run.done, unsent=unsent)
             _report(run, report, ranks)
             if watch is not None:
                 watch.saved()
+
+
+def _take_up(run: GangRun, ranks: Ranks, device: torch.device) -> str | None:
+    """Go on from the newest checkpoint, if there is one; returns why all ranks have to begin again, if they have."""
+    checkpoint = train.get_checkpoint()
+    if checkpoint is None:
+        return None
+    wrong = ""
+    try:
+        with checkpoint.as_directory() as directory:
+            run.load(Path(directory))
+    except (FileNotFoundError, ObjectNotFound, DamagedFile, ValueError) as error:
+        wrong = str(error)
+    refused = ranks.add(torch.tensor([bool(wrong)], dtype=torch.int64, device=device)).item()
+    return wrong or "a worker could not read the checkpoint; its gang begins again" if refused else None
 
 
 def _report(run: GangRun, report: dict[str, Any], ranks: Ranks) -> None:

@@ -18,7 +18,9 @@ from workers import heap
 from workers.backbone.frozen_watch import FrozenWatch
 from workers.backbone.sharing import SharedLM
 from workers.backbone.unit_lm import UnitLM
-from workers.gang_status import LaneStatus, Standing
+from workers.checkpoint import check_checkpoint, seal_checkpoint
+from workers.gang_progress import lane_statuses, steps_report
+from workers.gang_status import LaneStatus
 from workers.lane_desk import LaneDesk
 from workers.lane_log import log_evaluation
 from workers.lane_queue import Ended, Queue, SavedQueue
@@ -26,7 +28,7 @@ from workers.lane_source import LaneSource
 from workers.orders import GangOrder
 from workers.prompting.gang import ALONE, Evaluation, Gang
 from workers.prompting.halving_board import LOST, HalvingBoard, Score
-from workers.prompting.lane import Lane
+from workers.prompting.lane import Lane, Progress
 from workers.prompting.lane_state import LaneState, load_states, save_states
 from workers.prompting.ranks import Ranks
 
@@ -57,6 +59,8 @@ class GangRun:
         self, order: GangOrder, *, lm: UnitLM, shared: SharedLM, tracking: Tracking | None, ranks: Ranks = ALONE
     ) -> None:
         self._order = order
+        # The keys of lanes, which a checkpoint holds, say all else that a state depends on.
+        self._belongs = f"a gang on unit LM {shared.fingerprint}"
         self._source = LaneSource(lm, shared)
         self._watch = FrozenWatch(shared, lm, ranks)
         self._desk = LaneDesk(order, shared=shared, watch=self._watch, tracking=tracking)
@@ -119,16 +123,19 @@ class GangRun:
         states = {str(seat.number): self._gang.state(index) for index, seat in enumerate(self._seats)}
         save_states(directory, states | {str(number): state for number, state in self._left.items()})
         seated = [seat.number for seat in self._seats]
-        SavedQueue(lanes=self._keys(), seated=seated, shared_by=self._gang.shared_by, queue=self._queue).write(
-            directory
-        )
+        saved = SavedQueue(lanes=self._keys(), seated=seated, shared_by=self._gang.shared_by, queue=self._queue)
+        saved.write(directory)
+        seal_checkpoint(directory, self._belongs)
 
     def load(self, directory: Path) -> None:
         """Continue where ``save`` was called; before any step.
 
         Raises:
-            OSError, ValueError, safetensors.SafetensorError: the files are missing or damaged.
+            ObjectNotFound: the checkpoint is not whole.
+            DamagedFile: it is not what was saved, or was saved of another LM.
+            ValueError: it is of other lanes.
         """
+        check_checkpoint(directory, self._belongs)
         saved = SavedQueue.read(directory)
         if saved.lanes != self._keys():
             raise ValueError(f"{directory} is a checkpoint of other lanes")
@@ -142,40 +149,21 @@ class GangRun:
 
     def lane_statuses(self) -> list[LaneStatus]:
         """How far every lane of the order is."""
-        begun = {seat.number: seat.lane.progress.step for seat in self._seats}
-        begun |= {number: state.progress.step for number, state in self._left.items()}
-        statuses = []
-        for number, order in enumerate(self._order.lanes):
-            ended = self._queue.ended.get(number)
-            statuses.append(
-                LaneStatus(
-                    lane=order.run_name,
-                    task=order.spec.task,
-                    state=self._standing(number),
-                    step=begun.get(number, 0) if ended is None else ended.steps,
-                    steps=order.spec.recipe.steps,
-                    metric=order.spec.metric,
-                    value=self._values.get(number),
-                    error=None if ended is None else ended.error,
-                )
-            )
-        return statuses
-
-    def _standing(self, number: int) -> Standing:
-        queue = self._queue
-        if number in queue.ended:
-            return "ended" if queue.ended[number].error is None else "failed"
-        if number in queue.parked:
-            return "parked"
-        return "tuning" if any(seat.number == number for seat in self._seats) else "waiting"
+        seated = {seat.number for seat in self._seats}
+        return lane_statuses(self._order, self._queue, self._begun(), seated=seated, values=self._values)
 
     def adopt(self, directory: Path) -> None:
         """Continue lanes of this order where another gang, of more lanes, called ``save``; before any step.
 
         Raises:
-            OSError, ValueError, safetensors.SafetensorError: the files are missing or damaged.
+            ObjectNotFound: the checkpoint is not whole.
+            DamagedFile: it is not what was saved, or was saved of another LM.
+            ValueError: it does not hold all of these lanes.
         """
+        check_checkpoint(directory, self._belongs)
         saved, keys = SavedQueue.read(directory), self._keys()
+        if not set(keys) <= set(saved.lanes):
+            raise ValueError(f"{directory} is a checkpoint of other lanes")
         numbers = {number: keys.index(key) for number, key in enumerate(saved.lanes) if key in keys}
         self._go_on(saved, numbers, load_states(directory))
 
@@ -188,7 +176,16 @@ class GangRun:
         queue = saved.queue.part(numbers)
         # Those that were at work go on first, in the same order, so that the same numbers come out.
         queue.waiting = [numbers[number] for number in saved.seated if number in numbers] + queue.waiting
-        self._queue, self._left = queue, left
+        again = self._without_outcome(queue)
+        self._queue = queue.begun_again(again)
+        self._left = {number: state for number, state in left.items() if number not in again}
+
+    def _without_outcome(self, queue: Queue) -> set[int]:
+        """Lanes that were over and have left nothing that counts; under halving also those they were compared with."""
+        lanes = self._order.lanes
+        lost = {number for number in queue.ended if not self._desk.has_outcome(lanes[number])}
+        sweeps = {lanes[number].spec.task for number in lost if lanes[number].halving is not None}
+        return lost | {number for number, lane in enumerate(lanes) if lane.spec.task in sweeps}
 
     def _keys(self) -> list[str]:
         return [order.key for order in self._order.lanes]
@@ -295,23 +292,17 @@ class GangRun:
 
     def _report(self, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
         """What the driver shows while the gang runs."""
-        queue = self._queue
-        taken = {number: ended.steps for number, ended in queue.ended.items()}
-        going = {seat.number: seat.lane.progress for seat in self._seats}
-        going |= {number: state.progress for number, state in self._left.items()}
-        planned = {number: order.spec.recipe.steps for number, order in enumerate(self._order.lanes)} | taken
-        planned |= {number: progress.step for number, progress in going.items() if progress.stopped is not None}
-        report: dict[str, Any] = {
-            "lane_steps": sum(taken.values()) + sum(progress.step for progress in going.values()),
-            "lane_steps_planned": sum(planned.values()),
-            "width": self.width,
-        }
+        report = steps_report(self._order, self._queue, self._begun()) | {"width": self.width}
         if evaluations:
             last = evaluations[-1]
             order = self._order.lanes[self._seats[last.lane].number]
-            spec = order.spec
-            report |= {"lane": order.run_name, "metric": last.figures[spec.metric], "loss": last.figures["loss"]}
+            report |= {"lane": order.run_name, "metric": last.figures[order.spec.metric], "loss": last.figures["loss"]}
         return report
+
+    def _begun(self) -> dict[int, Progress]:
+        """Of lanes that have begun and are not over, by number."""
+        seated = {seat.number: seat.lane.progress for seat in self._seats}
+        return seated | {number: state.progress for number, state in self._left.items()}
 
 
 def _too_large(lane: Lane) -> str:

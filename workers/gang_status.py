@@ -11,11 +11,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from infra import object_storage
-from infra.errors import StorageError
+from workers.job_files import GANG_STATUS
 
 STATUS_DIRECTORY = "status"
-STATUS_LIMIT = 4 << 20
-"""Bytes of a status file that is worth reading."""
 
 Standing = Literal["waiting", "tuning", "parked", "ended", "failed"]
 """``parked``: at a rung of its sweep's halving, until the others are there; ``failed``: ended without a prompt."""
@@ -79,16 +77,17 @@ def write_status(root: str, status: GangStatus) -> None:
     Raises:
         StorageError: it cannot be written.
     """
-    object_storage.write_bytes(object_storage.join(root, f"{status.gang}.json"), status.model_dump_json().encode())
+    GANG_STATUS.write(object_storage.join(root, f"{status.gang}.json"), status.model_dump_json().encode())
 
 
 def read_status(uri: str) -> GangStatus:
     """A gang's file.
 
     Raises:
-        StorageError: it cannot be read, or is none.
+        DamagedFile: it is not what a worker wrote there.
+        StorageError: it cannot be read.
     """
     try:
-        return GangStatus.model_validate_json(object_storage.read_bytes(uri, limit=STATUS_LIMIT))
+        return GangStatus.model_validate_json(GANG_STATUS.read(uri))
     except ValidationError as error:
-        raise StorageError(f"{uri}: not a status file; delete it, the job writes it anew") from error
+        raise GANG_STATUS.damaged(uri, "is not a status that this version reads") from error

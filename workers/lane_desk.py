@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from infra.errors import DamagedFile
 from infra.tracking import RunLog, Tracking
 from task_specs.example import SPLITS, Split
 from workers.backbone.frozen_watch import FrozenWatch
@@ -18,7 +19,7 @@ from workers.prompting.lane import Lane, Stop
 from workers.prompting.lane_unit_use import lane_unit_use
 from workers.prompting.metrics import Predictions
 from workers.prompting.outcome import LaneOutcome, read_outcome, write_outcome
-from workers.prompting.unit_use_file import write_unit_use
+from workers.prompting.unit_use_file import UNIT_USE_FILE, unit_use_bytes
 
 MLFLOW_SECONDS = 10.0
 """Time in all that a gang waits for MLflow, so that outcomes know their runs."""
@@ -51,9 +52,17 @@ class LaneDesk:
         return log
 
     def has_outcome(self, order: LaneOrder) -> bool:
-        """Whether the lane ended in a gang before this one."""
-        outcome = read_outcome(self._order.outcomes, order.key)
-        return outcome is not None and outcome.attempt >= order.attempt
+        """Whether the lane has left an outcome of this LM that is intact."""
+        try:
+            outcome = read_outcome(self._order.outcomes, order.key)
+        except DamagedFile:
+            # The driver, which ordered the lane again, has said so.
+            return False
+        return (
+            outcome is not None
+            and outcome.attempt >= order.attempt
+            and outcome.lm_fingerprint == self._shared.fingerprint
+        )
 
     def before_outcomes(self) -> None:
         """Nothing tuned with weights that were tampered with leaves this worker.
@@ -113,9 +122,8 @@ class LaneDesk:
         )
         views = lane.shape.views(gang.best[index].cpu())
         tensors = {name: view.numpy() for name, view in views.items()}
-        if use is not None:
-            write_unit_use(self._order.outcomes, order.key, use)
-        write_outcome(self._order.outcomes, outcome, tensors, files)
+        beside = files if use is None else files | {UNIT_USE_FILE: unit_use_bytes(use)}
+        outcome = write_outcome(self._order.outcomes, outcome, tensors, beside)
         if diverged:
             log_failure(log, str(outcome.error), stopped="diverged")
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -62,6 +62,20 @@ class Queue(BaseModel):
             seconds={numbers[lane]: seconds for lane, seconds in self.seconds.items() if lane in numbers},
         )
 
+    def begun_again(self, lanes: Collection[int]) -> Queue:
+        """With lanes that are as if they never had begun; all lanes of a task with halving, or none of them."""
+        return Queue(
+            waiting=[lane for lane in self.waiting if lane not in lanes] + sorted(lanes),
+            parked=[lane for lane in self.parked if lane not in lanes],
+            ended={lane: ended for lane, ended in self.ended.items() if lane not in lanes},
+            boards={
+                task: board
+                for task, board in self.boards.items()
+                if not any(lane in lanes for members in board.lanes.values() for lane in members)
+            },
+            seconds={lane: seconds for lane, seconds in self.seconds.items() if lane not in lanes},
+        )
+
 
 class SavedQueue(BaseModel):
     """What a checkpoint says of the lanes of an order.
@@ -97,9 +111,9 @@ class SavedQueue(BaseModel):
 
     @classmethod
     def read(cls, directory: Path) -> SavedQueue:
-        """From a checkpoint.
+        """From a checkpoint that was checked.
 
         Raises:
-            OSError, ValueError: the file is missing or damaged.
+            ValueError: the file is of another version.
         """
         return cls.model_validate(json.loads((directory / QUEUE_FILE).read_bytes()))

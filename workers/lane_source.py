@@ -7,12 +7,13 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from infra import object_storage
-from infra.errors import BundleError, DatasetError
+from infra.errors import BundleError, DamagedFile, DatasetError
 from task_specs.prompt_init import BundleInit
 from workers.backbone.sharing import SharedLM
 from workers.backbone.unit_lm import UnitLM
 from workers.bundle.format import Bundle
 from workers.bundle.read import read
+from workers.job_files import EXAMPLES
 from workers.prompting.examples import TaskExamples
 from workers.prompting.lane import Lane, LaneSpec
 
@@ -69,11 +70,11 @@ def stored_examples(spec: LaneSpec) -> TaskExamples:
         DatasetError: they are not what the plan made of them.
         StorageError: they cannot be read.
     """
-    wrong = f"{spec.examples}: not the examples of {spec.task}; delete the file and run the job again"
+    wrong = DatasetError(f"{spec.examples}: not the examples of {spec.task}; {EXAMPLES.then}")
     try:
-        examples = TaskExamples.from_bytes(object_storage.read_bytes(spec.examples))
-    except (ValueError, KeyError) as error:
-        raise DatasetError(wrong) from error
+        examples = TaskExamples.from_bytes(object_storage.read_own(spec.examples, limit=EXAMPLES.limit))
+    except (ValueError, KeyError, DamagedFile) as error:
+        raise wrong from error
     if examples.digest() != spec.examples_digest:
-        raise DatasetError(wrong)
+        raise wrong
     return examples

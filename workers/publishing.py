@@ -65,10 +65,10 @@ def publish_task(order: PublishOrder, shared: SharedLM, tracking: Tracking) -> P
     """
     shared.verify()
     outcomes = [_outcome(order, key, name) for key, name in order.lanes]
-    best = best_lane(best_point(outcomes))
-    if best.lm_fingerprint != order.sections.backbone.unit_lm:
+    if {shared.fingerprint, *(outcome.lm_fingerprint for outcome in outcomes)} != {order.sections.backbone.unit_lm}:
         raise TuningError(f"{order.sections.task.name}: tuned on another unit LM; run the job again")
-    tensors = read_outcome_tensors(order.outcomes, best.key)
+    best = best_lane(best_point(outcomes))
+    tensors = read_outcome_tensors(order.outcomes, best)
     manifest = _manifest(order, best, outcomes, keys=tensors["prompt.keys"], shared=shared)
     bundle = as_first_made(Bundle(manifest, tensors), object_storage.join(order.outcomes, best.key))
     published = publish_or_mend(order.bundles, bundle)

@@ -27,11 +27,11 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from tests.fixtures.outcomes import stored_outcomes
 from tests.fixtures.tiny_job import write_units_task, write_yaml
 from tests.fixtures.tuning import tiny_backbone
 from workers.backbone.directory import write_backbone
 from workers.bundle.read import find, verify
-from workers.prompting.outcome import LaneOutcome
 
 MIB = 1 << 20
 SAMPLE_SECONDS = 3.0
@@ -174,8 +174,7 @@ def verified(root: Path) -> int:
 
 def report(soak: Soak, console: Console) -> None:
     """Print what was seen."""
-    outcomes = (soak.root / "runs/soak/lanes").glob("*/lane.json")
-    tuning = sum(LaneOutcome.model_validate_json(file.read_bytes()).seconds for file in outcomes)
+    tuning = sum(outcome.seconds for outcome in stored_outcomes(soak.root / "runs/soak/lanes"))
     console.print(
         f"{soak.tasks} tasks, {verified(soak.root)} bundles verified, exit code {soak.code}; {soak.seconds:.0f} s on "
         f"{CPUS} actors, {tuning:.0f} actor seconds of tuning"

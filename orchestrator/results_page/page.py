@@ -27,7 +27,10 @@ def results_page(job: Job, report: JobReport) -> str:
         StorageError: what a lane left cannot be read.
     """
     lanes = object_storage.join(job_root(job), "lanes")
-    views = [task_view(row, _outcomes(lanes, row), read_unit_uses(lanes, row.lanes)) for row in report.tasks]
+    views = []
+    for row in report.tasks:
+        outcomes = _outcomes(lanes, row)
+        views.append(task_view(row, outcomes, read_unit_uses(lanes, outcomes)))
     return render(report, views)
 
 

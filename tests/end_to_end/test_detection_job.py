@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.fixtures.command_line import speechprompt
+from tests.fixtures.outcomes import stored_outcomes
 from tests.fixtures.tiny_job import write_task, write_yaml
 from tests.fixtures.tones import tone, write_audio
 from tests.fixtures.tuning import tiny_backbone
@@ -67,8 +68,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def outcomes(workplace: Path) -> list[LaneOutcome]:
-    files = sorted((workplace / "runs/job/lanes").glob("*/lane.json"))
-    return [LaneOutcome.model_validate_json(file.read_bytes()) for file in files]
+    return stored_outcomes(workplace / "runs/job/lanes")
 
 
 def test_the_report_says_how_sure_it_is_and_what_was_cut(workplace: Path, outcomes: list[LaneOutcome]) -> None:

@@ -62,7 +62,7 @@ def test_tasks_that_fail_do_not_stop_the_others(toy_job: ToyJob, first_run: Firs
         "tones": "published",
     }
     assert re.fullmatch(
-        r"\S+\.safetensors: not the examples of damaged; delete the file and run the job again",
+        r"\S+\.safetensors: not the examples of damaged; run the job with --retry-failed, which mends it",
         rows["damaged"]["error"],
     )
     assert re.fullmatch(

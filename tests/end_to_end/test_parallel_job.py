@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator.signing import SIGNING_KEY
 from tests.fixtures.command_line import Finished, speechprompt
+from tests.fixtures.outcomes import stored_outcomes
 from tests.fixtures.tiny_job import write_units_task, write_yaml
 from tests.fixtures.tuning import tiny_backbone
 from workers.backbone.directory import write_backbone
@@ -39,8 +40,7 @@ class Workplace:
         return {row["task"]: row for row in json.loads(done.stdout)["tasks"]}
 
     def outcomes(self, task: str) -> list[LaneOutcome]:
-        files = sorted((self.root / "runs/job/lanes").glob("*/lane.json"))
-        found = [LaneOutcome.model_validate_json(file.read_bytes()) for file in files]
+        found = stored_outcomes(self.root / "runs/job/lanes")
         return sorted((one for one in found if one.spec.task == task), key=lambda one: one.spec.seed)
 
 

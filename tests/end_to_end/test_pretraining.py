@@ -166,8 +166,8 @@ def _perplexity(root: Path) -> float:
     run = Pretraining(
         lm,
         PretrainSettings(precision="fp32"),
-        train=read_sequences(str(units), "train"),
-        valid=read_sequences(str(units), "valid"),
+        train=read_sequences(str(units))["train"],
+        valid=read_sequences(str(units))["valid"],
         unit_tokens=np.array(stored.unit_tokens),
     )
     return run.perplexity()

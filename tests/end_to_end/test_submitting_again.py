@@ -13,11 +13,11 @@ from infra.tracking import Tracking
 from tests.fixtures.command_line import speechprompt
 from tests.fixtures.deadly import DEADLY_TASK
 from tests.fixtures.local_job import BASELINES, ToyJob, examples_file, snapshot
+from tests.fixtures.outcomes import stored_outcomes
 from tests.fixtures.tiny_job import write_yaml
 from workers.backbone.directory import read_backbone
 from workers.backbone.sharing import SharedLM
 from workers.bundle.read import find, verify
-from workers.prompting.outcome import LaneOutcome
 from workers.publishing import PublishOrder, publish_task
 from workers.task_manifest import TaskSections
 
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 def publish_order(toy_job: ToyJob, task: str, bundles: Path) -> PublishOrder:
     """The order by which a task of the job was published, for another place."""
     lanes = toy_job.root / "runs" / "toy" / "lanes"
-    outcomes = [LaneOutcome.model_validate_json(path.read_bytes()) for path in lanes.glob("*/lane.json")]
+    outcomes = stored_outcomes(lanes)
     manifest = find(str(toy_job.root / "bundles" / task)).manifest
     return PublishOrder(
         sections=TaskSections(

@@ -11,6 +11,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from tests.fixtures.command_line import Finished, speechprompt
+from tests.fixtures.outcomes import stored_outcomes
 from tests.fixtures.tiny_job import write_units_task, write_yaml
 from tests.fixtures.tuning import tiny_backbone
 from workers.backbone.directory import write_backbone
@@ -37,8 +38,7 @@ class Workplace:
         return dict(row)
 
     def outcomes(self, job: str = "job") -> list[LaneOutcome]:
-        files = sorted((self.root / "runs" / job / "lanes").glob("*/lane.json"))
-        return [LaneOutcome.model_validate_json(file.read_bytes()) for file in files]
+        return stored_outcomes(self.root / "runs" / job / "lanes")
 
     def lanes(self, job: str = "job") -> dict[str, Run]:
         client = MlflowClient(f"sqlite:///{self.root}/mlflow.db")

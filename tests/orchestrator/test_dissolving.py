@@ -12,6 +12,7 @@ import orchestrator.tuning
 from orchestrator.cluster import ActorSize
 from orchestrator.interruption import Interruption
 from orchestrator.job import Job, load_job
+from orchestrator.outcomes import Outcomes
 from orchestrator.progress import ProgressView
 from orchestrator.schedule import GangFailure
 from orchestrator.tuning import Tuning
@@ -75,7 +76,7 @@ def tune(job: Job, machines: Machines, monkeypatch: pytest.MonkeyPatch) -> Tunin
             view=view,
             shared=None,  # type: ignore[arg-type]
             size=ActorSize(cpus=1, gpus=0, workers=2),
-            outcomes=f"{job.storage}/toy/lanes",
+            outcomes=Outcomes(f"{job.storage}/toy/lanes", unit_lm="0" * 64, say=view.line),
             submission="toy/1",
             spool="",
             retry_failed=False,

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from infra.errors import StorageError
 from orchestrator.isolation import DissolvedGangs, several_tasks, single_task_orders
 from task_specs.sweep import Halving
 from tests.fixtures.orders import gang_order
@@ -45,12 +42,14 @@ def test_a_gang_is_dissolved_by_tasks_and_those_that_ended_are_left_out() -> Non
 
 def test_dissolved_gangs_are_remembered_in_batches(tmp_path: Path) -> None:
     place = str(tmp_path / "gangs" / "dissolved.json")
-    DissolvedGangs(place).add(["one", "two"])
-    DissolvedGangs(place).add(["three"])
-    found = DissolvedGangs(place)
+    said: list[str] = []
+    DissolvedGangs(place, said.append).add(["one", "two"])
+    DissolvedGangs(place, said.append).add(["three"])
+    found = DissolvedGangs(place, said.append)
     assert found.batches == [["one", "two"], ["three"]]
     assert "three" in found
     assert "four" not in found
+    assert not said
     Path(place).write_text('{"a": 1}')
-    with pytest.raises(StorageError, match="damaged"):
-        DissolvedGangs(place)
+    assert DissolvedGangs(place, said.append).batches == []
+    assert "its gangs are tried together again" in said[0]

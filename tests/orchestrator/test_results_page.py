@@ -23,7 +23,7 @@ from workers.prompting.metrics import Predictions
 from workers.prompting.outcome import LaneOutcome, write_outcome
 from workers.prompting.unit_agreement import UnitAgreement
 from workers.prompting.unit_use import UnitUse
-from workers.prompting.unit_use_file import LaneUnitUse, write_unit_use
+from workers.prompting.unit_use_file import UNIT_USE_FILE, LaneUnitUse, unit_use_bytes
 
 HOSTILE = "</title></style><script>alert(1)</script><img src=//x onerror=y> {{ 7*7 }} \"'&"
 
@@ -198,8 +198,8 @@ def test_the_command_prints_the_page_of_what_is_stored(tmp_path: Path) -> None:
     job = make_job(str(tmp_path / "runs"), tmp_path)
     report = JobReport(job="toy", backbone="tiny", tasks=[row(lanes=["k0", "gone"]), row("old")])
     write_report(job, report)
-    write_outcome(f"{job_root(job)}/lanes", outcome(), {})
-    write_unit_use(f"{job_root(job)}/lanes", "k0", uses((2,), 0))
+    use = {UNIT_USE_FILE: unit_use_bytes(uses((2,), 0))}
+    write_outcome(f"{job_root(job)}/lanes", outcome(), {}, use)
     html = results_page(job, report)
     assert (Page(html).count("svg"), Page(html).count("img")) == (1, 1)
     done = speechprompt("results", str(tmp_path / "job.yaml"), "--format", "html")

@@ -107,7 +107,7 @@ def test_a_file_that_is_none_is_named(job_file: Path) -> None:
     object_storage.write_bytes(f"{root(job_file)}/status/gang000.json", b'{"gang": 1}')
     done = speechprompt("status", str(job_file))
     assert done.code == 2
-    assert "gang000.json: not a status file; delete it" in done.stderr
+    assert "gang000.json is cut off, altered, or written by a version that did not seal it; delete it" in done.stderr
 
 
 def test_a_driver_lives_as_long_as_it_renews_its_lease(job_file: Path) -> None:

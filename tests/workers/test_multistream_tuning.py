@@ -91,8 +91,8 @@ def test_a_resumed_run_goes_on_byte_for_byte(tmp_path: Path, streams: Streams) -
     straight, first, resumed = _run(streams), _run(streams), _run(streams)
     wanted = [float(straight.advance()) for _ in range(12)]
     found = [float(first.advance()) for _ in range(5)]
-    save_pretraining(first, tmp_path)
-    load_pretraining(resumed, tmp_path)
+    save_pretraining(first, tmp_path, "run")
+    load_pretraining(resumed, tmp_path, "run")
     assert found + [float(resumed.advance()) for _ in range(7)] == wanted
     state = resumed.lm.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in straight.lm.state_dict().items())
@@ -102,9 +102,9 @@ def test_a_resumed_run_goes_on_byte_for_byte(tmp_path: Path, streams: Streams) -
 
 def test_sequences_are_stored_with_their_prosody(tmp_path: Path) -> None:
     written = {"train": _corpus(4, 1), "valid": _corpus(3, 2)}
-    write_sequences(str(tmp_path / "units.safetensors"), written)
+    uri = write_sequences(str(tmp_path), written)
     for split, sequences in written.items():
-        found = read_sequences(str(tmp_path / "units.safetensors"), split)
+        found = read_sequences(uri)[split]
         for name, array in sequences.arrays().items():
             np.testing.assert_array_equal(found.arrays()[name], array)
 

@@ -29,15 +29,16 @@ def _outcome(steps: int = 100) -> LaneOutcome:
 def test_round_trip(store_root: str) -> None:
     tensors = {"prompt.keys": np.arange(6, dtype=np.float32).reshape(1, 2, 3)}
     assert read_outcome(store_root, "k1") is None
-    write_outcome(store_root, _outcome(), tensors)
-    assert read_outcome(store_root, "k1") == _outcome()
-    np.testing.assert_array_equal(read_outcome_tensors(store_root, "k1")["prompt.keys"], tensors["prompt.keys"])
+    written = write_outcome(store_root, _outcome(), tensors)
+    assert read_outcome(store_root, "k1") == written
+    assert written.model_copy(update={"files": {}}) == _outcome()
+    np.testing.assert_array_equal(read_outcome_tensors(store_root, written)["prompt.keys"], tensors["prompt.keys"])
     assert storage.list_files(store_root) == ["k1/lane.json", "k1/prompt.safetensors"]
     write_outcome(store_root, _outcome(steps=200), {"prompt.keys": tensors["prompt.keys"] + 1})
     again = read_outcome(store_root, "k1")
     assert again is not None
     assert again.steps == 200
-    assert float(read_outcome_tensors(store_root, "k1")["prompt.keys"].min()) == 1
+    assert float(read_outcome_tensors(store_root, again)["prompt.keys"].min()) == 1
 
 
 def test_a_lane_without_its_description_has_not_finished(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -54,16 +54,17 @@ def test_a_resumed_run_goes_on_byte_for_byte(tmp_path: Path, pause: int) -> None
     wanted = [float(straight.advance()) for _ in range(30)]
     first = pretraining(dropout=0.2)
     found = [float(first.advance()) for _ in range(pause)]
-    save_pretraining(first, tmp_path)
+    save_pretraining(first, tmp_path, "run")
     torch.manual_seed(99)
     resumed = pretraining(dropout=0.2)
-    load_pretraining(resumed, tmp_path)
+    load_pretraining(resumed, tmp_path, "run")
     found += [float(resumed.advance()) for _ in range(30 - pause)]
     assert found == wanted
     assert straight.batches.epoch > 1, "the pause is in another epoch"
     for name, tensor in weights(straight).items():
         assert torch.equal(tensor, weights(resumed)[name]), name
     assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "checkpoint.json",
         "lm.safetensors",
         "optimizer.safetensors",
         "progress.json",
@@ -87,9 +88,9 @@ def test_patience_ends_a_run_also_a_resumed_one(tmp_path: Path, patience: int | 
             run.advance()
         taken += 1
         run.best.judge(run.step, abs(taken - 2) + 3.0)
-        save_pretraining(run, tmp_path)
+        save_pretraining(run, tmp_path, "run")
         run = pretraining(patience=patience)
-        load_pretraining(run, tmp_path)
+        load_pretraining(run, tmp_path, "run")
     assert (taken, run.step) == (evaluations, 5 * evaluations)
     assert run.best == BestPerplexity(perplexity=3.0, step=10, evaluations_since=evaluations - 2)
 
@@ -192,10 +193,9 @@ def test_settings_are_checked() -> None:
 
 
 def test_sequences_on_disk(tmp_path: Path) -> None:
-    uri = str(tmp_path / "units.safetensors")
     splits = {"train": chain(5, seed=1), "valid": chain(3, seed=2)}
-    write_sequences(uri, splits)
+    uri = write_sequences(str(tmp_path), splits)
     for split, wanted in splits.items():
-        found = read_sequences(uri, split)
+        found = read_sequences(uri)[split]
         np.testing.assert_array_equal(found.flat, wanted.flat, strict=True)
         np.testing.assert_array_equal(found.offsets, wanted.offsets, strict=True)

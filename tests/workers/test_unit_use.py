@@ -14,14 +14,16 @@ from hypothesis import strategies as st
 
 from infra import object_storage
 from infra.errors import StorageError
-from tests.fixtures.tuning import UNIT_TOKENS, UNITS, make_lane, tiny_lm, toy_examples
+from tests.fixtures.orders import lane_outcome
+from tests.fixtures.tuning import UNIT_TOKENS, UNITS, lane_spec, make_lane, tiny_lm, toy_examples
 from workers.prompting.examples import SplitExamples, TaskExamples
 from workers.prompting.gang import Gang
 from workers.prompting.lane_unit_use import lane_unit_use
+from workers.prompting.outcome import write_outcome
 from workers.prompting.unit_agreement import unit_agreement
 from workers.prompting.unit_use import Floats, UnitUse, mean_use, shapley_values, unit_use
 from workers.prompting.unit_use_figure import MOST_CLASSES, unit_use_png
-from workers.prompting.unit_use_file import UNIT_USE_FILE, LaneUnitUse, read_unit_use, write_unit_use
+from workers.prompting.unit_use_file import UNIT_USE_FILE, LaneUnitUse, read_unit_use, unit_use_bytes
 
 EXAMPLES, CLASSES, OUTPUTS = 6, 3, 5
 
@@ -176,16 +178,17 @@ def test_big_splits_are_drawn_from(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unit_use_is_read_as_it_was_written(store_root: str) -> None:
-    assert read_unit_use(store_root, "k") is None
+    without = write_outcome(store_root, lane_outcome("k", lane_spec()), {})
+    assert read_unit_use(store_root, without) is None
     use = LaneUnitUse([use_of([[1.0, 0.5]]), use_of([[2.0, 0.25], [0.0, 8.0]])], np.array([-1, 0]))
-    write_unit_use(store_root, "k", use)
-    found = read_unit_use(store_root, "k")
+    outcome = write_outcome(store_root, lane_outcome("k", lane_spec()), {}, {UNIT_USE_FILE: unit_use_bytes(use)})
+    found = read_unit_use(store_root, outcome)
     assert found is not None
     assert found.names == ["#0", "0"]
     assert [slot.importance.tolist() for slot in found.slots] == [[[1, 0.5]], [[2, 0.25], [0, 8]]]
     object_storage.write_bytes(object_storage.join(store_root, "k", UNIT_USE_FILE), b"x" * 20)
-    with pytest.raises(StorageError, match=r"unit_use\.safetensors: damaged; delete its directory"):
-        read_unit_use(store_root, "k")
+    with pytest.raises(StorageError, match=r"unit_use\.safetensors .*running the job tunes its lane again"):
+        read_unit_use(store_root, outcome)
 
 
 @pytest.mark.parametrize("classes", [2, MOST_CLASSES + 5])

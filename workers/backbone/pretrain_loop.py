@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,22 @@ from pydantic import BaseModel, ConfigDict
 from ray import train
 from ray.train.torch import get_device, prepare_model
 from ray.util.queue import Queue
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from infra import object_storage
+from infra.errors import DamagedFile, ObjectNotFound
 from infra.tracking import Tracking
 from infra.tracking.address import Address
+from workers.backbone.fingerprint import fingerprint
 from workers.backbone.lm_kinds import LMConfig, build_lm
 from workers.backbone.pretrain import Pretraining, PretrainSettings
 from workers.backbone.unit_lm import UnitLM
+from workers.checkpoint import check_checkpoint, seal_checkpoint
+from workers.job_files import PRETRAINING, SEQUENCES
 from workers.sequences import UnitSequences
+from workers.tensor_file import parse_tensors
 
 
 class PretrainOrder(BaseModel):
@@ -73,11 +79,12 @@ def pretrain_rank(config: dict[str, Any]) -> None:
     lm = build_lm(order.config, dropout=order.settings.dropout)
     lm.initialise(order.settings.seed)
     lm.to(device)
+    sequences = read_sequences(order.units)
     run = Pretraining(
         lm,
         order.settings,
-        train=read_sequences(order.units, "train"),
-        valid=read_sequences(order.units, "valid"),
+        train=sequences["train"],
+        valid=sequences["valid"],
         unit_tokens=np.array(order.unit_tokens, dtype=np.int64),
         wrap=prepare_model if world > 1 else None,
         rank=rank,
@@ -86,7 +93,7 @@ def pretrain_rank(config: dict[str, Any]) -> None:
     checkpoint = train.get_checkpoint()
     if checkpoint is not None:
         with checkpoint.as_directory() as directory:
-            load_pretraining(run, Path(directory))
+            load_pretraining(run, Path(directory), order.key)
     if rank == 0:
         with Tracking(order.tracking, Path(order.spool)) as tracking:
             _loop(run, order, tracking, config["queue"])
@@ -119,7 +126,7 @@ def _loop(run: Pretraining, order: PretrainOrder, tracking: Tracking | None, que
             )
         if queue is not None:
             queue.put((run.step, settings.steps, figures["perplexity"]))
-        _report(run, {"step": run.step, "loss": loss, "perplexity": figures["perplexity"]})
+        _report(run, order.key, {"step": run.step, "loss": loss, "perplexity": figures["perplexity"]})
         if not math.isfinite(figures["perplexity"]):
             # Numbers that are lost do not come back.
             break
@@ -128,17 +135,17 @@ def _loop(run: Pretraining, order: PretrainOrder, tracking: Tracking | None, que
         log.finish("FINISHED" if math.isfinite(run.best.perplexity) else "FAILED")
 
 
-def _report(run: Pretraining, figures: dict[str, float]) -> None:
+def _report(run: Pretraining, key: str, figures: dict[str, float]) -> None:
     if run.rank:
         train.report(figures)
         return
     with tempfile.TemporaryDirectory() as directory:
-        save_pretraining(run, Path(directory))
+        save_pretraining(run, Path(directory), key)
         train.report(figures, checkpoint=train.Checkpoint.from_directory(directory))
 
 
-def save_pretraining(run: Pretraining, directory: Path) -> None:
-    """The state of a run, without pickling; the same on every rank."""
+def save_pretraining(run: Pretraining, directory: Path, key: str) -> None:
+    """The state of the run that is known by ``key``, without pickling; the same on every rank."""
     state = run.state()
     save_file(state["lm"], directory / LM_FILE)
     optimizer = state["optimizer"]
@@ -150,10 +157,16 @@ def save_pretraining(run: Pretraining, directory: Path) -> None:
     save_file(tensors, directory / STATE_FILE)
     progress = {name: state[name] for name in ("step", "epoch", "position", "best")}
     (directory / PROGRESS_FILE).write_text(json.dumps(progress))
+    seal_checkpoint(directory, key)
 
 
-def load_pretraining(run: Pretraining, directory: Path) -> None:
-    """Continue where ``save_pretraining`` was called."""
+def load_pretraining(run: Pretraining, directory: Path, key: str) -> None:
+    """Continue where ``save_pretraining`` was called.
+
+    Raises:
+        DamagedFile: as ``read_progress``.
+    """
+    progress = read_progress(directory, key)
     tensors = load_file(directory / STATE_FILE)
     optimizer = run.optimizer.state_dict()
     entries: dict[int, dict[str, Tensor]] = {}
@@ -161,23 +174,56 @@ def load_pretraining(run: Pretraining, directory: Path) -> None:
         index, _, field = name.partition(".")
         entries.setdefault(int(index), {})[field] = tensor.reshape(()) if field == "step" else tensor
     optimizer["state"] = entries
-    progress = json.loads((directory / PROGRESS_FILE).read_text())
     run.restore({"lm": load_file(directory / LM_FILE), "optimizer": optimizer, **progress})
 
 
-def read_sequences(uri: str, split: str) -> UnitSequences:
-    """The unit sequences of one split from a file that ``write_sequences`` made."""
-    prefix = f"{split}."
-    tensors = load(object_storage.read_bytes(uri)).items()
-    return UnitSequences.from_arrays({name.removeprefix(prefix): a for name, a in tensors if name.startswith(prefix)})
+def read_progress(directory: Path, key: str) -> dict[str, Any]:
+    """How far a run was at a checkpoint, whose files are what they were.
+
+    Raises:
+        DamagedFile: a file is altered or missing, or the checkpoint is of another run.
+    """
+    try:
+        check_checkpoint(directory, key, PRETRAINING)
+    except ObjectNotFound as error:
+        # Ray Train names a checkpoint when it is whole.
+        raise PRETRAINING.damaged(str(directory), "is not whole") from error
+    progress: dict[str, Any] = json.loads((directory / PROGRESS_FILE).read_text())
+    return progress
 
 
-def write_sequences(uri: str, splits: dict[str, UnitSequences]) -> None:
-    """Store unit sequences by split."""
-    object_storage.write_bytes(uri, save(split_arrays(splits)))
+def read_sequences(uri: str) -> dict[str, UnitSequences]:
+    """The unit sequences by split of a file that ``write_sequences`` made.
+
+    Raises:
+        DamagedFile: it does not hold what its name says.
+        StorageError: it cannot be read.
+    """
+    splits: dict[str, dict[str, NDArray[Any]]] = {}
+    try:
+        for name, array in parse_tensors(object_storage.read_own(uri, limit=SEQUENCES.limit)).items():
+            split, _, part = name.partition(".")
+            splits.setdefault(split, {})[part] = array
+        sequences = {split: UnitSequences.from_arrays(arrays) for split, arrays in splits.items()}
+    except (ValueError, KeyError, DamagedFile) as error:
+        raise SEQUENCES.damaged(uri, "is not a file of unit sequences") from error
+    if object_storage.basename(uri) != _sequences_name(sequences):
+        raise SEQUENCES.damaged(uri, "is not what its name says")
+    return sequences
 
 
-def split_arrays(splits: dict[str, UnitSequences]) -> dict[str, NDArray[Any]]:
+def write_sequences(root: str, splits: Mapping[str, UnitSequences]) -> str:
+    """Store unit sequences by split, under the digest of all of them; returns the file's place."""
+    place = object_storage.join(root, _sequences_name(splits))
+    object_storage.write_addressed(place, save(_split_arrays(splits)))
+    return place
+
+
+def _sequences_name(splits: Mapping[str, UnitSequences]) -> str:
+    return f"{fingerprint({}, _split_arrays(splits))}.safetensors"
+
+
+def _split_arrays(splits: Mapping[str, UnitSequences]) -> dict[str, NDArray[Any]]:
     """The arrays of several splits under ``<split>.<name>``."""
     return {f"{split}.{name}": array for split, part in splits.items() for name, array in part.arrays().items()}
 

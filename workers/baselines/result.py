@@ -5,8 +5,9 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from infra import object_storage
-from infra.errors import ObjectNotFound, StorageError
+from infra.errors import ObjectNotFound
 from workers.baselines.kind import BaselineKind
+from workers.job_files import BASELINE
 
 
 class BaselineResult(BaseModel):
@@ -35,22 +36,23 @@ class BaselineResult(BaseModel):
 
 def write_result(root: str, result: BaselineResult) -> None:
     """Store a result; one that is there already is replaced."""
-    object_storage.write_bytes(_place(root, result.key), result.model_dump_json(indent=2).encode())
+    BASELINE.write(_place(root, result.key), result.model_dump_json(indent=2).encode())
 
 
 def read_result(root: str, key: str) -> BaselineResult | None:
     """The result of a baseline, or ``None`` if there is none yet.
 
     Raises:
-        StorageError: what is stored is not a result.
+        DamagedFile: what is stored is not what the baseline left.
+        StorageError: it cannot be read.
     """
     place = _place(root, key)
     try:
-        return BaselineResult.model_validate_json(object_storage.read_bytes(place))
+        return BaselineResult.model_validate_json(BASELINE.read(place))
     except ObjectNotFound:
         return None
     except ValidationError as error:
-        raise StorageError(f"{place}: damaged; delete the file and run the job again") from error
+        raise BASELINE.damaged(place, "is not a result that this version reads") from error
 
 
 def _place(root: str, key: str) -> str:

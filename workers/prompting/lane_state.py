@@ -57,10 +57,10 @@ def save_states(directory: Path, states: Mapping[str, LaneState]) -> None:
 
 
 def load_states(directory: Path) -> dict[str, LaneState]:
-    """Inverse of ``save_states``.
+    """Inverse of ``save_states``, of a checkpoint that was checked.
 
     Raises:
-        OSError, ValueError, safetensors.SafetensorError: the files are missing or damaged.
+        ValueError: the files are of another version.
     """
     tensors = load_file(directory / TENSORS_FILE)
     saved = _SAVED.validate_python(json.loads((directory / PROGRESS_FILE).read_bytes()))

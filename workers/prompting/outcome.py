@@ -1,8 +1,8 @@
 """What a lane leaves behind: the prompt it kept, how good it is, and why it stopped.
 
 ``<outcomes>/<lane key>/prompt.safetensors`` holds the tensors, ``lane.json`` everything else; a detector leaves its
-scores and error rates beside them, ``scores_test.tsv`` and ``det_test.tsv``. The JSON file is written last: a lane
-without it has not finished.
+scores and error rates beside them, ``scores_test.tsv`` and ``det_test.tsv``. The JSON file is written last, sealed, and
+says what the others hold: a lane without it has not finished, and one of which a byte is altered is tuned again.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from safetensors.numpy import save
 
 from infra import object_storage
-from infra.errors import ObjectNotFound, StorageError
+from infra.errors import DamagedFile, ObjectNotFound
 from task_specs.metric import slot_figure
+from workers.file_entry import FileEntry
+from workers.job_files import OUTCOME, PROMPT, how_damaged
 from workers.prompting.bootstrap import Interval
 from workers.prompting.confusion import Cells
 from workers.prompting.lane import LaneSpec, Stop
@@ -26,8 +28,6 @@ from workers.tensor_file import parse_tensors
 _Value = TypeVar("_Value")
 
 OUTCOME_FILE, PROMPT_FILE = "lane.json", "prompt.safetensors"
-OUTCOME_LIMIT = 64 << 20
-"""Most bytes of ``lane.json``; the confusions of thousands of classes are its largest part."""
 
 
 class LaneOutcome(BaseModel):
@@ -53,6 +53,7 @@ class LaneOutcome(BaseModel):
         mapped_units: unit of each class of each slot, for a fixed verbalizer.
         seconds: time spent on steps and evaluations.
         run_id: its MLflow run, if MLflow was reached.
+        files: those beside it.
     """
 
     # A draw of test examples that lacks the positive class has no equal error rate.
@@ -77,6 +78,7 @@ class LaneOutcome(BaseModel):
     mapped_units: list[list[int]] | None
     seconds: float
     run_id: str | None = None
+    files: dict[str, FileEntry] = {}
 
     @model_validator(mode="after")
     def _figures_by_place(self) -> Self:
@@ -99,42 +101,68 @@ def write_outcome(
     outcome: LaneOutcome,
     tensors: Mapping[str, NDArray[np.float32]],
     files: Mapping[str, bytes] | None = None,
-) -> None:
-    """Store an outcome with ``files`` beside it; one that is there already is replaced."""
+) -> LaneOutcome:
+    """Store an outcome with ``files`` beside it, in place of one that is there; returns it with what they hold."""
     directory = object_storage.join(root, outcome.key)
-    object_storage.write_bytes(object_storage.join(directory, PROMPT_FILE), save(dict(tensors)))
-    for name, content in (files or {}).items():
+    contents = {PROMPT_FILE: save(dict(tensors)), **(files or {})}
+    for name, content in contents.items():
         object_storage.write_bytes(object_storage.join(directory, name), content)
-    text = outcome.model_dump_json(indent=2).encode()
-    object_storage.write_bytes(object_storage.join(directory, OUTCOME_FILE), text)
-
-
-def read_outcome(root: str, key: str) -> LaneOutcome | None:
-    """The outcome of a lane, or ``None`` if it has not finished.
-
-    Raises:
-        StorageError: what is stored is not an outcome.
-    """
-    place = object_storage.join(root, key, OUTCOME_FILE)
-    try:
-        outcome = LaneOutcome.model_validate_json(object_storage.read_bytes(place, limit=OUTCOME_LIMIT))
-    except ObjectNotFound:
-        return None
-    except ValidationError as error:
-        raise StorageError(f"{place}: damaged; delete its directory and run the job again") from error
-    if outcome.key != key:
-        raise StorageError(f"{place}: is of another lane; delete its directory and run the job again")
+    outcome = outcome.model_copy(update={"files": {name: FileEntry.of(data) for name, data in contents.items()}})
+    OUTCOME.write(object_storage.join(directory, OUTCOME_FILE), outcome.model_dump_json(indent=2).encode())
     return outcome
 
 
-def read_outcome_tensors(root: str, key: str) -> dict[str, NDArray[np.float32]]:
+def read_outcome(root: str, key: str) -> LaneOutcome | None:
+    """The outcome of a lane, with every file of it intact, or ``None`` if it has not finished.
+
+    Raises:
+        DamagedFile: it is not what the lane left.
+        StorageError: it cannot be read.
+    """
+    place = object_storage.join(root, key, OUTCOME_FILE)
+    try:
+        outcome = LaneOutcome.model_validate_json(OUTCOME.read(place))
+    except ObjectNotFound:
+        return None
+    except ValidationError as error:
+        raise OUTCOME.damaged(place, "is not an outcome that this version reads") from error
+    if outcome.key != key:
+        raise OUTCOME.damaged(place, "is of another lane")
+    for name in outcome.files:
+        read_outcome_file(root, outcome, name)
+    return outcome
+
+
+def read_outcome_file(root: str, outcome: LaneOutcome, name: str) -> bytes:
+    """A file beside an outcome.
+
+    Raises:
+        DamagedFile: it is not the one that the lane left, which left one of this name.
+        StorageError: it cannot be read.
+    """
+    place = object_storage.join(root, outcome.key, name)
+    entry = outcome.files.get(name)
+    if entry is None:
+        raise PROMPT.damaged(place, f"is not among the files of {OUTCOME_FILE}")
+    try:
+        data = object_storage.read_own(place, limit=entry.size)
+    except ObjectNotFound as error:
+        raise PROMPT.damaged(place, "is missing") from error
+    except DamagedFile as error:
+        raise PROMPT.damaged(place, how_damaged(place, error)) from error
+    if not entry.describes(data):
+        raise PROMPT.damaged(place, f"is not the file that {OUTCOME_FILE} describes")
+    return data
+
+
+def read_outcome_tensors(root: str, outcome: LaneOutcome) -> dict[str, NDArray[np.float32]]:
     """The kept prompt of a finished lane.
 
     Raises:
-        StorageError: what is stored is no prompt.
+        DamagedFile: what is stored is not the prompt that the lane left.
+        StorageError: it cannot be read.
     """
-    place = object_storage.join(root, key, PROMPT_FILE)
     try:
-        return parse_tensors(object_storage.read_bytes(place))
+        return parse_tensors(read_outcome_file(root, outcome, PROMPT_FILE))
     except ValueError as error:
-        raise StorageError(f"{place}: {error}; delete its directory and run the job again") from error
+        raise PROMPT.damaged(object_storage.join(root, outcome.key, PROMPT_FILE), f"is {error}") from error

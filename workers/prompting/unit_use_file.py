@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from infra import object_storage
-from infra.errors import ObjectNotFound, StorageError
+from workers.job_files import UNIT_USE
+from workers.prompting.outcome import LaneOutcome, read_outcome_file
 from workers.prompting.unit_use import UnitUse
 from workers.tensor_file import parse_tensors
 
@@ -36,33 +37,36 @@ class LaneUnitUse:
         return [str(unit) if unit >= 0 else f"#{output}" for output, unit in enumerate(self.units.tolist())]
 
 
-def write_unit_use(root: str, key: str, use: LaneUnitUse) -> None:
-    """Store it; what is there already is replaced."""
+def unit_use_bytes(use: LaneUnitUse) -> bytes:
+    """The file."""
     tensors: dict[str, NDArray[Any]] = {"units": use.units}
     for number, slot in enumerate(use.slots):
         tensors[f"importance.{number}"] = slot.importance.astype(np.float32)
         tensors[f"own.{number}"] = slot.own.astype(np.float32)
-    object_storage.write_bytes(object_storage.join(root, key, UNIT_USE_FILE), save(tensors))
+    return save(tensors)
 
 
-def read_unit_uses(root: str, keys: Sequence[str]) -> list[LaneUnitUse]:
+def read_unit_uses(root: str, outcomes: Sequence[LaneOutcome]) -> list[LaneUnitUse]:
     """What is stored of several lanes of a task, in their order, as far as there is anything.
 
     Raises:
-        StorageError: a file is damaged.
+        DamagedFile: a file is not what its lane left.
+        StorageError: one cannot be read.
     """
-    return [use for key in keys if (use := read_unit_use(root, key)) is not None]
+    return [use for outcome in outcomes if (use := read_unit_use(root, outcome)) is not None]
 
 
-def read_unit_use(root: str, key: str) -> LaneUnitUse | None:
+def read_unit_use(root: str, outcome: LaneOutcome) -> LaneUnitUse | None:
     """What is stored of a lane; ``None`` for one without a linear verbalizer.
 
     Raises:
-        StorageError: it is damaged.
+        DamagedFile: it is not what the lane left.
+        StorageError: it cannot be read.
     """
-    place = object_storage.join(root, key, UNIT_USE_FILE)
+    if UNIT_USE_FILE not in outcome.files:
+        return None
     try:
-        tensors = parse_tensors(object_storage.read_bytes(place))
+        tensors = parse_tensors(read_outcome_file(root, outcome, UNIT_USE_FILE))
         slots = sum(name.startswith("own.") for name in tensors)
         return LaneUnitUse(
             [
@@ -71,7 +75,6 @@ def read_unit_use(root: str, key: str) -> LaneUnitUse | None:
             ],
             tensors["units"],
         )
-    except ObjectNotFound:
-        return None
     except (ValueError, KeyError) as error:
-        raise StorageError(f"{place}: damaged; delete its directory and run the job again") from error
+        place = object_storage.join(root, outcome.key, UNIT_USE_FILE)
+        raise UNIT_USE.damaged(place, "is not a file that this version reads") from error

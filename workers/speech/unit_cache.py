@@ -6,7 +6,8 @@ with the columns key, units, durations, windows, f0, voiced_count, log_f0_total,
 pitch are null, or absent in older shards, where no F0 settings are given, and so are windows where nothing was cut.
 
 A shard is written once, whole, and never changed: any number of workers write and read at the same time, and
-a killed run leaves only complete shards behind. A clip that cannot be used is remembered, with the kind and detail of
+a killed run leaves only complete shards behind. One that is not what its name says is as good as absent: its clips are
+tokenized again. A clip that cannot be used is remembered, with the kind and detail of
 its reason; of a clip that has units, detail is what a user should know of them.
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,8 +25,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from infra import object_storage
-from infra.errors import MissingExtra, StorageError
+from infra.errors import DamagedFile, MissingExtra, ObjectNotFound, StorageError
 from task_specs.audio_policy import AudioPolicy
+from workers.job_files import UNIT_SHARD, how_damaged
 from workers.speech.f0 import F0Settings
 from workers.speech.prosody import Pitch, PitchStatistics
 from workers.speech.units import Units
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 
 # Raised when decoding or the policy changes what comes out of the same bytes.
 _PREPROCESSING_VERSION: Final = 2
-_SUFFIX: Final = ".parquet"
+_SHARD: Final = re.compile(r"[0-9a-f]{32}\.parquet")
 _READERS: Final = 8
 
 
@@ -85,6 +88,9 @@ class UnitCache:
         tokenizer_fingerprint: of the tokenizer whose units these are.
         f0: settings with which their pitch is tracked; ``None`` means units without pitch.
 
+    Attributes:
+        damaged: of each shard that was met and is not what its name says, a sentence.
+
     Raises:
         MissingExtra: pyarrow is not installed.
     """
@@ -96,6 +102,7 @@ class UnitCache:
             raise MissingExtra("pyarrow", "train") from error
         self._parquet = pyarrow.parquet
         self._arrow = pyarrow
+        self.damaged: dict[str, str] = {}
         # Beside each other: a folder is listed with all that is below it.
         folder = tokenizer_fingerprint if f0 is None else f"{tokenizer_fingerprint}-{f0.digest()}"
         self.directory = object_storage.join(root, folder)
@@ -111,17 +118,18 @@ class UnitCache:
             The keys that are cached, with their units or the reason why there are none.
 
         Raises:
-            StorageError: the cache cannot be read, or a shard is damaged.
+            StorageError: the cache cannot be read.
         """
         wanted = set(keys)
         if not wanted:
             return {}
         if shards is None:
-            shards = [name for name in object_storage.list_files(self.directory) if name.endswith(_SUFFIX)]
+            shards = [name for name in object_storage.list_files(self.directory) if _SHARD.fullmatch(name)]
         found: dict[str, Cached] = {}
         with ThreadPoolExecutor(_READERS) as pool:
             for table in pool.map(self._read, shards):
-                found.update(_rows(table, wanted))
+                if table is not None:
+                    found.update(_rows(table, wanted))
         return found
 
     def add(self, entries: Mapping[str, Cached]) -> str:
@@ -153,16 +161,37 @@ class UnitCache:
         buffer = io.BytesIO()
         self._parquet.write_table(table, buffer, compression="zstd")
         data = buffer.getvalue()
-        name = hashlib.sha256(data).hexdigest()[:32] + _SUFFIX
-        object_storage.write_if_absent(object_storage.join(self.directory, name), data)
+        name = _name(data)
+        object_storage.write_addressed(object_storage.join(self.directory, name), data)
         return name
 
-    def _read(self, name: str) -> pyarrow.Table:
+    def remove_damaged(self) -> list[str]:
+        """Remove the shards that were met and are not what their names say; returns what is to be said of each."""
+        for name, said in self.damaged.items():
+            try:
+                object_storage.remove(object_storage.join(self.directory, name))
+            except StorageError as error:
+                self.damaged[name] = f"{said}; {error}"
+        return list(self.damaged.values())
+
+    def _read(self, name: str) -> pyarrow.Table | None:
         uri = object_storage.join(self.directory, name)
         try:
-            return self._parquet.read_table(io.BytesIO(object_storage.read_bytes(uri)))
-        except self._arrow.ArrowInvalid as error:
-            raise StorageError(f"{uri} is not a shard of the unit cache ({error}); remove it") from error
+            data = object_storage.read_own(uri, limit=UNIT_SHARD.limit)
+        except ObjectNotFound:
+            # Damaged, and removed by another job since it was listed.
+            return None
+        except DamagedFile as error:
+            self.damaged[name] = str(UNIT_SHARD.damaged(uri, how_damaged(uri, error)))
+            return None
+        if _name(data) != name:
+            self.damaged[name] = str(UNIT_SHARD.damaged(uri, "is not what its name says"))
+            return None
+        return self._parquet.read_table(io.BytesIO(data))
+
+
+def _name(shard: bytes) -> str:
+    return f"{hashlib.sha256(shard).hexdigest()[:32]}.parquet"
 
 
 def _detail(entry: Cached) -> str | None:
