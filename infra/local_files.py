@@ -71,11 +71,14 @@ def _read(file: BinaryIO, uri: str, limit: int | None) -> bytes:
     if limit is None:
         return file.read()
     size = os.fstat(file.fileno()).st_size
-    # Read one byte more than allowed: the file may have grown, or be a pipe without a size.
-    data = b"" if size > limit else file.read(limit + 1)
-    if size > limit or len(data) > limit:
+    blocks, room = [], limit + 1
+    # The file may have grown, or be a pipe without a size; but a limit of terabytes makes no room for as many.
+    while size <= limit and room and (block := file.read(min(room, max(size, _BLOCK)))):
+        blocks.append(block)
+        room -= len(block)
+    if size > limit or not room:
         raise TooLarge(f"{uri} is larger than the {limit} bytes allowed here; it is not what it should be")
-    return data
+    return b"".join(blocks)
 
 
 @contextmanager

@@ -12,13 +12,13 @@ from typing import Final
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from infra import object_storage
-from infra.errors import ObjectNotFound
+from infra.errors import DamagedFile, ObjectNotFound
 from workers.bundle.format import Bundle, pack
 from workers.bundle.manifest import Version
+from workers.job_files import PUBLISHED
 
 FIRST_FILE: Final = "published.json"
 """Beside the outcome of the lane whose prompt it is."""
-_LIMIT: Final = 1024
 
 
 class _First(BaseModel):
@@ -44,15 +44,15 @@ def as_first_made(bundle: Bundle, lane: str) -> Bundle:
     place = object_storage.join(lane, FIRST_FILE)
     first = _kept(place)
     if first is None or first.version != made.version:
-        object_storage.write_bytes(place, made.model_dump_json().encode())
+        PUBLISHED.write(place, made.model_dump_json().encode())
         return bundle
     provenance = provenance.model_copy(update={"created": first.created})
     return replace(bundle, manifest=bundle.manifest.model_copy(update={"provenance": provenance}))
 
 
 def _kept(place: str) -> _First | None:
-    """What was kept; ``None`` if nothing was, or it is no such file."""
+    """What was kept; ``None`` if nothing was, or it is damaged: then it is a bundle made anew."""
     try:
-        return _First.model_validate_json(object_storage.read_bytes(place, limit=_LIMIT))
-    except (ObjectNotFound, ValidationError):
+        return _First.model_validate_json(PUBLISHED.read(place))
+    except (ObjectNotFound, DamagedFile, ValidationError):
         return None
