@@ -70,7 +70,9 @@ def publish_task(order: PublishOrder, shared: SharedLM, tracking: Tracking) -> P
     best = best_lane(best_point(outcomes))
     tensors = read_outcome_tensors(order.outcomes, best)
     manifest = _manifest(order, best, outcomes, keys=tensors["prompt.keys"], shared=shared)
-    bundle = as_first_made(Bundle(manifest, tensors), object_storage.join(order.outcomes, best.key))
+    bundle = as_first_made(
+        Bundle(manifest, tensors, order.sections.licence), object_storage.join(order.outcomes, best.key)
+    )
     published = publish_or_mend(order.bundles, bundle)
     _tag_runs(order, published.uri, tracking)
     return published

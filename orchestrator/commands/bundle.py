@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import click
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -16,7 +17,7 @@ from infra.listing import first_of
 from infra.printable import printable
 from orchestrator.commands.bundle_import import import_
 from orchestrator.commands.bundle_sign import keygen, sign
-from orchestrator.console import PlainConsole
+from orchestrator.console import PlainConsole, as_text
 from task_specs.example import SPLITS, Split
 from workers.bundle.listing import BundleRow, list_store
 from workers.bundle.manifest import BundleManifest
@@ -80,7 +81,7 @@ def inspect(uri: str, as_json: bool) -> None:
     if as_json:
         _print_json({"uri": found.uri, "version": found.version, **found.manifest.model_dump(mode="json")})
     else:
-        _print_manifest(found.uri, found.manifest)
+        print_manifest(found.uri, found.manifest, _console())
 
 
 @bundle.command("verify")
@@ -172,7 +173,8 @@ def _figure(manifest: BundleManifest, split: Split) -> str:
     return "-" if spread is None else f"{spread.value:.4f}"
 
 
-def _print_manifest(uri: str, manifest: BundleManifest) -> None:
+def print_manifest(uri: str, manifest: BundleManifest, console: Console) -> None:
+    """All that a bundle says about itself, for people."""
     prompt, data, provenance = manifest.prompt, manifest.data, manifest.provenance
     fields = {
         "bundle": uri,
@@ -200,9 +202,7 @@ def _print_manifest(uri: str, manifest: BundleManifest) -> None:
     table.add_column(overflow="fold")
     for name, value in fields.items():
         if value:
-            # Text, because a label such as "[red]" is no markup.
-            table.add_row(Text(name), Text(value))
-    console = _console()
+            table.add_row(name, as_text(value))
     console.print(table)
     console.print()
     console.print(_results(manifest))

@@ -120,9 +120,7 @@ def test_terabytes_that_are_announced_are_not_made_room_for(
     (backbone_dir / BACKBONE_FILE).write_text(json.dumps(document))
     if there:
         os.truncate(backbone_dir / LM_FILE, 5 << 40)
-    with pytest.raises(
-        BackboneError, match=r"have 5,760 GiB by backbone\.json, and this machine has a memory of|is said"
-    ):
+    with pytest.raises(BackboneError, match=r"have 5,760 GiB by backbone\.json, and this machine has|is said"):
         read_backbone(str(backbone_dir))
 
 
