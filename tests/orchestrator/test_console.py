@@ -31,7 +31,7 @@ def test_tables_and_lines_hold_no_control_characters() -> None:
     console.print(f":cat: [/x] {HOSTILE}")
     shown = out.getvalue()
     assert r"│ a\x1b]0;owned" in shown
-    assert r":cat: a\x1b]0;owned\x9b2J\u202eb" in shown
+    assert r":cat: [/x] a\x1b]0;owned\x9b2J\u202eb" in shown
     assert not set(STEERING) & set(shown)
 
 

@@ -84,7 +84,7 @@ def squeezed(text: str) -> str:
 
 def terminal(shown: RenderableType | Callable[[PlainConsole], None]) -> str:
     """What a terminal that is wide enough gets."""
-    console = PlainConsole(file=io.StringIO(), width=5_000, force_terminal=True, color_system=None)
+    console = PlainConsole(file=io.StringIO(), width=2_000, force_terminal=True, color_system=None)
     if callable(shown):
         shown(console)
     else:
