@@ -71,13 +71,12 @@ def _read(file: BinaryIO, uri: str, limit: int | None) -> bytes:
     if limit is None:
         return file.read()
     size = os.fstat(file.fileno()).st_size
-    # As much memory is taken at once as is asked for, so no more than there is; one byte more than allowed, as the
-    # file may have grown, or be a pipe without a size.
-    blocks, left = [], 0 if size > limit else limit + 1
-    while left and (block := file.read(min(left, max(size + 1, _BLOCK)))):
+    blocks, room = [], limit + 1
+    # The file may have grown, or be a pipe without a size; but a limit of terabytes makes no room for as many.
+    while size <= limit and room and (block := file.read(min(room, max(size, _BLOCK)))):
         blocks.append(block)
-        left -= len(block)
-    if not left:
+        room -= len(block)
+    if size > limit or not room:
         raise TooLarge(f"{uri} is larger than the {limit} bytes allowed here; it is not what it should be")
     return b"".join(blocks)
 

@@ -7,11 +7,14 @@ import re
 
 _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tab and line feed
-    "\xad\u200b\u2060-\u2064\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"  # invisible ones; joiners are part of words
+    "\xad\u180e\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"  # unseen; joiners are letters
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # directions of writing
     "\u2028\u2029"  # ends of lines and paragraphs
     "\ud800-\udfff]"  # bytes of a file name that are not UTF-8, and halves of surrogate pairs
 )
+# Those of full width are taken for the others where Japanese or Chinese is set.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _LINE_STEERING = re.compile(rf"[\t\n]|{_STEERING.pattern}")
 
 
@@ -29,6 +32,13 @@ def printable_lines(text: str) -> str:
 def printable_json(document: str) -> str:
     """A JSON document with the same characters as escapes of JSON, which its readers undo."""
     return _STEERING.sub(lambda found: json.dumps(found[0])[1:-1], document)
+
+
+def spreadsheet_cell(text: str) -> str:
+    """The text as one line that a spreadsheet shows as it is: what would begin a formula there follows a quote, as
+    spreadsheets write it themselves; numbers stay numbers."""
+    shown = printable(text)
+    return f"'{shown}" if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text) else shown
 
 
 def in_ascii(text: object, most: int = 80) -> str:

@@ -359,4 +359,4 @@ def _say(text: str, style: str = "") -> None:
     if logs_as_json():
         logging.getLogger("speechprompt.cli").error("%s", text)
     else:
-        errors_console().print(printable(text), markup=False, style=style)
+        errors_console().print(printable(text), style=style)

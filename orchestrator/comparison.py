@@ -11,7 +11,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from infra.printable import printable
+from infra.markdown import markdown_text
+from infra.printable import spreadsheet_cell
+from orchestrator.console import as_text
 from orchestrator.report import JobReport, TaskRow, report_table
 from task_specs.metric import LOWER_IS_BETTER
 from task_specs.published import SYSTEMS, System, published_figures
@@ -46,8 +48,8 @@ def results_text(report: JobReport) -> Group:
     if columns:
         parts += [Text(), comparison_table(report, columns)]
     if columns.systems:
-        parts.append(Text(source_of(columns)))
-    return Group(*parts, *(Text(line) for line in failed_baselines(report.tasks)))
+        parts.append(as_text(source_of(columns)))
+    return Group(*parts, *(as_text(line) for line in failed_baselines(report.tasks)))
 
 
 def comparison_table(report: JobReport, columns: Columns) -> Table:
@@ -57,7 +59,7 @@ def comparison_table(report: JobReport, columns: Columns) -> Table:
     for heading in _headings(columns)[1:]:
         table.add_column(heading, justify="left" if heading in ("metric", "recipe") else "right")
     for row in report.tasks:
-        table.add_row(*(Text(cell) for cell in _cells(row, columns)))
+        table.add_row(*(as_text(cell) for cell in _cells(row, columns)))
     return table
 
 
@@ -71,7 +73,7 @@ def as_markdown(report: JobReport) -> str:
     columns = Columns.of(report)
     headings = _headings(columns)
     lines = [headings, ["---" if heading in ("task", "metric", "recipe") else "---:" for heading in headings]]
-    lines += [[_markdown(cell) for cell in _cells(row, columns)] for row in report.tasks]
+    lines += [[markdown_text(cell) for cell in _cells(row, columns)] for row in report.tasks]
     text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     return f"{text}\n{source_of(columns)}\n" if columns.systems else text
 
@@ -93,7 +95,7 @@ def as_csv(report: JobReport) -> str:
             row.bundle,
             row.error,
         ]
-        writer.writerow([printable(cell) if isinstance(cell, str) else cell for cell in cells])
+        writer.writerow([spreadsheet_cell(cell) if isinstance(cell, str) else cell for cell in cells])
     return buffer.getvalue()
 
 
@@ -148,13 +150,6 @@ def published_cell(row: TaskRow, system: System) -> str:
 
 def _published(row: TaskRow, system: System) -> float | None:
     return row.published.figures.get(system) if row.published is not None else None
-
-
-def _markdown(cell: str) -> str:
-    cell = printable(cell)
-    for special in "\\|`*_<[":
-        cell = cell.replace(special, f"\\{special}")
-    return cell
 
 
 def failed_baselines(rows: Sequence[TaskRow]) -> list[str]:

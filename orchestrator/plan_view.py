@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from infra.listing import first_of
 from infra.printable import printable
+from orchestrator.console import as_text
 from orchestrator.plan import Plan, PlannedTask
 from task_specs.example import Split
 from task_specs.sweep import Sweep
@@ -28,7 +28,7 @@ def show_plan(plan: Plan, console: Console, measured: Sequence[Measured] | None)
         measured: gangs as they were timed; ``None`` if they were not.
     """
     job, lm = plan.job, plan.backbone.unit_lm
-    table = Table(title=f"job {job.name}: {len(plan.tasks)} tasks", title_justify="left")
+    table = Table(title=as_text(f"job {job.name}: {len(plan.tasks)} tasks"), title_justify="left")
     table.add_column("task", no_wrap=True)
     for heading in ("family", "lang", "classes"):
         table.add_column(heading)
@@ -37,9 +37,9 @@ def show_plan(plan: Plan, console: Console, measured: Sequence[Measured] | None)
     for task in plan.tasks:
         spec = task.spec
         table.add_row(
-            spec.name,
-            Text(spec.family),
-            Text(spec.language),
+            as_text(spec.name),
+            as_text(spec.family),
+            as_text(spec.language),
             "x".join(str(len(labels)) for labels in task.dataset.labels),
             "/".join(str(count) for count in _tuned_on(task).values()),
             str(task.lanes),
@@ -69,9 +69,9 @@ def show_plan(plan: Plan, console: Console, measured: Sequence[Measured] | None)
         ("storage", job.storage),
         ("units", job.units),
     ):
-        console.print(printable(f"{name:>9}  {value}"), markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(f"{name:>9}  {value}"), soft_wrap=True)
     for note in plan.notes:
-        console.print(printable(f"     note  {note}"), markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(f"     note  {note}"), soft_wrap=True)
 
 
 def _tuned_on(task: PlannedTask) -> dict[Split, int]:

@@ -89,7 +89,7 @@ class ProgressView:
         if self._as_json:
             logger.info("%s", redacted(text))
         else:
-            self.console.print(printable(redacted(text)), markup=False)
+            self.console.print(printable(redacted(text)))
 
     @contextmanager
     def stage(self, title: str) -> Iterator[Stage]:

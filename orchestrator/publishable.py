@@ -52,6 +52,7 @@ def task_sections(spec: TaskSpec, job: Job, backbone: BackboneDescription, data:
             experiment=job.name,
             backbone_uri=job.backbone,
         ),
+        licence=spec.licence,
     )
 
 
@@ -87,7 +88,8 @@ def unpublishable(spec: TaskSpec, dataset: Dataset, job: Job, backbone: Backbone
     for point, shape in largest.values():
         lane = lane_spec(spec, dataset, point, seed=max(spec.seeds))
         try:
-            check_publishable(task_manifest(sections, lane, Tuned.longest(lane, shape, [each.name for each in points])))
+            tuned = Tuned.longest(lane, shape, [each.name for each in points])
+            check_publishable(task_manifest(sections, lane, tuned), licence=spec.licence)
         except BundleError as error:
             message, _, remedy = str(error).rpartition("; ")
             problems.append(Problem(shown(spec.source), "data", message, remedy))

@@ -73,7 +73,10 @@ def repair_note(published: Published, *, again: bool) -> str | None:
     if published.mended:
         files = ", ".join(object_storage.basename(file) for file in published.mended)
         kept = object_storage.join(object_storage.parent(published.uri), ASIDE)
-        return f"{published.uri} was damaged ({files}) and is published again; what lay there is kept in {kept}"
+        return (
+            f"{published.uri} was damaged ({files}) and is published again; what lay there is kept in {kept}, unless "
+            "it was larger than a bundle's files can be"
+        )
     if published.created and again:
         return f"{published.uri} was not there; published from the outcomes of its lanes"
     return None

@@ -11,11 +11,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
 from infra import object_storage
 from infra.errors import DamagedFile, JobError, ObjectNotFound
 from infra.printable import printable_json
+from orchestrator.console import as_text
 from orchestrator.job import Job
 from task_specs.metric import LOWER_IS_BETTER
 from task_specs.published import PublishedResult
@@ -212,7 +212,7 @@ def report_table(report: JobReport) -> Group:
     """The closing table, and below it where each bundle is or why there is none."""
     too_long = any(row.long for row in report.tasks)
     left_out = any(row.quarantined for row in report.tasks)
-    table = Table(title=f"{report.job} on backbone {report.backbone}", title_justify="left")
+    table = Table(title=as_text(f"{report.job} on backbone {report.backbone}"), title_justify="left")
     table.add_column("task", no_wrap=True)
     for heading in (
         "family",
@@ -230,14 +230,14 @@ def report_table(report: JobReport) -> Group:
         spread = f" ± {100 * row.test_std:.1f}" if row.test_std and row.seeds > 1 else ""
         colour = {"published": "", "failed": "red", "unfinished": "yellow"}[row.status]
         table.add_row(
-            row.task,
-            Text(row.family),
-            Text(row.language),
-            row.classes,
+            as_text(row.task),
+            as_text(row.family),
+            as_text(row.language),
+            as_text(row.classes),
             str(row.examples.get("train", "")) + (f" ({row.shots}-shot)" if row.shots is not None else ""),
             *([str(row.quarantined)] if left_out else []),
             *([f"{row.long} {_LONG[row.long_policy]}" if row.long else ""] if too_long else []),
-            f"{row.metric} ↓" if row.metric in LOWER_IS_BETTER else row.metric,
+            as_text(f"{row.metric} ↓" if row.metric in LOWER_IS_BETTER else row.metric),
             _percent(row.valid),
             _percent(row.test) + spread,
             "–".join(_percent(end) for end in row.test_interval or ()),
@@ -245,7 +245,7 @@ def report_table(report: JobReport) -> Group:
             _percent(row.majority if row.metric == "accuracy" else None),
             style=colour,
         )
-        ends.add_row(row.task, Text(_outcome(row), overflow="fold"), style=colour)
+        ends.add_row(as_text(row.task), as_text(_outcome(row), overflow="fold"), style=colour)
     return Group(table, ends)
 
 

@@ -72,7 +72,7 @@ class TaskBundles:
             if (note := repair_note(published, again=state.ended_before)) is not None:
                 self._view.line(f"{state.name}: {note}")
             try:
-                sign_published(published.uri, self._signing_key)
+                sign_published(published, self._signing_key)
             except SpeechPromptError as error:
                 state.fail(f"published as {published.uri}, but not signed: {error}")
                 continue

@@ -107,6 +107,9 @@ OUTCOME: Final = JobFile("<job>/lanes/<lane>/lane.json", "sealed", _TUNED_AGAIN,
 PROMPT: Final = JobFile("<job>/lanes/<lane>/prompt.safetensors", "listed", _TUNED_AGAIN, 0)
 UNIT_USE: Final = JobFile("<job>/lanes/<lane>/unit_use.safetensors", "listed", _TUNED_AGAIN, 0)
 DETECTION: Final = JobFile("<job>/lanes/<lane>/<scores or det>_test.tsv", "listed", _TUNED_AGAIN, 0)
+PUBLISHED: Final = JobFile(
+    "<job>/lanes/<lane>/published.json", "sealed", "a bundle that lies there already is not signed by the job", _KIB
+)
 GANGS: Final = JobFile("<job>/gangs/<experiment>.json", "sealed", "gangs are formed anew", 64 * _MIB)
 DISSOLVED: Final = JobFile(
     "<job>/gangs/<experiment>-dissolved.json", "sealed", "its gangs are tried together again", 16 * _MIB
@@ -144,6 +147,7 @@ JOB_FILES: Final = (
     PROMPT,
     UNIT_USE,
     DETECTION,
+    PUBLISHED,
     GANGS,
     DISSOLVED,
     FAILURE_NOTE,

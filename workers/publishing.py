@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from infra import object_storage
 from infra.errors import TuningError
 from infra.tracking import Tracking
 from task_specs.example import Split
@@ -18,6 +19,7 @@ from workers.bundle.format import Bundle
 from workers.bundle.manifest import BundleManifest, Spread
 from workers.bundle.mend import publish_or_mend
 from workers.bundle.publish import Published
+from workers.first_publication import as_first_made
 from workers.orders import run_key
 from workers.prompting.outcome import LaneOutcome, read_outcome, read_outcome_tensors
 from workers.prompting.prompt import PromptShape, read_outputs
@@ -68,7 +70,10 @@ def publish_task(order: PublishOrder, shared: SharedLM, tracking: Tracking) -> P
     best = best_lane(best_point(outcomes))
     tensors = read_outcome_tensors(order.outcomes, best)
     manifest = _manifest(order, best, outcomes, keys=tensors["prompt.keys"], shared=shared)
-    published = publish_or_mend(order.bundles, Bundle(manifest, tensors))
+    bundle = as_first_made(
+        Bundle(manifest, tensors, order.sections.licence), object_storage.join(order.outcomes, best.key)
+    )
+    published = publish_or_mend(order.bundles, bundle)
     _tag_runs(order, published.uri, tracking)
     return published
 

@@ -37,7 +37,7 @@ _LONGEST: Final = 2.2250738585072014e-308
 
 
 class TaskSections(BaseModel):
-    """The sections of a manifest that are known before tuning."""
+    """The sections of a manifest that are known before tuning, and the licence of the data, which the card says."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -46,6 +46,7 @@ class TaskSections(BaseModel):
     preprocessing: dict[str, JsonValue]
     data: Data
     provenance: Provenance
+    licence: str = ""
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,10 @@ from workers.backbone.description import BACKBONE_FILE, LM_FILE, TOKENIZER_FILE,
 from workers.backbone.directory import Backbone, lm_fingerprint, read_backbone, write_backbone
 from workers.backbone.fingerprint import fingerprint
 from workers.bundle.format import Bundle, pack, parse_manifest
+from workers.bundle.listing import list_bundles
 from workers.bundle.manifest import CARD_FILE, MANIFEST_FILE, PROMPT_FILE
 from workers.bundle.publish import publish
-from workers.bundle.read import find, list_bundles, read
+from workers.bundle.read import find, read
 from workers.bundle.signing import SigningKey, TrustedKey, new_key_pair
 from workers.file_entry import FileEntry
 

@@ -57,7 +57,7 @@ def _fuzz(name: str, executions: int, seed: int, out: Path) -> int:
         _limit_addresses()
         for number in range(executions):
             files, done = pool.damaged(Random(f"{seed}/{name}/{number}"))  # noqa: S311
-            began = time.process_time()
+            began = time.perf_counter()
             try:
                 outcome = pool.check(files)
             except Exception as error:  # noqa: BLE001  it is counted and kept
@@ -66,7 +66,7 @@ def _fuzz(name: str, executions: int, seed: int, out: Path) -> int:
                 said = traceback.format_exc() if outcomes[outcome] < 3 else f"{type(error).__name__}: {error}"
                 print(f"{name} {number} ({', '.join(done)}): {said}", file=sys.stderr)
             outcomes[outcome] += 1
-            slowest = max(slowest, time.process_time() - began)
+            slowest = max(slowest, time.perf_counter() - began)
             if (number + 1) % _REPORT_EVERY == 0:
                 spent = time.perf_counter() - begin
                 print(f"{name}: {number + 1:,} in {spent:.0f} s, {outcomes['broken']} broken", file=sys.stderr)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from infra import object_storage
+from infra.printable import printable
 from orchestrator.commands.backbone_view import backbone_table
 from orchestrator.console import results_console
 
@@ -80,7 +81,7 @@ def import_(
     write_backbone(imported.backbone, uri)
     results_console().print(backbone_table(imported.backbone))
     for note in imported.notes:
-        click.echo(f"note: {note}")
+        click.echo(printable(f"note: {note}"))
     for what, difference in differences.items():
         click.echo(f"largest difference from fairseq in {what}: {difference:.1e}")
     click.echo(uri)

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
+from orchestrator.console import as_text
 from workers.backbone.directory import Backbone
 
 _SHOWN_NUMBERS = 4
@@ -37,8 +37,7 @@ def backbone_table(backbone: Backbone) -> Table:
     table.add_column(overflow="fold")
     for name, value in backbone_rows(backbone).items():
         if value not in ("", []):
-            # Text, because a name such as "[red]" is no markup.
-            table.add_row(name.replace("_", " "), Text(_shown(value)))
+            table.add_row(name.replace("_", " "), as_text(_shown(value)))
     return table
 
 

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import click
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -16,16 +17,17 @@ from infra.listing import first_of
 from infra.printable import printable
 from orchestrator.commands.bundle_import import import_
 from orchestrator.commands.bundle_sign import keygen, sign
-from orchestrator.console import PlainConsole
+from orchestrator.console import PlainConsole, as_text
 from task_specs.example import SPLITS, Split
+from workers.bundle.listing import BundleRow, list_store
 from workers.bundle.manifest import BundleManifest
 from workers.bundle.pull import pull
-from workers.bundle.read import BundleRow, find, list_bundles, verify
+from workers.bundle.read import find, verify
 from workers.bundle.signing import TrustedKey
 
 __all__ = ["bundle"]
 
-_LABELS_SHOWN = 20
+_LABELS_SHOWN, _STRAYS_SHOWN = 20, 20
 _PIPE_WIDTH = 200
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 _trusted_option = click.option(
@@ -47,11 +49,12 @@ def bundle() -> None:
 @_json_option
 @click.pass_context
 def list_(context: click.Context, root: str, as_json: bool) -> None:
-    """List all bundles below ROOT, by task, oldest first.
+    """List all bundles below ROOT, by task, oldest first, and name files that belong to none of them.
 
-    Ends with 1 if one of them cannot be read.
+    Ends with 1 if a bundle cannot be read.
     """
-    rows = list_bundles(_absolute(root))
+    store = list_store(_absolute(root))
+    rows = store.rows
     if as_json:
         _print_json([_row_json(row) for row in rows])
     elif rows:
@@ -61,6 +64,10 @@ def list_(context: click.Context, root: str, as_json: bool) -> None:
     for row in rows:
         if row.problem and not as_json:
             click.echo(printable(row.problem), err=True)
+    if store.strays:
+        click.echo(
+            f"belongs to no bundle: {first_of([printable(name) for name in store.strays], _STRAYS_SHOWN)}", err=True
+        )
     if any(row.problem for row in rows):
         context.exit(1)
 
@@ -74,7 +81,7 @@ def inspect(uri: str, as_json: bool) -> None:
     if as_json:
         _print_json({"uri": found.uri, "version": found.version, **found.manifest.model_dump(mode="json")})
     else:
-        _print_manifest(found.uri, found.manifest)
+        print_manifest(found.uri, found.manifest, _console())
 
 
 @bundle.command("verify")
@@ -166,7 +173,8 @@ def _figure(manifest: BundleManifest, split: Split) -> str:
     return "-" if spread is None else f"{spread.value:.4f}"
 
 
-def _print_manifest(uri: str, manifest: BundleManifest) -> None:
+def print_manifest(uri: str, manifest: BundleManifest, console: Console) -> None:
+    """All that a bundle says about itself, for people."""
     prompt, data, provenance = manifest.prompt, manifest.data, manifest.provenance
     fields = {
         "bundle": uri,
@@ -194,9 +202,7 @@ def _print_manifest(uri: str, manifest: BundleManifest) -> None:
     table.add_column(overflow="fold")
     for name, value in fields.items():
         if value:
-            # Text, because a label such as "[red]" is no markup.
-            table.add_row(Text(name), Text(value))
-    console = _console()
+            table.add_row(name, as_text(value))
     console.print(table)
     console.print()
     console.print(_results(manifest))

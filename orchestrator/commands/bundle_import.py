@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from infra import object_storage
 from infra.errors import BundleError
+from infra.printable import printable
 from orchestrator import __version__
 
 
@@ -54,6 +55,6 @@ def import_(checkpoint: str, labels: str, backbone: str, task: str, out: str, fa
     made = reference_bundle(read, names, read_backbone(backbone), task=described, digest=digest, provenance=provenance)
     published = publish(out, made)
     for note in read.notes:
-        click.echo(f"note: {note}")
+        click.echo(printable(f"note: {note}"))
     classes = len(made.manifest.slots[0].labels)
     click.echo(f"{published.uri}: {made.manifest.parameters:,} numbers, {classes} labels")

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.errors import SpeechPromptError
-from infra.printable import printable, printable_json
-from orchestrator.console import results_console
+from infra.printable import printable_json
+from orchestrator.console import as_text, results_console
 from workers.inference.classifier import Answer, Classifier
 
 ABSTAINED = "(abstains)"
@@ -120,9 +120,8 @@ def _table(results: Sequence[_Result], top: int) -> Table:
         for task, answers in result.labels.items():
             for answer in answers:
                 for label, probability in _shown(answer, top):
-                    # Text, because a file may be called "[a].wav".
-                    named = Text(ABSTAINED, style="italic") if label is None else Text(printable(label))
-                    where = (Text(printable(text)) for text in (result.given, task, answer.slot))
+                    named = Text(ABSTAINED, style="italic") if label is None else as_text(label)
+                    where = (as_text(text) for text in (result.given, task, answer.slot))
                     table.add_row(*where, named, f"{probability:.3f}")
     return table
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.redaction import redacted
-from orchestrator.console import results_console
+from orchestrator.console import as_text, results_console
 from orchestrator.doctor import Verdict, examine
 from orchestrator.exit_codes import DONE, TASKS_FAILED
 from orchestrator.job import load_job
@@ -28,6 +28,6 @@ def doctor(job_file: str | None, overrides: tuple[str, ...], *, as_json: bool) -
         table = Table(show_header=False, box=None, pad_edge=False)
         for finding in findings:
             mark, style = MARKS[finding.verdict]
-            table.add_row(Text(mark, style=style), finding.what, Text(finding.seen))
+            table.add_row(Text(mark, style=style), as_text(finding.what), as_text(finding.seen))
         results_console().print(table)
     return TASKS_FAILED if any(finding.verdict == "bad" for finding in findings) else DONE

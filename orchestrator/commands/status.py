@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.printable import printable_json
-from orchestrator.console import results_console
+from orchestrator.console import as_text, results_console
 from orchestrator.job import load_job
 from orchestrator.job_status import JobStatus, job_status
 from workers.gang_status import GangStatus, LaneStatus, Standing
@@ -68,12 +68,12 @@ def status_view(status: JobStatus, now: datetime) -> Group:
             if lane.state in SHOWN:
                 table.add_row(*_row(gang, lane, now), style="red" if lane.state == "failed" else "")
     errors = [
-        Text(f"{lane.lane}: {lane.error}", style="red") for gang in status.gangs for lane in gang.lanes if lane.error
+        as_text(f"{lane.lane}: {lane.error}", style="red") for gang in status.gangs for lane in gang.lanes if lane.error
     ]
     # Those that have no lanes, such as one whose files are gone.
     named = {lane.task for gang in status.gangs for lane in gang.lanes if lane.error}
-    errors += [Text(f"{task}: {error}", style="red") for task, error in driver.failures.items() if task not in named]
-    return Group(*(Text(line) for line in lines), *([table] if table.row_count else []), *errors)
+    errors += [as_text(f"{task}: {error}", style="red") for task, error in driver.failures.items() if task not in named]
+    return Group(*(as_text(line) for line in lines), *([table] if table.row_count else []), *errors)
 
 
 def age(moment: datetime, now: datetime) -> str:
@@ -100,4 +100,4 @@ def _row(gang: GangStatus, lane: LaneStatus, now: datetime) -> list[Text]:
         f"{age(gang.updated, now)} ago",
         saved,
     ]
-    return [Text(cell) for cell in cells]
+    return [as_text(cell) for cell in cells]

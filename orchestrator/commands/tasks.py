@@ -10,12 +10,11 @@ from typing import Any
 
 import click
 from rich.table import Table
-from rich.text import Text
 
 from infra import object_storage
 from infra.errors import InvalidInputs, TaskSpecError
 from infra.printable import printable, printable_json
-from orchestrator.console import results_console
+from orchestrator.console import as_text, results_console
 from orchestrator.exit_codes import TASKS_FAILED
 from task_specs.dataset import Dataset, read_dataset
 from task_specs.environment import literal
@@ -46,7 +45,7 @@ def tasks(context: click.Context, as_json: bool) -> None:
     for heading in ("task", "family", "language", "classes", "metric", "licence", "get it from"):
         table.add_column(heading, overflow="fold", no_wrap=heading == "task")
     for row in rows:
-        table.add_row(*(Text(str(value)) for value in row.values()))
+        table.add_row(*(as_text(str(value)) for value in row.values()))
     results_console().print(table)
 
 
@@ -140,14 +139,14 @@ def _load(name: str, root: str, settings: dict[str, str]) -> tuple[TaskSpec, Cor
 
 def _counts_table(spec: TaskSpec, dataset: Dataset, expected: Counts) -> Table:
     found = counts(dataset)
-    table = Table(title=f"{spec.name}: {' + '.join(spec.slots)}", title_justify="left")
+    table = Table(title=as_text(f"{spec.name}: {' + '.join(spec.slots)}"), title_justify="left")
     table.add_column("class")
     for split in SPLITS:
         table.add_column(split, justify="right")
     published: dict[Split, Any] = {split: expected.get(split) for split in SPLITS}
     for label in sorted({label for labels in found.values() for label in labels}):
         cells = [_beside(found[split].get(label, 0), _of_class(published[split], label)) for split in SPLITS]
-        table.add_row(Text(printable(label)), *cells)
+        table.add_row(as_text(label), *cells)
     totals = {split: sum(labels.values()) for split, labels in found.items()}
     table.add_section()
     table.add_row("all", *(_beside(totals[split], _total(published[split])) for split in SPLITS))

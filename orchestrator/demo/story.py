@@ -12,7 +12,7 @@ from rich.table import Table
 
 from orchestrator.cluster import ray_session
 from orchestrator.comparison import results_text
-from orchestrator.console import results_console
+from orchestrator.console import as_text, results_console
 from orchestrator.demo.corpus import write_corpus
 from orchestrator.demo.recording import record
 from orchestrator.demo.tasks import demo_tasks
@@ -113,9 +113,9 @@ def _classify(directory: Path, report: JobReport, console: Console) -> None:
             soundfile.write(path, wave, rate, subtype="PCM_16")
             [answers] = classifier.classify_audio([str(path)])
             table.add_row(
-                str(path.relative_to(directory)),
-                " ".join(utterance.labels),
-                " ".join(answer.labels[0] for answer in answers),
+                as_text(str(path.relative_to(directory))),
+                as_text(" ".join(utterance.labels)),
+                as_text(" ".join(answer.labels[0] for answer in answers)),
                 " ".join(f"{answer.probabilities[0]:.2f}" for answer in answers),
             )
     console.print(table)
@@ -123,10 +123,5 @@ def _classify(directory: Path, report: JobReport, console: Console) -> None:
 
 def _say_what_next(directory: Path, console: Console) -> None:
     database = f"sqlite:///{directory / 'mlflow.db'}"
-    console.print(f"bundles   {directory / 'bundles'}", markup=False, soft_wrap=True, highlight=False)
-    console.print(
-        f"runs      mlflow ui --backend-store-uri {shlex.quote(database)}",
-        markup=False,
-        soft_wrap=True,
-        highlight=False,
-    )
+    console.print(f"bundles   {directory / 'bundles'}", soft_wrap=True)
+    console.print(f"runs      mlflow ui --backend-store-uri {shlex.quote(database)}", soft_wrap=True)

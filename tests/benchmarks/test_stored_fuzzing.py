@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -18,7 +17,7 @@ EXECUTIONS = 60
 
 
 @pytest.fixture(params=KINDS)
-def pool(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoredPool]:
+def pool(request: pytest.FixtureRequest, tmp_path: Path) -> StoredPool:
     return StoredPool(KINDS[request.param], tmp_path)
 
 

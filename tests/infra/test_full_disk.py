@@ -15,8 +15,9 @@ from infra.errors import StorageError, TrackingError
 from infra.tracking.event import Event, Header
 from infra.tracking.journal import Journal
 from tests.fixtures.bundles import random_bundle
+from workers.bundle.listing import list_bundles
 from workers.bundle.publish import publish
-from workers.bundle.read import list_bundles, verify
+from workers.bundle.read import verify
 from workers.speech.unit_cache import UnitCache
 from workers.speech.units import Units
 

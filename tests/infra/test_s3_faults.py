@@ -20,8 +20,9 @@ from tests.fixtures.bundles import random_bundle
 from tests.fixtures.command_line import speechprompt
 from tests.fixtures.faulty_proxy import Condition, Fault, FaultyProxy
 from tests.fixtures.s3_server import S3Server
+from workers.bundle.listing import list_bundles
 from workers.bundle.publish import publish
-from workers.bundle.read import list_bundles, read, verify
+from workers.bundle.read import read, verify
 
 SMALL, LARGE = b"content" * 100, os.urandom(1 << 20) * 9
 

@@ -24,14 +24,14 @@ STEERING = "\x1b\x07\x9b\u202e"
 
 def test_tables_and_lines_hold_no_control_characters() -> None:
     out = io.StringIO()
-    console = PlainConsole(file=out, width=120, color_system=None, highlight=False, emoji=False)
+    console = PlainConsole(file=out, width=120, color_system=None)
     table = Table("label")
     table.add_row(Text(HOSTILE))
     console.print(table)
-    console.print(f":cat: {HOSTILE}", markup=False)
+    console.print(f":cat: [/x] {HOSTILE}")
     shown = out.getvalue()
     assert r"│ a\x1b]0;owned" in shown
-    assert r":cat: a\x1b]0;owned\x9b2J\u202eb" in shown
+    assert r":cat: [/x] a\x1b]0;owned\x9b2J\u202eb" in shown
     assert not set(STEERING) & set(shown)
 
 

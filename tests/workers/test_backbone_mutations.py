@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from infra import object_storage
 from infra.errors import BackboneError
 from tests.fixtures.mutations import one_thing_wrong
 from tests.fixtures.tuning import tiny_backbone
@@ -101,6 +103,31 @@ def test_no_more_is_read_than_the_sizes_ask_for(backbone_dir: Path) -> None:
             read_backbone(str(backbone_dir))
         (backbone_dir / BACKBONE_FILE).write_text(json.dumps(document))
         file.write_bytes(whole)
+
+
+@pytest.mark.parametrize("format_version", [1, 2])
+@pytest.mark.parametrize("there", [True, False])
+def test_terabytes_that_are_announced_are_not_made_room_for(
+    backbone_dir: Path, format_version: int, there: bool
+) -> None:
+    document = json.loads((backbone_dir / BACKBONE_FILE).read_bytes())
+    document["unit_lm"] |= {"dim": 65_536, "ffn_dim": 262_144, "layers": 30}
+    document |= {"format_version": format_version}
+    if format_version == 1:
+        del document["files"]
+    else:
+        document["files"][LM_FILE]["size"] = 5 << 40
+    (backbone_dir / BACKBONE_FILE).write_text(json.dumps(document))
+    if there:
+        os.truncate(backbone_dir / LM_FILE, 5 << 40)
+    with pytest.raises(BackboneError, match=r"have 5,760 GiB by backbone\.json, and this machine has|is said"):
+        read_backbone(str(backbone_dir))
+
+
+def test_a_limit_far_above_the_size_makes_no_room_for_as_much(backbone_dir: Path) -> None:
+    data = (backbone_dir / LM_FILE).read_bytes()
+    assert object_storage.read_bytes(str(backbone_dir / LM_FILE), limit=1 << 60) == data
+    assert object_storage.read_bytes(str(backbone_dir / LM_FILE), limit=len(data)) == data
 
 
 @pytest.mark.parametrize("depth", [65, 900, 100_000])

@@ -55,7 +55,7 @@ def test_says_which_data_were_used() -> None:
 
 def test_labels_cannot_draw_markdown() -> None:
     text = card(random_bundle(slots={"label": ["a|b", "<script>", "[x](http://y)", "`c`", "# d"]}).manifest)
-    assert "a\\|b, \\<script\\>, \\[x\\](http://y), \\`c\\`, # d" in text
+    assert "a\\|b, \\<script\\>, \\[x\\](http\\://y), \\`c\\`, # d" in text
 
 
 def test_many_labels_are_cut() -> None:

@@ -15,9 +15,10 @@ from infra.errors import BundleError
 from tests.fixtures.bundles import random_bundle
 from tests.fixtures.mutations import one_thing_wrong
 from workers.bundle.format import check_file, pack, parse_manifest, parse_tensors
+from workers.bundle.listing import list_bundles
 from workers.bundle.manifest import MANIFEST_FILE, PAYLOAD, PROMPT_FILE, FileName
 from workers.bundle.publish import publish
-from workers.bundle.read import find, list_bundles, read, verify
+from workers.bundle.read import find, read, verify
 from workers.file_entry import FileEntry
 
 

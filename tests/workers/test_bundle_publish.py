@@ -1,21 +1,24 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from infra import object_storage as storage
-from infra.errors import BundleError, StorageError
+from infra.errors import BundleError, StorageError, StoreUnreachable
 from tests.fixtures.bundles import random_bundle
 from workers.bundle.format import pack
+from workers.bundle.listing import list_bundles, list_store
 from workers.bundle.mend import publish_or_mend
 from workers.bundle.publish import publish
 from workers.bundle.pull import pull
-from workers.bundle.read import find, list_bundles, read, verify
+from workers.bundle.read import find, read, verify
 
 FILES = ["README.md", "bundle.json", "prompt.safetensors"]
 
@@ -245,6 +248,48 @@ def test_what_was_damaged_is_mended_by_who_has_it_again(store_root: str, name: s
     assert changed <= ({f"toy-task/{published.version}/bundle.json"} if name == "bundle.json" else set())
     assert publish_or_mend(store_root, bundle).mended == ()
     assert [row.problem for row in list_bundles(store_root)] == [None]
+
+
+@pytest.mark.parametrize("name", [*FILES, "latest.json"])
+def test_what_grew_beyond_its_limit_is_mended_and_not_read(tmp_path: Path, name: str) -> None:
+    published = publish(str(tmp_path), random_bundle())
+    file = (tmp_path / "toy-task" if name == "latest.json" else Path(published.uri)) / name
+    os.truncate(file, 2**40)
+    again = publish_or_mend(str(tmp_path), random_bundle(run_id="second"))
+    assert again.mended == (str(file),)
+    verify(f"{tmp_path}/toy-task")
+    # A terabyte is not kept.
+    assert not (tmp_path / "toy-task" / "damaged").exists()
+
+
+def test_an_unreachable_store_is_not_mended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    publish(str(tmp_path), random_bundle())
+
+    def down(*_: Any) -> None:
+        raise StoreUnreachable("down; wait")
+
+    monkeypatch.setattr("workers.bundle.mend.store", down)
+    monkeypatch.setattr("workers.bundle.mend._mend", lambda *_: pytest.fail("mended"))
+    with pytest.raises(StoreUnreachable):
+        publish_or_mend(str(tmp_path), random_bundle())
+
+
+def test_strays_are_named_and_not_read(store_root: str) -> None:
+    published = publish(store_root, random_bundle())
+    storage.write_bytes(f"{store_root}/toy-task/damaged/{published.version}/x-README.md", b"kept by a repair")
+    storage.write_bytes(f"{published.uri}/signature.0123456789abcdef.json", b"{}")
+    strays = [
+        "notes.txt",
+        "other-task/0123456789abcdef/prompt.safetensors",
+        "other-task/latest.json",
+        "toy-task/bundle.json",
+        f"toy-task/{published.version}/payload.bin",
+    ]
+    for name in strays:
+        storage.write_bytes(f"{store_root}/{name}", b"{}")
+    found = list_store(store_root)
+    assert found.strays == sorted(strays)
+    assert [(row.uri, row.problem) for row in found.rows] == [(published.uri, None)]
 
 
 def test_a_bundle_that_is_not_one_is_not_mended(store_root: str) -> None:

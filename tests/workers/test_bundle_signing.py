@@ -16,6 +16,7 @@ from infra import object_storage as storage
 from infra.errors import BundleError, InputError, MissingExtra, UntrustedBundle
 from tests.fixtures.bundles import random_bundle
 from tests.fixtures.command_line import speechprompt
+from workers.bundle.listing import list_store
 from workers.bundle.publish import Published, publish
 from workers.bundle.pull import pull
 from workers.bundle.read import read, verify
@@ -97,6 +98,55 @@ def test_a_signed_bundle_of_another_task_is_not_this_tasks(tmp_path: Path, key: 
         read(str(root / "asked"), trusted=[key.trusted])
 
 
+@pytest.mark.parametrize("pointer", [True, False])
+@pytest.mark.parametrize("trusting", [True, False])
+def test_signed_files_beside_another_tasks_pointer_do_not_answer_for_it(
+    tmp_path: Path, key: SigningKey, pointer: bool, trusting: bool
+) -> None:
+    root = tmp_path / "bundles"
+    asked, other = (signed(str(root), key, task=task) for task in ("asked", "other"))
+    for file in Path(other.uri).iterdir():
+        shutil.copy(file, root / "asked" / file.name)
+    trusted = [key.trusted] if trusting else []
+    if pointer:
+        assert read(f"{root}/asked", trusted=trusted).manifest.version == asked.version
+        assert list_store(str(root)).strays == sorted(f"asked/{file.name}" for file in Path(other.uri).iterdir())
+        return
+    (root / "asked" / "latest.json").unlink()
+    if trusting:
+        with pytest.raises(UntrustedBundle, match="signed bundle of task other under another name"):
+            read(f"{root}/asked", trusted=trusted)
+    else:
+        # Who asks for no signature gets what lies there, which says itself of which task it is.
+        assert read(f"{root}/asked").manifest.task.name == "other"
+
+
+@pytest.mark.parametrize("trusting", [True, False])
+def test_a_version_below_the_name_of_another_task_is_refused(tmp_path: Path, key: SigningKey, trusting: bool) -> None:
+    published = signed(str(tmp_path / "bundles"), key)
+    trusted = [key.trusted] if trusting else []
+    elsewhere = tmp_path / "asked" / published.version
+    shutil.copytree(published.uri, elsewhere)
+    with pytest.raises(BundleError, match=rf"is of task toy-task, not asked; put {published.version} into a directory"):
+        verify(str(elsewhere), trusted=trusted)
+
+
+def test_a_copy_may_have_any_name_but_a_trusted_one_its_tasks(tmp_path: Path, key: SigningKey) -> None:
+    published = signed(str(tmp_path / "bundles"), key)
+    for name in ("my-bundle", "toy-task"):
+        shutil.copytree(published.uri, tmp_path / "copies" / name)
+        assert read(str(tmp_path / "copies" / name)).manifest.version == published.version
+    read(str(tmp_path / "copies" / "toy-task"), trusted=[key.trusted])
+    with pytest.raises(UntrustedBundle, match="name the directory toy-task"):
+        read(str(tmp_path / "copies" / "my-bundle"), trusted=[key.trusted])
+
+
+def test_a_task_may_be_called_as_a_version_is(tmp_path: Path, key: SigningKey) -> None:
+    published = signed(str(tmp_path), key, task="0123456789abcdef")
+    for uri in (published.uri, f"{tmp_path}/0123456789abcdef"):
+        assert verify(uri, trusted=[key.trusted]).version == published.version
+
+
 def test_a_signature_of_another_version_does_not_fit(tmp_path: Path, key: SigningKey) -> None:
     root = str(tmp_path / "bundles")
     old, new = signed(root, key, seed=1), publish(root, random_bundle(seed=2))
@@ -150,6 +200,10 @@ def test_keys_are_private_and_not_overwritten(tmp_path: Path, key: SigningKey) -
     assert secret not in repr(key)
     with pytest.raises(InputError, match="no key is overwritten"):
         new_key_pair(pem)
+    for public in ("team.pub", "team.PUB"):
+        with pytest.raises(InputError, match=r"name it team\.pem, and team\.pub is made beside it"):
+            new_key_pair(tmp_path / public)
+        assert not (tmp_path / public).exists()
     (tmp_path / "nothing.pem").write_text("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
     for wrong in ("ours.pub", "nothing.pem"):
         with pytest.raises(InputError, match="not a private key in PEM"):

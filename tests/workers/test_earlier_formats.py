@@ -12,7 +12,8 @@ import pytest
 from infra.errors import BackboneError, BundleError
 from workers.backbone.description import LM_FILE, TOKENIZER_FILE
 from workers.backbone.directory import read_backbone, read_description, write_backbone
-from workers.bundle.read import list_bundles, read, verify
+from workers.bundle.listing import list_bundles
+from workers.bundle.read import read, verify
 from workers.inference.classifier import Classifier
 
 FORMATS = Path(__file__).parent.parent / "fixtures" / "formats"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,8 @@ from tests.fixtures.tuning import TINY, lane_spec, tiny_backbone
 from workers.backbone.sharing import SharedLM
 from workers.bundle.manifest import BackboneIdentity, BundleManifest, Data, Provenance, Task
 from workers.bundle.read import read, verify
-from workers.prompting.outcome import LaneOutcome, read_outcome, write_outcome
+from workers.first_publication import FIRST_FILE
+from workers.prompting.outcome import OUTCOME_FILE, LaneOutcome, read_outcome, write_outcome
 from workers.prompting.prompt import prompt_shape
 from workers.publishing import PublishOrder, publish_task
 from workers.task_manifest import TaskSections
@@ -47,7 +49,7 @@ def outcome(figures: dict[str, float], *, slots: tuple[str, str] = ("Mood?", "Mo
     return LaneOutcome(**{**fields, **changes})
 
 
-def published(root: Path, *outcomes: LaneOutcome) -> BundleManifest:
+def published(root: Path, *outcomes: LaneOutcome, created: datetime | None = None) -> BundleManifest:
     """What publishing makes of outcomes, as a reader finds it."""
     rng = np.random.default_rng(0)
     for each in outcomes:
@@ -60,7 +62,7 @@ def published(root: Path, *outcomes: LaneOutcome) -> BundleManifest:
         backbone=BackboneIdentity(unit_lm=backbone.lm_fingerprint, tokenizer=backbone.tokenizer_fingerprint),
         preprocessing={},
         data=Data(digest="0" * 64, examples=dict.fromkeys(SPLITS, 9)),
-        provenance=Provenance(created=datetime.now(UTC)),
+        provenance=Provenance(created=created or datetime.now(UTC)),
     )
     order = PublishOrder(
         sections=sections,
@@ -125,3 +127,19 @@ def test_what_no_bundle_holds_ends_in_a_sentence(tmp_path: Path) -> None:
         published(tmp_path, outcome(BY_PLACE, temperatures=[1.0, math.nan]))
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "bundles").exists()
+
+
+def test_publishing_again_gives_the_same_bytes(tmp_path: Path) -> None:
+    """Also where nothing is left of what was published, so that a job may sign what it did not see lie there."""
+    first = published(tmp_path, outcome(BY_PLACE), created=datetime(2025, 1, 1, tzinfo=UTC))
+    [document] = (path.read_bytes() for path in tmp_path.glob("bundles/*/*/bundle.json"))
+    shutil.rmtree(tmp_path / "bundles")
+    assert published(tmp_path, outcome(BY_PLACE), created=datetime(2026, 1, 1, tzinfo=UTC)) == first
+    assert [path.read_bytes() for path in tmp_path.glob("bundles/*/*/bundle.json")] == [document]
+    # Another bundle has a time of its own, and so has one of which the first time was not kept whole.
+    better = outcome({**BY_PLACE, "accuracy": 0.9})
+    other = published(tmp_path, better, created=datetime(2027, 1, 1, tzinfo=UTC))
+    assert (other.version == first.version, other.provenance.created.year) == (False, 2027)
+    shutil.rmtree(tmp_path / "bundles")
+    (tmp_path / "lanes" / "k" / FIRST_FILE).write_bytes(b"{}")
+    assert published(tmp_path, better, created=datetime(2028, 1, 1, tzinfo=UTC)).provenance.created.year == 2028

@@ -8,6 +8,7 @@ reading, so a backbone is either the one its users know or an error.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -218,6 +219,11 @@ def _read_tensors(
     if entry is not None and entry.size > limit:
         raise BackboneError(
             f"{place}: is said to have {entry.size} bytes, but its tensors have {limit} at most; import it again"
+        )
+    if limit > (memory := os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")):
+        raise BackboneError(
+            f"{place}: its tensors have {limit >> 30:,} GiB by {BACKBONE_FILE}, and this machine has a memory of "
+            f"{memory >> 30:,} GiB; use a larger one, or import it again if it is not so large"
         )
     try:
         data = object_storage.read_bytes(place, limit=limit)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from itertools import accumulate
 
 import yaml
 
+from infra.markdown import markdown_text as plain
 from infra.printable import printable
 from task_specs.example import SPLITS
 from workers.bundle.manifest import BundleManifest, Slot, Spread
@@ -14,7 +14,6 @@ from workers.bundle.manifest import BundleManifest, Slot, Spread
 _LABELS_SHOWN = 100
 _CHARACTERS_SHOWN = 200_000
 """Of the labels of all slots; with four bytes each they leave room for the rest in what readers accept of a card."""
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~$&])")
 _LIMITS = """\
 ## Limits
 
@@ -23,15 +22,21 @@ rooms and languages like those of the data; measure again before using it elsewh
 by itself."""
 
 
-def card(manifest: BundleManifest) -> str:
-    """``README.md``: Markdown that depends on everything but provenance and files, as the version does."""
+def card(manifest: BundleManifest, *, licence: str = "") -> str:
+    """``README.md``: Markdown that depends on everything but provenance and files, as the version does.
+
+    Args:
+        manifest: what it is the card of.
+        licence: under which the data may be used. The card alone says so: readers refuse manifests with fields that
+            they do not know, and need no licence to answer.
+    """
     sections = (
         _front_matter(manifest),
         _introduction(manifest),
         _labels(manifest),
         _results(manifest),
         _use(manifest),
-        _origin(manifest),
+        _origin(manifest, licence),
         _LIMITS,
     )
     return "\n\n".join(sections) + "\n"
@@ -41,14 +46,15 @@ def _front_matter(manifest: BundleManifest) -> str:
     fields = {"library_name": "speechprompt", "pipeline_tag": "audio-classification"}
     if manifest.task.language:
         fields["language"] = manifest.task.language
-    return f"---\n{yaml.safe_dump(fields, allow_unicode=True, sort_keys=False)}---"
+    seen = all(printable(value) == value for value in fields.values())
+    return f"---\n{yaml.safe_dump(fields, allow_unicode=seen, sort_keys=False)}---"
 
 
 def _introduction(manifest: BundleManifest) -> str:
     task, prompt = manifest.task, manifest.prompt
-    kind = ", ".join(_plain(text) for text in (task.family, task.language) if text)
+    kind = ", ".join(plain(text) for text in (task.family, task.language) if text)
     return (
-        f"# {_plain(task.name)}\n\n"
+        f"# {plain(task.name)}\n\n"
         f"A speech classification prompt{f' ({kind})' if kind else ''}: {manifest.parameters:,} trained numbers "
         f"for a frozen spoken language model. Length {prompt.length}, {prompt.layers} layers of {prompt.dim}, "
         f"`{prompt.verbalizer}` verbalizer."
@@ -63,14 +69,14 @@ def _labels(manifest: BundleManifest) -> str:
 def _slot(slot: Slot, room: int) -> str:
     ends = accumulate(len(label) + len(", ") for label in slot.labels[:_LABELS_SHOWN])
     shown = sum(end <= room for end in ends)
-    labels = ", ".join(_plain(label) for label in slot.labels[:shown])
+    labels = ", ".join(plain(label) for label in slot.labels[:shown])
     rest = len(slot.labels) - shown
-    return f"- **{_plain(slot.name)}** ({len(slot.labels)}): {labels}" + (f", and {rest} more" if rest > 0 else "")
+    return f"- {_strong(slot.name)} ({len(slot.labels)}): {labels}" + (f", and {rest} more" if rest > 0 else "")
 
 
 def _results(manifest: BundleManifest) -> str:
     rows = [
-        f"| {split} | {_plain(name)} | {figure.value:.4f} | {_interval(figure)} | {figure.mean:.4f} ± {figure.std:.4f} "
+        f"| {split} | {plain(name)} | {figure.value:.4f} | {_interval(figure)} | {figure.mean:.4f} ± {figure.std:.4f} "
         f"| {figure.seeds} |"
         for split in SPLITS
         for name, figure in sorted(manifest.results.get(split, {}).items())
@@ -79,14 +85,14 @@ def _results(manifest: BundleManifest) -> str:
         return "## Results\n\nNone were recorded."
     head = ("| split | metric | this prompt | 95 % | mean ± std | seeds |", "| --- | --- | --- | --- | --- | --- |")
     positive = manifest.metric.positive
-    detected = f", of which {_plain(positive)} is the positive class," if positive is not None else ""
-    selected = f"Selected by {_plain(manifest.metric.name)}{detected} on the validation split{_among(manifest)}."
+    detected = f", of which {plain(positive)} is the positive class," if positive is not None else ""
+    selected = f"Selected by {plain(manifest.metric.name)}{detected} on the validation split{_among(manifest)}."
     sections = ["\n".join((*head, *rows)), selected]
     if len(manifest.slots) > 1:
         sections.append("`accuracy` has every slot right; `accuracy_slot1` is that of the first slot above, and so on.")
     if manifest.calibration is not None:
         fitted = ", ".join(
-            f"{temperature:g} ({_plain(slot.name)})"
+            f"{temperature:g} ({plain(slot.name)})"
             for slot, temperature in zip(manifest.slots, manifest.temperatures, strict=True)
         )
         sections.append(
@@ -104,7 +110,7 @@ def _interval(figure: Spread) -> str:
 def _among(manifest: BundleManifest) -> str:
     match manifest.recipe.get("sweep"):
         case {"chosen": str(chosen), "valid": dict(points)}:
-            return f": {_plain(chosen)} among {len(points)} settings by the mean over seeds, and of its seeds the best"
+            return f": {plain(chosen)} among {len(points)} settings by the mean over seeds, and of its seeds the best"
     return ""
 
 
@@ -116,12 +122,12 @@ def _use(manifest: BundleManifest) -> str:
         "speechprompt bundle verify THIS_DIRECTORY\n"
         "speechprompt classify --bundle THIS_DIRECTORY --backbone BACKBONE recording.wav\n"
         "```\n\n"
-        f"`BACKBONE` is the directory of {_plain(manifest.backbone.name) or 'the backbone'} with the "
+        f"`BACKBONE` is the directory of {plain(manifest.backbone.name) or 'the backbone'} with the "
         "fingerprints below; any other is refused."
     )
 
 
-def _origin(manifest: BundleManifest) -> str:
+def _origin(manifest: BundleManifest, licence: str) -> str:
     backbone, data = manifest.backbone, manifest.data
     counts = ", ".join(f"{data.examples[split]:,} {split}" for split in SPLITS if split in data.examples)
     return (
@@ -130,8 +136,21 @@ def _origin(manifest: BundleManifest) -> str:
         f"- Tokenizer: `{backbone.tokenizer}`\n"
         f"- Data: {counts or 'not counted'}{_shots(manifest)}; {data.quarantined:,} quarantined;{_long(manifest)} "
         f"digest `{data.digest}`\n"
-        f"- Recipe: {_plain(str(manifest.recipe.get('name', 'unnamed')))}, seed {manifest.seed}"
+        f"{_licence(licence)}"
+        f"- Recipe: {plain(str(manifest.recipe.get('name', 'unnamed')))}, seed {manifest.seed}"
     )
+
+
+def _strong(text: str) -> str:
+    # Stars beside a space are shown as stars.
+    inner = plain(text.strip())
+    return f"**{inner}**" if inner else "(a space)"
+
+
+def _licence(licence: str) -> str:
+    # A spec may have it on several lines.
+    folded = " ".join(licence.split())
+    return f"- Licence of the data: {plain(folded)}\n" if folded else ""
 
 
 def _shots(manifest: BundleManifest) -> str:
@@ -145,8 +164,3 @@ def _long(manifest: BundleManifest) -> str:
         return ""
     done = {"crop": "cropped to", "window": "cut into windows of"}[str(audio["too_long"])]
     return f" {manifest.data.long:,} {done} {audio['max_seconds']:g} s;"
-
-
-def _plain(text: str) -> str:
-    """``text`` so that Markdown shows it as it is."""
-    return _SPECIAL.sub(r"\\\1", printable(text))

@@ -66,10 +66,12 @@ class Bundle:
         tensors: float32 arrays by name: ``prompt.keys`` and ``prompt.values`` [layers, length, dim],
             ``separators`` [slots, dim], and for a linear verbalizer ``verbalizer.<slot>``
             [special_rows + classes, vocabulary].
+        licence: of the data, for the card of a bundle that is to be packed; one that was read does not have it.
     """
 
     manifest: BundleManifest
     tensors: Mapping[str, NDArray[np.float32]]
+    licence: str = ""
 
     def check(self) -> None:
         """Compare the tensors with the manifest.
@@ -140,22 +142,26 @@ def pack(bundle: Bundle) -> PackedBundle:
     """
     bundle.check()
     tensors = {key: np.ascontiguousarray(array) for key, array in bundle.tensors.items()}
-    payload = {PROMPT_FILE: safetensors.numpy.save(tensors), CARD_FILE: card(bundle.manifest).encode()}
+    payload = {
+        PROMPT_FILE: safetensors.numpy.save(tensors),
+        CARD_FILE: card(bundle.manifest, licence=bundle.licence).encode(),
+    }
     manifest = bundle.manifest.with_files(payload.items())
     return PackedBundle(manifest, payload | {MANIFEST_FILE: _document(manifest)})
 
 
-def check_publishable(manifest: BundleManifest) -> None:
+def check_publishable(manifest: BundleManifest, *, licence: str = "") -> None:
     """Refuse what no reader would accept, before there are any tensors.
 
     Args:
         manifest: without files.
+        licence: of the data.
 
     Raises:
         BundleError: a file of its bundle would be too large, or hold too many values.
     """
     prompt = tensor_file.largest_file(manifest.tensor_shapes, header_limit=_HEADER_LIMIT)
-    sizes = {PROMPT_FILE: prompt, CARD_FILE: len(card(manifest).encode())}
+    sizes = {PROMPT_FILE: prompt, CARD_FILE: len(card(manifest, licence=licence).encode())}
     files = {name: FileEntry(sha256="f" * 64, size=size) for name, size in sizes.items()}
     _document(manifest.model_copy(update={"files": files}))
 

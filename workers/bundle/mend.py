@@ -1,14 +1,14 @@
-"""Put right what was damaged after it was published; what lay there is kept beside it."""
+"""Put right what was damaged after it was published; what lay there is kept beside it, unless it is too large."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from infra import object_storage
-from infra.errors import BundleError, ObjectNotFound
+from infra.errors import BundleError, ObjectNotFound, StorageError, StoreUnreachable
 from workers.backbone.fingerprint import canonical_json
-from workers.bundle.format import Bundle, PackedBundle, pack, parse_latest, parse_manifest
+from workers.bundle.format import LATEST_LIMIT, LIMITS, Bundle, PackedBundle, pack, parse_latest, parse_manifest
 from workers.bundle.manifest import LATEST_FILE, MANIFEST_FILE, PAYLOAD, Latest
 from workers.bundle.publish import Published, store
 
@@ -30,7 +30,10 @@ def publish_or_mend(root: str, bundle: Bundle) -> Published:
     packed = pack(bundle)
     try:
         return store(root, packed)
-    except BundleError:
+    except StoreUnreachable:
+        raise
+    except (BundleError, StorageError):
+        # A file that has grown beyond what is read of it is refused by the store, not by its reader.
         mended = _mend(root, packed)
         if not mended:
             raise
@@ -48,22 +51,57 @@ def _mend(root: str, packed: PackedBundle) -> list[str]:
     for name in (*PAYLOAD, MANIFEST_FILE):
         file = object_storage.join(uri, name)
         try:
-            data, seen = object_storage.read_versioned(file)
+            found = _Found.at(file, limit=LIMITS[name])
         except ObjectNotFound:
             if published:
                 object_storage.write_if_absent(file, packed.files[name])
                 mended.append(file)
             continue
-        if data == packed.files[name] or (name == MANIFEST_FILE and _vouches(data, packed, file)):
+        if found.data == packed.files[name] or (name == MANIFEST_FILE and _vouches(found.data, packed, file)):
             continue
-        _keep(aside, name, data)
-        object_storage.write_if_version(file, packed.files[name], seen)
+        found.replace(packed.files[name], aside)
         mended.append(file)
     return mended + _mend_pointer(task_uri, version, aside)
 
 
-def _vouches(document: bytes, packed: PackedBundle, file: str) -> bool:
+@dataclass(frozen=True)
+class _Found:
+    """What lies where a file of a bundle belongs.
+
+    Attributes:
+        file: the place.
+        data: ``None`` where more than any reader takes lies there, or no file that can be read.
+        seen: its version in the store.
+    """
+
+    file: str
+    data: bytes | None
+    seen: str
+
+    @classmethod
+    def at(cls, file: str, *, limit: int) -> _Found:
+        """Raises ``ObjectNotFound`` where nothing is."""
+        try:
+            return cls(file, *object_storage.read_versioned(file, limit=limit))
+        except (ObjectNotFound, StoreUnreachable):
+            raise
+        except StorageError:
+            return cls(file, None, "")
+
+    def replace(self, data: bytes, aside: str) -> None:
+        """Put ``data`` in its place, and it aside, if it is not too large for that."""
+        if self.data is None:
+            object_storage.write_bytes(self.file, data)
+            return
+        kept = f"{hashlib.sha256(self.data).hexdigest()[:16]}-{object_storage.basename(self.file)}"
+        object_storage.write_if_absent(object_storage.join(aside, kept), self.data)
+        object_storage.write_if_version(self.file, data, self.seen)
+
+
+def _vouches(document: bytes | None, packed: PackedBundle, file: str) -> bool:
     """Whether a manifest is sound, and of the same content; by whom and when it was published may differ."""
+    if document is None:
+        return False
     try:
         manifest = parse_manifest(document, file=file)
     except BundleError:
@@ -74,19 +112,15 @@ def _vouches(document: bytes, packed: PackedBundle, file: str) -> bool:
 def _mend_pointer(task_uri: str, version: str, aside: str) -> list[str]:
     file = object_storage.join(task_uri, LATEST_FILE)
     try:
-        data, seen = object_storage.read_versioned(file)
+        found = _Found.at(file, limit=LATEST_LIMIT)
     except ObjectNotFound:
         return []
-    try:
-        parse_latest(data, file=file)
-    except BundleError:
-        _keep(aside, LATEST_FILE, data)
-        pointer = canonical_json(Latest(version=version).model_dump(mode="json")) + b"\n"
-        object_storage.write_if_version(file, pointer, seen)
-        return [file]
-    return []
-
-
-def _keep(aside: str, name: str, data: bytes) -> None:
-    place = object_storage.join(aside, f"{hashlib.sha256(data).hexdigest()[:16]}-{name}")
-    object_storage.write_if_absent(place, data)
+    if found.data is not None:
+        try:
+            parse_latest(found.data, file=file)
+        except BundleError:
+            pass
+        else:
+            return []
+    found.replace(canonical_json(Latest(version=version).model_dump(mode="json")) + b"\n", aside)
+    return [file]

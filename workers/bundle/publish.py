@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from infra import object_storage
 from infra.errors import BundleError, ObjectNotFound, StorageError
@@ -25,12 +25,14 @@ class Published:
         version: digest of its content.
         created: ``False`` if it was there already, and therefore stayed as it was.
         mended: files that were damaged, and were replaced.
+        document: ``bundle.json`` as this publisher has it; one that was there already may say another provenance.
     """
 
     uri: str
     version: str
     created: bool
     mended: tuple[str, ...] = ()
+    document: bytes = field(default=b"", repr=False)
 
 
 def publish(root: str, bundle: Bundle) -> Published:
@@ -64,14 +66,14 @@ def store(root: str, packed: PackedBundle) -> Published:
     if not created:
         verify(uri)
     _point(task_uri, version, fresh=created)
-    return Published(uri, version, created)
+    return Published(uri, version, created, document=packed.files[MANIFEST_FILE])
 
 
 def _write_same(file: str, data: bytes) -> None:
     """Leave ``data`` at ``file``; another publisher of the version may have put the same there."""
     if object_storage.write_if_absent(file, data):
         return
-    if object_storage.read_bytes(file) != data:
+    if object_storage.read_bytes(file, limit=len(data)) != data:
         raise BundleError(f"{file} holds other bytes than this version; remove its directory and publish again")
 
 

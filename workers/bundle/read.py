@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from infra import object_storage
-from infra.errors import BundleError, ObjectNotFound, StorageError
+from infra.errors import BundleError, ObjectNotFound, UntrustedBundle
 from workers.bundle.format import (
     LATEST_LIMIT,
     LIMITS,
@@ -27,11 +26,9 @@ from workers.bundle.format import (
 from workers.bundle.manifest import LATEST_FILE, MANIFEST_FILE, PAYLOAD, PROMPT_FILE, BundleManifest
 from workers.bundle.signing import TrustedKey, check_signature
 
-__all__ = ["BundleRow", "FoundBundle", "fetch", "find", "list_bundles", "read", "verify"]
+__all__ = ["FoundBundle", "fetch", "find", "read", "verify"]
 
-_MANIFEST_KEY = re.compile(r"(?P<task>[a-z0-9][a-z0-9._-]{0,63})/(?P<version>[0-9a-f]{16})/bundle\.json")
 _VERSION = re.compile(r"[0-9a-f]{16}")
-_LISTING_THREADS = 8
 
 
 @dataclass(frozen=True)
@@ -54,55 +51,62 @@ class FoundBundle:
         return self.manifest.version
 
 
-@dataclass(frozen=True)
-class BundleRow:
-    """One line of a listing.
-
-    Attributes:
-        uri: the bundle's own directory.
-        task: name of its task.
-        version: digest of its content, by the name of the directory.
-        latest: whether readers of the task get this version.
-        manifest: ``None`` if it cannot be read.
-        problem: why it, or the pointer to the latest version of its task, cannot be read.
-    """
-
-    uri: str
-    task: str
-    version: str
-    latest: bool
-    manifest: BundleManifest | None
-    problem: str | None
-
-
 def find(uri: str, *, trusted: Sequence[TrustedKey] = ()) -> FoundBundle:
     """The bundle at ``uri``, by its manifest alone.
+
+    Place and content must agree: below ``<task>/`` is that task, and in ``<task>/<version>`` that version of it. A copy
+    elsewhere may have any other name, unless keys are given: then the name of its directory is its task's.
 
     Args:
         uri: absolute; directory of a task, which stands for its latest version, or of one version.
         trusted: if any, keys by one of which it must be signed.
 
     Raises:
-        UntrustedBundle: it is not signed by one of them.
-        BundleError: there is none, or its manifest is damaged.
+        UntrustedBundle: it is not signed by one of them, or lies under another name than its task's.
+        BundleError: there is none, its manifest is damaged, or it is of another task or version than its place.
         StorageError: the place cannot be read.
     """
     uri = uri.rstrip("/")
-    try:
-        return _at(uri, trusted)
-    except ObjectNotFound:
-        version = _latest_version(uri)
+    # A task may be called as a version is. Elsewhere the pointer comes first: a bundle beside it answers for nobody.
+    by_name = _VERSION.fullmatch(object_storage.basename(uri))
+    for look in (_by_itself, _by_pointer) if by_name else (_by_pointer, _by_itself):
+        if (found := look(uri, trusted)) is not None:
+            return found
+    raise BundleError(
+        f"{uri} holds no bundle: neither {MANIFEST_FILE} nor {LATEST_FILE} is there; name a task's directory, "
+        "or see `speechprompt bundle list`"
+    )
+
+
+def _by_pointer(uri: str, trusted: Sequence[TrustedKey]) -> FoundBundle | None:
+    """The latest version of the task whose directory this is."""
+    version = latest_version(uri)
     if version is None:
-        raise BundleError(
-            f"{uri} holds no bundle: neither {MANIFEST_FILE} nor {LATEST_FILE} is there; name a task's directory, "
-            "or see `speechprompt bundle list`"
-        )
+        return None
     try:
-        return _of_task(_at(object_storage.join(uri, version), trusted), object_storage.basename(uri))
+        return of_task(at(object_storage.join(uri, version), trusted), object_storage.basename(uri))
     except ObjectNotFound as error:
         raise BundleError(
             f"{uri}/{LATEST_FILE} points to version {version}, which is not there; publish the task again"
         ) from error
+
+
+def _by_itself(uri: str, trusted: Sequence[TrustedKey]) -> FoundBundle | None:
+    """The bundle whose own directory this is: of a version, below its task's, or a copy under a name of its own."""
+    try:
+        found = at(uri, trusted)
+    except ObjectNotFound:
+        return None
+    if _VERSION.fullmatch(name := object_storage.basename(uri)):
+        return of_task(found, object_storage.basename(object_storage.parent(uri)))
+    task = found.manifest.task.name
+    if trusted and name != task:
+        # What is signed says of which task it is; only the name of its place says of which it is meant to be.
+        raise UntrustedBundle(
+            f"{uri} holds a signed bundle of task {task} under another name; name the directory {task}, or give "
+            f"<bundles>/{task}"
+        )
+    return found
 
 
 def fetch(uri: str, *, trusted: Sequence[TrustedKey] = ()) -> PackedBundle:
@@ -145,49 +149,8 @@ def verify(uri: str, *, trusted: Sequence[TrustedKey] = ()) -> FoundBundle:
     return found
 
 
-def list_bundles(root: str) -> list[BundleRow]:
-    """Every published bundle below ``root``, by task, oldest version first; one that cannot be read is a row too.
-
-    Raises:
-        StorageError: ``root`` cannot be listed.
-    """
-    keys = [match for name in object_storage.list_files(root) if (match := _MANIFEST_KEY.fullmatch(name))]
-    tasks = sorted({match["task"] for match in keys})
-    with ThreadPoolExecutor(_LISTING_THREADS) as pool:
-        pointers = dict(zip(tasks, pool.map(lambda task: _pointer(root, task), tasks), strict=True))
-        rows = pool.map(lambda match: _row(root, match["task"], match["version"], pointers[match["task"]]), keys)
-        return sorted(rows, key=_age)
-
-
-def _age(row: BundleRow) -> tuple[str, float, str]:
-    created = row.manifest.provenance.created.timestamp() if row.manifest else 0.0
-    return row.task, created, row.version
-
-
-def _row(root: str, task: str, version: str, pointer: _Pointer) -> BundleRow:
-    uri = object_storage.join(root, task, version)
-    manifest, problem = None, pointer.problem
-    try:
-        manifest = _of_task(_at(uri), task).manifest
-    except (BundleError, StorageError) as error:
-        problem = str(error)
-    return BundleRow(uri, task, version, pointer.version == version, manifest, problem)
-
-
-@dataclass(frozen=True)
-class _Pointer:
-    version: str | None = None
-    problem: str | None = None
-
-
-def _pointer(root: str, task: str) -> _Pointer:
-    try:
-        return _Pointer(version=_latest_version(object_storage.join(root, task)))
-    except (BundleError, StorageError) as error:
-        return _Pointer(problem=str(error))
-
-
-def _latest_version(task_uri: str) -> str | None:
+def latest_version(task_uri: str) -> str | None:
+    """The version that a task's pointer names; ``None`` where there is no pointer."""
     file = object_storage.join(task_uri, LATEST_FILE)
     try:
         data = object_storage.read_bytes(file, limit=LATEST_LIMIT)
@@ -196,8 +159,8 @@ def _latest_version(task_uri: str) -> str | None:
     return parse_latest(data, file=file)
 
 
-def _at(uri: str, trusted: Sequence[TrustedKey] = ()) -> FoundBundle:
-    """Raises ``ObjectNotFound`` where there is no manifest."""
+def at(uri: str, trusted: Sequence[TrustedKey] = ()) -> FoundBundle:
+    """What lies in exactly this directory; raises ``ObjectNotFound`` where there is no manifest."""
     file = object_storage.join(uri, MANIFEST_FILE)
     document = object_storage.read_bytes(file, limit=LIMITS[MANIFEST_FILE])
     if trusted:
@@ -211,12 +174,12 @@ def _at(uri: str, trusted: Sequence[TrustedKey] = ()) -> FoundBundle:
     return FoundBundle(uri, manifest, document)
 
 
-def _of_task(found: FoundBundle, task: str) -> FoundBundle:
-    """Refuse a bundle that was put under another task's name."""
+def of_task(found: FoundBundle, task: str) -> FoundBundle:
+    """Refuse a bundle that was put below another name than its task's."""
     if found.manifest.task.name != task:
         raise BundleError(
             f"{found.uri}/{MANIFEST_FILE} is of task {found.manifest.task.name}, not {task}; "
-            "publish the bundle under its own name"
+            f"put {found.version} into a directory called {found.manifest.task.name}"
         )
     return found
 

@@ -33,6 +33,7 @@ __all__ = ["SIGNATURE_LIMIT", "SigningKey", "TrustedKey", "check_signature", "ne
 SIGNATURE_LIMIT: Final = 1024
 """Most bytes of a signature file."""
 _KEY_LIMIT = 64 * 2**10
+_PUBLIC: Final = ".pub"
 
 
 class Signature(BaseModel):
@@ -191,11 +192,16 @@ def new_key_pair(private: Path) -> TrustedKey:
     """Make a key pair: ``private``, readable by its owner alone, and ``<private without suffix>.pub`` beside it.
 
     Raises:
-        InputError: one of the files is there already.
+        InputError: one of the files is there already, or the private one would be called as public ones are.
         MissingExtra: ``cryptography`` is not installed.
     """
     ed25519, serialization = _cryptography()
-    public = private.with_suffix(".pub")
+    public = private.with_suffix(_PUBLIC)
+    if public == private or private.suffix.lower() == _PUBLIC:
+        raise InputError(
+            f"{private}: the private key would be in a file called as public ones are; name it {private.stem}.pem, "
+            f"and {public.name} is made beside it"
+        )
     key = ed25519.Ed25519PrivateKey.generate()
     contents = {
         private: key.private_bytes(

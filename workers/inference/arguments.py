@@ -104,6 +104,12 @@ def prosody_of(values: object, units: Sequence[NDArray[np.int16]]) -> list[UnitP
     return found
 
 
+def check_probability(value: object, what: str) -> None:
+    """Raises ``InputError`` for anything but a number from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise InputError(f"{what} must be a probability, not {value!r}; give a number from 0 to 1")
+
+
 def device_of(given: object) -> torch.device:
     """A device that can be computed on.
 

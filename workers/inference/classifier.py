@@ -19,7 +19,7 @@ from workers.bundle.format import Bundle, BundleManifest
 from workers.bundle.read import read
 from workers.bundle.signing import TrustedKey
 from workers.inference.answer import Answer
-from workers.inference.arguments import device_of, listed, one_each, prosody_of, unit_sequence
+from workers.inference.arguments import check_probability, device_of, listed, one_each, prosody_of, unit_sequence
 from workers.inference.listening import Clip, listen
 from workers.inference.loaded_prompt import LoadedPrompt
 from workers.inference.recording import GivenRecording, Recording, Waveform, place_of, recording
@@ -72,8 +72,7 @@ class Classifier:
         precision: Precision = "fp32",
         abstain_below: float = 0.0,
     ) -> None:
-        if isinstance(abstain_below, bool) or not isinstance(abstain_below, int | float) or not 0 <= abstain_below <= 1:
-            raise InputError(f"abstain_below must be a probability, not {abstain_below!r}; give a number from 0 to 1")
+        check_probability(abstain_below, "abstain_below")
         if precision not in get_args(Precision):
             raise InputError(f"there is no precision {precision!r}; use one of {', '.join(get_args(Precision))}")
         loaded = listed(bundles, "bundles")
@@ -118,10 +117,11 @@ class Classifier:
         Raises:
             UntrustedBundle: a bundle is not signed by a trusted key.
             MissingExtra: there are trusted keys, and ``cryptography`` is not installed.
-            InputError: something is no list of paths.
+            InputError: something is no list of paths, or ``abstain_below`` no probability.
             BundleError, BackboneError: something is missing, altered, or does not fit.
             StorageError: a place cannot be read.
         """
+        check_probability(abstain_below, "abstain_below")
         places = [_place(uri, "bundle") for uri in listed(bundles, "bundles")]
         if not places:
             raise BundleError("no bundle is given; name one or more")

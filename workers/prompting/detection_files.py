@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infra.errors import MissingExtra
+from infra.printable import spreadsheet_cell
 from workers.prompting.error_rates import ErrorRates
 from workers.prompting.metrics import Predictions
 
@@ -25,7 +26,7 @@ def detection_files(test: Predictions, labels: tuple[str, ...], positive: int) -
     scores, is_positive = test.detection(positive)
     curve = ErrorRates(scores, is_positive)
     named = [labels[number] for number in test.labels[:, 0]]
-    lines = [f"{label}\t{score:.9g}" for label, score in zip(named, scores, strict=True)]
+    lines = [f"{spreadsheet_cell(label)}\t{score:.9g}" for label, score in zip(named, scores, strict=True)]
     rates = zip(curve.thresholds, *curve.rates(), strict=True)
     points = [f"{threshold:.9g}\t{miss:.9g}\t{alarm:.9g}" for threshold, miss, alarm in rates]
     return {
@@ -68,7 +69,7 @@ def det_png(test: Predictions, positive: int, title: str) -> bytes:
     axes.set_ylim(places[0], places[-1])
     axes.set_xlabel("false alarms, %")
     axes.set_ylabel("misses, %")
-    axes.set_title(f"{title}: EER {100 * curve.equal_error_rate():.2f} %", fontsize=10)
+    axes.set_title(f"{title}: EER {100 * curve.equal_error_rate():.2f} %", fontsize=10, parse_math=False)
     axes.grid(alpha=0.3)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
