@@ -120,7 +120,7 @@ def test_the_spool_holds_whole_events(disk: Path) -> None:
     assert not list((disk / "run/files").iterdir())
     (disk / "others").unlink()
     journal.append(Event("point", step=taken, values={"loss": 1.0}))
-    events = [event for event, _ in journal.read(0)]
+    events = [event for event, *_ in journal.read(0)]
     assert [event.step for event in events if isinstance(event, Event)] == list(range(taken + 1))
     assert len(events) == taken + 1
     journal.close()
