@@ -13,7 +13,6 @@ import argparse
 import contextlib
 import logging
 import os
-import subprocess
 import tempfile
 import threading
 import time
@@ -28,8 +27,9 @@ from infra.tracking import Tracking, Unsent
 from infra.tracking.mlflow_client import client, prepare_mlflow
 from tests.fixtures.faulty_proxy import Fault, FaultyProxy
 from tests.fixtures.ill_database import corrupted, full, locked
+from tests.fixtures.small_disk import small_disk
 
-DISK = "64m"
+DISK = 64 << 20
 EVERY = 0.05
 LASTING = 60
 """Points of one run."""
@@ -46,7 +46,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=4, help="at once")
     options = parser.parse_args()
     prepare_mlflow()
-    with tempfile.TemporaryDirectory(prefix="sp-ill-", dir="/tmp") as directory, _disk(Path(directory)) as disk:
+    with (
+        tempfile.TemporaryDirectory(prefix="sp-ill-", dir="/tmp") as directory,
+        small_disk(Path(directory) / "disk", DISK) as disk,
+    ):
         database = disk / "mlflow" / "mlflow.db"
         database.parent.mkdir()
         client(f"sqlite:///{database}").search_experiments()
@@ -133,17 +136,6 @@ def _report(uri: str, logged: dict[str, int], unsent: Unsent, options: argparse.
     twice = sum(count > 1 for count in counts.values())
     points = sum(logged.values())
     print(f"| {len(logged)} | {twice} | {unended} | {points} | {lost} | {doubled} | {unsent.refused} | {artifacts} |")
-
-
-@contextmanager
-def _disk(directory: Path) -> Iterator[Path]:
-    place = directory / "disk"
-    place.mkdir()
-    subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(place)], check=True)
-    try:
-        yield place
-    finally:
-        subprocess.run(["/bin/umount", "--lazy", str(place)], check=True)
 
 
 @contextmanager
