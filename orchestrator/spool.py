@@ -26,7 +26,7 @@ def spool_directory(root: str, name: str) -> str:
     """
     if not object_storage.is_s3(root):
         place = Path(object_storage.join(root, "spool")).absolute()
-        # What a team shares is no place for what is sent unasked; a storage that cannot be used at all is reported later.
+        # What a team shares is no place for what is sent unasked; a storage that cannot be used is reported later.
         with suppress(StorageError, OSError):
             place.parent.mkdir(parents=True, exist_ok=True)
             return str(private_directory(place))

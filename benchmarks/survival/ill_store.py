@@ -3,8 +3,8 @@
     python -m benchmarks.survival.ill_store [--store server|database] [--rounds 3] [--seconds 25] [--runs 4]
 
 A real store lies on a small file system of its own. Runs log a point every 50 ms and begin and end at any time, while
-the database is damaged, held by another program, out of room and slow in turn. Headline: points lost, doubled and
-set aside (0), runs made twice or not ended (0), lines that were printed meanwhile.
+the database is damaged, held by another program, read-only, out of room and slow in turn. Headline: points lost,
+doubled and set aside (0), runs made twice or not ended (0), lines that were printed meanwhile.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from infra.local_cluster.service import free_port
 from infra.tracking import Tracking, Unsent
 from infra.tracking.mlflow_client import client, prepare_mlflow
 from tests.fixtures.faulty_proxy import Fault, FaultyProxy
-from tests.fixtures.ill_database import corrupted, full, locked
+from tests.fixtures.ill_database import corrupted, full, locked, read_only
 from tests.fixtures.small_disk import small_disk
 
 DISK = 64 << 20
@@ -76,6 +76,7 @@ def _measure(
     illnesses: dict[str, Callable[[], AbstractContextManager[None]]] = {
         "corrupted": lambda: corrupted(database),
         "locked": lambda: locked(database),
+        "read-only": lambda: read_only(disk),
         "full": lambda: full(disk),
         "slow": slow,
     }

@@ -77,8 +77,15 @@ def count_refused(directory: Path) -> int:
 
 def waiting(root: Path) -> tuple[int, int]:
     """Events of all runs in a store's spool, whoever wrote them: not sent yet, and set aside."""
-    runs = [place.parent for place in root.glob(f"*/{EVENTS}")]
-    return sum(map(count_unsent, runs)), sum(map(count_refused, runs))
+    unsent = refused = 0
+    for run in [place.parent for place in root.glob(f"*/{EVENTS}")]:
+        try:
+            unsent += count_unsent(run)
+            refused += count_refused(run)
+        except OSError:
+            # What cannot be read was not sent; how much of it there is nobody knows.
+            unsent += 1
+    return unsent, refused
 
 
 def _lines(file: Path, offset: int) -> int:

@@ -1,4 +1,4 @@
-"""A database that is corrupted, locked, full and slow in turn: every point is in the mended store, once."""
+"""A database that is corrupted, locked, read-only, full and slow in turn: every point is in the mended store, once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from infra.local_cluster.service import Service
 from infra.tracking import RunLog, Tracking
 from infra.tracking.mlflow_client import client
 from tests.fixtures.faulty_proxy import Fault, FaultyProxy
-from tests.fixtures.ill_database import corrupted, full, locked
+from tests.fixtures.ill_database import corrupted, full, locked, read_only
 from tests.fixtures.small_disk import small_disk
 
 EVERY = 0.05
@@ -56,7 +56,7 @@ def test_a_database(
     uri = f"sqlite:///{database}"
     with caplog.at_level(logging.WARNING), Tracking(uri, tmp_path / "spool", interval=EVERY) as tracking:
         lane = Lane(tracking, "ill")
-        for illness in (corrupted(database), locked(database), full(place)):
+        for illness in (corrupted(database), locked(database), read_only(place), full(place)):
             lane.go_on()
             assert tracking.flush().events == 0
             with illness:
@@ -70,7 +70,7 @@ def test_a_database(
     assert [("cannot be used" in line, "is back" in line) for line in lines] == [(True, False), (False, True)] * (
         len(lines) // 2
     )
-    assert len(lines) <= 6
+    assert len(lines) <= 8
     assert "database disk image is malformed" in lines[0]
     assert "disk is full" in lines[-2]
     assert "Traceback" not in capfd.readouterr().err
