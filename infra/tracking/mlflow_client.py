@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -50,6 +51,8 @@ def client(uri: str) -> Any:
     from infra.tracking.bounded_http import bound_calls
 
     bound_calls()
+    # Whoever imported MLflow earlier in this process did it before its variables were set.
+    logging.getLogger("mlflow").setLevel(os.environ.get("MLFLOW_LOGGING_LEVEL", "WARNING"))
     database = sqlite_path(uri)
     if database is not None:
         # A connection that is kept would go on writing to a file which another one has replaced.

@@ -149,7 +149,9 @@ class Sender(threading.Thread):
     def _send_orphans(self) -> bool:
         """Send what processes that are gone left behind; whether all of it was sent."""
         done = True
-        for directory in sorted(path.parent for path in self._root.glob("*/header")):
+        with self._lock:
+            own = {journal.directory for journal in self._journals}
+        for directory in sorted({path.parent for path in self._root.glob("*/header")} - own):
             try:
                 journal = Journal(directory, orphan=True)
             except (BlockingIOError, FileNotFoundError):

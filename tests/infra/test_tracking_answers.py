@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import infra.tracking.bounded_http as bounded_http
-import infra.tracking.check as checking
 from infra.errors import TrackingError, TrackingUnreachable
 from infra.local_cluster.service import Service
 from infra.tracking import Tracking, check
@@ -63,7 +62,8 @@ def drip(connection: socket.socket, beginning: bytes) -> None:
     ],
 )
 def test_an_answer_that_never_ends_is_given_up(beginning: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checking, "CHECK_SECONDS", 0.3)
+    # The function hides the module of its name.
+    monkeypatch.setattr(import_module("infra.tracking.check"), "CHECK_SECONDS", 0.3)
     with sending(lambda connection: drip(connection, beginning)) as url:
         began = time.monotonic()
         with pytest.raises(TrackingUnreachable, match="no whole answer in time"):
@@ -163,4 +163,3 @@ def test_artifacts_that_no_store_takes_hold_up_nothing_else(
     for run in found:
         text = store.download_artifacts(run.info.run_id, "texts/why.md", str(tmp_path))
         assert Path(text).read_text(encoding="utf-8") == "second"
-    shutil.rmtree(tmp_path / "texts")
