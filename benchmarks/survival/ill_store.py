@@ -57,7 +57,9 @@ def main() -> None:
             slow = lambda: _interrupted(database)  # noqa: E731
             _measure(f"sqlite:///{database}", disk, slow, Path(directory), options)
             return
-        server = start_mlflow_server(disk, port=free_port())
+        # Its log is open all the time, and would keep the disk from being made read-only.
+        (Path(directory) / "mlflow").symlink_to(database.parent)
+        server = start_mlflow_server(Path(directory), port=free_port())
         try:
             with FaultyProxy(server.url) as proxy:
                 _measure(proxy.url, disk, lambda: _delayed(proxy), Path(directory), options)

@@ -18,6 +18,7 @@ from infra.redaction import redacted
 from infra.tracking.event import Event
 from infra.tracking.faults import damaged, shown
 from infra.tracking.journal import Entry, Journal
+from infra.tracking.outage import Outage
 from infra.tracking.store import Remote, Store
 
 logger = logging.getLogger("speechprompt.tracking")
@@ -44,24 +45,26 @@ class Sender(threading.Thread):
 
     def __init__(self, uri: str, root: Path, *, interval: float) -> None:
         super().__init__(name="speechprompt-tracking", daemon=True)
-        self.reason: str | None = None
-        """Why the store did not take something; none while it takes all."""
-        self._uri = uri
         self._root = root
         self._interval = interval
         self._store = Store(uri, root)
+        self._outage = Outage(uri, root)
         self._id = uuid.uuid4().hex
         self._lock = threading.Lock()
         self._journals: list[Journal] = []
         self._leaving: list[Journal] = []
         self._remotes: dict[Path, Remote] = {}
-        self._failing: set[Path] = set()
         self._again: set[Path] = set()
         self._told: set[Path] = set()
         self._artifacts_at = 0.0
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._abandon = threading.Event()
+
+    @property
+    def reason(self) -> str | None:
+        """Why the store did not take something; none while it takes all."""
+        return self._outage.reason
 
     def add(self, journal: Journal) -> None:
         """Send what this journal holds, now and later."""
@@ -156,7 +159,7 @@ class Sender(threading.Thread):
                 journal = Journal(directory, orphan=True)
             except (BlockingIOError, FileNotFoundError):
                 # Somebody else sends it, or has.
-                self._heal(directory)
+                self._outage.spares(directory)
                 continue
             except TrackingError as error:
                 self._tell_once(directory, "%s", error)
@@ -181,29 +184,11 @@ class Sender(threading.Thread):
             self._remotes.pop(journal.directory, None)
             if damaged(error):
                 self._again.add(journal.directory)
-            self._fail(journal.directory, error)
+            self._outage.meets(journal.directory, error)
             return "failed"
         if attempt != "late":
-            self._heal(journal.directory)
+            self._outage.spares(journal.directory)
         return attempt
-
-    def _fail(self, directory: Path, error: Exception) -> None:
-        self._failing.add(directory)
-        reason = shown(error)
-        if self.reason is None:
-            logger.warning(
-                "MLflow at %s cannot be used (%s); what it does not take is kept in %s until it can",
-                redacted(self._uri),
-                reason,
-                self._root,
-            )
-        self.reason = reason
-
-    def _heal(self, directory: Path) -> None:
-        self._failing.discard(directory)
-        if self.reason is not None and not self._failing:
-            logger.warning("MLflow at %s is back", redacted(self._uri))
-            self.reason = None
 
     def _send(self, journal: Journal) -> Attempt:
         sent = journal.sent()
@@ -287,7 +272,7 @@ class Sender(threading.Thread):
             except Exception as error:  # noqa: BLE001
                 self._store.confirm(remote)
                 self._artifacts_at = time.monotonic() + LONGEST_WAIT
-                self._fail(journal.directory, error)
+                self._outage.meets(journal.directory, error)
                 return False
         journal.remove_content(event)
         return True
