@@ -31,7 +31,7 @@ from tests.fixtures.small_disk import small_disk
 
 DISK = 64 << 20
 EVERY = 0.05
-LASTING = 60
+LASTING = 400
 """Points of one run."""
 PAUSE = 3.0
 EXPERIMENT = "ill"
@@ -101,7 +101,7 @@ def _measure(
         over.set()
         for writer in writers:
             writer.join()
-        unsent = tracking.flush(240)
+        unsent = tracking.flush(900)
     _report(uri, logged, unsent, options)
 
 
