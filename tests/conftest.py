@@ -16,6 +16,7 @@ pytest_plugins = [
     "tests.fixtures.s3_server",
     "tests.fixtures.shared_cases",
     "tests.fixtures.sharing_out",
+    "tests.fixtures.small_disk",
     "tests.fixtures.tiers",
     "tests.fixtures.witness",
 ]

@@ -8,7 +8,10 @@ from pathlib import Path
 from infra.errors import TrackingError, TrackingUnreachable
 from infra.redaction import redacted
 from infra.tracking.faults import may_pass, reason_and_remedy, try_database
-from infra.tracking.store import ARTIFACTS, client, prepare_mlflow, sqlite_path
+from infra.tracking.mlflow_client import ARTIFACTS, client, prepare_mlflow, require_mlflow, sqlite_path
+
+CHECK_SECONDS = 20.0
+"""For which somebody waits."""
 
 
 def check(uri: str, *, experiment: str | None = None) -> None:
@@ -38,14 +41,18 @@ def check(uri: str, *, experiment: str | None = None) -> None:
     try:
         if database is not None:
             try_database(database)
-        store = client(uri)
-        found = store.get_experiment_by_name(experiment) if experiment is not None else None
-        store.search_experiments(max_results=1)
+        # Not loaded before it is known that MLflow, and with it this, is installed.
+        from infra.tracking.bounded_http import at_most
+
+        with at_most(CHECK_SECONDS):
+            store = client(uri)
+            require_mlflow(store)
+            found = store.get_experiment_by_name(experiment) if experiment is not None else None
     # MLflow passes on what its HTTP client, its database driver and their plug-ins raise.
     except Exception as error:  # noqa: BLE001
         kind = TrackingUnreachable if may_pass(error) else TrackingError
         reason, remedy = reason_and_remedy(error)
-        raise kind(f"tracking {redacted(uri)} cannot be used ({redacted(reason)}); {remedy}") from None
+        raise kind(f"tracking {redacted(uri)} cannot be used ({reason}); {remedy}") from None
     if found is not None and found.lifecycle_stage != "active":
         raise TrackingError(
             f"tracking {redacted(uri)}: experiment {experiment} is deleted; restore it by 'mlflow experiments restore "

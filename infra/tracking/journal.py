@@ -3,11 +3,11 @@
     <spool>/<store>/<run>/
         live.lock        shared by all who write the run; exclusive for whoever sends an orphan or removes it
         sending.lock     held by the one sender of the moment
-        run.json         the header
-        events.jsonl     appended, never rewritten
-        sent.json        bytes of events.jsonl that the store has confirmed, and the run's id there
+        header           which run it is
+        events           a line for each, appended, never rewritten
+        sent             how much of them the store has confirmed, and the run's id there
         files/           contents of artifacts that are not sent yet
-        refused.jsonl    what the store refused for good, with the reason
+        refused.jsonl    what the store will never take, with the reason
 
 Appends are single writes to a file opened with O_APPEND, so several processes may write one run. They survive
 the death of the process, not that of the machine: no fsync, because tuning must not wait for a disk.
@@ -24,30 +24,32 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 from infra.errors import TrackingError
 from infra.tracking.event import Event, Header
+from infra.tracking.progress import EVENTS, REFUSED, Sent, count_refused, count_unsent, read_sent, write_sent
+from infra.tracking.spool_file import open_own, read_sealed, seal, unseal, write_sealed
 
+HEADER = "header"
 READ_BYTES = 1 << 20
+LINE_BYTES = 16 << 20
+QUOTED_BYTES = 2000
+"""Of what is set aside, and of the reason."""
 
 
-@dataclass(frozen=True)
-class Sent:
-    """How far the sending came.
+class Entry(NamedTuple):
+    """A line of a journal.
 
     Attributes:
-        offset: bytes of the journal that the store has confirmed.
-        run_id: the run in the store, once known.
-        linked: whether the run hangs below its parent, or has none.
-        sender: who wrote this; another sender's memory of the run is then out of date.
+        event: what it says; the line itself, or its beginning, where it says nothing.
+        start, end: its place, in bytes.
     """
 
-    offset: int = 0
-    run_id: str | None = None
-    linked: bool = False
-    sender: str = ""
+    event: Event | bytes
+    start: int
+    end: int
 
 
 class Journal:
@@ -71,9 +73,9 @@ class Journal:
         try:
             self._live = self._join(orphan=orphan, create=header is not None)
             if header is not None:
-                self._write("run.json", json.dumps(asdict(header), ensure_ascii=False))
-            self.header = Header(**json.loads((directory / "run.json").read_text(encoding="utf-8")))
-            self._append = os.open(self._events, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+                write_sealed(directory / HEADER, header.document())
+            self.header = Header.parse(read_sealed(directory / HEADER))
+            self._append = open_own(self._events, os.O_RDWR | os.O_CREAT | os.O_APPEND)
             self._end_torn_line()
         except (BlockingIOError, FileNotFoundError):
             self.close()
@@ -81,10 +83,11 @@ class Journal:
         except OSError as error:
             self.close()
             raise self._unusable(error) from error
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             self.close()
             raise TrackingError(
-                f"{directory / 'run.json'}: not the header of a run ({error}); remove the folder to give up its events"
+                f"{directory / HEADER}: not the header of a run (it is torn, altered, or from elsewhere); remove the "
+                "folder to give up its events"
             ) from error
 
     @staticmethod
@@ -96,11 +99,13 @@ class Journal:
         """Add an event at the end.
 
         Raises:
-            TrackingError: the journal is closed, or the disk does not take it.
+            TrackingError: the journal is closed, the event is larger than 16 MiB, or the disk does not take it.
         """
         if self._append < 0:
             raise TrackingError(f"{self.header.name}: tracking is closed; nothing can be logged any more")
-        line = event.line()
+        line = seal(event.document(), self.directory.name)
+        if len(line) > LINE_BYTES:
+            raise TrackingError(f"{self.header.name}: {len(line):,} bytes are too many for one event; log less at once")
         try:
             written = os.write(self._append, line)
             if written != len(line):
@@ -112,11 +117,12 @@ class Journal:
 
     def append_artifact(self, path: str, content: bytes) -> None:
         """Add an artifact: its content beside the journal, then the event that names it."""
-        file = self.directory / "files" / uuid.uuid4().hex
+        file = self._files / uuid.uuid4().hex
         try:
-            file.parent.mkdir(exist_ok=True)
-            file.write_bytes(content)
-            self.append(Event("artifact", path=path, file=file.name))
+            file.parent.mkdir(mode=0o700, exist_ok=True)
+            with os.fdopen(open_own(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as made:
+                made.write(content)
+            self.append(Event("artifact", path=path, file=file.name, digest=hashlib.sha256(content).hexdigest()))
         except OSError as error:
             file.unlink(missing_ok=True)
             raise self._unusable(error) from error
@@ -124,14 +130,38 @@ class Journal:
             file.unlink()
             raise
 
-    def content(self, event: Event) -> Path:
-        """Where the content of an artifact lies."""
-        return self.directory / "files" / Path(event.file).name
+    def take_content(self, event: Event, target: Path) -> None:
+        """Copy the content of an artifact.
+
+        Raises:
+            FileNotFoundError: it was removed, as what was sent is.
+            ValueError: it is not what was written there.
+        """
+        # The file's name is nobody's but ours: no link at either step leads out.
+        if self._files.is_symlink():
+            raise ValueError("its place is a link")
+        try:
+            descriptor = open_own(self._files / event.file, os.O_RDONLY)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise ValueError("its content is no plain file") from error
+        with os.fdopen(descriptor, "rb") as content, target.open("xb") as copy:
+            digest = hashlib.sha256()
+            while block := content.read(READ_BYTES):
+                digest.update(block)
+                copy.write(block)
+        if digest.hexdigest() != event.digest:
+            raise ValueError("its content was altered")
+
+    def remove_content(self, event: Event) -> None:
+        """Give up the content of an artifact."""
+        (self._files / event.file).unlink(missing_ok=True)
 
     @contextmanager
     def sending(self) -> Iterator[bool]:
         """Become the run's only sender; false if another one is at it."""
-        descriptor = os.open(self.directory / "sending.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = open_own(self.directory / "sending.lock", os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -145,30 +175,26 @@ class Journal:
 
     def sent(self) -> Sent:
         """How far the sending came."""
-        try:
-            return Sent(**json.loads((self.directory / "sent.json").read_text(encoding="utf-8")))
-        except (FileNotFoundError, ValueError):
-            # Absent, or emptied by a crash of the machine: sending all of it again changes nothing in the store.
-            return Sent()
+        return read_sent(self.directory)
 
     def save(self, sent: Sent) -> None:
         """Remember how far the sending came; only under ``sending``."""
-        self._write("sent.json", json.dumps(asdict(sent)))
+        try:
+            write_sent(self.directory, sent)
+        except OSError as error:
+            raise self._unusable(error) from error
 
-    def read(self, offset: int) -> list[tuple[Event | bytes, int]]:
-        """The next whole events, each with the offset after it; a line that is none comes back as it is."""
-        events: list[tuple[Event | bytes, int]] = []
-        with self._events.open("rb") as file:
+    def read(self, offset: int) -> list[Entry]:
+        """The whole lines from a place on, about a megabyte of them."""
+        entries: list[Entry] = []
+        with os.fdopen(open_own(self._events, os.O_RDONLY), "rb") as file:
             file.seek(offset)
-            for line in file:
-                if not line.endswith(b"\n") or (events and offset - events[0][1] > READ_BYTES):
+            while not entries or entries[-1].end - offset < READ_BYTES:
+                line, end = _next_line(file)
+                if not line:
                     break
-                offset += len(line)
-                try:
-                    events.append((Event.parse(line), offset))
-                except ValueError:
-                    events.append((line, offset))
-        return events
+                entries.append(Entry(self._parse(line), entries[-1].end if entries else offset, end))
+        return entries
 
     def size(self) -> int:
         """Bytes in the journal."""
@@ -176,21 +202,18 @@ class Journal:
 
     def unsent(self) -> int:
         """Events the store has not confirmed."""
-        with self._events.open("rb") as file:
-            file.seek(self.sent().offset)
-            return sum(1 for line in file if line.endswith(b"\n"))
+        return count_unsent(self.directory)
 
-    def refuse(self, line: bytes, reason: str) -> None:
+    def refuse(self, said: bytes, reason: str) -> None:
         """Set aside what the store will never take."""
-        entry = json.dumps({"reason": reason, "event": line.decode(errors="replace")}, ensure_ascii=False)
-        with (self.directory / "refused.jsonl").open("a", encoding="utf-8") as file:
-            file.write(entry + "\n")
+        event = said[:QUOTED_BYTES].decode(errors="replace")
+        entry = json.dumps({"reason": reason[:QUOTED_BYTES], "event": event}) + "\n"
+        with os.fdopen(open_own(self.directory / REFUSED, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab") as file:
+            file.write(entry.encode())
 
     def refused(self) -> int:
         """How many events were set aside."""
-        with suppress(FileNotFoundError), (self.directory / "refused.jsonl").open("rb") as file:
-            return sum(1 for _ in file)
-        return 0
+        return count_refused(self.directory)
 
     def close(self, *, remove_if_done: bool = False) -> None:
         """Let go of the run. With ``remove_if_done`` its directory goes too, if nobody needs it any more."""
@@ -206,15 +229,27 @@ class Journal:
 
     @property
     def _events(self) -> Path:
-        return self.directory / "events.jsonl"
+        return self.directory / EVENTS
+
+    @property
+    def _files(self) -> Path:
+        return self.directory / "files"
+
+    def _parse(self, line: bytes) -> Event | bytes:
+        try:
+            return Event.parse(unseal(line, self.directory.name))
+        except ValueError:
+            return line[:QUOTED_BYTES]
 
     def _join(self, *, orphan: bool, create: bool) -> int:
         """Lock the directory as one of its writers; again if it was removed while we waited."""
         while True:
             if create:
-                self.directory.mkdir(parents=True, exist_ok=True)
+                self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self.directory.is_symlink():
+                raise OSError(errno.ELOOP, "a link", str(self.directory))
             try:
-                descriptor = os.open(self.directory / "live.lock", os.O_RDWR | os.O_CREAT, 0o600)
+                descriptor = open_own(self.directory / "live.lock", os.O_RDWR | os.O_CREAT)
             except FileNotFoundError:
                 if create:
                     continue
@@ -234,15 +269,14 @@ class Journal:
         if size and os.pread(self._append, 1, size - 1) != b"\n":
             os.write(self._append, b"\n")
 
-    def _write(self, name: str, text: str) -> None:
-        temporary = self.directory / f".{name}.{uuid.uuid4().hex}"
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(self.directory / name)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise self._unusable(error) from error
-
     def _unusable(self, error: OSError) -> TrackingError:
         reason = error.strerror or str(error)
         return TrackingError(f"{self.directory}: the tracking spool cannot be written ({reason}); make room there")
+
+
+def _next_line(file: BinaryIO) -> tuple[bytes, int]:
+    """The next line that has its end, and where that is; only the beginning of one that is too long; else nothing."""
+    line = part = file.readline(LINE_BYTES)
+    while part and not part.endswith(b"\n"):
+        part = file.readline(LINE_BYTES)
+    return (line, file.tell()) if part else (b"", 0)

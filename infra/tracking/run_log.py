@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from infra.printable import printable_json, printable_lines
 from infra.redaction import redacted
 from infra.tracking.event import Event
 from infra.tracking.journal import Journal
@@ -72,11 +73,12 @@ class RunLog:
         """
         rows = [list(row) for row in zip(*columns.values(), strict=True)]
         table = {"columns": list(columns), "data": rows}
-        self._journal.append_artifact(f"tables/{_file_name(name)}.json", json.dumps(table, ensure_ascii=False).encode())
+        document = printable_json(json.dumps(table, ensure_ascii=False))
+        self._journal.append_artifact(f"tables/{_file_name(name)}.json", document.encode())
 
     def text(self, name: str, content: str) -> None:
         """Keep a text as ``texts/<name>``; the name carries its own suffix, such as ``.md``."""
-        self._journal.append_artifact(f"texts/{_file_name(name)}", redacted(content).encode())
+        self._journal.append_artifact(f"texts/{_file_name(name)}", printable_lines(redacted(content)).encode())
 
     def finish(self, status: RunStatus) -> None:
         """Say how the run ended, at this time.
@@ -102,7 +104,7 @@ class RunLog:
 
     def _text(self, kind: Literal["params", "tags"], values: Mapping[str, Any], limit: int) -> None:
         if values:
-            texts = {_name(name): _cut(redacted(str(value)), limit) for name, value in values.items()}
+            texts = {_name(name): _cut(printable_lines(redacted(str(value))), limit) for name, value in values.items()}
             self._journal.append(Event(kind, values=texts))
 
 

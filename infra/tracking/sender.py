@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 import threading
 import time
 import uuid
@@ -10,12 +11,14 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from infra.errors import TrackingError
 from infra.redaction import redacted
 from infra.tracking.event import Event
-from infra.tracking.journal import Journal
+from infra.tracking.faults import damaged, shown
+from infra.tracking.journal import Entry, Journal
+from infra.tracking.outage import Outage
 from infra.tracking.store import Remote, Store
 
 logger = logging.getLogger("speechprompt.tracking")
@@ -23,12 +26,16 @@ logger = logging.getLogger("speechprompt.tracking")
 LONGEST_WAIT = 30.0
 ORPHANS_EVERY = 15.0
 CLOSING_WAIT = 0.5
-ARTIFACT_ATTEMPTS = 5
-"""How often a store that answers may fail to take an artifact before the run goes on without it."""
+
+Attempt = Literal["nothing", "sent", "late", "failed"]
+"""What became of a journal: nothing was to be sent, all was, all but artifacts, or the store did not take it."""
 
 
 class Sender(threading.Thread):
     """Sends what journals hold, in the order of each, until told to stop.
+
+    Whatever the store answers is tried again later, but for what a store that is well refuses as such. An artifact that
+    it does not take holds up no other event.
 
     Args:
         uri: MLflow tracking URI.
@@ -38,22 +45,26 @@ class Sender(threading.Thread):
 
     def __init__(self, uri: str, root: Path, *, interval: float) -> None:
         super().__init__(name="speechprompt-tracking", daemon=True)
-        self.reason: str | None = None
-        """Why the store could not be reached last time; none while it can."""
-        self._uri = uri
         self._root = root
         self._interval = interval
         self._store = Store(uri, root)
+        self._outage = Outage(uri, root)
         self._id = uuid.uuid4().hex
         self._lock = threading.Lock()
         self._journals: list[Journal] = []
         self._leaving: list[Journal] = []
         self._remotes: dict[Path, Remote] = {}
-        self._attempts: dict[str, int] = {}
-        self._damaged: set[Path] = set()
+        self._again: set[Path] = set()
+        self._told: set[Path] = set()
+        self._artifacts_at = 0.0
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._abandon = threading.Event()
+
+    @property
+    def reason(self) -> str | None:
+        """Why the store did not take something; none while it takes all."""
+        return self._outage.reason
 
     def add(self, journal: Journal) -> None:
         """Send what this journal holds, now and later."""
@@ -115,17 +126,17 @@ class Sender(threading.Thread):
         """Send every journal's events; whether any came through, and whether all did."""
         with self._lock:
             journals = sorted(self._journals, key=lambda journal: journal.header.parent_key is not None)
-        progress = False
+        attempts: set[Attempt] = set()
         for journal in journals:
-            talked = None if self._abandon.is_set() else self._attempt(journal)
-            if talked is None:
+            attempt: Attempt = "failed" if self._abandon.is_set() else self._attempt(journal)
+            attempts.add(attempt)
+            if attempt == "failed":
                 # To the end of the line, so that one run the store fails on does not hold up the others.
                 with self._lock:
                     self._journals.remove(journal)
                     self._journals.append(journal)
-                return progress, False
-            progress = progress or talked
-        return progress, True
+                break
+        return "sent" in attempts, attempts <= {"nothing", "sent"}
 
     def _close_sent(self) -> None:
         with self._lock:
@@ -141,117 +152,142 @@ class Sender(threading.Thread):
     def _send_orphans(self) -> bool:
         """Send what processes that are gone left behind; whether all of it was sent."""
         done = True
-        for directory in sorted(path.parent for path in self._root.glob("*/run.json")):
+        with self._lock:
+            own = {journal.directory for journal in self._journals}
+        for directory in sorted({path.parent for path in self._root.glob("*/header")} - own):
             try:
                 journal = Journal(directory, orphan=True)
             except (BlockingIOError, FileNotFoundError):
+                # Somebody else sends it, or has.
+                self._outage.spares(directory)
                 continue
             except TrackingError as error:
-                if directory not in self._damaged:
-                    logger.warning("%s", error)
-                self._damaged.add(directory)
+                self._tell_once(directory, "%s", error)
                 continue
             try:
-                done = self._attempt(journal) is not None
+                attempt = self._attempt(journal)
             finally:
                 self._remotes.pop(directory, None)
                 journal.close(remove_if_done=True)
-            if not done:
-                break
+            done = done and attempt != "late"
+            if attempt == "failed":
+                return False
         return done
 
-    def _attempt(self, journal: Journal) -> bool | None:
-        """Send one journal's events; whether there were any, none if the store did not take them."""
+    def _attempt(self, journal: Journal) -> Attempt:
+        """Send one journal's events."""
         try:
             with journal.sending() as mine:
-                talked = mine and self._send(journal)
+                attempt = self._send(journal) if mine else "nothing"
         # The boundary between tuning and a server: whatever fails there is reported once and tried again.
         except Exception as error:  # noqa: BLE001
             self._remotes.pop(journal.directory, None)
-            if self.reason is None:
-                logger.warning(
-                    "MLflow at %s cannot be used; runs are kept in %s until it can: %s",
-                    redacted(self._uri),
-                    self._root,
-                    redacted(f"{type(error).__name__}: {error}"),
-                )
-            self.reason = redacted(f"{type(error).__name__}: {error}")
-            return None
-        if talked and self.reason is not None:
-            logger.warning("MLflow at %s is back", redacted(self._uri))
-            self.reason = None
-        return talked
+            if damaged(error):
+                self._again.add(journal.directory)
+            self._outage.meets(journal.directory, error)
+            return "failed"
+        if attempt != "late":
+            self._outage.spares(journal.directory)
+        return attempt
 
-    def _send(self, journal: Journal) -> bool:
+    def _send(self, journal: Journal) -> Attempt:
         sent = journal.sent()
-        if sent.linked and sent.offset >= journal.size():
-            return False
+        again = journal.directory in self._again
+        if sent.linked and sent.offset >= journal.size() and not again and not (sent.late and self._artifacts_due()):
+            return "late" if sent.late else "nothing"
         if sent.sender != self._id:
             self._remotes.pop(journal.directory, None)
         remote = self._remotes.get(journal.directory)
         if remote is None:
             remote = self._store.attach(journal.header, sent.run_id)
             self._remotes[journal.directory] = remote
+            if again or (remote.fresh and sent.run_id is not None):
+                # The database may have been mended by an older copy: what it has of all this it does not take twice.
+                sent = replace(sent, offset=0, late=(), linked=False)
         if not sent.linked:
-            sent = replace(sent, linked=self._store.link(remote, journal.header))
+            sent = replace(sent, linked=self._store.link(remote))
         sent = replace(sent, run_id=remote.run_id, sender=self._id)
         journal.save(sent)
         while entries := journal.read(sent.offset):
             while entries:
                 if self._abandon.is_set():
                     raise TrackingError("closed before everything was sent")
-                taken = self._send_some(journal, remote, [event for event, _ in entries])
-                sent = replace(sent, offset=entries[taken - 1][1])
+                taken, late = self._send_some(journal, remote, entries, sent.late)
+                sent = replace(sent, offset=entries[taken - 1].end, late=sent.late + late)
                 journal.save(sent)
                 entries = entries[taken:]
-        return True
+        self._again.discard(journal.directory)
+        for start in sent.late if self._artifacts_due() else ():
+            if self._send_artifact(journal, remote, journal.read(start)[0]):
+                sent = replace(sent, late=tuple(other for other in sent.late if other != start))
+                journal.save(sent)
+        return "late" if sent.late else "sent"
 
-    def _send_some(self, journal: Journal, remote: Remote, events: list[Event | bytes]) -> int:
-        """Send one call's worth of events; how many."""
-        first = events[0]
-        if isinstance(first, bytes):
-            self._refuse(journal, first, "not an event; the machine may have died while it was written")
-        elif first.kind == "artifact":
-            self._send_artifact(journal, remote, first)
-        elif first.kind == "status":
-            self._store.terminate(remote, first)
+    def _send_some(
+        self, journal: Journal, remote: Remote, entries: list[Entry], late: tuple[int, ...]
+    ) -> tuple[int, tuple[int, ...]]:
+        """Send one call's worth of events; how many, and where the artifact begins that is put off."""
+        first = entries[0]
+        if isinstance(first.event, bytes):
+            self._refuse(journal, first.event, "not an event; it is torn, altered, or from elsewhere")
+        elif first.event.kind == "artifact":
+            # After one that is put off others are too: two may have one name, and the later one is to stay.
+            if late or not self._artifacts_due() or not self._send_artifact(journal, remote, first):
+                return 1, (first.start,)
+        elif first.event.kind == "status":
+            self._store.terminate(remote, first.event)
         else:
             batch: list[Event] = []
-            for event in events:
-                if isinstance(event, bytes) or event.kind in ("artifact", "status"):
+            for entry in entries:
+                if isinstance(entry.event, bytes) or entry.event.kind in ("artifact", "status"):
                     break
-                batch.append(event)
+                batch.append(entry.event)
             for entity, reason in self._store.log(remote, batch):
-                self._refuse(journal, _describe(entity), reason)
-            return len(batch)
-        return 1
+                self._refuse(journal, repr(dict(entity)).encode(), reason)
+            return len(batch), ()
+        return 1, ()
 
-    def _send_artifact(self, journal: Journal, remote: Remote, event: Event) -> None:
-        content = journal.content(event)
-        if not content.exists():
-            # Sent before, by a sender that died between removing the content and saying so.
-            return
-        try:
-            self._store.log_artifact(remote, content, event.path)
-        # Any error of any artifact store; it is raised again, or reported with what is set aside.
-        except Exception as error:
-            self._store.ping(remote)
-            self._attempts[event.file] = self._attempts.get(event.file, 0) + 1
-            if self._attempts[event.file] < ARTIFACT_ATTEMPTS:
-                raise
-            self._refuse(journal, event.line(), f"{type(error).__name__}: {error}")
-            return
-        content.unlink()
+    def _artifacts_due(self) -> bool:
+        return self._closing.is_set() or time.monotonic() >= self._artifacts_at
 
-    def _refuse(self, journal: Journal, line: bytes, reason: str) -> None:
-        journal.refuse(line, redacted(reason))
-        logger.warning(
-            "MLflow refuses part of run %s; it is kept in %s: %s",
+    def _send_artifact(self, journal: Journal, remote: Remote, entry: Entry) -> bool:
+        """Whether an artifact is sent, or never will be; if not, no other is tried for a while."""
+        event = entry.event
+        if isinstance(event, bytes):
+            return True
+        # MLflow names an artifact after the local file.
+        with tempfile.TemporaryDirectory(prefix="speechprompt-") as directory:
+            local = Path(directory) / event.path.rpartition("/")[2]
+            try:
+                journal.take_content(event, local)
+            except FileNotFoundError:
+                # Sent before, by a sender that died between removing the content and saying so.
+                return True
+            except ValueError as error:
+                self._refuse(journal, event.document(), str(error))
+                return True
+            try:
+                self._store.log_artifact(remote, local, event.path)
+            # Any error of any artifact store, which need not be where the runs are.
+            except Exception as error:  # noqa: BLE001
+                self._store.confirm(remote)
+                self._artifacts_at = time.monotonic() + LONGEST_WAIT
+                self._outage.meets(journal.directory, error)
+                return False
+        journal.remove_content(event)
+        return True
+
+    def _refuse(self, journal: Journal, said: bytes, reason: str) -> None:
+        journal.refuse(said, redacted(reason))
+        self._tell_once(
+            journal.directory,
+            "MLflow never takes part of run %s (%s); it is set aside in %s",
             journal.header.name,
+            shown(reason),
             journal.directory / "refused.jsonl",
-            redacted(reason),
         )
 
-
-def _describe(entity: Any) -> bytes:
-    return repr(dict(entity)).encode()
+    def _tell_once(self, directory: Path, message: str, *values: Any) -> None:
+        if directory not in self._told:
+            self._told.add(directory)
+            logger.warning(message, *values)

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import fcntl
 import getpass
-import importlib.util
 import json
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from infra import object_storage
-from infra.errors import MissingExtra, TrackingError
+from infra.errors import TrackingError
 from infra.tracking.event import Event, Header
+from infra.tracking.faults import NOT_MLFLOW, try_database
+from infra.tracking.mlflow_client import ARTIFACTS, client, sqlite_path
+from infra.tracking.spool_file import open_own
 
 KEY_TAG = "speechprompt.key"
 PARENT_KEY_TAG = "speechprompt.parent_key"
 PARENT_TAG = "mlflow.parentRunId"
 TABLES_TAG = "mlflow.loggedArtifacts"
-
-ARTIFACTS = "mlartifacts"
-"""Directory of files beside a SQLite file."""
 
 # MLflow's REST limits: https://mlflow.org/docs/latest/api_reference/rest-api.html#log-batch
 METRICS_PER_CALL = 1000
@@ -33,66 +29,11 @@ PARAMS_PER_CALL = 100
 TAGS_PER_CALL = 100
 ENTITIES_PER_CALL = 1000
 
-FOR_GOOD = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST"}
-"""Error codes that the same request would meet again."""
+REFUSAL = "INVALID_PARAMETER_VALUE"
+"""What MLflow says of what it can never take; all else it also says when its database is unwell."""
 
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Makes the UI open on runs and their curves instead of traces."""
-
-CLIENT_DEFAULTS = {
-    # The sender retries by itself; MLflow's seven retries of two minutes each would hold it far too long.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    # What MLflow would print when a run ends; standard output belongs to the command.
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # The lines about database migrations at the first use of a SQLite file.
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-}
-"""Set before MLflow is imported, where the user has not set them."""
-
-
-def prepare_mlflow() -> None:
-    """Make sure that MLflow is there, without paying for its import, and that its calls end in bounded time.
-
-    Raises:
-        MissingExtra: it is not installed.
-    """
-    if importlib.util.find_spec("mlflow") is None:
-        raise MissingExtra("mlflow", "train")
-    for name, value in CLIENT_DEFAULTS.items():
-        os.environ.setdefault(name, value)
-
-
-def client(uri: str) -> Any:
-    """An ``MlflowClient``; ``Any`` because MLflow is imported only when it is needed."""
-    from mlflow import MlflowClient
-
-    database = sqlite_path(uri)
-    if database is not None and not database.exists():
-        _make_database(database)
-    return MlflowClient(tracking_uri=uri)
-
-
-def _make_database(database: Path) -> None:
-    """Make the tables elsewhere and put the file in its place whole.
-
-    MLflow takes seconds for it, and a process that is killed meanwhile would leave a file that no later one can use.
-    """
-    from mlflow import MlflowClient
-
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".mlflow-", dir=database.parent) as directory:
-        made = Path(directory) / "mlflow.db"
-        MlflowClient(tracking_uri=f"sqlite:///{made}").search_experiments(max_results=1)
-        # A copy, since MLflow keeps the other file open; whoever comes first is right.
-        object_storage.write_if_absent(str(database), made.read_bytes())
-
-
-def sqlite_path(uri: str) -> Path | None:
-    """The file of a ``sqlite:///`` URI; none for any other store."""
-    return Path(uri.removeprefix("sqlite:///")).absolute() if uri.startswith("sqlite:///") else None
 
 
 @dataclass
@@ -100,12 +41,14 @@ class Remote:
     """A run in the store, and what is known to be in it.
 
     Attributes:
+        header: which run it is.
         run_id: its id.
         status: its status, as MLflow spells it.
         steps: for each metric name that was looked up, the steps that have a value.
         fresh: made by this process, hence without any history to look up.
     """
 
+    header: Header
     run_id: str
     status: str
     steps: dict[str, set[int]] = field(default_factory=dict)
@@ -113,7 +56,7 @@ class Remote:
 
 
 class Store:
-    """The calls tracking makes.
+    """The calls tracking makes; what one of them has taken is there, in an MLflow store.
 
     Args:
         uri: MLflow tracking URI.
@@ -129,8 +72,11 @@ class Store:
     @property
     def _client(self) -> Any:
         if self._connected is None:
-            with (self._root / "store.lock").open("w") as lock:
+            with os.fdopen(open_own(self._root / "store.lock", os.O_WRONLY | os.O_CREAT), "w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
+                database = sqlite_path(self._uri)
+                if database is not None and database.exists():
+                    try_database(database)
                 self._connected = client(self._uri)
         return self._connected
 
@@ -141,87 +87,112 @@ class Store:
         if run_id is not None:
             try:
                 info = self._client.get_run(run_id).info
+                if info.run_id != run_id:
+                    raise TrackingError(NOT_MLFLOW)
                 if info.lifecycle_stage == "active":
-                    return Remote(run_id, info.status)
+                    return Remote(header, run_id, info.status)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                     raise
+                self._experiments.clear()
         experiment = self._experiment(header.experiment)
-        if (found := self._find(experiment, header.key)) is not None:
-            return Remote(found.info.run_id, found.info.status)
+        if found := self._runs(experiment, header.key):
+            return Remote(header, found[0].info.run_id, found[0].info.status)
         tags = {
             KEY_TAG: _quotable(header.key),
             "mlflow.source.name": "speechprompt",
             "mlflow.source.type": "JOB",
-            "mlflow.user": getpass.getuser(),
+            "mlflow.user": _user(),
         }
         if header.parent_key is not None:
             tags[PARENT_KEY_TAG] = header.parent_key
         run = self._client.create_run(experiment, tags=tags, run_name=header.name)
-        return Remote(run.info.run_id, run.info.status, fresh=True)
+        if not run.info.run_id:
+            raise TrackingError(NOT_MLFLOW)
+        return Remote(header, run.info.run_id, run.info.status, fresh=True)
 
-    def link(self, remote: Remote, header: Header) -> bool:
+    def link(self, remote: Remote) -> bool:
         """Hang the run below its parent; false as long as nobody has made the parent."""
+        header = remote.header
         if header.parent_key is None:
             return True
-        parent = self._find(self._experiment(header.experiment), header.parent_key)
-        if parent is None:
+        parents = self._runs(self._experiment(header.experiment), header.parent_key)
+        if not parents:
             return False
-        self._client.set_tag(remote.run_id, PARENT_TAG, parent.info.run_id)
+        self._client.set_tag(remote.run_id, PARENT_TAG, parents[0].info.run_id)
+        self.confirm(remote)
         return True
 
     def log(self, remote: Remote, events: Iterable[Event]) -> list[tuple[Any, str]]:
         """Send points, parameters and tags; a metric that has a value at a step keeps it.
 
         Returns:
-            The entities that the store refused for good, each with the reason.
+            The entities that the store, which is well, refuses for good, each with the reason.
         """
         from mlflow.entities import Metric, Param, RunTag
 
         metrics: dict[tuple[str, int], Any] = {}
-        params: dict[tuple[str, str], Any] = {}
+        params: dict[tuple[str, Any], Any] = {}
         tags: dict[str, Any] = {}
         for event in events:
             for name, value in event.values.items():
                 if event.kind == "point":
                     if event.step not in self._steps(remote, name):
-                        metrics.setdefault((name, event.step), Metric(name, value, event.time, event.step))
+                        metrics.setdefault((name, event.step), Metric(name, float(value), event.time, event.step))
                 elif event.kind == "params":
-                    params[name, value] = Param(name, value)
+                    params[name, value] = Param(name, str(value))
                 else:
-                    tags[name] = RunTag(name, value)
+                    tags[name] = RunTag(name, str(value))
         if metrics and remote.status != "RUNNING":
             self._client.update_run(remote.run_id, status="RUNNING")
             remote.status = "RUNNING"
         refused: list[tuple[Any, str]] = []
         for batch in _batches(list(metrics.values()), list(params.values()), list(tags.values())):
-            refused += self._send(remote.run_id, batch)
+            refused += self._send(remote, batch)
+        self.confirm(remote)
         for name, step in metrics:
             remote.steps[name].add(step)
         return refused
 
-    def log_artifact(self, remote: Remote, content: Path, path: str) -> None:
-        """Send a file, which replaces itself when sent again; the UI's evaluation view shows tables."""
-        folder, _, name = path.rpartition("/")
-        with tempfile.TemporaryDirectory(prefix="speechprompt-") as directory:
-            # MLflow names an artifact after the local file.
-            local = Path(directory) / name
-            shutil.copyfile(content, local)
-            self._client.log_artifact(remote.run_id, str(local), folder or None)
+    def log_artifact(self, remote: Remote, local: Path, path: str) -> None:
+        """Send a file, which replaces itself when sent again; the UI's evaluation view shows tables.
+
+        Args:
+            remote: the run.
+            local: the file; of the same name as the artifact.
+            path: the artifact's.
+        """
+        self._client.log_artifact(remote.run_id, str(local), path.rpartition("/")[0] or None)
         if path.startswith("tables/"):
             entry = {"path": path, "type": "table"}
             tables = json.loads(self._client.get_run(remote.run_id).data.tags.get(TABLES_TAG, "[]"))
             if entry not in tables:
                 self._client.set_tag(remote.run_id, TABLES_TAG, json.dumps([*tables, entry]))
+        self.confirm(remote)
 
     def terminate(self, remote: Remote, event: Event) -> None:
         """Set the final status and the time of it."""
+        self._remove_twins(remote)
         self._client.set_terminated(remote.run_id, status=event.status, end_time=event.time)
+        self.confirm(remote)
         remote.status = event.status
 
-    def ping(self, remote: Remote) -> None:
-        """Raise if the store does not answer."""
-        self._client.get_run(remote.run_id)
+    def confirm(self, remote: Remote) -> None:
+        """Raise unless the store answers and has the run.
+
+        MLflow says of what it has written no more than ``{}``, as many a server says of anything.
+        """
+        info = self._client.get_run(remote.run_id).info
+        if info.run_id != remote.run_id:
+            raise TrackingError(NOT_MLFLOW)
+        if info.lifecycle_stage != "active":
+            raise TrackingError(f"run {remote.header.name} was deleted meanwhile")
+
+    def _remove_twins(self, remote: Remote) -> None:
+        """Delete the empty runs of the same key, which calls made that were given up and came through all the same."""
+        for run in self._runs(self._experiment(remote.header.experiment), remote.header.key):
+            if run.info.run_id != remote.run_id and _empty(run):
+                self._client.delete_run(run.info.run_id)
 
     def _steps(self, remote: Remote, metric: str) -> set[int]:
         if metric not in remote.steps:
@@ -229,33 +200,39 @@ class Store:
             remote.steps[metric] = {point.step for point in history}
         return remote.steps[metric]
 
-    def _send(self, run_id: str, batch: list[Any]) -> list[tuple[Any, str]]:
-        """Send entities in one call; if refused, halve until the culprits stand alone."""
+    def _send(self, remote: Remote, batch: list[Any], *, well: bool = False) -> list[tuple[Any, str]]:
+        """Send entities in one call; if refused, halve until the culprits stand alone before a store that is well."""
         from mlflow.entities import Metric, Param, RunTag
         from mlflow.exceptions import MlflowException
 
         kinds = {kind: [entity for entity in batch if isinstance(entity, kind)] for kind in (Metric, Param, RunTag)}
         try:
             self._client.log_batch(
-                run_id, metrics=kinds[Metric], params=kinds[Param], tags=kinds[RunTag], synchronous=True
+                remote.run_id, metrics=kinds[Metric], params=kinds[Param], tags=kinds[RunTag], synchronous=True
             )
         except MlflowException as error:
-            if error.error_code not in FOR_GOOD:
+            if error.error_code != REFUSAL:
                 raise
-            if len(batch) == 1:
-                return [(batch[0], str(error))]
-            middle = len(batch) // 2
-            return self._send(run_id, batch[:middle]) + self._send(run_id, batch[middle:])
+            if len(batch) > 1:
+                middle = len(batch) // 2
+                return self._send(remote, batch[:middle]) + self._send(remote, batch[middle:])
+            if not well:
+                # Any run takes the key it has.
+                self._client.set_tag(remote.run_id, KEY_TAG, _quotable(remote.header.key))
+                self.confirm(remote)
+                return self._send(remote, batch, well=True)
+            return [(batch[0], str(error))]
         return []
 
-    def _find(self, experiment: str, key: str) -> Any:
-        runs = self._client.search_runs(
+    def _runs(self, experiment: str, key: str) -> list[Any]:
+        """The runs of a key, of which the first counts: the oldest of those that hold anything, if one does."""
+        found = self._client.search_runs(
             [experiment],
             f"tags.`{KEY_TAG}` = '{_quotable(key)}'",
             order_by=["attributes.start_time ASC"],
-            max_results=1,
+            max_results=10,
         )
-        return runs[0] if runs else None
+        return sorted(found, key=_empty)
 
     def _experiment(self, name: str) -> str:
         from mlflow.exceptions import MlflowException
@@ -273,6 +250,8 @@ class Store:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
             found = self._client.get_experiment_by_name(name)
+        if found is None or found.name != name:
+            raise TrackingError(NOT_MLFLOW)
         if found.lifecycle_stage != "active":
             raise TrackingError(f"MLflow experiment {name} is deleted; restore it, or rename the job")
         self._experiments[name] = found.experiment_id
@@ -291,3 +270,15 @@ def _batches(metrics: Sequence[Any], params: Sequence[Any], tags: Sequence[Any])
 def _quotable(key: str) -> str:
     """The key in a form that MLflow's filter language can hold between quotes."""
     return re.sub(r"[%'\"`\\]", lambda match: f"%{ord(match[0]):02X}", key)
+
+
+def _empty(run: Any) -> bool:
+    return not run.data.params and not run.data.metrics
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container's user need not have a name.
+        return str(os.getuid())

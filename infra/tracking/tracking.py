@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from infra.errors import TrackingError
+from infra.private_directory import private_directory
 from infra.redaction import without_user_info
 from infra.tracking.event import Header
 from infra.tracking.journal import Journal
+from infra.tracking.mlflow_client import prepare_mlflow
+from infra.tracking.progress import waiting
 from infra.tracking.run_log import POLL_SECONDS, RunLog
 from infra.tracking.sender import Sender
-from infra.tracking.store import prepare_mlflow
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Unsent:
 
     Attributes:
         events: points, parameters, tags, artifacts and status changes that are still to be sent.
-        refused: those that MLflow refuses for good; ``refused.jsonl`` beside their journal says why.
+        refused: those that MLflow never takes; ``refused.jsonl`` beside their journal says why.
         directory: where both lie; the next ``Tracking`` on the same spool sends the former.
         reason: why MLflow could not be used, without credentials; none if it could.
     """
@@ -39,7 +40,7 @@ class Unsent:
         if not self.events and not self.refused:
             return "MLflow has everything"
         parts = [f"{self.events} events are not sent to MLflow yet"] if self.events else []
-        parts += [f"{self.refused} were refused by MLflow"] if self.refused else []
+        parts += [f"{self.refused} are set aside, since MLflow never takes them"] if self.refused else []
         because = f" ({self.reason})" if self.reason else ""
         return f"{' and '.join(parts)}{because}; they lie in {self.directory}"
 
@@ -58,17 +59,14 @@ class Tracking:
 
     Raises:
         MissingExtra: MLflow is not installed.
-        TrackingError: the spool cannot be made.
+        StorageError: the spool cannot be made, or other users can write it.
     """
 
     def __init__(self, uri: str, spool: Path, *, interval: float = 2.0) -> None:
         prepare_mlflow()
         store = hashlib.sha256(without_user_info(uri).encode()).hexdigest()[:12]
-        self._root = Path(spool).absolute() / store
-        try:
-            self._root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise TrackingError(f"{self._root}: the tracking spool cannot be made ({error}); name another") from error
+        # What lies there is sent, with the files it names: only this user may put it there.
+        self._root = private_directory(Path(spool).absolute() / store)
         self._journals: dict[Path, Journal] = {}
         self._sender = Sender(uri, self._root, interval=interval)
         self._sender.start()
@@ -124,10 +122,14 @@ class Tracking:
         return unsent
 
     def close(self, timeout: float = 15.0) -> Unsent:
-        """Send what is left, for at most ``timeout`` seconds, and let go of the spool; may be repeated."""
+        """Send what is left, for at most ``timeout`` seconds, and let go of the spool; may be repeated.
+
+        Returns:
+            What MLflow does not have of the whole spool, whoever wrote it.
+        """
         leaving = self._sender.finish(timeout)
         journals = [*self._journals.values(), *leaving]
-        unsent = self._unsent(journals)
+        unsent = self._unsent(*waiting(self._root))
         for journal in journals:
             journal.close(remove_if_done=not self._sender.is_alive())
         self._journals.clear()
@@ -135,16 +137,15 @@ class Tracking:
 
     def unsent(self) -> Unsent:
         """What MLflow does not have of this object's runs."""
-        return self._unsent(list(self._journals.values()))
-
-    def _unsent(self, journals: Sequence[Journal]) -> Unsent:
         events, refused = self._sender.leaving()
-        return Unsent(
-            events=events + sum(journal.unsent() for journal in journals),
-            refused=refused + sum(journal.refused() for journal in journals),
-            directory=self._root,
-            reason=self._sender.reason,
+        journals = list(self._journals.values())
+        return self._unsent(
+            events + sum(journal.unsent() for journal in journals),
+            refused + sum(journal.refused() for journal in journals),
         )
+
+    def _unsent(self, events: int, refused: int) -> Unsent:
+        return Unsent(events, refused, self._root, self._sender.reason)
 
     def __enter__(self) -> Self:
         return self

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,23 +21,6 @@ from workers.speech.unit_cache import UnitCache
 from workers.speech.units import Units
 
 KIB = 1024
-SIZE = 256 * KIB
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(place)], capture_output=True, text=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"a small file system cannot be mounted here ({mounted.stderr.strip()})")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
 
 
 def fill(disk: Path, *, leave: int) -> None:
@@ -121,7 +103,7 @@ def test_the_spool_holds_whole_events(disk: Path) -> None:
     assert not list((disk / "run/files").iterdir())
     (disk / "others").unlink()
     journal.append(Event("point", step=taken, values={"loss": 1.0}))
-    events = [event for event, _ in journal.read(0)]
+    events = [event for event, *_ in journal.read(0)]
     assert [event.step for event in events if isinstance(event, Event)] == list(range(taken + 1))
     assert len(events) == taken + 1
     journal.close()

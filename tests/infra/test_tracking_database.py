@@ -11,7 +11,9 @@ from pathlib import Path
 
 from infra.tracking import Tracking, check
 
-MAKE = "import sys; from infra.tracking.store import client, prepare_mlflow; prepare_mlflow(); client(sys.argv[1])"
+MAKE = (
+    "import sys; from infra.tracking.mlflow_client import client, prepare_mlflow; prepare_mlflow(); client(sys.argv[1])"
+)
 
 
 def test_a_process_killed_while_it_makes_the_tables_leaves_nothing_in_the_way(tmp_path: Path) -> None:

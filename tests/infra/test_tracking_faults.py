@@ -12,7 +12,7 @@ import pytest
 from infra.errors import TrackingError, TrackingUnreachable
 from infra.local_cluster.service import Service
 from infra.tracking import RunLog, Tracking, check
-from infra.tracking.store import client
+from infra.tracking.mlflow_client import client
 from tests.fixtures.faulty_proxy import Fault, FaultyProxy
 
 EVERY = 0.05

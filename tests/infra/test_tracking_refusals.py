@@ -12,7 +12,7 @@ import pytest
 from infra.errors import TrackingError, TrackingUnreachable
 from infra.tracking import check
 from infra.tracking.faults import LOCK_SECONDS
-from infra.tracking.store import client
+from infra.tracking.mlflow_client import client
 from tests.fixtures.answering import Answering
 
 

@@ -134,7 +134,7 @@ def _journal(module: Any, crash: Crash) -> None:
     def torn(self: Any, event: Any) -> None:
         crash.at("metric-append:before")
         if crash.armed_for("metric-append:torn"):
-            line = event.line()
+            line = event.document()
             os.write(self._append, line[: len(line) // 2])
             crash.at("metric-append:torn")
         append(self, event)
