@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from infra.errors import InvalidInputs, JobError, MissingExtra
 from orchestrator.job import Resources
-from orchestrator.ray_faults import rays_faults_explained, start_fault
+from orchestrator.ray_faults import leave_pages_in_rays_logs, rays_faults_explained, start_fault
 from orchestrator.ray_place import cluster_address, ray_problems, require_answer
+from orchestrator.ray_watch import ray_watched
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ def ray_session() -> Iterator[None]:
     Raises:
         MissingExtra: Ray is not installed.
         InvalidInputs: this machine or the environment is not as Ray needs it.
-        JobError: Ray does not start, the cluster of RAY_ADDRESS does not answer, or Ray fails in the block.
+        JobError: the cluster of RAY_ADDRESS does not answer, or does not let this process join.
+        RayFailed: Ray does not start, or fails in the block.
     """
     # Tune's own loggers and console output repeat what MLflow and our progress say.
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
@@ -47,13 +49,14 @@ def ray_session() -> Iterator[None]:
         import ray
     except ImportError as error:
         raise MissingExtra("ray", "train") from error
+    leave_pages_in_rays_logs()
     if ray.is_initialized():
         with rays_faults_explained():
             yield
         return
     _connect()
     try:
-        with rays_faults_explained():
+        with ray_watched(own=cluster_address() is None), rays_faults_explained():
             yield
     finally:
         ray.shutdown()
@@ -63,7 +66,7 @@ def _connect() -> None:
     """Join the cluster that RAY_ADDRESS names, or start one.
 
     Raises:
-        JobError: why it cannot be.
+        JobError, RayFailed: why it cannot be.
     """
     import ray
 

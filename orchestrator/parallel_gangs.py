@@ -13,6 +13,7 @@ from infra import object_storage
 from infra.errors import TuningError
 from orchestrator.cluster import ActorSize
 from orchestrator.failure_notes import note_failure, noted_failure
+from orchestrator.failure_text import lost_with_its_worker
 from orchestrator.ranks import run_ranks
 from orchestrator.schedule import GangFailure
 from workers.gang_rank import tune_rank
@@ -63,7 +64,7 @@ def run_parallel_gangs(
         before = noted_failure(directory)
         if before is not None:
             if not retry_failed:
-                failures[order.name] = GangFailure(before, of_a_task=True)
+                failures[order.name] = GangFailure(before, of_a_task=True, worker_ended=lost_with_its_worker(before))
                 continue
             note_failure(directory, None)
         try:
@@ -78,6 +79,7 @@ def run_parallel_gangs(
                 heard=partial(on_report, order.name),
             )
         except TuningError as error:
-            failures[order.name] = GangFailure(str(error), of_a_task=True)
+            worker_ended = lost_with_its_worker(str(error))
+            failures[order.name] = GangFailure(str(error), of_a_task=True, worker_ended=worker_ended)
             note_failure(directory, str(error))
     return failures

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
@@ -19,7 +20,7 @@ from infra import object_storage
 from infra.errors import FrozenWeightsChanged
 from orchestrator.cluster import ActorSize
 from orchestrator.failure_notes import note_failure, noted_failure
-from orchestrator.failure_text import cause_of, lost_with_its_node
+from orchestrator.failure_text import cause_of, lost_with_its_node, lost_with_its_worker
 from orchestrator.interruption import Interruption
 from orchestrator.isolation import several_tasks
 from workers.actor import GangTrainable
@@ -59,11 +60,13 @@ class GangFailure:
         cause: in a sentence.
         of_a_task: whether one of its tasks may be to blame, and the others go well without it.
         lasting: whether later submissions leave it at that.
+        worker_ended: whether it is that of a worker's process or machine, which ended without saying why.
     """
 
     cause: str
     of_a_task: bool
     lasting: bool = True
+    worker_ended: bool = False
 
 
 class GangWatcher(Callback):
@@ -72,12 +75,17 @@ class GangWatcher(Callback):
     Args:
         on_report: called with a gang's name and its latest report.
         on_lanes_ended: called with a gang's name when lanes of it have ended, whichever way.
+        on_recovery: called with a gang's name when it goes on from its last checkpoint, and why.
     """
 
     def __init__(
-        self, *, on_report: Callable[[str, dict[str, Any]], None], on_lanes_ended: Callable[[str], None]
+        self,
+        *,
+        on_report: Callable[[str, dict[str, Any]], None],
+        on_lanes_ended: Callable[[str], None],
+        on_recovery: Callable[[str, str], None],
     ) -> None:
-        self._on_report, self._on_lanes_ended = on_report, on_lanes_ended
+        self._on_report, self._on_lanes_ended, self._on_recovery = on_report, on_lanes_ended, on_recovery
         self._ended: dict[str, int] = {}
         self._furthest: dict[str, int] = {}
 
@@ -96,6 +104,11 @@ class GangWatcher(Callback):
             self._furthest[trial.trial_id] = steps
             # Machines may come and go during a long gang; one that does not get on is given up.
             trial.run_metadata.num_failures = 0
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        # Which Tune stores later.
+        said = Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
+        self._on_recovery(gang_name(trial), cause_of(said).partition(";")[0])
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._on_lanes_ended(gang_name(trial))
@@ -183,7 +196,7 @@ def run_gangs(
     """
     places = {order.name: object_storage.join(root, name, order.name) for order in orders}
     failures = {
-        order: GangFailure(cause, of_a_task=False)
+        order: GangFailure(cause, of_a_task=False, worker_ended=lost_with_its_worker(cause))
         for order, place in places.items()
         if (cause := noted_failure(place)) is not None
     }
@@ -255,4 +268,5 @@ def failure_of(trial: Trial) -> GangFailure:
     changed = f"{FrozenWeightsChanged.__module__}.{FrozenWeightsChanged.__name__}:" in noted
     lost = lost_with_its_node(noted)
     cause = cause_of(noted) or "its actor failed; see Ray's logs"
-    return GangFailure(cause, of_a_task=not changed and not lost, lasting=not lost)
+    worker_ended = lost or lost_with_its_worker(cause)
+    return GangFailure(cause, of_a_task=not changed and not lost, lasting=not lost, worker_ended=worker_ended)

@@ -150,7 +150,7 @@ class Store:
         if (found := self._find(experiment, header.key)) is not None:
             return Remote(found.info.run_id, found.info.status)
         tags = {
-            KEY_TAG: _quotable(header.key),
+            KEY_TAG: quotable(header.key),
             "mlflow.source.name": "speechprompt",
             "mlflow.source.type": "JOB",
             "mlflow.user": getpass.getuser(),
@@ -251,7 +251,7 @@ class Store:
     def _find(self, experiment: str, key: str) -> Any:
         runs = self._client.search_runs(
             [experiment],
-            f"tags.`{KEY_TAG}` = '{_quotable(key)}'",
+            f"tags.`{KEY_TAG}` = '{quotable(key)}'",
             order_by=["attributes.start_time ASC"],
             max_results=1,
         )
@@ -288,6 +288,6 @@ def _batches(metrics: Sequence[Any], params: Sequence[Any], tags: Sequence[Any])
         metrics, params, tags = metrics[room:], params[PARAMS_PER_CALL:], tags[TAGS_PER_CALL:]
 
 
-def _quotable(key: str) -> str:
+def quotable(key: str) -> str:
     """The key in a form that MLflow's filter language can hold between quotes."""
     return re.sub(r"[%'\"`\\]", lambda match: f"%{ord(match[0]):02X}", key)

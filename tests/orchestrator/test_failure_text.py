@@ -43,12 +43,12 @@ def test_a_failure_with_its_node_is_none_of_the_gang() -> None:
         (
             DIED.format(detail=CONNECTION_LOST),
             "its worker process died (Worker unexpectedly exits with a connection error code 2); see Ray's logs, and "
-            "dmesg for a kill for lack of memory",
+            "dmesg for a kill for lack of memory, and run it with --retry-failed",
         ),
         (
             DIED.format(detail="Worker exits unexpectedly. Worker exits with an exit code 1."),
             "its worker process died (Worker exits unexpectedly. Worker exits with an exit code 1); see Ray's logs, "
-            "and dmesg for a kill for lack of memory",
+            "and dmesg for a kill for lack of memory, and run it with --retry-failed",
         ),
         (
             "Task was killed due to the node running low on memory.\nMemory on the node was 15 GB / 16 GB; refer to\n",

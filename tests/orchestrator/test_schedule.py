@@ -28,7 +28,7 @@ def saved(watcher: GangWatcher, trial: Trial, steps: int) -> None:
 
 
 def test_a_gang_may_fail_as_often_as_it_gets_on_in_between() -> None:
-    watcher = GangWatcher(on_report=lambda *_: None, on_lanes_ended=lambda _: None)
+    watcher = GangWatcher(on_report=lambda *_: None, on_lanes_ended=lambda _: None, on_recovery=lambda *_: None)
     trial = gang()
     for steps in range(20, 200, 20):
         saved(watcher, trial, steps)
@@ -36,7 +36,7 @@ def test_a_gang_may_fail_as_often_as_it_gets_on_in_between() -> None:
 
 
 def test_a_gang_that_fails_again_where_it_failed_is_given_up() -> None:
-    watcher = GangWatcher(on_report=lambda *_: None, on_lanes_ended=lambda _: None)
+    watcher = GangWatcher(on_report=lambda *_: None, on_lanes_ended=lambda _: None, on_recovery=lambda *_: None)
     trial = gang()
     saved(watcher, trial, 40)
     assert not fails(trial)

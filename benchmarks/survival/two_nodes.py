@@ -1,0 +1,68 @@
+"""A Ray cluster of two nodes on this machine in a process of its own: whoever is connected to a GCS dies with it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+from benchmarks.survival.marked import environment, kill_all, victims
+
+
+class TwoNodes:
+    """A head and a second node of one CPU each.
+
+    Args:
+        directory: short one for Ray's files, made.
+
+    Attributes:
+        address: of the cluster.
+        mark: of its processes.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir()
+        self.mark = uuid.uuid4().hex
+        with (directory / "cluster.log").open("wb") as log:
+            self._holder = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.survival.two_nodes", str(directory)],
+                env={**environment(self.mark), "RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": str(directory)},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self._holder.stdout is not None
+        self.address = self._holder.stdout.readline().strip()
+        if not self.address:
+            self.close()
+            raise RuntimeError(f"no cluster could be started; see {directory}/cluster.log")
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing of it has been killed."""
+        return (
+            self._holder.poll() is None and len(victims(self.mark, "raylet")) == 2 and bool(victims(self.mark, "gcs"))
+        )
+
+    def close(self) -> None:
+        """End it, with all that it started."""
+        self._holder.kill()
+        self._holder.wait()
+        kill_all(self.mark)
+
+
+def _hold(directory: Path) -> None:
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": 1, "include_dashboard": False, "temp_dir": str(directory)}
+    cluster: Any = Cluster(initialize_head=True, head_node_args=head)
+    cluster.add_node(num_cpus=1)
+    print(cluster.address, flush=True)
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    _hold(Path(sys.argv[1]))
