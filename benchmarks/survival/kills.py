@@ -1,14 +1,14 @@
-"""Hypothesis: whatever part of a job is killed, however and whenever, it ends in a sentence and then goes on to the bytes
+"""Hypothesis: whatever part of a job is killed, however and whenever, it ends in a sentence and goes on, to the bytes
 of a job that nobody touched.
 
     python -m benchmarks.survival.kills [--kills 200] [--minutes 120] [--seed 0] [--dir DIR]
 
 A small job that checkpoints, tunes, publishes and tracks is submitted again and again, in a Ray of its own and on a
-cluster of two nodes in turn. Into each submission one seeded stroke falls, at a random moment of its victim's life: the
-driver, a tuning actor, the publisher, a raylet or the GCS gets SIGKILL, SIGHUP or SIGINT twice. Whenever the job is done
-it is compared with one left in peace, and begins anew. With --dir what was found is kept and counted on by a later call.
-Headlines, all of them 0: bundles that differ, points lost or doubled in MLflow, runs left RUNNING, processes left after
-10 s, exit codes and messages other than they should be.
+cluster of two nodes in turn. Into each submission one seeded stroke falls, at a random moment of its victim's life:
+the driver, a tuning actor, the publisher, a raylet or the GCS gets SIGKILL, SIGHUP or SIGINT twice. Whenever the job
+is done it is compared with one left in peace, and begins anew. With --dir what was found is kept, and a later call goes
+on. Headlines, all of them 0: bundles that differ, points lost or doubled in MLflow, runs left RUNNING, processes left
+after 10 s, exit codes and messages other than they should be.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -17,7 +18,7 @@ SIGNS = {
     "gcs": lambda title: title.split(" ")[0].endswith("/gcs_server"),
 }
 """By which the command line of each kind of victim is known; a driver is known by its pid."""
-WORK_LOST = 0.25
+LOOK_SECONDS = 0.25
 
 
 def processes(mark: str) -> Iterator[tuple[psutil.Process, str]]:
@@ -51,7 +52,7 @@ def left_after(mark: str, seconds: float, *, only_workers: bool) -> list[str]:
         found = [one for one in processes(mark) if not only_workers or at_work(one[1])]
         if not found or time.monotonic() > deadline:
             break
-        time.sleep(WORK_LOST)
+        time.sleep(LOOK_SECONDS)
     for process, _ in found:
         with suppress(psutil.Error):
             process.kill()
@@ -65,6 +66,6 @@ def kill_all(mark: str) -> None:
 
 def environment(mark: str) -> dict[str, str]:
     """Of the processes that are to have it."""
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    root = Path(__file__).resolve().parents[2]
+    path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {**os.environ, "PYTHONPATH": path, VARIABLE: mark, "RAY_worker_niceness": "0"}
