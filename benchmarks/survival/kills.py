@@ -49,6 +49,7 @@ class Campaign:
         self._log = root / "found.jsonl"
         self._scratch = Path(tempfile.mkdtemp(prefix="spk", dir="/tmp"))
         self._cluster: TwoNodes | None = None
+        self._submission: Submission | None = None
         self._clusters = 0
         self.found: list[dict[str, Any]] = []
         if self._log.exists():
@@ -65,7 +66,7 @@ class Campaign:
         if not lives.exists():
             shutil.rmtree(self._root / "straight", ignore_errors=True)
             write_job(self._root, **JOB)
-            straight = Submission(self._root, "straight", self._scratch, None)
+            straight = self._submission = Submission(self._root, "straight", self._scratch, None)
             lived = straight.watch()
             if straight.code:
                 raise RuntimeError(straight.said)
@@ -82,7 +83,7 @@ class Campaign:
         nodes = NODES[number // IN_A_ROW % len(NODES)]
         stroke = Stroke(kind, name, delay=chance.uniform(0.0, lives[kind]), pick=chance.random())
         cluster = self._two_nodes() if nodes == 2 else None
-        submission = Submission(self._root, "killed", self._scratch, cluster)
+        submission = self._submission = Submission(self._root, "killed", self._scratch, cluster)
         struck = submission.strike(stroke) if in_a_row < IN_A_ROW else False
         entry: dict[str, Any] = {"number": number, "nodes": nodes, "victim": kind, "signal": name, "struck": struck}
         entry |= submission.end(stroke if struck else None)
@@ -112,6 +113,8 @@ class Campaign:
 
     def close(self) -> None:
         """End what runs."""
+        if self._submission is not None:
+            self._submission.close()
         if self._cluster is not None:
             self._cluster.close()
         shutil.rmtree(self._scratch, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -31,8 +32,7 @@ LEFT_SECONDS = 10.0
 SUBMISSION_SECONDS = 300.0
 OF_A_DRIVER = {"SIGKILL": {-9}, "SIGHUP": {INTERRUPTED}, "SIGINT twice": {INTERRUPTED}}
 EARLY = {"SIGKILL": set(), "SIGHUP": {-1, 129}, "SIGINT twice": {-2, 130}}
-"""Codes of a driver that was struck before it had begun with its job."""
-EARLY_SECONDS = 6.0
+"""Codes of a driver that was struck before it held the lease of its job, when it may not have listened yet."""
 RAYS_OWN = re.compile(r"\[\d{4}-\d\d-\d\d |\d{4}-\d\d-\d\d .*(WARNING|INFO) ")
 """How lines begin that Ray's core writes from within the process."""
 ENDS = ("error: ", "interrupted")
@@ -81,9 +81,12 @@ class Submission:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                # Under nohup it is ignored by whoever is begun.
+                preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
             )
+        self._lease = root / name / "runs" / name / "lease.json"
         self._began = time.monotonic()
-        self._struck_at = 0.0
+        self._struck_at, self._early = 0.0, False
 
     @property
     def code(self) -> int | None:
@@ -119,7 +122,7 @@ class Submission:
         if not found or self._driver.poll() is not None:
             return False
         victim = found[int(stroke.pick * len(found))]
-        self._struck_at = time.monotonic()
+        self._struck_at, self._early = time.monotonic(), not self._holds_lease()
         for number in STROKES[stroke.name]:
             with suppress(psutil.NoSuchProcess):
                 victim.send_signal(number)
@@ -154,6 +157,18 @@ class Submission:
             return [psutil.Process(self._driver.pid)]
         return []
 
+    def _holds_lease(self) -> bool:
+        try:
+            return bool(json.loads(self._lease.read_text())["pid"] == self._driver.pid)
+        except FileNotFoundError:
+            return False
+
+    def close(self) -> None:
+        """End it without further ado."""
+        self._driver.kill()
+        self._driver.wait()
+        kill_all(self._mark)
+
     def _runs(self) -> bool:
         return self._driver.poll() is None and time.monotonic() - self._began < SUBMISSION_SECONDS
 
@@ -163,7 +178,7 @@ class Submission:
         expected = {DONE}
         if stroke is not None and stroke.kind == "driver":
             expected |= OF_A_DRIVER[stroke.name]
-            if self._struck_at - self._began < EARLY_SECONDS:
+            if self._early:
                 expected |= EARLY[stroke.name]
         elif stroke is not None:
             expected |= {RAY_FAILED}
