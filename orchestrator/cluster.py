@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 from infra.errors import InvalidInputs, JobError, MissingExtra
 from orchestrator.job import Resources
 from orchestrator.ray_faults import leave_pages_in_rays_logs, rays_faults_explained, start_fault
 from orchestrator.ray_place import cluster_address, ray_problems, require_answer
-from orchestrator.ray_watch import ray_watched
+from orchestrator.ray_watch import answered_within, ray_watched
+
+JOIN_SECONDS = 60.0
+"""Ray waits for minutes, or for ever, where its token is not the cluster's."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,13 @@ def _connect() -> None:
         require_answer(address)
     # Of its own: without an address Ray would join whatever cluster somebody started on this machine.
     options = {"address": "local", "include_dashboard": False} if address is None else {"address": address}
+    silence = (
+        f"RAY_ADDRESS: the Ray cluster at {address} has not let this process join within {JOIN_SECONDS:.0f} s; see "
+        "whether it is well, and whether RAY_AUTH_TOKEN or ~/.ray/auth_token holds its token"
+    )
     try:
-        ray.init(**options, log_to_driver=False, logging_level=logging.WARNING)
+        with nullcontext() if address is None else answered_within(JOIN_SECONDS, silence):
+            ray.init(**options, log_to_driver=False, logging_level=logging.WARNING)
     # Ray passes on what the system, its own processes and its checks raise, down to plain ``Exception``.
     except Exception as error:
         # What did start would stay behind.

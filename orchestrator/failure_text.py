@@ -13,6 +13,14 @@ WORKER_OUT_OF_MEMORY = "its worker was killed because the machine ran out of mem
 OUT_OF_MEMORY = ("NODE_OUT_OF_MEMORY", "running low on memory", "ray.exceptions.OutOfMemoryError")
 """What it says of one that its memory monitor killed."""
 
+REFUSED_WRITE = re.compile("No space left on device|Read-only file system|Disk quota exceeded|Input/output error")
+"""What the system says of a disk that takes nothing, whoever passes it on."""
+
+RAISED = re.compile(r"[\w.]*(Error|Exception): ")
+"""How a line begins that names the type of an error; a sentence of ours does not."""
+
+QUOTED_PATH = re.compile(r"'(/[^']+)'")
+
 LOST_NODE = (
     "the actor's node was ",
     "because its node has died",
@@ -30,6 +38,22 @@ def lost_with_its_node(noted: str) -> bool:
 def lost_with_its_worker(cause: str) -> bool:
     """Whether a cause, as told below, is that a worker's process was killed, or ended without an exception."""
     return cause.startswith((WORKER_DIED, WORKER_OUT_OF_MEMORY))
+
+
+def place_refused(noted: str) -> str | None:
+    """Why a worker could not write, if the machine or the disk of the job refused it, in a sentence; ``None`` else."""
+    last = next(reversed(noted.strip().splitlines()), "").strip()
+    refused = REFUSED_WRITE.search(last)
+    if refused is None:
+        return None
+    if last.startswith("infra.errors."):
+        last = last.partition(": ")[2]
+    if not RAISED.match(last):
+        return last
+    named = QUOTED_PATH.search(last)
+    where = f"{named[1]} cannot be written" if named else "what workers save cannot be written"
+    remedy = "make room there" if named else "make room in storage and in the temporary directories of its machines"
+    return f"{where} ({refused[0]}); {remedy}, then submit the job again, and it goes on"
 
 
 def cause_of(noted: str) -> str:

@@ -77,9 +77,7 @@ class RayWatch:
         self.lost = f"{name} {where} has ended, as its logs may explain; run it again, and it goes on"
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR2)
         time.sleep(GRACE_SECONDS)
-        with suppress(OSError):
-            os.write(2, f"error: {printable(self.lost)}\n".encode())
-        os._exit(RAY_FAILED)
+        _end_process(self.lost)
 
 
 @contextmanager
@@ -120,6 +118,23 @@ def lost_ray_explained() -> Iterator[None]:
         raise RayFailed(lost) from error
 
 
+@contextmanager
+def answered_within(seconds: float, silence: str) -> Iterator[None]:
+    """End the process where a call into Ray, which may wait for ever and cannot be stopped, takes longer.
+
+    Args:
+        seconds: that it may take.
+        silence: what to say then.
+    """
+    timer = threading.Timer(seconds, _end_process, [silence])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 def lost_ray() -> str | None:
     """What is gone of the Ray that is watched; ``None`` as long as nothing is."""
     return next((watch.lost for watch in _watches if watch.lost is not None), None)
@@ -148,6 +163,12 @@ def _silence(address: tuple[str, int]) -> OSError | None:
     except OSError as error:
         return error
     return None
+
+
+def _end_process(why: str) -> None:
+    with suppress(OSError):
+        os.write(2, f"error: {printable(why)}\n".encode())
+    os._exit(RAY_FAILED)
 
 
 def _stop(*_: object) -> None:

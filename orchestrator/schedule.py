@@ -17,10 +17,10 @@ from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from infra import object_storage
-from infra.errors import FrozenWeightsChanged
+from infra.errors import FrozenWeightsChanged, StorageError
 from orchestrator.cluster import ActorSize
 from orchestrator.failure_notes import note_failure, noted_failure
-from orchestrator.failure_text import cause_of, lost_with_its_node, lost_with_its_worker
+from orchestrator.failure_text import cause_of, lost_with_its_node, lost_with_its_worker, place_refused
 from orchestrator.interruption import Interruption
 from orchestrator.isolation import several_tasks
 from workers.actor import GangTrainable
@@ -106,9 +106,7 @@ class GangWatcher(Callback):
             trial.run_metadata.num_failures = 0
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        # Which Tune stores later.
-        said = Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
-        self._on_recovery(gang_name(trial), cause_of(said).partition(";")[0])
+        self._on_recovery(gang_name(trial), cause_of(noted_error(trial)).partition(";")[0])
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._on_lanes_ended(gang_name(trial))
@@ -192,6 +190,7 @@ def run_gangs(
         For each gang that failed its name and why.
 
     Raises:
+        StorageError: a disk did not take what a worker wrote.
         JobInterrupted: the job was asked to end; gangs that ran have saved themselves, if they had the time.
     """
     places = {order.name: object_storage.join(root, name, order.name) for order in orders}
@@ -236,13 +235,17 @@ def run_gangs(
             log_to_file=False,
         )
         by_name = {order.name: order for order in orders}
-        for trial in analysis.trials:
-            if trial.status == trial.ERROR:
-                gang, failure = gang_name(trial), failure_of(trial)
-                failures[gang] = failure
-                # Of one that is dissolved the last word is not said.
-                if failure.lasting and not (failure.of_a_task and several_tasks(by_name[gang])):
-                    note_failure(places[gang], failure.cause)
+        failed = [trial for trial in analysis.trials if trial.status == trial.ERROR]
+        for trial in failed:
+            # No gang is to blame, and none would get further.
+            if (refused := place_refused(noted_error(trial))) is not None:
+                raise StorageError(refused)
+        for trial in failed:
+            gang, failure = gang_name(trial), failure_of(trial)
+            failures[gang] = failure
+            # Of one that is dissolved the last word is not said.
+            if failure.lasting and not (failure.of_a_task and several_tasks(by_name[gang])):
+                note_failure(places[gang], failure.cause)
     return failures
 
 
@@ -260,10 +263,17 @@ def _quiet_tune() -> Iterator[None]:
             logger.setLevel(level)
 
 
+def noted_error(trial: Trial) -> str:
+    """What Tune noted of a trial that failed: here first, and then in storage, if that takes it."""
+    if trial.error_file is not None and (here := Path(trial.error_file)).exists():
+        return here.read_text(encoding="utf-8", errors="replace")
+    # Annotated as an exception, it is the text of one.
+    return str(trial.get_error() or "")
+
+
 def failure_of(trial: Trial) -> GangFailure:
     """Why a trial that ended with an error did."""
-    # Annotated as an exception, it is the text of one.
-    noted = str(trial.get_error() or "")
+    noted = noted_error(trial)
     # Whoever attaches the same weights again finds them changed too.
     changed = f"{FrozenWeightsChanged.__module__}.{FrozenWeightsChanged.__name__}:" in noted
     lost = lost_with_its_node(noted)
