@@ -67,10 +67,7 @@ def cause_of(noted: str) -> str:
     died = DIED.search(text)
     if died:
         detail = f"{died['detail']} {died['code'] or ''}".strip().rstrip(".")
-        return (
-            f"{WORKER_DIED} ({detail}); see Ray's logs, and dmesg for a kill for lack of memory, and run it with "
-            "--retry-failed"
-        )
+        return f"{WORKER_DIED} ({detail}); see Ray's logs, and dmesg for a kill for lack of memory"
     lines = text.splitlines()
     last = lines[-1].strip() if lines else ""
     if last.partition(":")[0] in ("MemoryError", "torch.OutOfMemoryError", "torch.cuda.OutOfMemoryError"):

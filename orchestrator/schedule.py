@@ -279,4 +279,6 @@ def failure_of(trial: Trial) -> GangFailure:
     lost = lost_with_its_node(noted)
     cause = cause_of(noted) or "its actor failed; see Ray's logs"
     worker_ended = lost or lost_with_its_worker(cause)
+    if worker_ended and not lost:
+        cause = f"{cause}; then take it up again with --retry-failed"
     return GangFailure(cause, of_a_task=not changed and not lost, lasting=not lost, worker_ended=worker_ended)

@@ -59,6 +59,7 @@ def test_a_gang_that_lost_its_node_is_not_given_up_for_later_submissions(
     said: str, of_a_task: bool, lasting: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial = gang()
+    monkeypatch.setattr(Trial, "error_file", None)
     monkeypatch.setattr(trial, "get_error", lambda: said)
     failure = failure_of(trial)
     assert (failure.of_a_task, failure.lasting) == (of_a_task, lasting)
