@@ -12,8 +12,9 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from infra.errors import RayFailed
 from infra.printable import printable
@@ -22,25 +23,39 @@ from orchestrator.exit_codes import RAY_FAILED
 LOOK_SECONDS = 0.5
 CONNECT_SECONDS = 5.0
 REFUSED_SECONDS = 1.0
-"""After which a process of our own that nobody answers for is gone; a moment, since a port is not given up."""
+"""For which nobody listens where a process of Ray's was that nobody starts again."""
 SILENT_SECONDS = 45.0
-"""Likewise of a cluster's, whose GCS may be restarted, and of one that is too busy to answer. Ray waits for 60."""
+"""Likewise where one may be too busy to answer, or be started again, as a cluster's GCS is. Ray itself waits for 60."""
 GRACE_SECONDS = 15.0
 """For the command to end in good order once Ray is gone, which calls into it may keep it from."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A process of Ray's.
+
+    Attributes:
+        name: what it is called.
+        address: host and port at which it listens.
+        comes_back: whether it may be started again.
+    """
+
+    name: str
+    address: tuple[str, int]
+    comes_back: bool = False
 
 
 class RayWatch:
     """Has the main thread stop what it does when nobody answers for a part of Ray, and ends the process if it cannot.
 
     Args:
-        parts: ``host:port`` of each, by what it is called.
-        own: whether these are processes that this one started.
+        parts: of Ray.
     """
 
-    def __init__(self, parts: Mapping[str, tuple[str, int]], *, own: bool) -> None:
+    def __init__(self, parts: Sequence[Part]) -> None:
         self.lost: str | None = None
         """What is gone, in a sentence."""
-        self._parts, self._own = parts, own
+        self._parts = parts
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._look, name="speechprompt-ray-watch", daemon=True)
 
@@ -57,24 +72,23 @@ class RayWatch:
         signal.signal(signal.SIGUSR2, self._before)
 
     def _look(self) -> None:
-        silent_since: dict[str, float] = {}
+        silent_since: dict[Part, float] = {}
         while not self._closed.wait(LOOK_SECONDS):
-            for name, address in self._parts.items():
-                error = _silence(address)
+            for part in self._parts:
+                error = _silence(part.address)
                 if error is None:
-                    silent_since.pop(name, None)
+                    silent_since.pop(part, None)
                     continue
-                since = silent_since.setdefault(name, time.monotonic())
-                refused = isinstance(error, ConnectionRefusedError)
-                if time.monotonic() - since >= (REFUSED_SECONDS if self._own and refused else SILENT_SECONDS):
-                    self._end(name)
+                since = silent_since.setdefault(part, time.monotonic())
+                gone = isinstance(error, ConnectionRefusedError) and not part.comes_back
+                if time.monotonic() - since >= (REFUSED_SECONDS if gone else SILENT_SECONDS):
+                    self._end(part)
                     return
 
-    def _end(self, name: str) -> None:
+    def _end(self, part: Part) -> None:
         if self._closed.is_set():
             return
-        where = "on this machine" if self._own else "of the cluster"
-        self.lost = f"{name} {where} has ended, as its logs may explain; run it again, and it goes on"
+        self.lost = f"{part.name} has ended, as its logs may explain; run it again, and it goes on"
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR2)
         time.sleep(GRACE_SECONDS)
         _end_process(self.lost)
@@ -84,6 +98,9 @@ class RayWatch:
 def ray_watched(*, own: bool) -> Iterator[None]:
     """Watch the Ray to which this process is connected, for the time of the block.
 
+    Args:
+        own: whether this process has started it.
+
     Raises:
         RayFailed: a part of it is gone.
     """
@@ -91,7 +108,7 @@ def ray_watched(*, own: bool) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    watch = RayWatch(_parts(), own=own)
+    watch = RayWatch(_parts(own=own))
     _watches.append(watch)
     watch.start()
     try:
@@ -143,17 +160,17 @@ def lost_ray() -> str | None:
 _watches: list[RayWatch] = []
 
 
-def _parts() -> dict[str, tuple[str, int]]:
+def _parts(*, own: bool) -> list[Part]:
     import ray
 
     context = ray.get_runtime_context()
     host, _, port = context.gcs_address.rpartition(":")
     here = context.get_node_id()
     node = next(node for node in ray.nodes() if node["NodeID"] == here)  # type: ignore[no-untyped-call]
-    return {
-        "Ray's control process (GCS)": (host.strip("[]"), int(port)),
-        "Ray's node process (raylet)": (node["NodeManagerAddress"], node["NodeManagerPort"]),
-    }
+    return [
+        Part("Ray's control process (GCS)", (host.strip("[]"), int(port)), comes_back=not own),
+        Part("Ray's node process (raylet)", (node["NodeManagerAddress"], node["NodeManagerPort"])),
+    ]
 
 
 def _silence(address: tuple[str, int]) -> OSError | None:

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.exit_codes import RAY_FAILED
 
-LOST = "Ray's control process (GCS) on this machine has ended, as its logs may explain; run it again, and it goes on"
+LOST = "Ray's control process (GCS) has ended, as its logs may explain; run it again, and it goes on"
 BEGIN = """
     import socket, sys, time
     from infra.errors import RayFailed
@@ -18,7 +18,9 @@ BEGIN = """
 
     ports = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     names = ("Ray's control process (GCS)", "Ray's node process (raylet)")
-    ray_watch._parts = lambda: {name: port.getsockname() for name, port in zip(names, ports, strict=True)}
+    ray_watch._parts = lambda own: [
+        ray_watch.Part(name, port.getsockname(), comes_back=not own) for name, port in zip(names, ports, strict=True)
+    ]
     ray_watch.REFUSED_SECONDS = 0.1
     ray_watch.LOOK_SECONDS = 0.02
 """
