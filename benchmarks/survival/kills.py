@@ -28,11 +28,16 @@ from typing import Any
 
 from benchmarks.survival.struck import KINDS, NODES, STROKES, Stroke, Submission
 from benchmarks.survival.survivor import Counts, compare, write_job
-from benchmarks.survival.two_nodes import TwoNodes
+from benchmarks.survival.two_nodes import NoCluster, TwoNodes
 
+CLUSTERS = 1000
+"""Started at most."""
 IN_A_ROW = 5
 """Strokes after which a submission is left alone."""
 JOB = {"tasks": 2, "steps": 60, "every": 10, "gang": 1, "workers": 2}
+STRAIGHT_TRIES = 3
+LAST_TRIES = 5
+"""Submissions that bring the job begun last to its end, at most."""
 ROUNDS = ("differing", "points_lost", "points_twice", "runs_twice", "running")
 
 
@@ -66,9 +71,12 @@ class Campaign:
         if not lives.exists():
             shutil.rmtree(self._root / "straight", ignore_errors=True)
             write_job(self._root, **JOB)
-            straight = self._submission = Submission(self._root, "straight", self._scratch, None)
-            lived = straight.watch()
-            if straight.code:
+            for _ in range(STRAIGHT_TRIES):
+                straight = self._submission = Submission(self._root, "straight", self._scratch, None)
+                lived = straight.watch()
+                if straight.code == 0:
+                    break
+            else:
                 raise RuntimeError(straight.said)
             lives.write_text(json.dumps(lived))
         return {str(kind): float(seconds) for kind, seconds in json.loads(lives.read_text()).items()}
@@ -79,8 +87,7 @@ class Campaign:
         kinds = [(kind, name) for kind in KINDS for name in STROKES]
         turn = random.Random(f"{self._seed} {number // len(kinds)}").sample(kinds, len(kinds))  # noqa: S311
         kind, name = turn[number % len(kinds)]
-        # A job is of one place from its beginning to its end, and so are two turns of all strokes of both.
-        nodes = NODES[number // IN_A_ROW % len(NODES)]
+        nodes = NODES[number // len(kinds) % len(NODES)]
         stroke = Stroke(kind, name, delay=chance.uniform(0.0, lives[kind]), pick=chance.random())
         cluster = self._two_nodes() if nodes == 2 else None
         submission = self._submission = Submission(self._root, "killed", self._scratch, cluster)
@@ -123,9 +130,14 @@ class Campaign:
         if self._cluster is not None and not self._cluster.whole:
             self._cluster.close()
             self._cluster = None
-        if self._cluster is None:
+        while self._cluster is None:
             self._clusters += 1
-            self._cluster = TwoNodes(self._scratch / f"c{self._clusters}")
+            try:
+                self._cluster = TwoNodes(self._scratch / f"c{self._clusters}")
+            except NoCluster as error:
+                print(error, flush=True)
+                if self._clusters == CLUSTERS:
+                    raise
         return self._cluster
 
     def _note(self, entry: dict[str, Any]) -> None:
@@ -150,7 +162,8 @@ def table(found: list[dict[str, Any]]) -> str:
     total = {name: sum(_size(entry[name]) for entry in rounds) for name in ROUNDS}
     faults = [fault for entry in found for fault in entry.get("faults", [])]
     lines.append(
-        f"{len(strokes)} kills in {sum('number' in entry for entry in found)} submissions of {len(rounds)} jobs; "
+        f"{len(strokes)} kills in {sum('number' in entry for entry in found)} submissions of {len(rounds)} jobs "
+        f"({sum(entry.get('slow', False) for entry in found)} times Ray did not start in time); "
         f"{sum(entry['bundles'] for entry in rounds)} bundles, differing {total['differing']}; "
         f"{sum(entry['points'] for entry in rounds)} points, lost {total['points_lost']}, doubled "
         f"{total['points_twice']}; runs doubled {total['runs_twice']}, left RUNNING {total['running']}; processes left "
@@ -180,13 +193,14 @@ def main() -> None:
         try:
             lives = campaign.prepare()
             number = sum("number" in entry for entry in campaign.found)
-            in_a_row = 0
-            done = False
-            # The job begun last is brought to its end.
-            while not done or (campaign.kills < options.kills and time.monotonic() < deadline):
+            in_a_row, done, tries = 0, False, LAST_TRIES
+            while tries:
                 over = campaign.kills >= options.kills or time.monotonic() >= deadline
+                # The job begun last is brought to its end.
+                if over and done:
+                    break
                 done = campaign.play(lives, number, IN_A_ROW if over else in_a_row)
-                number, in_a_row = number + 1, 0 if done else in_a_row + 1
+                number, in_a_row, tries = number + 1, 0 if done else in_a_row + 1, tries - over
                 if done:
                     campaign.judge()
         finally:

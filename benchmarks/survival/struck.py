@@ -29,10 +29,12 @@ STROKES = {
 }
 BETWEEN_SECONDS = 0.3
 LEFT_SECONDS = 10.0
-SUBMISSION_SECONDS = 300.0
+SUBMISSION_SECONDS = 600.0
 OF_A_DRIVER = {"SIGKILL": {-9}, "SIGHUP": {INTERRUPTED}, "SIGINT twice": {INTERRUPTED}}
 EARLY = {"SIGKILL": set(), "SIGHUP": {-1, 129}, "SIGINT twice": {-2, 130}}
 """Codes of a driver that was struck before it held the lease of its job, when it may not have listened yet."""
+SLOW_START = "Ray did not start in time"
+"""Also what becomes of a submission that nobody struck, where other work keeps the machine busy."""
 RAYS_OWN = re.compile(r"\[\d{4}-\d\d-\d\d |\d{4}-\d\d-\d\d .*(WARNING|INFO) ")
 """How lines begin that Ray's core writes from within the process."""
 ENDS = ("error: ", "interrupted")
@@ -146,9 +148,11 @@ class Submission:
             left += left_after(self._mark, 0.0, only_workers=False)
         kill_all(self._mark)
         faults += [f"left after {LEFT_SECONDS:.0f} s: {title}" for title in left]
-        faults += self._wrong_end(stroke)
+        slow = self.code == RAY_FAILED and SLOW_START in self.said
+        faults += self._wrong_end(stroke, slow=slow)
         moment = round(self._struck_at - self._began, 1) if self._struck_at else None
-        return {"at": moment, "code": self.code, "seconds": round(seconds, 1), "left": left, "faults": faults}
+        end = {"at": moment, "code": self.code, "seconds": round(seconds, 1), "left": left, "faults": faults}
+        return end | ({"slow": True} if slow else {})
 
     def _victims(self, kind: str) -> list[psutil.Process]:
         if kind != "driver":
@@ -172,10 +176,10 @@ class Submission:
     def _runs(self) -> bool:
         return self._driver.poll() is None and time.monotonic() - self._began < SUBMISSION_SECONDS
 
-    def _wrong_end(self, stroke: Stroke | None) -> list[str]:
+    def _wrong_end(self, stroke: Stroke | None, *, slow: bool) -> list[str]:
         said = [line for line in self.said.splitlines() if line.strip() and not RAYS_OWN.match(line)]
         what = "nothing" if stroke is None else f"{stroke.name} of {stroke.kind}"
-        expected = {DONE}
+        expected = {DONE, RAY_FAILED} if slow else {DONE}
         if stroke is not None and stroke.kind == "driver":
             expected |= OF_A_DRIVER[stroke.name]
             if self._early:

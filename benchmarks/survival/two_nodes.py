@@ -11,6 +11,10 @@ from typing import Any
 from benchmarks.survival.marked import environment, kill_all, victims
 
 
+class NoCluster(Exception):
+    """Ray gives its nodes half a minute to start, which is too little on a machine that is very busy."""
+
+
 class TwoNodes:
     """A head and a second node of one CPU each.
 
@@ -20,6 +24,9 @@ class TwoNodes:
     Attributes:
         address: of the cluster.
         mark: of its processes.
+
+    Raises:
+        NoCluster: it does not start.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -35,17 +42,20 @@ class TwoNodes:
                 text=True,
             )
         assert self._holder.stdout is not None
-        self.address = self._holder.stdout.readline().strip()
+        try:
+            self.address = self._holder.stdout.readline().strip()
+        except BaseException:
+            self.close()
+            raise
         if not self.address:
             self.close()
-            raise RuntimeError(f"no cluster could be started; see {directory}/cluster.log")
+            raise NoCluster(f"no cluster could be started; see {directory}/cluster.log")
 
     @property
     def whole(self) -> bool:
         """Whether nothing of it has been killed."""
-        return (
-            self._holder.poll() is None and len(victims(self.mark, "raylet")) == 2 and bool(victims(self.mark, "gcs"))
-        )
+        found = [len(victims(self.mark, kind)) for kind in ("raylet", "gcs")]
+        return self._holder.poll() is None and found == [2, 1]
 
     def close(self) -> None:
         """End it, with all that it started."""
