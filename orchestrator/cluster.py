@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 from infra.errors import InvalidInputs, JobError, MissingExtra
+from orchestrator.descendants import kill_descendants
 from orchestrator.job import Resources
 from orchestrator.ray_faults import leave_pages_in_rays_logs, rays_faults_explained, start_fault
 from orchestrator.ray_place import cluster_address, ray_problems, require_answer
@@ -57,12 +58,17 @@ def ray_session() -> Iterator[None]:
         with rays_faults_explained():
             yield
         return
-    _connect()
     try:
-        with ray_watched(own=cluster_address() is None), rays_faults_explained():
-            yield
-    finally:
-        ray.shutdown()
+        _connect()
+        try:
+            with ray_watched(own=cluster_address() is None), rays_faults_explained():
+                yield
+        finally:
+            ray.shutdown()
+    except BaseException:
+        # Of a start that was broken off Ray knows nothing.
+        kill_descendants()
+        raise
 
 
 def _connect() -> None:

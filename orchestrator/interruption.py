@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from orchestrator.closed_terminal import leave_closed_terminal
+from orchestrator.descendants import kill_descendants
 from orchestrator.exit_codes import INTERRUPTED
 
 GRACE_SECONDS = 30.0
@@ -87,9 +88,10 @@ class Interruption:
             raise JobInterrupted
 
     def _end_now(self, why: str) -> None:
-        """Without any cleaning up: Ray's own processes end with this one, and workers with their driver."""
+        """Without any cleaning up; what runs elsewhere ends with its driver."""
         with suppress(OSError):
             os.write(2, f"interrupted, {why}; {self.again}\n".encode())
+        kill_descendants()
         os._exit(INTERRUPTED)
 
 

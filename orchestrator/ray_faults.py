@@ -91,7 +91,7 @@ def leave_pages_in_rays_logs() -> None:
     """Ray prints on standard output, which is for results, whatever its processes report of one another."""
     from ray._private import worker
 
-    worker.print_to_stdstream = lambda *_, **__: None  # type: ignore[assignment]
+    worker.print_to_stdstream = lambda *_, **__: None
 
 
 def run_fault(error: Exception) -> JobError | RayFailed:

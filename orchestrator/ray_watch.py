@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from infra.errors import RayFailed
 from infra.printable import printable
+from orchestrator.descendants import kill_descendants
 from orchestrator.exit_codes import RAY_FAILED
 
 LOOK_SECONDS = 0.5
@@ -185,6 +186,7 @@ def _silence(address: tuple[str, int]) -> OSError | None:
 def _end_process(why: str) -> None:
     with suppress(OSError):
         os.write(2, f"error: {printable(why)}\n".encode())
+    kill_descendants()
     os._exit(RAY_FAILED)
 
 
