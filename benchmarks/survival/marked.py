@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 VARIABLE = "SPEECHPROMPT_KILLS"
-SIGNS = {
+SIGNS: dict[str, Callable[[str], bool]] = {
     "actor": lambda title: title.startswith("ray::") and "_Publishing" not in title and "Inner" in title,
     "publisher": lambda title: title.startswith("ray::_Publishing"),
     "raylet": lambda title: title.split(" ")[0].endswith("/raylet"),

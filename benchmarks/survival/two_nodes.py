@@ -34,7 +34,8 @@ class TwoNodes:
     """
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir()
+        # Where Ray notes the address of the cluster, which must not take the place of another's.
+        (directory / "ray").mkdir(parents=True)
         self.mark = uuid.uuid4().hex
         with (directory / "cluster.log").open("wb") as log:
             self._holder = subprocess.Popen(
@@ -84,7 +85,7 @@ def _hold(directory: Path) -> None:
                     raise
 
     services.get_node = ask_patiently
-    head = {"num_cpus": 1, "include_dashboard": False, "temp_dir": str(directory)}
+    head = {"num_cpus": 1, "include_dashboard": False, "temp_dir": str(directory / "ray")}
     cluster: Any = Cluster(initialize_head=True, head_node_args=head)
     cluster.add_node(num_cpus=1)
     print(cluster.address, flush=True)
