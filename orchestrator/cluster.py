@@ -65,7 +65,7 @@ def ray_session() -> Iterator[None]:
                 yield
         finally:
             ray.shutdown()
-    except BaseException:
+    except (KeyboardInterrupt, SystemExit):
         # Of a start that was broken off Ray knows nothing.
         kill_descendants()
         raise

@@ -20,7 +20,7 @@ from orchestrator.failed_runs import log_failed_task, log_lost_lane
 from orchestrator.interruption import Interruption
 from orchestrator.job_lease import JobLease
 from orchestrator.job_status import DriverLog
-from orchestrator.killed_submissions import end_what_is_left, log_killed, submission_key, submission_name
+from orchestrator.killed_submissions import SUBMISSION, end_what_is_left, log_killed, submission_key, submission_name
 from orchestrator.lanes import lane_orders
 from orchestrator.places import require_safe_places
 from orchestrator.plan import Plan
@@ -112,7 +112,7 @@ class JobRun:
                 submission_name(self._submission),
                 key=self._submission,
                 params={"tasks": len(self._tasks), "backbone": self._plan.backbone.name, "gang": self._job.gang},
-                tags={"speechprompt.kind": "submission"},
+                tags=SUBMISSION,
             )
             try:
                 with lost_ray_explained(), rays_faults_explained():

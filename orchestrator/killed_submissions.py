@@ -11,6 +11,9 @@ from orchestrator.job import Job
 from orchestrator.job_status import DriverLog
 from orchestrator.progress import ProgressView
 
+SUBMISSION = {"speechprompt.kind": "submission"}
+"""Tag of the runs of submissions."""
+
 
 def submission_key(job: str, submitted: datetime) -> str:
     """By which the run of a submission is found."""
@@ -25,7 +28,8 @@ def submission_name(key: str) -> str:
 def log_killed(tracking: Tracking, job: Job, log: DriverLog) -> None:
     """The submission before did not say that it ended."""
     if log.killed is not None:
-        tracking.run(job.name, submission_name(log.killed), key=log.killed).finish("KILLED")
+        run = tracking.run(job.name, submission_name(log.killed), key=log.killed, tags=SUBMISSION)
+        run.finish("KILLED")
 
 
 def end_what_is_left(job: Job, log: DriverLog, view: ProgressView) -> None:

@@ -21,7 +21,7 @@ def test_only_what_nobody_goes_on_with_is_ended(tmp_path: Path) -> None:
             tracking.run("toy", f"ended of {submission}", key=f"e {submission}", parent_key=submission).finish("FAILED")
             tracking.run("toy", f"lane of {submission}", key=f"l {submission}", parent_key=submission)
         tracking.run("other", "of another job", key="toy/it's 1")
-        assert not tracking.flush().events
+        assert not tracking.flush(120.0).events
     assert end_left_runs(uri, "toy", ["toy/it's 1"]) == 2
     assert end_left_runs(uri, "toy", ["toy/it's 1"]) == end_left_runs(uri, "none", ["toy/it's 1"]) == 0
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
