@@ -152,6 +152,7 @@ class JobRun:
         self._tune(shared, bundles, tracking)
         self._log.enter("publishing", failures=self._failures())
         bundles.collect()
+        self.lost |= bundles.lost
         compared = baselines.collect()
         for state in self._tasks:
             state.row = state.row.with_baselines(compared.get(state.name, {}))
