@@ -73,7 +73,7 @@ def _hold(directory: Path) -> None:
     from ray._private import services
     from ray.cluster_utils import Cluster
 
-    ask = services.get_node
+    ask: Any = services.get_node
 
     def ask_patiently(*arguments: Any) -> Any:
         deadline = time.monotonic() + START_SECONDS
