@@ -20,6 +20,7 @@
     │   └── TrackingUnreachable no answer from it, which may come later
     ├── FrozenWeightsChanged    the shared unit LM is no longer the one of its fingerprint
     ├── TuningError             a lane that cannot go on, such as a loss that is not finite
+    ├── RayFailed               Ray, or a machine of it, which says nothing of the input
     └── MissingExtra            an optional dependency that is not installed
 
 A message is one sentence that names the file, the field and the remedy; it never holds a credential.
@@ -44,6 +45,7 @@ __all__ = [
     "ObjectNotFound",
     "PreconditionFailed",
     "Problem",
+    "RayFailed",
     "SpeechPromptError",
     "StorageError",
     "StoreUnreachable",
@@ -131,6 +133,10 @@ class FrozenWeightsChanged(SpeechPromptError):
 
 class TuningError(SpeechPromptError):
     """A lane cannot go on."""
+
+
+class RayFailed(SpeechPromptError):
+    """Ray did not start, or a part of it has ended; what was begun goes on when it is run again."""
 
 
 class MissingExtra(SpeechPromptError, ImportError):

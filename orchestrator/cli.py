@@ -1,7 +1,8 @@
 """The command line. Results go to stdout, progress and errors to stderr.
 
-Exit codes: 0 done, 1 some tasks or recordings failed, 2 bad input, 3 interrupted, 4 taken over; 130 and 143 broken off
-by Ctrl-C and SIGTERM where nothing goes on, 141 the reader of the output has gone, 70 a fault of this program.
+Exit codes: 0 done, 1 some tasks or recordings failed, 2 bad input, 3 interrupted, 4 taken over, 5 Ray or its workers
+failed; 129, 130 and 143 broken off by a closed terminal, Ctrl-C and SIGTERM where nothing goes on, 141 the reader of
+the output has gone, 70 a fault of this program.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 import click
 
 from infra import object_storage
-from infra.errors import InvalidInputs, SpeechPromptError
+from infra.errors import InvalidInputs, RayFailed, SpeechPromptError
 from infra.json_log import log_as_json, logs_as_json
 from infra.printable import printable
 from infra.redaction import redacted
@@ -23,7 +24,7 @@ from orchestrator.commands.bundle import bundle
 from orchestrator.commands.tasks import tasks
 from orchestrator.console import errors_console, results_console
 from orchestrator.ending import BreakableGroup, keep_traceback, limit_reached
-from orchestrator.exit_codes import BAD_INPUT, FAULT, RECORDINGS_FAILED, TASKS_FAILED
+from orchestrator.exit_codes import BAD_INPUT, FAULT, RAY_FAILED, RECORDINGS_FAILED, TASKS_FAILED
 from orchestrator.interruption import GRACE_SECONDS, interruptible
 
 PATIENT = ("backbone", "demo", "run", "tokenize")
@@ -40,7 +41,8 @@ GRACE = click.option(
     default=GRACE_SECONDS,
     show_default=True,
     metavar="SECONDS",
-    help="On SIGTERM or Ctrl-C, end within this time; what runs is saved first. A second signal ends at once.",
+    help="On SIGTERM, Ctrl-C or a closed terminal, end within this time; what runs is saved first. A second signal "
+    "ends at once.",
 )
 
 RESTART = click.option(
@@ -98,6 +100,10 @@ def run(job_file: str, overrides: tuple[str, ...], retry_failed: bool, restart: 
 
     Submitting a job again resumes it where it stopped: published tasks are verified and kept, unfinished ones
     continue, failed ones stay as they are.
+
+    The exit code is 0 when every task is published, 1 when some failed, 2 for bad input, 3 when the job was
+    interrupted, 4 when another submission has taken it over, 5 when Ray did not start or has ended, or nothing but
+    workers failed, and 70 for a fault of this program.
     """
     _check_once(retry_failed, restart)
     from orchestrator.cluster import ray_session
@@ -113,12 +119,12 @@ def run(job_file: str, overrides: tuple[str, ...], retry_failed: bool, restart: 
             interruption.listen()
             for note in planned.notes:
                 view.line(f"note: {note}")
-            report = JobRun(
-                planned, retry_failed=retry_failed, restart=restart, view=view, interruption=interruption
-            ).run()
+            job_run = JobRun(planned, retry_failed=retry_failed, restart=restart, view=view, interruption=interruption)
+            report = job_run.run()
     results_console().print(results_text(report))
     if not report.complete:
-        sys.exit(TASKS_FAILED)
+        failed = {row.task for row in report.tasks if row.status != "published"}
+        sys.exit(RAY_FAILED if failed <= job_run.lost else TASKS_FAILED)
 
 
 @cli.command()
@@ -335,7 +341,7 @@ def main() -> None:
         sys.exit(BAD_INPUT)
     except SpeechPromptError as error:
         _say(f"error: {error}", style="red")
-        sys.exit(BAD_INPUT)
+        sys.exit(RAY_FAILED if isinstance(error, RayFailed) else BAD_INPUT)
     # Whatever comes here is a fault of ours, which is to be told from some tasks that failed.
     except Exception as error:  # noqa: BLE001
         if limit := limit_reached(error):

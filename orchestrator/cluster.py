@@ -9,10 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from infra.errors import InvalidInputs, JobError, MissingExtra
+from orchestrator.descendants import kill_descendants
 from orchestrator.job import Resources
 from orchestrator.local_ray import local_ray
-from orchestrator.ray_faults import rays_faults_explained, start_fault
+from orchestrator.ray_faults import leave_pages_in_rays_logs, rays_faults_explained, start_fault
 from orchestrator.ray_place import cluster_address, ray_problems, require_answer
+from orchestrator.ray_watch import answered_within, ray_watched
+
+JOIN_SECONDS = 60.0
+"""Ray waits for minutes, or for ever, where its token is not the cluster's."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,8 @@ def ray_session() -> Iterator[None]:
     Raises:
         MissingExtra: Ray is not installed.
         InvalidInputs: this machine or the environment is not as Ray needs it.
-        JobError: Ray does not start, the cluster of RAY_ADDRESS does not answer, or Ray fails in the block.
+        JobError: the cluster of RAY_ADDRESS does not answer, or does not let this process join.
+        RayFailed: Ray does not start, or fails in the block.
     """
     # Tune's own loggers and console output repeat what MLflow and our progress say.
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
@@ -48,13 +54,23 @@ def ray_session() -> Iterator[None]:
         import ray
     except ImportError as error:
         raise MissingExtra("ray", "train") from error
+    leave_pages_in_rays_logs()
     if ray.is_initialized():
         with rays_faults_explained():
             yield
         return
     address = cluster_address()
-    with local_ray() if address is None else _joined(address), rays_faults_explained():
-        yield
+    try:
+        with (
+            local_ray() if address is None else _joined(address),
+            ray_watched(own=address is None),
+            rays_faults_explained(),
+        ):
+            yield
+    except (KeyboardInterrupt, SystemExit):
+        # Of a start that was broken off Ray knows nothing.
+        kill_descendants()
+        raise
 
 
 @contextmanager
@@ -62,13 +78,18 @@ def _joined(address: str) -> Iterator[None]:
     """Be a driver of the cluster that RAY_ADDRESS names.
 
     Raises:
-        JobError: why it cannot be.
+        JobError, RayFailed: why it cannot be.
     """
     import ray
 
     require_answer(address)
+    silence = (
+        f"RAY_ADDRESS: the Ray cluster at {address} has not let this process join within {JOIN_SECONDS:.0f} s; see "
+        "whether it is well, and whether RAY_AUTH_TOKEN or ~/.ray/auth_token holds its token"
+    )
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+        with answered_within(JOIN_SECONDS, silence):
+            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
     # Ray passes on what the system and its checks raise, down to plain ``Exception``.
     except Exception as error:
         # What did start would stay behind.

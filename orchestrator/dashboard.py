@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from ray.job_submission import JobSubmissionClient
 
-from infra.errors import JobError, SpeechPromptError
+from infra.errors import JobError, RayFailed, SpeechPromptError
 from infra.redaction import redacted
 from orchestrator.ray_faults import is_rays, run_fault
 from orchestrator.ray_place import ADDRESS, silence
@@ -70,7 +70,7 @@ def dashboard_explained(where: str) -> Iterator[None]:
         raise _fault(error, redacted(where)) from error
 
 
-def _fault(error: Exception, where: str) -> JobError:
+def _fault(error: Exception, where: str) -> JobError | RayFailed:
     said = str(error)
     line = redacted(next(iter(said.splitlines()), type(error).__name__).rstrip("."))
     status = re.search(r"status code (\d{3})|(\d{3}) (?:Client|Server) Error", said)

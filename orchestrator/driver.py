@@ -17,15 +17,18 @@ from orchestrator.clips import clip_requests, tokenize_tasks
 from orchestrator.cluster import ActorSize, actor_size
 from orchestrator.encoding import encode
 from orchestrator.failed_runs import log_failed_task, log_lost_lane
-from orchestrator.interruption import Interruption, JobInterrupted
+from orchestrator.interruption import Interruption
 from orchestrator.job_lease import JobLease
 from orchestrator.job_status import DriverLog
+from orchestrator.killed_submissions import SUBMISSION, end_what_is_left, log_killed, submission_key, submission_name
 from orchestrator.lanes import lane_orders
 from orchestrator.outcomes import Outcomes
 from orchestrator.places import require_safe_places
 from orchestrator.plan import Plan
 from orchestrator.progress import ProgressView
 from orchestrator.publisher import Publisher
+from orchestrator.ray_faults import rays_faults_explained
+from orchestrator.ray_watch import lost_ray_explained
 from orchestrator.report import JobReport, job_root, write_report
 from orchestrator.shared_backbone import shared_backbone
 from orchestrator.signing import signing_key
@@ -51,6 +54,9 @@ class JobRun:
         restart: whether every lane begins anew; what is published stays.
         view: where progress is shown.
         interruption: by which it can be asked to end.
+
+    Attributes:
+        lost: tasks that failed with the workers or the machines that ran them.
     """
 
     def __init__(
@@ -71,9 +77,10 @@ class JobRun:
         )
         self._spool = spool_directory(self._root, plan.job.name)
         self._submitted = datetime.now(UTC)
-        self._submission = f"{plan.job.name}/{self._submitted:%Y-%m-%dT%H:%M:%S.%f}"
+        self._submission = submission_key(plan.job.name, self._submitted)
         self._tasks = [TaskState.of(task) for task in plan.tasks]
-        self._log = DriverLog(plan.job, self._submission, self._submitted, len(self._tasks))
+        self.lost: set[str] = set()
+        self._log: DriverLog
         self._size: ActorSize
         self._signing_key = signing_key()
 
@@ -84,7 +91,8 @@ class JobRun:
             JobError: actors of the wanted size do not fit the cluster, or another submission runs the job.
             BackboneError: the backbone is not what its fingerprints say.
             StorageError: a store the job needs cannot be used.
-            JobInterrupted: it was asked to end.
+            RayFailed: Ray, or a part of it, has ended.
+            KeyboardInterrupt: it was asked to end.
         """
         require_safe_places(self._job)
         with JobLease(self._root, self._submission):
@@ -92,23 +100,28 @@ class JobRun:
 
     def _run(self) -> JobReport:
         log_fields(job=self._job.name)
+        self._log = DriverLog(self._job, self._submission, self._submitted, len(self._tasks))
         self._size = actor_size(self._job.resources)
         self._log.enter("tokenizing")
         self._encode(tokenize_tasks(self._plan, self._view))
         self._began = self._begin()
         shared = shared_backbone(self._job.backbone, self._plan.backbone.fingerprints.unit_lm)
+        # Before MLflow has a run of this submission: whoever comes after a kill looks for one.
+        self._log.enter("tuning", lanes=sum(len(state.lanes) for state in self._tasks), failures=self._failures())
         with Tracking(self._job.tracking, Path(self._spool)) as tracking:
+            log_killed(tracking, self._job, self._log)
             parent = tracking.run(
                 self._job.name,
-                f"submission {self._submitted:%Y-%m-%d %H:%M}",
+                submission_name(self._submission),
                 key=self._submission,
                 params={"tasks": len(self._tasks), "backbone": self._plan.backbone.name, "gang": self._job.gang},
-                tags={"speechprompt.kind": "submission"},
+                tags=SUBMISSION,
             )
-            self._log.enter("tuning", lanes=sum(len(state.lanes) for state in self._tasks), failures=self._failures())
             try:
-                report = self._carry_out(shared, tracking)
-            except JobInterrupted:
+                with lost_ray_explained(), rays_faults_explained():
+                    report = self._carry_out(shared, tracking)
+            # Of a bare kind where a call into Ray was broken off.
+            except KeyboardInterrupt:
                 parent.finish("KILLED")
                 self._log.enter("ended", failures=self._failures(), outcome="interrupted; submit it again to go on")
                 raise
@@ -123,6 +136,7 @@ class JobRun:
             outcome = f"{published} of {len(report.tasks)} tasks published"
             self._log.enter("ended", failures=self._failures(), outcome=outcome)
             unsent = tracking.close()
+        end_what_is_left(self._job, self._log, self._view)
         if unsent.events or unsent.refused:
             self._view.line(f"MLflow: {unsent}")
         return report
@@ -141,6 +155,7 @@ class JobRun:
         self._tune(shared, bundles, tracking)
         self._log.enter("publishing", failures=self._failures())
         bundles.collect()
+        self.lost |= bundles.lost
         compared = baselines.collect()
         for state in self._tasks:
             state.row = state.row.with_baselines(compared.get(state.name, {}))
@@ -240,6 +255,7 @@ class JobRun:
                 state.fail(tuning.failures[state.name])
             elif not state.lanes and state.row.error is not None:
                 log_failed_task(tracking, self._job.name, self._submission, state.name, state.row.error)
+        self.lost = tuning.lost_with_workers
         for lane in tuning.lost:
             log_lost_lane(tracking, self._job.name, self._submission, lane, tuning.failures[lane.spec.task])
 

@@ -1,4 +1,5 @@
-"""How every command ends that is broken off: by Ctrl-C, SIGTERM, a reader that has gone, or a full disk."""
+"""How every command ends that is broken off: by Ctrl-C, SIGTERM, a terminal that is closed, a reader that has gone, or
+a full disk."""
 
 from __future__ import annotations
 
@@ -16,13 +17,26 @@ from typing import Any
 import click
 
 from infra.errors import StorageError
-from orchestrator.exit_codes import BROKEN_OFF, READER_GONE, TERMINATED
+from orchestrator.closed_terminal import leave_closed_terminal
+from orchestrator.exit_codes import BROKEN_OFF, HUNG_UP, READER_GONE, TERMINATED
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
+SIGNALS = {signal.SIGTERM: TERMINATED, signal.SIGHUP: HUNG_UP}
+"""That end a command, and with which code."""
+
+
 class Terminated(KeyboardInterrupt):
-    """SIGTERM; what cleans up after Ctrl-C cleans up after it too."""
+    """A signal that ends the command; what cleans up after Ctrl-C cleans up after it too.
+
+    Args:
+        code: that it ends with.
+    """
+
+    def __init__(self, code: int) -> None:
+        super().__init__()
+        self.code = code
 
 
 class BreakableGroup(click.Group):
@@ -41,8 +55,9 @@ class BreakableGroup(click.Group):
                 if sys.stdout is not None:
                     sys.stdout.flush()
             except KeyboardInterrupt as end:
-                print("interrupted", file=sys.stderr)  # noqa: T201
-                sys.exit(TERMINATED if isinstance(end, Terminated) else BROKEN_OFF)
+                with suppress(OSError):
+                    print("interrupted", file=sys.stderr)  # noqa: T201
+                sys.exit(end.code if isinstance(end, Terminated) else BROKEN_OFF)
             except BrokenPipeError:
                 _leave_output()
                 sys.exit(READER_GONE)
@@ -81,19 +96,26 @@ def keep_traceback(error: BaseException) -> str:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM as an exception, so that nothing is left half-written; Python allows it in the main thread alone."""
+    """Signals as exceptions, so that nothing is left half-written; Python allows it in the main thread alone."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def hear(*_: object) -> None:
-        raise Terminated
+    def hear(number: int, _: object) -> None:
+        if number == signal.SIGHUP:
+            leave_closed_terminal()
+        raise Terminated(SIGNALS[signal.Signals(number)])
 
-    before = signal.signal(signal.SIGTERM, hear)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in before.items():
+        # Under nohup a command goes on without its terminal.
+        if handler != signal.SIG_IGN:
+            signal.signal(number, hear)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _leave_output() -> None:

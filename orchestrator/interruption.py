@@ -9,8 +9,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+from orchestrator.closed_terminal import leave_closed_terminal
+from orchestrator.descendants import kill_descendants
 from orchestrator.exit_codes import INTERRUPTED
 
 GRACE_SECONDS = 30.0
@@ -75,7 +77,9 @@ class Interruption:
         """The end came in time."""
         self._timer.cancel()
 
-    def _hear(self, *_: object) -> None:
+    def _hear(self, number: int, *_: object) -> None:
+        if number == signal.SIGHUP:
+            leave_closed_terminal()
         if self.requested:
             self._end_now("ended at once by a second signal")
         self._deadline = time.monotonic() + self.grace
@@ -84,8 +88,10 @@ class Interruption:
             raise JobInterrupted
 
     def _end_now(self, why: str) -> None:
-        """Without any cleaning up: Ray's own processes end with this one, and workers with their driver."""
-        os.write(2, f"interrupted, {why}; {self.again}\n".encode())
+        """Without any cleaning up; what runs elsewhere ends with its driver."""
+        with suppress(OSError):
+            os.write(2, f"interrupted, {why}; {self.again}\n".encode())
+        kill_descendants()
         os._exit(INTERRUPTED)
 
 
@@ -97,11 +103,13 @@ def interruptible(grace: float = GRACE_SECONDS, again: str = AGAIN) -> Iterator[
     interruption.listen()
     try:
         yield interruption
-    except (JobInterrupted, SystemExit) as end:
-        # While Ray starts, its own handler turns SIGTERM into an exit.
+    except (KeyboardInterrupt, SystemExit) as end:
+        # While Ray starts, its own handler turns SIGTERM into an exit; one of its calls turns what this one raises into
+        # a bare KeyboardInterrupt.
         if isinstance(end, SystemExit) and end.code != signal.SIGTERM:
             raise
-        print(f"interrupted; {again}", file=sys.stderr)  # noqa: T201
+        with suppress(OSError):
+            print(f"interrupted; {again}", file=sys.stderr)  # noqa: T201
         sys.exit(INTERRUPTED)
     finally:
         interruption.close()

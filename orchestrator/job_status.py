@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from infra import object_storage
-from infra.errors import JobError, ObjectNotFound
+from infra.errors import DamagedFile, JobError, ObjectNotFound
 from orchestrator.job import Job
 from orchestrator.job_lease import LAPSE_SECONDS, read_lease
 from orchestrator.report import job_root
@@ -35,6 +35,7 @@ class DriverStatus(BaseModel):
         lanes: to tune in all; 0 as long as it is not known.
         failures: by task, why it gets no bundle, as far as that is known.
         outcome: how it ended.
+        left: submissions, this one and earlier ones, whose runs MLflow may hold to be running after their end.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -49,6 +50,7 @@ class DriverStatus(BaseModel):
     lanes: int = Field(0, ge=0)
     failures: dict[str, str] = Field({}, max_length=100_000)
     outcome: str | None = Field(None, max_length=4000)
+    left: list[str] = Field([], max_length=100_000)
 
 
 class JobStatus(BaseModel):
@@ -72,13 +74,16 @@ class JobStatus(BaseModel):
 
 
 class DriverLog:
-    """Writes what the driver does.
+    """Writes what the driver does; made by whoever holds the job's lease.
 
     Args:
         job: that it runs.
         submission: key of the submission.
         submitted: when it began.
         tasks: of the job.
+
+    Attributes:
+        killed: the submission before, if it was tuning and did not say that it ended.
     """
 
     def __init__(self, job: Job, submission: str, submitted: datetime, tasks: int) -> None:
@@ -91,7 +96,27 @@ class DriverLog:
             stage="tokenizing",
             since=submitted,
             tasks=tasks,
+            left=[submission],
         )
+        self.killed: str | None = None
+        if (before := _last_status(self._place)) is not None:
+            self._status.left[:0] = before.left
+            if before.stage in ("tuning", "publishing"):
+                self.killed = before.submission
+
+    @property
+    def left(self) -> list[str]:
+        """Submissions, this one the last, whose runs MLflow may hold to be running."""
+        return self._status.left
+
+    def none_left(self) -> None:
+        """No run of any submission is said to be running.
+
+        Raises:
+            StorageError: the job's storage cannot be written.
+        """
+        self._status = self._status.model_copy(update={"left": []})
+        self._write()
 
     def enter(
         self,
@@ -118,7 +143,18 @@ class DriverLog:
         if failures is not None:
             update["failures"] = dict(failures)
         self._status = self._status.model_copy(update=update)
+        self._write()
+
+    def _write(self) -> None:
         DRIVER_STATUS.write(self._place, self._status.model_dump_json().encode())
+
+
+def _last_status(place: str) -> DriverStatus | None:
+    try:
+        return DriverStatus.model_validate_json(DRIVER_STATUS.read(place))
+    except (ObjectNotFound, DamagedFile, ValidationError):
+        # A damaged one is replaced; all that is lost with it is which runs MLflow holds to be running.
+        return None
 
 
 def job_status(job: Job) -> JobStatus:

@@ -10,9 +10,10 @@ import ray
 from ray.train import CheckpointConfig
 
 from infra import object_storage
-from infra.errors import TuningError
+from infra.errors import StorageError, TuningError
 from orchestrator.cluster import ActorSize
 from orchestrator.failure_notes import note_failure, noted_failure
+from orchestrator.failure_text import lost_with_its_worker, place_refused
 from orchestrator.ranks import run_ranks
 from orchestrator.schedule import GangFailure
 from workers.gang_rank import tune_rank
@@ -49,6 +50,9 @@ def run_parallel_gangs(
 
     Returns:
         For each gang that failed its name and why.
+
+    Raises:
+        StorageError: a disk did not take what a worker wrote.
     """
     if workers > size.workers:
         cause = (
@@ -63,7 +67,7 @@ def run_parallel_gangs(
         before = noted_failure(directory)
         if before is not None:
             if not retry_failed:
-                failures[order.name] = GangFailure(before, of_a_task=True)
+                failures[order.name] = GangFailure(before, of_a_task=True, worker_ended=lost_with_its_worker(before))
                 continue
             note_failure(directory, None)
         try:
@@ -78,6 +82,9 @@ def run_parallel_gangs(
                 heard=partial(on_report, order.name),
             )
         except TuningError as error:
-            failures[order.name] = GangFailure(str(error), of_a_task=True)
+            if (refused := place_refused(str(error))) is not None:
+                raise StorageError(refused) from error
+            worker_ended = lost_with_its_worker(str(error))
+            failures[order.name] = GangFailure(str(error), of_a_task=True, worker_ended=worker_ended)
             note_failure(directory, str(error))
     return failures

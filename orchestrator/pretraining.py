@@ -14,9 +14,10 @@ from ray.train import CheckpointConfig, Result
 from safetensors.numpy import load_file
 
 from infra import object_storage
-from infra.errors import BackboneError, InvalidInputs, Problem, TrackingUnreachable, TuningError
+from infra.errors import BackboneError, InvalidInputs, Problem, RayFailed, TrackingUnreachable, TuningError
 from infra.tracking import check
 from orchestrator.cluster import actor_size
+from orchestrator.failure_text import lost_with_its_worker
 from orchestrator.feature_sampling import sample_features
 from orchestrator.pretrain_file import BorrowedTokenizer, MultistreamSection, PretrainFile
 from orchestrator.pretraining_units import unit_sequences
@@ -74,6 +75,7 @@ def pretrain_backbone(described: PretrainFile, view: ProgressView) -> Pretrained
         InvalidInputs: everything that is wrong with the task specs and their manifests.
         BackboneError: a backbone is stored at ``out`` already, or tokenizer settings are wrong.
         TuningError: training failed.
+        RayFailed: a worker's process ended.
     """
     if object_storage.exists(object_storage.join(described.out, BACKBONE_FILE)):
         raise BackboneError(f"{described.source}: out: a backbone is stored in {described.out}; choose another place")
@@ -209,6 +211,7 @@ def _train(described: PretrainFile, order: PretrainOrder, name: str, view: Progr
 
     Raises:
         TuningError: training failed or diverged.
+        RayFailed: a worker's process ended.
     """
     with view.stage("pretraining") as stage:
         try:
@@ -226,6 +229,8 @@ def _train(described: PretrainFile, order: PretrainOrder, name: str, view: Progr
                 heard=lambda report: _show(report, stage),
             )
         except TuningError as error:
+            if lost_with_its_worker(str(error)):
+                raise RayFailed(f"pretraining: {error}; run it again, and it goes on") from error
             raise TuningError(
                 f"{described.source}: pretraining failed ({error}); correct that, and run it again to continue"
             ) from error

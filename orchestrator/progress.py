@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from infra.json_log import logs_as_json
 from infra.printable import printable
 from infra.redaction import redacted
+from orchestrator.closed_terminal import leave_closed_terminal
 from orchestrator.console import errors_console
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -89,7 +91,15 @@ class ProgressView:
         if self._as_json:
             logger.info("%s", redacted(text))
         else:
-            self.console.print(printable(redacted(text)))
+            self._print(printable(redacted(text)))
+
+    def _print(self, text: str) -> None:
+        try:
+            self.console.print(text)
+        except OSError as error:
+            # The terminal was closed; SIGHUP, which asks the work to save itself, comes a moment later.
+            if error.errno != errno.EIO or not leave_closed_terminal():
+                raise
 
     @contextmanager
     def stage(self, title: str) -> Iterator[Stage]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from infra.errors import JobError, SpeechPromptError, StorageError
+from infra.errors import JobError, RayFailed, SpeechPromptError, StorageError
 from orchestrator.failure_text import cause_of
 from orchestrator.ray_place import place_for_ray
 
@@ -19,10 +19,12 @@ OF_THE_CLUSTER = re.compile(
 )
 ARROW_REFUSED = re.compile(r"AWS Error (\w+) during (\w+) operation")
 """What Arrow says, through which Ray writes to S3."""
+SLOW = re.compile(r"timed out|timeout|Failed to start GCS|failed to (start|connect|register)", re.IGNORECASE)
+"""What Ray says where a process of its own does not answer in the time that it gives it."""
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
-def start_fault(error: Exception, address: str | None, sessions: Path | None = None) -> JobError:
+def start_fault(error: Exception, address: str | None, sessions: Path | None = None) -> JobError | RayFailed:
     """Why Ray did not start, with its files in ``sessions``, or did not let this process join the cluster at
     ``address``."""
     said = str(error)
@@ -53,11 +55,11 @@ def start_fault(error: Exception, address: str | None, sessions: Path | None = N
             "--shm-size=4g, and unset RAY_OBJECT_STORE_* and RAY_DEFAULT_OBJECT_STORE_*"
         )
     logs = (sessions or Path(directory)) / "session_latest" / "logs"
-    if re.search("timed out|timeout", said, re.IGNORECASE):
-        return JobError(
+    if SLOW.search(said):
+        return RayFailed(
             f"Ray did not start in time; run it again when this machine is less busy, or read why in {logs}"
         )
-    return JobError(f"Ray cannot be started ({_first_line(error)}); read why in {logs}")
+    return RayFailed(f"Ray cannot be started ({_first_line(error)}); read why in {logs}")
 
 
 @contextmanager
@@ -65,7 +67,8 @@ def rays_faults_explained() -> Iterator[None]:
     """Turn what Ray raises in the block into one sentence; errors of our own come out of its tasks as they were raised.
 
     Raises:
-        JobError: why Ray could not go on.
+        JobError: the cluster refuses what the job asks for.
+        RayFailed: why Ray could not go on.
         StorageError: S3 refuses what Ray writes.
     """
     try:
@@ -85,7 +88,14 @@ def rays_faults_explained() -> Iterator[None]:
         raise run_fault(error) from error
 
 
-def run_fault(error: Exception) -> JobError:
+def leave_pages_in_rays_logs() -> None:
+    """Ray prints on standard output, which is for results, whatever its processes report of one another."""
+    from ray._private import worker
+
+    worker.print_to_stdstream = lambda *_, **__: None
+
+
+def run_fault(error: Exception) -> JobError | RayFailed:
     """Why Ray could not go on."""
     if refused := _refusal(error):
         return refused
@@ -96,17 +106,17 @@ def run_fault(error: Exception) -> JobError:
             "of the job or of the cluster"
         )
     if name in ("ObjectStoreFullError", "OutOfDiskError"):
-        return JobError(
+        return RayFailed(
             "Ray's object store and the disk it spills to are full; give /dev/shm or RAY_TMPDIR more room, or run "
             "fewer workers (resources.workers)"
         )
     if name == "GetTimeoutError" or "nschedulable" in name:
-        return JobError(
+        return RayFailed(
             "Ray did not get to it in time; submit the job again when the cluster is less busy, or ask for less under "
             "resources"
         )
     cause = cause_of(said) or name
-    return JobError(cause if "; " in cause else f"Ray failed ({cause}); submit the job again, and it goes on")
+    return RayFailed(cause if "; " in cause else f"Ray failed ({cause}); submit the job again, and it goes on")
 
 
 def _refusal(error: Exception) -> JobError | None:

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
@@ -16,10 +17,10 @@ from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from infra import object_storage
-from infra.errors import FrozenWeightsChanged
+from infra.errors import FrozenWeightsChanged, StorageError
 from orchestrator.cluster import ActorSize
 from orchestrator.failure_notes import note_failure, noted_failure
-from orchestrator.failure_text import cause_of, lost_with_its_node
+from orchestrator.failure_text import cause_of, lost_with_its_node, lost_with_its_worker, place_refused
 from orchestrator.interruption import Interruption
 from orchestrator.isolation import several_tasks
 from workers.actor import GangTrainable
@@ -59,11 +60,13 @@ class GangFailure:
         cause: in a sentence.
         of_a_task: whether one of its tasks may be to blame, and the others go well without it.
         lasting: whether later submissions leave it at that.
+        worker_ended: whether it is that of a worker's process or machine, which ended without saying why.
     """
 
     cause: str
     of_a_task: bool
     lasting: bool = True
+    worker_ended: bool = False
 
 
 class GangWatcher(Callback):
@@ -72,12 +75,17 @@ class GangWatcher(Callback):
     Args:
         on_report: called with a gang's name and its latest report.
         on_lanes_ended: called with a gang's name when lanes of it have ended, whichever way.
+        on_recovery: called with a gang's name when it goes on from its last checkpoint, and why.
     """
 
     def __init__(
-        self, *, on_report: Callable[[str, dict[str, Any]], None], on_lanes_ended: Callable[[str], None]
+        self,
+        *,
+        on_report: Callable[[str, dict[str, Any]], None],
+        on_lanes_ended: Callable[[str], None],
+        on_recovery: Callable[[str, str], None],
     ) -> None:
-        self._on_report, self._on_lanes_ended = on_report, on_lanes_ended
+        self._on_report, self._on_lanes_ended, self._on_recovery = on_report, on_lanes_ended, on_recovery
         self._ended: dict[str, int] = {}
         self._furthest: dict[str, int] = {}
 
@@ -96,6 +104,9 @@ class GangWatcher(Callback):
             self._furthest[trial.trial_id] = steps
             # Machines may come and go during a long gang; one that does not get on is given up.
             trial.run_metadata.num_failures = 0
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._on_recovery(gang_name(trial), cause_of(noted_error(trial)).partition(";")[0])
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._on_lanes_ended(gang_name(trial))
@@ -179,11 +190,12 @@ def run_gangs(
         For each gang that failed its name and why.
 
     Raises:
+        StorageError: a disk did not take what a worker wrote.
         JobInterrupted: the job was asked to end; gangs that ran have saved themselves, if they had the time.
     """
     places = {order.name: object_storage.join(root, name, order.name) for order in orders}
     failures = {
-        order: GangFailure(cause, of_a_task=False)
+        order: GangFailure(cause, of_a_task=False, worker_ended=lost_with_its_worker(cause))
         for order, place in places.items()
         if (cause := noted_failure(place)) is not None
     }
@@ -223,13 +235,17 @@ def run_gangs(
             log_to_file=False,
         )
         by_name = {order.name: order for order in orders}
-        for trial in analysis.trials:
-            if trial.status == trial.ERROR:
-                gang, failure = gang_name(trial), failure_of(trial)
-                failures[gang] = failure
-                # Of one that is dissolved the last word is not said.
-                if failure.lasting and not (failure.of_a_task and several_tasks(by_name[gang])):
-                    note_failure(places[gang], failure.cause)
+        failed = [trial for trial in analysis.trials if trial.status == trial.ERROR]
+        for trial in failed:
+            # No gang is to blame, and none would get further.
+            if (refused := place_refused(noted_error(trial))) is not None:
+                raise StorageError(refused)
+        for trial in failed:
+            gang, failure = gang_name(trial), failure_of(trial)
+            failures[gang] = failure
+            # Of one that is dissolved the last word is not said.
+            if failure.lasting and not (failure.of_a_task and several_tasks(by_name[gang])):
+                note_failure(places[gang], failure.cause)
     return failures
 
 
@@ -247,12 +263,22 @@ def _quiet_tune() -> Iterator[None]:
             logger.setLevel(level)
 
 
+def noted_error(trial: Trial) -> str:
+    """What Tune noted of a trial that failed: here first, and then in storage, if that takes it."""
+    if trial.error_file is not None and (here := Path(trial.error_file)).exists():
+        return here.read_text(encoding="utf-8", errors="replace")
+    # Annotated as an exception, it is the text of one.
+    return str(trial.get_error() or "")
+
+
 def failure_of(trial: Trial) -> GangFailure:
     """Why a trial that ended with an error did."""
-    # Annotated as an exception, it is the text of one.
-    noted = str(trial.get_error() or "")
+    noted = noted_error(trial)
     # Whoever attaches the same weights again finds them changed too.
     changed = f"{FrozenWeightsChanged.__module__}.{FrozenWeightsChanged.__name__}:" in noted
     lost = lost_with_its_node(noted)
     cause = cause_of(noted) or "its actor failed; see Ray's logs"
-    return GangFailure(cause, of_a_task=not changed and not lost, lasting=not lost)
+    worker_ended = lost or lost_with_its_worker(cause)
+    if worker_ended and not lost:
+        cause = f"{cause}; then take it up again with --retry-failed"
+    return GangFailure(cause, of_a_task=not changed and not lost, lasting=not lost, worker_ended=worker_ended)

@@ -8,6 +8,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from infra.errors import SpeechPromptError
+from orchestrator.failure_text import cause_of, lost_with_its_worker
 from orchestrator.outcomes import Outcomes
 from orchestrator.plan import Plan
 from orchestrator.progress import ProgressView
@@ -32,6 +33,9 @@ class TaskBundles:
         began: the attempt that this submission goes on with.
         signing_key: by which bundles are signed; ``None``: they are not.
         view: where repairs are shown.
+
+    Attributes:
+        lost: tasks whose publisher's process ended, again when it was repeated.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class TaskBundles:
     ) -> None:
         self._plan, self._tasks, self._publisher, self._view = plan, tasks, publisher, view
         self._outcomes, self._began, self._signing_key = outcomes, began, signing_key
+        self.lost: set[str] = set()
 
     def publish_complete(self, tasks: Collection[str] | None = None) -> None:
         """Start publishing every task whose last lane is done, or those of ``tasks``."""
@@ -67,7 +72,10 @@ class TaskBundles:
             try:
                 published = ray.get(state.publishing)
             except RayError as error:
-                state.fail(_own_message(error))
+                message = _own_message(error)
+                state.fail(message)
+                if lost_with_its_worker(message):
+                    self.lost.add(state.name)
                 continue
             if (note := repair_note(published, again=state.ended_before)) is not None:
                 self._view.line(f"{state.name}: {note}")
@@ -111,4 +119,7 @@ class TaskBundles:
 def _own_message(error: RayError) -> str:
     """What went wrong in a worker, without Ray's traceback."""
     cause = error.cause if isinstance(error, RayTaskError) else error
-    return str(cause) if isinstance(cause, SpeechPromptError) else f"{type(cause).__name__}: {cause}"
+    if isinstance(cause, SpeechPromptError):
+        return str(cause)
+    said = cause_of(str(cause))
+    return said if lost_with_its_worker(said) else f"{type(cause).__name__}: {cause}"

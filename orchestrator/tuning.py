@@ -68,6 +68,7 @@ class Tuning:
     Attributes:
         failures: by task, why lanes have no outcome.
         lost: those lanes.
+        lost_with_workers: tasks of those whose workers or machines ended.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Tuning:
         self._retry_failed, self._interruption, self._on_lanes_ended = retry_failed, interruption, on_lanes_ended
         self.failures: dict[str, str] = {}
         self.lost: list[LaneOrder] = []
+        self.lost_with_workers: set[str] = set()
 
     def run(self, lanes: Sequence[LaneOrder]) -> bool:
         """Tune those of the lanes that have not ended; returns whether there were any."""
@@ -164,6 +166,7 @@ class Tuning:
                 watcher=GangWatcher(
                     on_report=meter.report,
                     on_lanes_ended=lambda gang: self._on_lanes_ended(tasks.get(gang, ())),
+                    on_recovery=self._say_recovery,
                 ),
             )
         else:
@@ -182,9 +185,12 @@ class Tuning:
         to_dissolve = [order for order in failed if several_tasks(order) and failures[order.name].of_a_task]
         for order in failed:
             if order not in to_dissolve:
-                self._lose(order, failures[order.name].cause)
+                self._lose(order, failures[order.name])
         if to_dissolve:
             self._dissolve(experiment, to_dissolve, failures, meter)
+
+    def _say_recovery(self, gang: str, cause: str) -> None:
+        self._view.line(f"{gang}: {cause}; it goes on from its last checkpoint")
 
     def _dissolve(
         self,
@@ -204,11 +210,13 @@ class Tuning:
             self._view.line(f"{gang.name}: {failures[gang.name].cause}; its tasks go on each alone: {names}")
         self._run(alone, meter)
 
-    def _lose(self, order: GangOrder, cause: str) -> None:
+    def _lose(self, order: GangOrder, failure: GangFailure) -> None:
         for lane in order.lanes:
             if not self._outcomes.has_ended(lane):
-                self.failures[lane.spec.task] = cause
+                self.failures[lane.spec.task] = failure.cause
                 self.lost.append(lane)
+                if failure.worker_ended:
+                    self.lost_with_workers.add(lane.spec.task)
 
     def gangs(self, lanes: Sequence[LaneOrder], name: str) -> list[GangPlan]:
         """The gangs in which these lanes began, or new ones."""

@@ -99,7 +99,7 @@ class Store:
         if found := self._runs(experiment, header.key):
             return Remote(header, found[0].info.run_id, found[0].info.status)
         tags = {
-            KEY_TAG: _quotable(header.key),
+            KEY_TAG: quotable(header.key),
             "mlflow.source.name": "speechprompt",
             "mlflow.source.type": "JOB",
             "mlflow.user": _user(),
@@ -218,7 +218,7 @@ class Store:
                 return self._send(remote, batch[:middle]) + self._send(remote, batch[middle:])
             if not well:
                 # Any run takes the key it has.
-                self._client.set_tag(remote.run_id, KEY_TAG, _quotable(remote.header.key))
+                self._client.set_tag(remote.run_id, KEY_TAG, quotable(remote.header.key))
                 self.confirm(remote)
                 return self._send(remote, batch, well=True)
             return [(batch[0], str(error))]
@@ -228,7 +228,7 @@ class Store:
         """The runs of a key, of which the first counts: the oldest of those that hold anything, if one does."""
         found = self._client.search_runs(
             [experiment],
-            f"tags.`{KEY_TAG}` = '{_quotable(key)}'",
+            f"tags.`{KEY_TAG}` = '{quotable(key)}'",
             order_by=["attributes.start_time ASC"],
             max_results=10,
         )
@@ -267,7 +267,7 @@ def _batches(metrics: Sequence[Any], params: Sequence[Any], tags: Sequence[Any])
         metrics, params, tags = metrics[room:], params[PARAMS_PER_CALL:], tags[TAGS_PER_CALL:]
 
 
-def _quotable(key: str) -> str:
+def quotable(key: str) -> str:
     """The key in a form that MLflow's filter language can hold between quotes."""
     return re.sub(r"[%'\"`\\]", lambda match: f"%{ord(match[0]):02X}", key)
 

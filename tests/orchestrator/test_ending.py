@@ -19,7 +19,7 @@ from orchestrator import __version__
 from orchestrator.commands.tasks import tasks
 from orchestrator.console import results_console
 from orchestrator.ending import BreakableGroup, keep_traceback
-from orchestrator.exit_codes import BROKEN_OFF, FAULT, READER_GONE, TERMINATED
+from orchestrator.exit_codes import BROKEN_OFF, FAULT, HUNG_UP, READER_GONE, TERMINATED
 from tests.fixtures.command_line import speechprompt
 
 
@@ -33,9 +33,11 @@ def command(body: Callable[[], object]) -> int:
     return end.value.code
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, BROKEN_OFF), (signal.SIGTERM, TERMINATED)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, BROKEN_OFF), (signal.SIGTERM, TERMINATED), (signal.SIGHUP, HUNG_UP)]
+)
 def test_signals(number: signal.Signals, code: int, capsys: pytest.CaptureFixture[str]) -> None:
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(number)
     cleaned = []
 
     def work() -> None:
@@ -46,7 +48,7 @@ def test_signals(number: signal.Signals, code: int, capsys: pytest.CaptureFixtur
 
     assert command(work) == code
     assert (cleaned, capsys.readouterr().err) == ([number], "interrupted\n")
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
 
 
 def test_a_reader_that_has_gone() -> None:

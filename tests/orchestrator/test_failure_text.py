@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.failure_text import cause_of, lost_with_its_node
+from orchestrator.failure_text import cause_of, lost_with_its_node, place_refused
 
 DIED = """Failure # 1 (occurred at 2026-11-26_13-56-38)
 The actor died unexpectedly before finishing this task.
@@ -24,6 +24,39 @@ LOST = (
     "The actor died because its node has died. Node Id: 05\n\tthe actor's node was terminated unexpectedly: gone",
     "The actor died unexpectedly before finishing this task.\n\tthe actor's node was preempted: maintenance",
 )
+
+
+FULL = "No space left on device"
+
+
+@pytest.mark.parametrize(
+    ("noted", "said"),
+    [
+        (
+            f"infra.errors.StorageError: /runs/x cannot be written ({FULL}); make room there",
+            "/runs/x cannot be written",
+        ),
+        (
+            "File x\nOSError: [Errno 30] Read-only file system: '/runs/a b'",
+            "/runs/a b cannot be written (Read-only file",
+        ),
+        (f"OSError: [Errno 28] Error writing bytes to file. Detail: [errno 28] {FULL}", f"cannot be written ({FULL})"),
+        (
+            f'SafetensorError: IoError(Os {{ code: 28, message: "{FULL}" }})',
+            "make room in storage and in the temporary",
+        ),
+    ],
+)
+def test_a_disk_that_refuses_is_none_of_a_gang(noted: str, said: str) -> None:
+    refused = place_refused(noted)
+    assert refused is not None
+    assert said in refused
+    assert "Error" not in refused
+    assert "; make room" in refused
+
+
+def test_other_failures_are_no_fault_of_a_disk() -> None:
+    assert place_refused("") is place_refused(f"OSError: {FULL}\nValueError: wrong") is None
 
 
 def test_a_failure_with_its_node_is_none_of_the_gang() -> None:

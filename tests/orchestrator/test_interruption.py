@@ -67,6 +67,12 @@ def test_what_ends_before_a_signal_ends_as_ever() -> None:
     assert end.value.code == 1
 
 
+def test_a_bare_interrupt_of_a_call_into_ray_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end, interruptible(60.0):
+        raise KeyboardInterrupt
+    assert (end.value.code, capsys.readouterr().err) == (INTERRUPTED, LINE)
+
+
 def test_an_exit_by_the_handler_of_ray_counts(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end, interruptible(60.0):
         sys.exit(signal.SIGTERM)

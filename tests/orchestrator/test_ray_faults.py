@@ -17,7 +17,7 @@ from ray.exceptions import (
     RuntimeEnvSetupError,
 )
 
-from infra.errors import BackboneError, JobError, StorageError
+from infra.errors import BackboneError, JobError, RayFailed, StorageError
 from orchestrator.ray_faults import rays_faults_explained, start_fault
 
 OTHER_VERSION = """Version mismatch: The cluster was started with:
@@ -90,7 +90,7 @@ def of_a_task(cause: Exception) -> Exception:
     ],
 )
 def test_why_ray_could_not_go_on(make: Callable[[], Exception], said: str) -> None:
-    with pytest.raises((JobError, BackboneError)) as raised, rays_faults_explained():
+    with pytest.raises((JobError, RayFailed, BackboneError)) as raised, rays_faults_explained():
         raise make()
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import pytest
 from ray.tune.experiment import Trial
@@ -28,7 +29,7 @@ def saved(watcher: GangWatcher, trial: Trial, steps: int) -> None:
 
 
 def test_a_gang_may_fail_as_often_as_it_gets_on_in_between() -> None:
-    watcher = GangWatcher(on_report=lambda *_: None, on_lanes_ended=lambda _: None)
+    watcher = GangWatcher(on_report=lambda *_: None, on_lanes_ended=lambda _: None, on_recovery=lambda *_: None)
     trial = gang()
     for steps in range(20, 200, 20):
         saved(watcher, trial, steps)
@@ -36,7 +37,7 @@ def test_a_gang_may_fail_as_often_as_it_gets_on_in_between() -> None:
 
 
 def test_a_gang_that_fails_again_where_it_failed_is_given_up() -> None:
-    watcher = GangWatcher(on_report=lambda *_: None, on_lanes_ended=lambda _: None)
+    watcher = GangWatcher(on_report=lambda *_: None, on_lanes_ended=lambda _: None, on_recovery=lambda *_: None)
     trial = gang()
     saved(watcher, trial, 40)
     assert not fails(trial)
@@ -51,15 +52,29 @@ def test_a_gang_that_fails_again_where_it_failed_is_given_up() -> None:
         ("ValueError: wrong", True, True),
         ("infra.errors.FrozenWeightsChanged: changed", False, True),
         ("The actor died because its node has died. Node Id: 05", False, False),
+        ("Worker exit type: SYSTEM_ERROR Worker exit detail: Worker is gone. ", True, True),
     ],
 )
 def test_a_gang_that_lost_its_node_is_not_given_up_for_later_submissions(
     said: str, of_a_task: bool, lasting: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial = gang()
+    monkeypatch.setattr(Trial, "error_file", None)
     monkeypatch.setattr(trial, "get_error", lambda: said)
     failure = failure_of(trial)
     assert (failure.of_a_task, failure.lasting) == (of_a_task, lasting)
+    assert failure.worker_ended == ("died" in said or "is gone" in said)
+
+
+def test_a_gang_that_goes_on_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[tuple[str, str]] = []
+    watcher = GangWatcher(
+        on_report=lambda *_: None, on_lanes_ended=lambda _: None, on_recovery=lambda *both: said.append(both)
+    )
+    (tmp_path / "error.txt").write_text("Worker exit type: SYSTEM_ERROR Worker exit detail: Worker is gone. Or so.")
+    monkeypatch.setattr(Trial, "error_file", str(tmp_path / "error.txt"))
+    watcher.on_trial_recover(0, [], gang())
+    assert said == [("gang000", "its worker process died (Worker is gone)")]
 
 
 def pausing(interruption: Interruption, decisions: list[str]) -> None:

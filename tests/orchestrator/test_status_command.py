@@ -143,3 +143,20 @@ def test_a_lane_stands_where_it_was_taken_up_last(job_file: Path) -> None:
 )
 def test_ages_have_two_units(seconds: int, text: str) -> None:
     assert age(NOON, NOON + timedelta(seconds=seconds)) == text
+
+
+def test_whoever_comes_after_a_kill_learns_whose_runs_may_be_shown_as_running(job_file: Path) -> None:
+    assert driver(job_file, "toy/1").killed is None
+    first = driver(job_file, "toy/1")
+    first.enter("tuning")
+    killed_early = driver(job_file, "toy/2")
+    assert (killed_early.killed, killed_early.left) == ("toy/1", ["toy/1", "toy/2"])
+    killed_early.enter("tokenizing")
+    third = driver(job_file, "toy/3")
+    assert (third.killed, third.left) == (None, ["toy/1", "toy/2", "toy/3"])
+    third.enter("ended")
+    third.none_left()
+    assert driver(job_file, "toy/4").left == ["toy/4"]
+    place = f"{root(job_file)}/status/driver.json"
+    object_storage.write_bytes(place, b"{")
+    assert driver(job_file, "toy/5").left == ["toy/5"]

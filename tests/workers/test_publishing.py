@@ -20,7 +20,7 @@ from workers.backbone.sharing import SharedLM
 from workers.bundle.manifest import BackboneIdentity, BundleManifest, Data, Provenance, Task
 from workers.bundle.read import read, verify
 from workers.first_publication import FIRST_FILE
-from workers.prompting.outcome import OUTCOME_FILE, LaneOutcome, read_outcome, write_outcome
+from workers.prompting.outcome import LaneOutcome, read_outcome, write_outcome
 from workers.prompting.prompt import prompt_shape
 from workers.publishing import PublishOrder, publish_task
 from workers.task_manifest import TaskSections

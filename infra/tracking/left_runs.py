@@ -1,0 +1,54 @@
+"""Runs that MLflow holds to be running though whoever wrote them was killed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from infra.errors import TrackingUnreachable
+from infra.redaction import redacted
+from infra.tracking.store import KEY_TAG, PARENT_KEY_TAG, client, prepare_mlflow, quotable
+
+PAGE = 1000
+
+
+def end_left_runs(uri: str, experiment: str, keys: Collection[str]) -> int:
+    """Set runs that nobody goes on with to KILLED: those of these keys, and those below them.
+
+    Args:
+        uri: MLflow tracking URI.
+        experiment: name of it.
+        keys: of runs that have ended.
+
+    Returns:
+        How many were still said to be running.
+
+    Raises:
+        MissingExtra: MLflow is not installed.
+        TrackingUnreachable: it cannot be asked now.
+    """
+    prepare_mlflow()
+    try:
+        store = client(uri)
+        found = store.get_experiment_by_name(experiment)
+        left = [] if found is None else list(_running(store, found.experiment_id, keys))
+        for run_id in left:
+            store.set_terminated(run_id, status="KILLED")
+    # MLflow passes on whatever its database, its server and the network raise.
+    except Exception as error:
+        reason = redacted(f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
+        raise TrackingUnreachable(f"MLflow at {redacted(uri)} cannot be used ({reason})") from error
+    return len(left)
+
+
+def _running(store: Any, experiment_id: str, keys: Collection[str]) -> Iterator[str]:
+    own = {quotable(key) for key in keys}
+    token: str | None = None
+    while True:
+        page = store.search_runs([experiment_id], "attributes.status = 'RUNNING'", max_results=PAGE, page_token=token)
+        for run in page:
+            if run.data.tags.get(KEY_TAG) in own or run.data.tags.get(PARENT_KEY_TAG) in keys:
+                yield run.info.run_id
+        token = page.token
+        if not token:
+            return
