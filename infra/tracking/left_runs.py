@@ -7,7 +7,8 @@ from typing import Any
 
 from infra.errors import TrackingUnreachable
 from infra.redaction import redacted
-from infra.tracking.store import KEY_TAG, PARENT_KEY_TAG, client, prepare_mlflow, quotable
+from infra.tracking.mlflow_client import client, prepare_mlflow
+from infra.tracking.store import KEY_TAG, PARENT_KEY_TAG, quotable
 
 PAGE = 1000
 

@@ -235,7 +235,12 @@ def test_nobody_is_waited_for_at_the_other_end_of_a_pipe(tmp_path: Path) -> None
 
 def test_what_a_shell_hands_over_is_read(tmp_path: Path) -> None:
     ours, theirs = os.pipe()
-    writer = threading.Timer(0.05, lambda: (os.write(theirs, b"name: x"), os.close(theirs)))
+
+    def write() -> None:
+        os.write(theirs, b"name: x")
+        os.close(theirs)
+
+    writer = threading.Timer(0.05, write)
     writer.start()
     assert storage.read_bytes(f"/dev/fd/{ours}", limit=100) == b"name: x"
     writer.join()
