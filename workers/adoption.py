@@ -12,9 +12,8 @@ from pathlib import Path
 from infra import object_storage
 from infra.errors import DamagedFile, ObjectNotFound
 from workers.checkpoint import MANIFEST_FILE
+from workers.gang_checkpoint import GANG_FILES
 from workers.gang_run import GangRun
-from workers.lane_queue import QUEUE_FILE
-from workers.prompting.lane_state import PROGRESS_FILE, TENSORS_FILE
 
 WHOLE = re.compile(rf"(checkpoint_\d+)/{MANIFEST_FILE}")
 """The file of a checkpoint that is written last."""
@@ -56,6 +55,6 @@ def _at_hand(checkpoint: str) -> Iterator[Path]:
         yield Path(checkpoint)
         return
     with tempfile.TemporaryDirectory() as directory:
-        for file in (MANIFEST_FILE, QUEUE_FILE, PROGRESS_FILE, TENSORS_FILE):
+        for file in (MANIFEST_FILE, *GANG_FILES):
             object_storage.download(object_storage.join(checkpoint, file), str(Path(directory) / file))
         yield Path(directory)

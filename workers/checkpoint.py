@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,19 +21,19 @@ class _Manifest(RootModel[dict[str, FileEntry]]):
     """The files of a checkpoint by name."""
 
 
-def seal_checkpoint(directory: Path, of: str) -> None:
+def seal_checkpoint(directory: Path, files: Sequence[str], of: str) -> None:
     """List the files of a checkpoint, which are all written.
 
     Args:
         directory: of the checkpoint.
+        files: names of those that are read from it.
         of: what it belongs to, which may be found in another directory later.
     """
     entries = {}
-    for file in sorted(directory.iterdir()):
-        if file.name == MANIFEST_FILE:
-            continue
+    for name in files:
+        file = directory / name
         size = file.stat().st_size
-        entries[file.name] = FileEntry(sha256=local_files.digest_own(str(file), size), size=size)
+        entries[name] = FileEntry(sha256=local_files.digest_own(str(file), size), size=size)
     content = _Manifest(entries).model_dump_json().encode()
     (directory / MANIFEST_FILE).write_bytes(seal(content, of))
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from workers.checkpoint import check_checkpoint, seal_checkpoint
 from workers.job_files import CHECKPOINT
-from workers.lane_queue import SavedQueue
-from workers.prompting.lane_state import LaneState, load_states, save_states
+from workers.lane_queue import QUEUE_FILE, SavedQueue
+from workers.prompting.lane_state import PROGRESS_FILE, TENSORS_FILE, LaneState, load_states, save_states
+
+GANG_FILES: Final = (TENSORS_FILE, PROGRESS_FILE, QUEUE_FILE)
 
 
 def write_gang(directory: Path, saved: SavedQueue, states: Mapping[int, LaneState], *, unit_lm: str) -> None:
@@ -22,7 +25,7 @@ def write_gang(directory: Path, saved: SavedQueue, states: Mapping[int, LaneStat
     """
     save_states(directory, {str(number): state for number, state in states.items()})
     saved.write(directory)
-    seal_checkpoint(directory, _belongs(unit_lm))
+    seal_checkpoint(directory, GANG_FILES, _belongs(unit_lm))
 
 
 def read_gang(directory: Path, *, unit_lm: str) -> tuple[SavedQueue, dict[int, LaneState]]:

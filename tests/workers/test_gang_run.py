@@ -20,6 +20,7 @@ from tests.fixtures.memory import Memory
 from tests.fixtures.tuning import UNITS, tiny_backbone, toy_examples
 from workers.backbone.sharing import SharedLM
 from workers.checkpoint import seal_checkpoint
+from workers.gang_checkpoint import GANG_FILES
 from workers.gang_run import GangRun
 from workers.orders import LaneOrder
 from workers.prompting.error_rates import ErrorRates
@@ -229,7 +230,7 @@ def test_a_checkpoint_that_says_what_cannot_be_is_one_too(
     saved = json.loads((tmp_path / file).read_text())
     change(saved)
     (tmp_path / file).write_text(json.dumps(saved))
-    seal_checkpoint(tmp_path, f"a gang on unit LM {SHARED.fingerprint}")
+    seal_checkpoint(tmp_path, GANG_FILES, f"a gang on unit LM {SHARED.fingerprint}")
     with pytest.raises(DamagedFile, match=r"lane|validation"):
         bench.run([bench.lane("plain")], width=1, name="gang").load(tmp_path)
 

@@ -157,7 +157,7 @@ def save_pretraining(run: Pretraining, directory: Path, key: str) -> None:
     save_file(tensors, directory / STATE_FILE)
     progress = {name: state[name] for name in ("step", "epoch", "position", "best")}
     (directory / PROGRESS_FILE).write_text(json.dumps(progress))
-    seal_checkpoint(directory, key)
+    seal_checkpoint(directory, (LM_FILE, STATE_FILE, PROGRESS_FILE), key)
 
 
 def load_pretraining(run: Pretraining, directory: Path, key: str) -> None:
