@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from orchestrator.local_ray import local_ray
 from workers.backbone.directory import lm_fingerprint
 from workers.backbone.packing import Packing
 from workers.backbone.sharing import SharedLM
@@ -127,15 +127,13 @@ def main() -> None:
     units = tuple(range(4, 104))
     shared = SharedLM(config, units, tensors, lm_fingerprint(config, units, tensors))
 
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    reference = ray.put(shared)
-    actor: Any = ray.remote(num_cpus=0)(Worker)
-    sharing = [actor.remote() for _ in range(options.workers)]
-    attached: list[Measured] = ray.get([worker.attach.remote([reference]) for worker in sharing])
-    copying = actor.remote()
-    copied: Measured = ray.get(copying.copy.remote(config))
-    ray.shutdown()
+    with local_ray(num_cpus=2, logging_level=logging.ERROR):
+        reference = ray.put(shared)
+        actor: Any = ray.remote(num_cpus=0)(Worker)
+        sharing = [actor.remote() for _ in range(options.workers)]
+        attached: list[Measured] = ray.get([worker.attach.remote([reference]) for worker in sharing])
+        copying = actor.remote()
+        copied: Measured = ray.get(copying.copy.remote(config))
     assert all(measured.identical for measured in attached)
 
     console = Console(width=120)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -21,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ray
 import soundfile
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from orchestrator.local_ray import local_ray
 from orchestrator.tokenizing import TokenizingReport, tokenize
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
@@ -143,9 +142,7 @@ def main() -> None:
     )
     np.testing.assert_array_equal(found, expected)
 
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    with tempfile.TemporaryDirectory() as folder:
+    with local_ray(num_cpus=2, logging_level=logging.ERROR), tempfile.TemporaryDirectory() as folder:
         paths = [str(Path(folder, f"{index}.wav")) for index in range(len(waves))]
         for path, wave in zip(paths, waves, strict=True):
             soundfile.write(path, wave, SAMPLE_RATE, subtype="PCM_16")
@@ -156,7 +153,6 @@ def main() -> None:
             )
             for (clip, _), cached in report.units.items():
                 np.testing.assert_array_equal(cached.frames(), units["hubert tokenizer"][paths.index(clip.uri)])
-    ray.shutdown()
     assert (report.computed, report.cached) == (0, len(waves))
 
 

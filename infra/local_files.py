@@ -102,14 +102,19 @@ def _opened(uri: str, *, links: bool) -> Iterator[BinaryIO]:
         if error.errno == errno.ENXIO:
             raise wrong(f"{uri} is a socket or a device and no file; {remedy}") from error
         raise
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISDIR(mode) or not (handed_over or stat.S_ISREG(mode)):
+        os.close(descriptor)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), uri)
+        raise wrong(f"{uri} is a pipe or a device and no file; {remedy}")
     with os.fdopen(descriptor, "rb") as file:
-        if not handed_over and not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise wrong(f"{uri} is a pipe or a device and no file; {remedy}")
         yield file
 
 
 def read_versioned(uri: str, limit: int | None) -> tuple[bytes, str]:
-    data = read_bytes(uri, limit)
+    with _explained(uri), _opened(uri, links=False) as file:
+        data = _read(file, uri, limit)
     return data, _version(data)
 
 

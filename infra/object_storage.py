@@ -121,7 +121,9 @@ def read_versioned(uri: str, *, limit: int | None = None) -> tuple[bytes, str]:
 
     Raises:
         ObjectNotFound: nothing is there.
-        StorageError: it cannot be read, or is larger than ``limit`` bytes.
+        TooLarge: it is larger than ``limit`` bytes.
+        DamagedFile: it is a link or no regular file.
+        StorageError: it cannot be read.
     """
     return _backend(uri).read_versioned(uri, limit)
 

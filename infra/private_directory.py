@@ -1,9 +1,10 @@
-"""Directories that no other user of the machine can enter, look into or replace."""
+"""Directories that no other user of the machine can enter, look into or replace, and files that none can read."""
 
 from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 from infra.errors import StorageError
@@ -34,6 +35,18 @@ def private_directory(path: Path) -> Path:
     except OSError as error:
         raise StorageError(f"{path} cannot be used ({error.strerror}); name another place") from error
     return path
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, even while it is being written; one that is there is replaced.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    Path(temporary).replace(path)
 
 
 def _make(path: Path) -> None:

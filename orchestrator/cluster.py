@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from infra.errors import InvalidInputs, JobError, MissingExtra
 from orchestrator.job import Resources
+from orchestrator.local_ray import local_ray
 from orchestrator.ray_faults import rays_faults_explained, start_fault
 from orchestrator.ray_place import cluster_address, ray_problems, require_answer
 
@@ -51,34 +52,32 @@ def ray_session() -> Iterator[None]:
         with rays_faults_explained():
             yield
         return
-    _connect()
-    try:
-        with rays_faults_explained():
-            yield
-    finally:
-        ray.shutdown()
+    address = cluster_address()
+    with local_ray() if address is None else _joined(address), rays_faults_explained():
+        yield
 
 
-def _connect() -> None:
-    """Join the cluster that RAY_ADDRESS names, or start one.
+@contextmanager
+def _joined(address: str) -> Iterator[None]:
+    """Be a driver of the cluster that RAY_ADDRESS names.
 
     Raises:
         JobError: why it cannot be.
     """
     import ray
 
-    address = cluster_address()
-    if address is not None:
-        require_answer(address)
-    # Of its own: without an address Ray would join whatever cluster somebody started on this machine.
-    options = {"address": "local", "include_dashboard": False} if address is None else {"address": address}
+    require_answer(address)
     try:
-        ray.init(**options, log_to_driver=False, logging_level=logging.WARNING)
-    # Ray passes on what the system, its own processes and its checks raise, down to plain ``Exception``.
+        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+    # Ray passes on what the system and its checks raise, down to plain ``Exception``.
     except Exception as error:
         # What did start would stay behind.
         ray.shutdown()
         raise start_fault(error, address) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 def actor_size(resources: Resources) -> ActorSize:

@@ -23,7 +23,7 @@ from infra.errors import SpeechPromptError
 from infra.redaction import redacted
 from infra.tracking import check
 from orchestrator.job import Job
-from orchestrator.ray_place import cluster_address, ray_problems, require_answer, temporary_directory
+from orchestrator.ray_place import cluster_address, place_for_ray, ray_problems, require_answer
 from workers.backbone.directory import BackboneDescription, read_description
 from workers.backbone.lm_kinds import parameter_count
 from workers.precision import has_bf16_units
@@ -112,7 +112,7 @@ def _ray() -> Iterator[Finding]:
         return
     address = cluster_address()
     if address is None:
-        yield Finding("Ray", "good", f"starts here, with its files in {temporary_directory()[1]}/ray")
+        yield Finding("Ray", "good", f"starts here, with its files in {place_for_ray()[1]}")
         return
     try:
         require_answer(address)

@@ -2,7 +2,8 @@
 
 ``<job root>/lease.json`` is written on condition that it is what was read, so of two submissions one has it. A holder
 that ends gives it back. One that was killed on this machine is known to be gone; one elsewhere is taken to be gone
-when its lease has lapsed and is not renewed while one watches, whatever the clocks of the two machines say.
+when it does not renew its lease while one watches. Times in the file are for people: clocks of two machines are never
+compared.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from infra import object_storage
-from infra.errors import JobError, ObjectNotFound, StorageError
+from infra.errors import DamagedFile, JobError, ObjectNotFound, StorageError, TooLarge
 from infra.printable import printable
 from orchestrator.exit_codes import TAKEN_OVER
 from orchestrator.process_identity import ProcessIdentity
+from workers.job_files import LEASE
 
 LEASE_FILE = "lease.json"
-LIMIT = 4096
 BEAT_SECONDS = 10.0
 LAPSE_SECONDS = 60.0
-WATCH_SECONDS = 30.0
-"""Longer than a beat, and than one wait of botocore's for a store that was away."""
+"""Of several beats, and longer than one wait of botocore's for a store that was away."""
+LOOKS_PER_BEAT = 10
 ATTEMPTS = 5
 
 logger = logging.getLogger("speechprompt.lease")
@@ -46,6 +47,7 @@ class Lease(BaseModel):
         host, machine, pid, started: the process, for people and for `ProcessIdentity`.
         submission: its key in MLflow.
         since, renewed: when it began and was last said to run, by its own clock.
+        renewals: how often that was said, so that no two contents are the same, even if that clock stands.
         released: whether it has ended.
     """
 
@@ -59,6 +61,7 @@ class Lease(BaseModel):
     submission: str = Field(max_length=512)
     since: datetime
     renewed: datetime
+    renewals: int = Field(0, ge=0)
     released: bool = False
 
     def __str__(self) -> str:
@@ -74,8 +77,8 @@ class JobLease:
     Args:
         root: directory of the job.
         submission: key of this submission.
-        beat, lapse, watch: seconds between renewals, until a lease may be taken over, and for which a lapsed one is
-            watched before it is.
+        beat, lapse: seconds between renewals, and for which the lease of a holder elsewhere is watched before it is
+            taken over.
         on_lost: called, in a thread of its own, where another submission has taken over.
 
     Raises:
@@ -90,13 +93,12 @@ class JobLease:
         *,
         beat: float = BEAT_SECONDS,
         lapse: float = LAPSE_SECONDS,
-        watch: float = WATCH_SECONDS,
         on_lost: Callable[[str], None] | None = None,
     ) -> None:
         self._file = object_storage.join(root, LEASE_FILE)
-        self._beat_seconds, self._lapse, self._watch = beat, lapse, watch
+        self._beat_seconds, self._lapse = beat, lapse
         self._on_lost = on_lost or _end_process
-        process, now = ProcessIdentity.own(), _now()
+        process, now = ProcessIdentity.own(), datetime.now(UTC)
         self._lease = Lease(
             holder=secrets.token_hex(16),
             host=socket.gethostname(),
@@ -131,24 +133,34 @@ class JobLease:
             current, version = _read(self._file)
             if current is not None and not self._is_free(current, version):
                 raise JobError(
-                    f"{self._file}: this job is being run by {current}; wait for its end or end it (if its machine is "
-                    f"gone, try again in {self._lapse:.0f} s), or give this job another name"
+                    f"{self._file}: this job is being run by {current}; wait for its end or end it, or give this job "
+                    "another name"
                 )
-            if object_storage.write_if_version(self._file, _content(self._lease), version):
+            if object_storage.write_if_version(self._file, _content(self._file, self._lease), version):
                 return
         raise JobError(f"{self._file}: other submissions of this job came in between; submit it again")
 
     def _is_free(self, current: Lease, version: str | None) -> bool:
+        """Whether its holder is gone; one elsewhere is watched until it renews, releases or has been silent for long
+        enough."""
         if current.released:
             return True
         runs = ProcessIdentity(current.machine, current.pid, current.started).runs()
         if runs is not None:
             return not runs
-        if (_now() - current.renewed).total_seconds() < self._lapse:
-            return False
-        logger.warning("%s: %s seems to be gone; watching for %.0f s", self._file, current, self._watch)
-        time.sleep(self._watch)
-        return _read(self._file)[1] == version
+        logger.warning(
+            "%s: held by %s, elsewhere; it is taken over unless it is renewed within %.0f s",
+            self._file,
+            current,
+            self._lapse,
+        )
+        until = time.monotonic() + self._lapse
+        while time.monotonic() < until:
+            time.sleep(self._beat_seconds / LOOKS_PER_BEAT)
+            latest, seen = _read(self._file)
+            if seen != version:
+                return latest is None or latest.released
+        return True
 
     def _write(self, *, released: bool) -> Lease | None:
         """Say that the lease is still held, or no longer; returns who has taken it over, if somebody has."""
@@ -156,8 +168,10 @@ class JobLease:
             current, version = _read(self._file)
             if current is not None and current.holder != self._lease.holder:
                 return current
-            renewed = self._lease.model_copy(update={"renewed": _now(), "released": released})
-            if object_storage.write_if_version(self._file, _content(renewed), version):
+            self._lease = self._lease.model_copy(
+                update={"renewed": datetime.now(UTC), "renewals": self._lease.renewals + 1, "released": released}
+            )
+            if object_storage.write_if_version(self._file, _content(self._file, self._lease), version):
                 return None
 
     def _beat(self) -> None:
@@ -188,21 +202,21 @@ def read_lease(root: str) -> Lease | None:
 
 def _read(file: str) -> tuple[Lease | None, str | None]:
     try:
-        data, version = object_storage.read_versioned(file, limit=LIMIT)
+        data, version = object_storage.read_versioned(file, limit=LEASE.limit)
     except ObjectNotFound:
         return None, None
+    except TooLarge as error:
+        raise JobError(str(LEASE.damaged(file, "is larger than any lease"))) from error
     try:
-        return Lease.model_validate_json(data), version
+        return Lease.model_validate_json(LEASE.unseal(file, data)), version
+    except DamagedFile as error:
+        raise JobError(str(error)) from error
     except ValidationError as error:
-        raise JobError(f"{file}: not a job's lease; remove it if nobody runs the job") from error
+        raise JobError(str(LEASE.damaged(file, "is not a lease that this version reads"))) from error
 
 
-def _content(lease: Lease) -> bytes:
-    return lease.model_dump_json(indent=2).encode() + b"\n"
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+def _content(file: str, lease: Lease) -> bytes:
+    return LEASE.seal(file, lease.model_dump_json(indent=2).encode())
 
 
 def _end_process(message: str) -> None:

@@ -16,7 +16,8 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from infra import object_storage
-from infra.errors import ObjectNotFound
+from infra.errors import ObjectNotFound, StorageError
+from infra.private_directory import private_directory
 from orchestrator.cluster import ActorSize
 from workers.job_files import MEASURED_GANGS
 from workers.orders import LaneOrder
@@ -34,6 +35,9 @@ def place_of(lanes: Sequence[LaneOrder], *, most: int, size: ActorSize, precisio
         most: lanes of the largest gang that is of use.
         size: of actors.
         precision: of the LM's matrix products.
+
+    Raises:
+        StorageError: there is no place for it that is this user's alone.
     """
     facts = {
         "lanes": sorted(lane.key for lane in lanes),
@@ -43,8 +47,7 @@ def place_of(lanes: Sequence[LaneOrder], *, most: int, size: ActorSize, precisio
         "machine": _machine(),
     }
     name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-    cache = os.environ.get("SPEECHPROMPT_CACHE") or str(Path.home() / ".cache" / "speechprompt")
-    return object_storage.join(cache, "gangs", f"{name}.json")
+    return object_storage.join(_directory(), f"{name}.json")
 
 
 def remembered(place: str) -> list[Measured] | None:
@@ -69,6 +72,20 @@ def remember(place: str, measured: Sequence[Measured]) -> None:
         StorageError: it cannot be written.
     """
     MEASURED_GANGS.write(place, _MEASURED.dump_json(list(measured)))
+
+
+def _directory() -> str:
+    """Of this user alone: who can write it decides what others' jobs compute."""
+    cache = os.environ.get("SPEECHPROMPT_CACHE")
+    if cache and object_storage.is_s3(cache):
+        return object_storage.join(cache, "gangs")
+    try:
+        place = Path(cache) if cache else Path.home() / ".cache" / "speechprompt"
+        return str(private_directory(place.absolute() / "gangs"))
+    except RuntimeError as error:
+        raise StorageError("this user has no home directory; name a place by SPEECHPROMPT_CACHE") from error
+    except StorageError as error:
+        raise StorageError(f"{error} by SPEECHPROMPT_CACHE") from error
 
 
 def _machine() -> dict[str, Any]:

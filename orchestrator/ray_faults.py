@@ -10,7 +10,7 @@ from pathlib import Path
 
 from infra.errors import JobError, SpeechPromptError, StorageError
 from orchestrator.failure_text import cause_of
-from orchestrator.ray_place import temporary_directory
+from orchestrator.ray_place import place_for_ray
 
 OF_THE_CLUSTER = re.compile(
     r"cluster was started with:\s+Ray: (?P<ray>\S+)\s+Python: (?P<python>\S+)"
@@ -22,8 +22,9 @@ ARROW_REFUSED = re.compile(r"AWS Error (\w+) during (\w+) operation")
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
-def start_fault(error: Exception, address: str | None) -> JobError:
-    """Why Ray did not start, or did not let this process join the cluster at ``address``."""
+def start_fault(error: Exception, address: str | None, sessions: Path | None = None) -> JobError:
+    """Why Ray did not start, with its files in ``sessions``, or did not let this process join the cluster at
+    ``address``."""
     said = str(error)
     if refused := _refusal(error):
         return refused
@@ -38,7 +39,7 @@ def start_fault(error: Exception, address: str | None) -> JobError:
             f"RAY_ADDRESS: no Ray cluster answers at {address} ({_first_line(error)}); start it, or unset RAY_ADDRESS "
             "to run here"
         )
-    variable, directory = temporary_directory()
+    variable, directory = place_for_ray()
     if "AF_UNIX path" in said:
         return JobError(f"{variable}: {directory} is too long for Ray's sockets; set RAY_TMPDIR to a short path")
     if isinstance(error, OSError) and error.filename is not None:
@@ -51,7 +52,7 @@ def start_fault(error: Exception, address: str | None) -> JobError:
             f"Ray cannot make its object store ({_first_line(error)}); give /dev/shm more room, as with docker run "
             "--shm-size=4g, and unset RAY_OBJECT_STORE_* and RAY_DEFAULT_OBJECT_STORE_*"
         )
-    logs = Path(directory, "ray", "session_latest", "logs")
+    logs = (sessions or Path(directory)) / "session_latest" / "logs"
     if re.search("timed out|timeout", said, re.IGNORECASE):
         return JobError(
             f"Ray did not start in time; run it again when this machine is less busy, or read why in {logs}"

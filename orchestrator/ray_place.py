@@ -11,11 +11,13 @@ import sys
 from pathlib import Path
 
 from infra.errors import JobError, Problem
+from infra.private_ray import PREFIX, SESSIONS
 
 SOCKET_BYTES = 103 if sys.platform == "darwin" else 107
 """Of a Unix socket's path, at most: https://man7.org/linux/man-pages/man7/unix.7.html"""
-LONGEST_SOCKET = "ray/session_2026-01-01_00-00-00_000000_{pid}/sockets/plasma_store"
+LONGEST_SOCKET = f"{PREFIX}12345678/{SESSIONS}/session_2026-01-01_00-00-00_000000_{{pid}}/sockets/plasma_store"
 """Below the temporary directory."""
+USUAL = "/tmp"  # noqa: S108
 FREE_DISK = 64 << 20
 """Of which Ray's processes write their logs and sockets."""
 ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(?P<port>[0-9]{1,5})")
@@ -33,7 +35,7 @@ def cluster_address() -> str | None:
 def ray_problems() -> list[Problem]:
     """What keeps Ray from starting here, or from joining the cluster that RAY_ADDRESS names; no cluster is asked."""
     address = cluster_address()
-    found = _temporary_directory() if address is None else _address(address)
+    found = _unfit(*place_for_ray()) if address is None else _address(address)
     return [*found, *_settings()]
 
 
@@ -44,7 +46,7 @@ def require_answer(address: str) -> None:
         JobError: nothing listens there.
     """
     if address == "auto":
-        noted = Path(temporary_directory()[1], "ray", "ray_current_cluster")
+        noted = Path(temporary_directory(), "ray", "ray_current_cluster")
         address = noted.read_text().strip() if noted.is_file() else ""
     if reason := silence(address):
         raise JobError(
@@ -64,14 +66,24 @@ def silence(address: str) -> str:
     return ""
 
 
-def temporary_directory() -> tuple[str, str]:
-    """The variable that names it, and the directory in which Ray makes its own."""
+def temporary_directory() -> str:
+    """Where Ray notes the cluster that was started last, in a directory of its own."""
     variables = ["RAY_TMPDIR", "TMPDIR"] if sys.platform == "linux" else ["RAY_TMPDIR"]
-    return next(((name, os.environ[name]) for name in variables if name in os.environ), ("RAY_TMPDIR", "/tmp"))  # noqa: S108
+    return next((os.environ[name] for name in variables if name in os.environ), USUAL)
 
 
-def _temporary_directory() -> list[Problem]:
-    variable, directory = temporary_directory()
+def place_for_ray() -> tuple[str, str]:
+    """The variable that names it, and the directory in which the files of a Ray of one's own get one of theirs.
+
+    TMPDIR is meant for files of any name: where it is not fit for Ray's, they go to /tmp.
+    """
+    if "RAY_TMPDIR" in os.environ:
+        return "RAY_TMPDIR", os.environ["RAY_TMPDIR"]
+    asked = os.environ.get("TMPDIR")
+    return ("RAY_TMPDIR", USUAL) if asked is None or _unfit("TMPDIR", asked) else ("TMPDIR", asked)
+
+
+def _unfit(variable: str, directory: str) -> list[Problem]:
     remedy = "set RAY_TMPDIR to a short path of a directory that can be written, such as /tmp"
     if not Path(directory).is_absolute():
         return [Problem(variable, "", f"{directory!r} is no absolute path, which Ray needs", remedy)]
@@ -79,8 +91,7 @@ def _temporary_directory() -> list[Problem]:
     if longest > SOCKET_BYTES:
         message = f"{directory} is too long by {longest - SOCKET_BYTES} bytes for the sockets that Ray makes below it"
         return [Problem(variable, "", message, remedy)]
-    wanted = Path(directory, "ray")
-    there = next(place for place in (wanted, *wanted.parents) if place.exists())
+    there = next(place for place in (Path(directory), *Path(directory).parents) if place.exists())
     disk = shutil.disk_usage(there)
     # Of /proc and the like there is no disk, though root may write everywhere.
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK) or not disk.total:

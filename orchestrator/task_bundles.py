@@ -76,7 +76,13 @@ class TaskBundles:
             except SpeechPromptError as error:
                 state.fail(f"published as {published.uri}, but not signed: {error}")
                 continue
-            row = state.row.with_outcomes(self._outcomes.of(state.lanes))
+            outcomes = self._outcomes.of(state.lanes)
+            if len(outcomes) < len(state.lanes):
+                state.fail(
+                    f"published as {published.uri}, but outcomes of its lanes were damaged since; run the job again"
+                )
+                continue
+            row = state.row.with_outcomes(outcomes)
             agreement = unit_agreements(self._outcomes.root, row.lanes, state.task.dataset.slots)
             update = {"status": "published", "bundle": published.uri, "error": None, "unit_agreement": agreement}
             state.row = row.model_copy(update=update)

@@ -61,11 +61,9 @@ class Meter:
 
 
 def room_for(*, cpus: float, gpus: float) -> int:
-    """Workers of that size for which the running cluster has room, at least 1."""
+    """Workers of that size for which the connected cluster has room, at least 1."""
     import ray
 
-    if not ray.is_initialized():
-        ray.init()
     resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
     by_cpu = resources.get("CPU", 1.0) // cpus if cpus else math.inf
     by_gpu = resources.get("GPU", 0.0) // gpus if gpus else math.inf

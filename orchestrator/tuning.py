@@ -25,7 +25,7 @@ from orchestrator.report import job_root
 from orchestrator.schedule import GangFailure, GangWatcher, experiment_name, run_gangs
 from workers.backbone.sharing import SharedLM
 from workers.orders import GangOrder, LaneOrder
-from workers.prompting.probe import best_width
+from workers.prompting.probe import Measured, best_width
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -234,20 +234,31 @@ class Tuning:
         most = useful_width([len(block) for block in blocks_of(lanes)], actors)
         if most == 1:
             return 1
-        place = measured_gangs.place_of(lanes, most=most, size=self._size, precision=self._job.precision)
         try:
-            measured = measured_gangs.remembered(place)
-        except DamagedFile as error:
-            self._view.line(str(error))
-            measured = None
+            place = measured_gangs.place_of(lanes, most=most, size=self._size, precision=self._job.precision)
+        except StorageError as error:
+            place = None
+            self._not_kept(error)
+        measured = self._remembered_widths(place) if place is not None else None
         if measured is None:
             measured = measure_on_worker(lanes, self._shared, most=most, size=self._size, precision=self._job.precision)
             try:
-                measured_gangs.remember(place, measured)
+                if place is not None:
+                    measured_gangs.remember(place, measured)
             except StorageError as error:
-                self._view.line(f"gangs: another run may form others, as {error}; name a width (gang: N) to fix them")
+                self._not_kept(error)
         self._view.line(f"gangs: {measured_text(measured)}")
         return best_width(measured)
+
+    def _remembered_widths(self, place: str) -> list[Measured] | None:
+        try:
+            return measured_gangs.remembered(place)
+        except DamagedFile as error:
+            self._view.line(str(error))
+            return None
+
+    def _not_kept(self, why: StorageError) -> None:
+        self._view.line(f"gangs: another run may form others, as {why}; name a width (gang: N) to fix them")
 
 
 def _gang_name(number: int, gang: Sequence[LaneOrder]) -> str:

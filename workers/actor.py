@@ -133,7 +133,7 @@ class GangTrainable(tune.Trainable):
                     self.load_checkpoint(directory)
             except (FileNotFoundError, ObjectNotFound):
                 continue  # half written or half deleted when a process was killed
-            except (DamagedFile, ValueError) as error:
+            except DamagedFile as error:
                 self._notes["note"] = str(error)
                 continue
             taken = number

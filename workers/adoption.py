@@ -42,7 +42,7 @@ def adopt_lanes(run: GangRun, began_in: str) -> bool:
                 run.adopt(directory)
         except ObjectNotFound:
             continue  # half deleted when its actor was killed
-        except (DamagedFile, ValueError) as error:
+        except DamagedFile as error:
             logger.warning("%s", error)
             continue
         return True

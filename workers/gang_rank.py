@@ -70,7 +70,7 @@ def _take_up(run: GangRun, ranks: Ranks, device: torch.device) -> str | None:
     try:
         with checkpoint.as_directory() as directory:
             run.load(Path(directory))
-    except (FileNotFoundError, ObjectNotFound, DamagedFile, ValueError) as error:
+    except (FileNotFoundError, ObjectNotFound, DamagedFile) as error:
         wrong = str(error)
     refused = ranks.add(torch.tensor([bool(wrong)], dtype=torch.int64, device=device)).item()
     return wrong or "a worker could not read the checkpoint; its gang begins again" if refused else None

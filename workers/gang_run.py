@@ -18,9 +18,10 @@ from workers import heap
 from workers.backbone.frozen_watch import FrozenWatch
 from workers.backbone.sharing import SharedLM
 from workers.backbone.unit_lm import UnitLM
-from workers.checkpoint import check_checkpoint, seal_checkpoint
+from workers.gang_checkpoint import read_gang, write_gang
 from workers.gang_progress import lane_statuses, steps_report
 from workers.gang_status import LaneStatus
+from workers.job_files import CHECKPOINT
 from workers.lane_desk import LaneDesk
 from workers.lane_log import log_evaluation
 from workers.lane_queue import Ended, Queue, SavedQueue
@@ -29,7 +30,7 @@ from workers.orders import GangOrder
 from workers.prompting.gang import ALONE, Evaluation, Gang
 from workers.prompting.halving_board import LOST, HalvingBoard, Score
 from workers.prompting.lane import Lane, Progress
-from workers.prompting.lane_state import LaneState, load_states, save_states
+from workers.prompting.lane_state import LaneState
 from workers.prompting.ranks import Ranks
 
 logger = logging.getLogger("speechprompt.gang")
@@ -59,8 +60,7 @@ class GangRun:
         self, order: GangOrder, *, lm: UnitLM, shared: SharedLM, tracking: Tracking | None, ranks: Ranks = ALONE
     ) -> None:
         self._order = order
-        # The keys of lanes, which a checkpoint holds, say all else that a state depends on.
-        self._belongs = f"a gang on unit LM {shared.fingerprint}"
+        self._unit_lm = shared.fingerprint
         self._source = LaneSource(lm, shared)
         self._watch = FrozenWatch(shared, lm, ranks)
         self._desk = LaneDesk(order, shared=shared, watch=self._watch, tracking=tracking)
@@ -120,26 +120,22 @@ class GangRun:
 
     def save(self, directory: Path) -> None:
         """Full state of all lanes, without pickling."""
-        states = {str(seat.number): self._gang.state(index) for index, seat in enumerate(self._seats)}
-        save_states(directory, states | {str(number): state for number, state in self._left.items()})
+        states = {seat.number: self._gang.state(index) for index, seat in enumerate(self._seats)} | self._left
         seated = [seat.number for seat in self._seats]
         saved = SavedQueue(lanes=self._keys(), seated=seated, shared_by=self._gang.shared_by, queue=self._queue)
-        saved.write(directory)
-        seal_checkpoint(directory, self._belongs)
+        write_gang(directory, saved, states, unit_lm=self._unit_lm)
 
     def load(self, directory: Path) -> None:
         """Continue where ``save`` was called; before any step.
 
         Raises:
             ObjectNotFound: the checkpoint is not whole.
-            DamagedFile: it is not what was saved, or was saved of another LM.
-            ValueError: it is of other lanes.
+            DamagedFile: it is not what was saved, or is of another LM or other lanes.
         """
-        check_checkpoint(directory, self._belongs)
-        saved = SavedQueue.read(directory)
+        saved, states = read_gang(directory, unit_lm=self._unit_lm)
         if saved.lanes != self._keys():
-            raise ValueError(f"{directory} is a checkpoint of other lanes")
-        self._go_on(saved, {number: number for number in range(len(saved.lanes))}, load_states(directory))
+            raise CHECKPOINT.damaged(str(directory), "is of other lanes")
+        self._go_on(saved, {number: number for number in range(len(saved.lanes))}, states)
         self._gang.shared_by = saved.shared_by
 
     def interrupt(self) -> None:
@@ -157,22 +153,18 @@ class GangRun:
 
         Raises:
             ObjectNotFound: the checkpoint is not whole.
-            DamagedFile: it is not what was saved, or was saved of another LM.
-            ValueError: it does not hold all of these lanes.
+            DamagedFile: it is not what was saved, is of another LM, or does not hold all of these lanes.
         """
-        check_checkpoint(directory, self._belongs)
-        saved, keys = SavedQueue.read(directory), self._keys()
+        saved, states = read_gang(directory, unit_lm=self._unit_lm)
+        keys = self._keys()
         if not set(keys) <= set(saved.lanes):
-            raise ValueError(f"{directory} is a checkpoint of other lanes")
+            raise CHECKPOINT.damaged(str(directory), "is of other lanes")
         numbers = {number: keys.index(key) for number, key in enumerate(saved.lanes) if key in keys}
-        self._go_on(saved, numbers, load_states(directory))
+        self._go_on(saved, numbers, states)
 
-    def _go_on(self, saved: SavedQueue, numbers: Mapping[int, int], states: Mapping[str, LaneState]) -> None:
+    def _go_on(self, saved: SavedQueue, numbers: Mapping[int, int], states: Mapping[int, LaneState]) -> None:
         """Take up lanes that have other numbers here."""
-        left = {numbers[number]: states[str(number)] for number in numbers if str(number) in states}
-        lost = {numbers[number] for number in saved.begun if number in numbers} - left.keys()
-        if lost:
-            raise ValueError(f"no state of lanes {sorted(lost)}, which had begun")
+        left = {numbers[number]: states[number] for number in numbers if number in states}
         queue = saved.queue.part(numbers)
         # Those that were at work go on first, in the same order, so that the same numbers come out.
         queue.waiting = [numbers[number] for number in saved.seated if number in numbers] + queue.waiting

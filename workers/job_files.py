@@ -7,7 +7,7 @@ document with a digest of itself and of its place, so that neither a flipped bit
 pipe stands for it.
 
 A file of a version that did not seal its documents is treated like a damaged one: its lanes are tuned again, to the
-same prompts. Shards of the unit cache have had their digest in their name from the first version on, and stay valid.
+same prompts up to rounding. Shards of the unit cache have had their digest in their name from the first version on, and stay valid.
 """
 
 from __future__ import annotations
@@ -132,7 +132,9 @@ GANG_STATUS: Final = JobFile(
 DRIVER_STATUS: Final = JobFile("<job>/status/driver.json", "sealed", _RUN_AGAIN, 32 * _MIB)
 REPORT: Final = JobFile("<job>/report.json", "sealed", _RUN_AGAIN, 64 * _MIB)
 MEASURED_GANGS: Final = JobFile("gangs/<digest>.json", "sealed", "widths are measured again", _MIB)
-JOURNAL: Final = JobFile("spool/<run>/<run, events or sent>", "line by line", "what cannot be read is set aside", 0)
+JOURNAL: Final = JobFile(
+    "<job>/spool/<store>/<run>/<header, events or sent>", "line by line", "what cannot be read is set aside", 0
+)
 
 JOB_FILES: Final = (
     UNIT_SHARD,

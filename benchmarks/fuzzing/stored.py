@@ -20,11 +20,12 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from benchmarks.fuzzing.job_files import JOB_KINDS
 from benchmarks.fuzzing.published_files import PUBLISHED_KINDS
 from benchmarks.fuzzing.stored_kind import Files, StoredKind
 from benchmarks.fuzzing.stored_pool import StoredPool
 
-KINDS: Final[dict[str, StoredKind]] = {**PUBLISHED_KINDS}
+KINDS: Final[dict[str, StoredKind]] = {**PUBLISHED_KINDS, **JOB_KINDS}
 _ADDRESSES_BYTES: Final = 2 << 30
 _REPORT_EVERY: Final = 5_000
 

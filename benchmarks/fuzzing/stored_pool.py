@@ -36,13 +36,17 @@ class StoredPool:
     Args:
         kind: what is damaged.
         directory: an empty one, for the damaged files.
+
+    Attributes:
+        whole: the files of the one, as they were written.
+        others: those of the other.
     """
 
     def __init__(self, kind: StoredKind, directory: Path) -> None:
         self._kind, self._directory = kind, directory
         self._there: Files = {}
-        self._whole, self._others = (self._written(number) for number in range(2))
-        self._lie(self._whole)
+        self.whole, self.others = (self._written(number) for number in range(2))
+        self._lie(self.whole)
         self._wanted = kind.read(directory)
         if self._wanted is None or not kind.accepts(self._wanted, self._wanted):
             raise Broken("what was written whole is not read")
@@ -59,8 +63,8 @@ class StoredPool:
 
     def damaged(self, random: Random) -> tuple[Files, list[str]]:
         """Files to be read, and what was done to them."""
-        files: Files = dict(self._whole)
-        done = damage(files, self._others, random)
+        files: Files = dict(self.whole)
+        done = damage(files, self.others, random)
         if self._kind.forge is not None:
             self._kind.forge(files)
         return files, done

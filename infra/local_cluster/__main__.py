@@ -33,7 +33,7 @@ def main() -> None:
 @click.option("--cpus", type=click.IntRange(min=1), help="Logical CPUs of the Ray head; default: all.")
 def up(directory: Path, cpus: int | None) -> None:
     """Start everything and print what to export: eval "$(python -m infra.local_cluster up)"."""
-    started = cluster.up(directory.expanduser(), cpus=cpus, say=lambda line: click.echo(line, err=True))
+    started = cluster.up(_place(directory), cpus=cpus, say=lambda line: click.echo(line, err=True))
     click.echo(started.exports(), nl=False)
     for service in started.services:
         click.echo(f"{service.name}: {service.url}", err=True)
@@ -45,18 +45,25 @@ def up(directory: Path, cpus: int | None) -> None:
 @directory_option
 def down(directory: Path) -> None:
     """End what up started, by process, and nothing else; data stay."""
-    cluster.Cluster.load(directory.expanduser().absolute()).down()
+    cluster.Cluster.load(_place(directory)).down()
 
 
 @main.command()
 @directory_option
 def status(directory: Path) -> None:
     """Say what runs; exit code 1 unless everything does."""
-    services = cluster.Cluster.load(directory.expanduser().absolute()).services
+    services = cluster.Cluster.load(_place(directory)).services
     for service in services:
         click.echo(f"{service.name}\t{'running' if service.alive() else 'ended'}\t{service.pid}\t{service.url}")
     if not services or not all(service.alive() for service in services):
         sys.exit(1)
+
+
+def _place(directory: Path) -> Path:
+    try:
+        return directory.expanduser().absolute()
+    except RuntimeError as error:
+        raise SpeechPromptError(f"{directory}: this user has no home directory; name a --directory") from error
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Ray, S3 and MLflow on this machine: brought up together, recorded, brought down by what was recorded.
 
-<directory>/
+<directory>/         closed to other users, whatever the umask
     services.json    what runs: pid and start time of each process
-    env.sh           what a user sources; credentials included, readable by its owner alone
-    ray_token        shared secret of the Ray cluster, likewise
+    env.sh           what a user sources; credentials included
+    ray_token        shared secret of the Ray cluster
     s3/, s3.json     objects, and the one identity that may touch them
+    s3_inner.pem     what the parts of the S3 server show each other
     mlflow/          the tracking database, and users and password of its server
     logs/            one file per service, and Ray's own logs after the end
 """
@@ -25,7 +26,9 @@ from infra.errors import SpeechPromptError
 from infra.local_cluster.mlflow_server import start_mlflow_server
 from infra.local_cluster.ray_head import LONGEST_TEMPORARY_DIRECTORY, start_ray_head
 from infra.local_cluster.s3_server import start_s3_server
-from infra.local_cluster.service import Service, accepts, free_port, write_private
+from infra.local_cluster.service import Service, accepts, free_port
+from infra.private_directory import private_directory, write_private
+from infra.private_ray import PREFIX, SESSIONS, directory_for_ray
 
 BUCKET = "speechprompt"
 PORTS = {"s3": 18333, "mlflow": 15000, "ray": 6399, "dashboard": 8277}
@@ -95,7 +98,7 @@ class Cluster:
             (self.directory / name).unlink(missing_ok=True)
 
     def _keep_ray_logs(self, temporary: Path) -> None:
-        for session in sorted(temporary.glob("session_2*")):
+        for session in sorted((temporary / SESSIONS).glob("session_2*")):
             if (session / "logs").is_dir():
                 shutil.copytree(session / "logs", self.directory / "logs" / session.name, ignore_dangling_symlinks=True)
 
@@ -109,17 +112,13 @@ def up(directory: Path, *, cpus: int | None = None, say: Callable[[str], None] =
         say: told what is being done, one line at a time.
 
     Raises:
-        SpeechPromptError: it is up already, the directory cannot be made, or a service did not start; then none is
-            left running.
+        StorageError: the directory cannot be made, or others can write it.
+        SpeechPromptError: it is up already, or a service did not start; then none is left running.
         MissingExtra: a server is not installed.
     """
-    directory = directory.absolute()
+    directory = private_directory(directory.absolute())
     if any(service.alive() for service in Cluster.load(directory).services):
         raise SpeechPromptError(f"{directory}: a cluster runs already; bring it down first")
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SpeechPromptError(f"{directory}: cannot be made ({error.strerror}); name another --directory") from error
     cluster = Cluster(directory)
     with _all_or_nothing(cluster):
         say("starting S3")
@@ -170,6 +169,6 @@ def _port(name: str) -> int:
 
 def _short_directory() -> Path:
     parent = tempfile.gettempdir()
-    if len(parent) + len("/sp-12345678") > LONGEST_TEMPORARY_DIRECTORY:
-        parent = "/tmp"  # noqa: S108 - mkdtemp makes a directory nobody else can enter
-    return Path(tempfile.mkdtemp(prefix="sp-", dir=parent))
+    if len(parent) + len(f"/{PREFIX}12345678") > LONGEST_TEMPORARY_DIRECTORY:
+        parent = "/tmp"  # noqa: S108
+    return directory_for_ray(Path(parent))

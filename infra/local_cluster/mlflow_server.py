@@ -13,7 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from infra.errors import MissingExtra, SpeechPromptError
-from infra.local_cluster.service import Service, launch, write_private
+from infra.local_cluster.service import Service, launch
+from infra.private_directory import private_directory, write_private
 
 HOST = "127.0.0.1"
 USER = "admin"
@@ -46,8 +47,7 @@ def start_mlflow_server(
         MissingExtra: passwords need ``flask-wtf``, which is not installed.
         SpeechPromptError: the server did not come up; the message names its log.
     """
-    home = directory / "mlflow"
-    home.mkdir(parents=True, exist_ok=True)
+    home = private_directory(directory.absolute() / "mlflow")
     url = f"http://{HOST}:{port}"
     command = [
         sys.executable,
@@ -61,8 +61,8 @@ def start_mlflow_server(
         "--workers",
         "1",
     ]
-    command += ["--backend-store-uri", f"sqlite:///{home.absolute() / 'mlflow.db'}"]
-    command += ["--artifacts-destination", artifacts or str(home.absolute() / "artifacts")]
+    command += ["--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}"]
+    command += ["--artifacts-destination", artifacts or str(home / "artifacts")]
     asked, known = _authentication(home) if authenticated else ({}, {})
     if authenticated:
         command += ["--app-name", "basic-auth"]
@@ -82,6 +82,7 @@ def start_mlflow_server(
         },
         client_env={"MLFLOW_TRACKING_URI": url, **known},
         timeout=120.0,
+        umask=0o077,
     )
 
 
@@ -93,7 +94,7 @@ def _authentication(home: Path) -> tuple[dict[str, str], dict[str, str]]:
     password = _password(settings) if settings.exists() else secrets.token_hex(24)
     lines = {
         "default_permission": "NO_PERMISSIONS",
-        "database_uri": f"sqlite:///{home.absolute() / 'auth.db'}",
+        "database_uri": f"sqlite:///{home / 'auth.db'}",
         "admin_username": USER,
         "admin_password": password,
         "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",

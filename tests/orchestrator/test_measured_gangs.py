@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -53,7 +54,6 @@ def test_other_machines_are_measured_anew(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("content", [b"{", b"7", b'[{"lanes": 1}]'])
 def test_a_damaged_file_is_named(content: bytes) -> None:
     place = Path(place_of(lanes(2), most=2, size=SIZE, precision="fp32"))
-    place.parent.mkdir(parents=True)
     place.write_bytes(content)
     with pytest.raises(StorageError, match=f"{place.name} .*widths are measured again"):
         remembered(str(place))
@@ -80,3 +80,19 @@ def test_fresh_runs_of_a_job_form_the_same_gangs_though_times_vary(tmp_path: Pat
             formed.append(fresh.gangs(lanes(4), "first"))
     assert formed[0] == formed[1]
     assert [gang.width for gang in formed[0]] == [2, 2]
+
+
+def test_what_others_could_write_is_neither_read_nor_written(tmp_path: Path) -> None:
+    place = Path(place_of(lanes(2), most=2, size=SIZE, precision="fp32"))
+    assert stat.S_IMODE(place.parent.stat().st_mode) == 0o700
+    place.parent.chmod(0o777)
+    with pytest.raises(StorageError, match=r"gangs can be written by other users .* another place by SPEECHPROMPT_CAC"):
+        place_of(lanes(2), most=2, size=SIZE, precision="fp32")
+    assert place.is_relative_to(tmp_path)
+
+
+def test_a_user_without_a_home_is_told_what_to_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPEECHPROMPT_CACHE")
+    monkeypatch.setattr(Path, "home", mock.Mock(side_effect=RuntimeError("Could not determine home directory.")))
+    with pytest.raises(StorageError, match="no home directory; name a place by SPEECHPROMPT_CACHE"):
+        place_of(lanes(2), most=2, size=SIZE, precision="fp32")

@@ -11,8 +11,9 @@ from unittest.mock import patch
 import pytest
 
 from infra.errors import JobError
+from infra.private_ray import PREFIX, SESSIONS
 from orchestrator import ray_place
-from orchestrator.ray_place import LONGEST_SOCKET, SOCKET_BYTES, ray_problems, require_answer
+from orchestrator.ray_place import LONGEST_SOCKET, SOCKET_BYTES, place_for_ray, ray_problems, require_answer
 from tests.fixtures.command_line import speechprompt
 
 VARIABLES = ("RAY_ADDRESS", "RAY_TMPDIR", "TMPDIR")
@@ -48,18 +49,34 @@ def test_the_longest_socket_is_that_of_ray() -> None:
 
     node: Any = ray._private.worker._global_node
     made = Path(node.plasma_store_socket_name).relative_to(Path(node.get_temp_dir_path()))
-    ours = Path("ray", LONGEST_SOCKET.format(pid=os.getpid()).removeprefix("ray/"))
-    assert len(str(made)) == len(str(ours).removeprefix("ray/"))
+    ours = Path(LONGEST_SOCKET.format(pid=os.getpid())).relative_to(f"{PREFIX}12345678/{SESSIONS}")
+    assert len(str(made)) == len(str(ours))
+    assert len(Path(node.get_temp_dir_path()).parent.name) == len(f"{PREFIX}12345678")
     assert len(Path(node.raylet_socket_name).name) <= len(made.name)
     for variables in ({}, {"TMPDIR": "/a"}, {"RAY_TMPDIR": "/b"}, {"TMPDIR": "/a", "RAY_TMPDIR": "/b"}):
         with patch.dict(os.environ, variables):
-            assert get_default_ray_temp_dir() == f"{ray_place.temporary_directory()[1]}/ray"  # type: ignore[no-untyped-call]
+            assert get_default_ray_temp_dir() == f"{ray_place.temporary_directory()}/ray"  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ("/dev/shm", "/dev/shm"),  # noqa: S108
+        ("/scratch/jobs/slurm.12345678.cluster.example.org", "/tmp"),  # noqa: S108
+        ("/proc/nothing", "/tmp"),  # noqa: S108
+        ("tmp", "/tmp"),  # noqa: S108
+        ("", "/tmp"),  # noqa: S108
+    ],
+)
+def test_where_tmpdir_is_not_fit_there_is_still_tmp(value: str, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", value)
+    assert ray_problems() == []
+    assert place_for_ray()[1] == place
 
 
 @pytest.mark.parametrize(
     ("variable", "value", "problem"),
     [
-        ("TMPDIR", "/scratch/jobs/slurm.12345678.cluster.example.org", "TMPDIR: /scratch"),
         ("RAY_TMPDIR", "", "RAY_TMPDIR: '' is no absolute path, which Ray needs; set RAY_TMPDIR to a short path"),
         ("RAY_TMPDIR", "tmp", "'tmp' is no absolute path"),
         ("RAY_TMPDIR", "/dev/null", "Ray cannot make its files in /dev/null, for /dev/null cannot be written"),

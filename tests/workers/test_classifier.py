@@ -304,7 +304,7 @@ def test_the_command_prints_a_table(workplace: Path) -> None:
 
 @pytest.mark.parametrize("threshold", [math.nan, math.inf, -0.1, 1.1, True, "0.5"])
 def test_what_is_no_probability_is_refused_before_anything_is_read(threshold: Any) -> None:
-    with pytest.raises(InputError, match="abstain_below must be a probability, not .*; give a number from 0 to 1"):
+    with pytest.raises(InputError, match=r"abstain_below must be a probability, not .*; give a number from 0 to 1"):
         Classifier.from_uris(["/nowhere"], abstain_below=threshold)
 
 

@@ -17,7 +17,7 @@ from infra.errors import DamagedFile, FrozenWeightsChanged
 from task_specs.sweep import Halving
 from tests.fixtures.gang_bench import SHARED, SOUND, Bench, mixed, sweep
 from tests.fixtures.memory import Memory
-from tests.fixtures.tuning import UNITS, toy_examples
+from tests.fixtures.tuning import UNITS, tiny_backbone, toy_examples
 from workers.backbone.sharing import SharedLM
 from workers.checkpoint import seal_checkpoint
 from workers.gang_run import GangRun
@@ -154,6 +154,44 @@ def test_halving_goes_on_from_a_checkpoint(bench: Bench, tmp_path: Path, pauses:
     bench.assert_same("resumed", "straight", [lane.key for lane in lanes if "3e+38" not in lane.key], atol=0)
 
 
+@pytest.mark.parametrize("halving", [None, Halving(eta=2, rungs=1)])
+def test_a_lane_that_ended_and_left_nothing_that_counts_begins_again(
+    bench: Bench, tmp_path: Path, halving: Halving | None
+) -> None:
+    """Though the checkpoint says that it is over; under halving with all that it was compared with. Each has a pass of its
+    own, since other neighbours mean other rounding."""
+    lanes = sweep(bench, halving, [0.003, 0.03], seeds=1)
+    run = bench.run(lanes, width=1, name="gang")
+    bench.finish(run)
+    run.save(tmp_path)
+    prompts = [bench.root / "gang" / lane.key / "prompt.safetensors" for lane in lanes]
+    whole, untouched = [prompt.read_bytes() for prompt in prompts], prompts[1].stat().st_mtime_ns
+    prompts[0].write_bytes(whole[1])
+    again = bench.run(lanes, width=1, name="gang")
+    again.load(tmp_path)
+    assert not again.done
+    bench.finish(again)
+    assert [prompt.read_bytes() for prompt in prompts] == whole
+    assert (prompts[1].stat().st_mtime_ns == untouched) == (halving is None)
+    other = bench.run(lanes, width=1, name="gang")
+    other.load(tmp_path)
+    assert other.done
+
+
+def test_a_checkpoint_is_of_one_unit_lm_and_of_its_lanes(bench: Bench, tmp_path: Path) -> None:
+    lanes = [bench.lane("one"), bench.lane("two", seed=1)]
+    run = bench.run(lanes, width=2, name="gang")
+    run.step()
+    run.save(tmp_path)
+    with pytest.raises(DamagedFile, match="that of another place"):
+        bench.run(lanes, width=2, name="gang", shared=SharedLM.of(tiny_backbone(seed=1))).load(tmp_path)
+    for others in ([bench.lane("one"), bench.lane("three", seed=2)], [bench.lane("three", seed=2)]):
+        with pytest.raises(DamagedFile, match="is of other lanes"):
+            bench.run(others, width=2, name="gang").load(tmp_path)
+        with pytest.raises(DamagedFile, match="is of other lanes"):
+            bench.run(others, width=2, name="gang").adopt(tmp_path)
+
+
 def test_a_checkpoint_that_is_not_whole_is_an_error_that_the_actor_knows(bench: Bench, tmp_path: Path) -> None:
     run = bench.run([bench.lane("plain")], width=1, name="gang")
     run.step()
@@ -192,7 +230,7 @@ def test_a_checkpoint_that_says_what_cannot_be_is_one_too(
     change(saved)
     (tmp_path / file).write_text(json.dumps(saved))
     seal_checkpoint(tmp_path, f"a gang on unit LM {SHARED.fingerprint}")
-    with pytest.raises(ValueError, match=r"lane|validation"):
+    with pytest.raises(DamagedFile, match=r"lane|validation"):
         bench.run([bench.lane("plain")], width=1, name="gang").load(tmp_path)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import io
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from infra.errors import StorageError
 from task_specs.audio_policy import AudioPolicy
 from workers.speech.f0 import F0Settings
 from workers.speech.prosody import Pitch, PitchStatistics
@@ -64,9 +65,13 @@ def test_shards_without_columns_of_pitch_are_read(tmp_path: Path) -> None:
     cache = UnitCache(str(tmp_path), _FINGERPRINT)
     entries: dict[str, Cached] = {"a": deduplicate(np.array([1, 2])), "b": Quarantined("empty", "no samples")}
     path = Path(cache.directory) / cache.add(entries)
-    table = pq.read_table(path)
-    pq.write_table(table.select(["key", "units", "durations", "kind", "detail"]), path)
+    buffer = io.BytesIO()
+    pq.write_table(pq.read_table(path).select(["key", "units", "durations", "kind", "detail"]), buffer)
+    path.unlink()
+    older = path.with_name(f"{hashlib.sha256(buffer.getvalue()).hexdigest()[:32]}.parquet")
+    older.write_bytes(buffer.getvalue())
     assert cache.lookup(entries) == entries
+    assert not cache.damaged
 
 
 def test_an_absent_cache_is_empty(tmp_path: Path) -> None:
@@ -105,13 +110,39 @@ def test_the_same_entries_are_one_shard(tmp_path: Path) -> None:
     assert len(list(Path(cache.directory).iterdir())) == 1
 
 
-def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
+def test_no_single_bit_of_a_shard_can_change_unnoticed(tmp_path: Path) -> None:
     cache = UnitCache(str(tmp_path), _FINGERPRINT)
-    name = cache.add({"a": deduplicate(np.array([1, 2]))})
-    path = Path(cache.directory) / name
-    path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(StorageError, match=f"{name}.*remove it"):
-        cache.lookup(["a"])
+    rng = np.random.default_rng(0)
+    entries: dict[str, Cached] = {f"{row}": deduplicate(rng.integers(0, 100, 300)) for row in range(20)}
+    path = Path(cache.directory) / cache.add(entries)
+    whole = path.read_bytes()
+    for place, bit in zip(rng.choice(len(whole), 400, replace=False), rng.integers(8, size=400), strict=True):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << int(bit)
+        path.write_bytes(changed)
+        cache.damaged.clear()
+        assert cache.lookup(entries) == {}
+        assert cache.damaged.keys() == {path.name}
+    path.write_bytes(whole)
+    assert cache.lookup(entries) == entries
+
+
+def test_a_damaged_shard_is_as_good_as_absent_and_does_not_stay_in_the_way(tmp_path: Path) -> None:
+    cache = UnitCache(str(tmp_path), _FINGERPRINT)
+    entries: dict[str, Cached] = {"a": deduplicate(np.array([1, 2]))}
+    path = Path(cache.directory) / cache.add(entries)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    assert cache.lookup(["a"]) == {}
+    assert cache.damaged[path.name] == f"{path} is not what its name says; its clips are tokenized again"
+    cache.add(entries)
+    assert path.read_bytes() == whole
+    path.write_bytes(whole + b"x")
+    cache.add({"b": Quarantined("empty", "no samples")})
+    fresh = UnitCache(str(tmp_path), _FINGERPRINT)
+    assert set(fresh.lookup(["a", "b"])) == {"b"}
+    assert len(fresh.remove_damaged()) == 1
+    assert not path.exists()
 
 
 def test_keys_differ_where_units_may() -> None:

@@ -107,9 +107,11 @@ def _local_files(module: Any, crash: Crash) -> None:
         setattr(module, name, around(getattr(module, name)))
 
 
+def _gang_checkpoint(module: Any, crash: Crash) -> None:
+    module.save_states = crash.around(module.save_states, "checkpoint-tensors")
+
+
 def _gang_run(module: Any, crash: Crash) -> None:
-    states = module.save_states
-    module.save_states = crash.around(states, "checkpoint-tensors")
     module.GangRun.save = crash.around(module.GangRun.save, "checkpoint-save")
 
 
@@ -169,6 +171,7 @@ def _experiment_state(module: Any, crash: Crash) -> None:
 
 WRAPPED: dict[str, Callable[[Any, Crash], None]] = {
     "infra.local_files": _local_files,
+    "workers.gang_checkpoint": _gang_checkpoint,
     "workers.gang_run": _gang_run,
     "workers.prompting.gang": _gang,
     "infra.tracking.journal": _journal,
