@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import os
 import shutil
 import stat
 import subprocess
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from infra import object_storage as storage
-from infra.errors import BundleError, InputError, MissingExtra, UntrustedBundle
+from infra.errors import BundleError, InputError, MissingExtra, StorageError, UntrustedBundle
 from tests.fixtures.bundles import random_bundle
 from tests.fixtures.command_line import speechprompt
 from workers.bundle.listing import list_store
@@ -179,6 +180,38 @@ def test_what_is_no_signature_is_refused(tmp_path: Path, key: SigningKey, text: 
     (Path(published.uri) / key.trusted.file).write_bytes(text)
     with pytest.raises(UntrustedBundle, match="not a signature file"):
         read(published.uri, trusted=[key.trusted])
+
+
+@pytest.mark.parametrize("name", ["bundle.json", "prompt.safetensors", "../latest.json", "signature"])
+@pytest.mark.parametrize("kind", ["fifo", "directory", "device", "loop"])
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, key: SigningKey, name: str, kind: str) -> None:
+    published = signed(str(tmp_path / "bundles"), key)
+    file = Path(published.uri) / (key.trusted.file if name == "signature" else name)
+    instead(file, kind)
+    with pytest.raises((BundleError, StorageError), match="; "):
+        read(f"{tmp_path}/bundles/toy-task", trusted=[key.trusted])
+
+
+@pytest.mark.parametrize("kind", ["fifo", "directory", "device"])
+def test_a_key_that_is_no_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    instead(tmp_path / "team.pem", kind)
+    for reader in (SigningKey.read, TrustedKey.read):
+        with pytest.raises((InputError, StorageError), match=r"team\.pem"):
+            reader(f"{tmp_path}/team.pem")
+
+
+def instead(file: Path, kind: str) -> None:
+    """Put something that has a name, and is no file, in a file's place."""
+    file.unlink(missing_ok=True)
+    match kind:
+        case "fifo":
+            os.mkfifo(file)
+        case "directory":
+            file.mkdir()
+        case "device":
+            file.symlink_to("/dev/zero")
+        case "loop":
+            file.symlink_to(file.name)
 
 
 def test_signatures_are_pulled_too(store_root: str, tmp_path: Path, key: SigningKey) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from infra import object_storage
-from infra.errors import AudioError, BackboneError, BundleError, DatasetError
+from infra.errors import AudioError, BackboneError, BundleError, DatasetError, InputError
 from tests.fixtures.bundles import random_bundle
 from tests.fixtures.command_line import speechprompt
 from tests.fixtures.tones import babble, tone, write_audio
@@ -299,6 +300,18 @@ def test_the_command_prints_a_table(workplace: Path) -> None:
         for task, row in answers.items()
         for answer in row
     ]
+
+
+@pytest.mark.parametrize("threshold", [math.nan, math.inf, -0.1, 1.1, True, "0.5"])
+def test_what_is_no_probability_is_refused_before_anything_is_read(threshold: Any) -> None:
+    with pytest.raises(InputError, match=r"abstain_below must be a probability, not .*; give a number from 0 to 1"):
+        Classifier.from_uris(["/nowhere"], abstain_below=threshold)
+
+
+@pytest.mark.parametrize("threshold", ["nan", "inf", "2", "-1"])
+def test_the_command_refuses_what_is_no_probability(threshold: str) -> None:
+    done = speechprompt("classify", "--bundle", "/nowhere", "--abstain-below", threshold, "/nowhere.wav")
+    assert (done.code, "Traceback" in done.stderr, threshold in done.stderr) == (2, False, True)
 
 
 def test_the_command_abstains_explicitly(workplace: Path) -> None:

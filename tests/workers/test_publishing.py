@@ -63,6 +63,7 @@ def published(root: Path, *outcomes: LaneOutcome, created: datetime | None = Non
         preprocessing={},
         data=Data(digest="0" * 64, examples=dict.fromkeys(SPLITS, 9)),
         provenance=Provenance(created=created or datetime.now(UTC)),
+        licence="CC0-1.0, see [here]",
     )
     order = PublishOrder(
         sections=sections,
@@ -81,6 +82,8 @@ def published(root: Path, *outcomes: LaneOutcome, created: datetime | None = Non
 def test_slots_whose_names_differ_by_a_mark_have_two_figures(tmp_path: Path) -> None:
     manifest = published(tmp_path, outcome(BY_PLACE))
     assert [slot.name for slot in manifest.slots] == ["Mood?", "Mood!"]
+    [said] = (path.read_text() for path in tmp_path.glob("bundles/*/*/README.md"))
+    assert "- Licence of the data: CC0-1.0, see \\[here\\]\n" in said
     assert {name: figure.value for name, figure in manifest.results["test"].items()} == BY_PLACE
 
 
