@@ -68,4 +68,5 @@ def environment(mark: str) -> dict[str, str]:
     """Of the processes that are to have it."""
     root = Path(__file__).resolve().parents[2]
     path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**os.environ, "PYTHONPATH": path, VARIABLE: mark, "RAY_worker_niceness": "0"}
+    patience = {"RAY_worker_niceness": "0", "RAY_agent_register_timeout_ms": "300000"}
+    return {**os.environ, "PYTHONPATH": path, VARIABLE: mark, **patience}
