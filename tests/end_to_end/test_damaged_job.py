@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import orchestrator.driver
+from orchestrator.clips import tokenize_tasks
 from tests.fixtures.command_line import Finished, speechprompt
 from tests.fixtures.local_job import bundles, snapshot
 from tests.fixtures.tiny_job import write_units_task, write_yaml
@@ -75,16 +75,15 @@ def test_a_backbone_that_is_replaced_between_plan_and_load_does_not_poison_the_j
     write_backbone(tiny_backbone(), str(backbone))
     write_units_task(tmp_path / "tasks", "first", {"label": 3})
     job = write_yaml(tmp_path / "job.yaml", {"backbone": "backbone", "tasks": "tasks/*.yaml", "precision": "fp32"})
-    tokenize = orchestrator.driver.tokenize_tasks
 
     def replacing(*arguments: object) -> object:
-        tokenized = tokenize(*arguments)  # type: ignore[arg-type]
+        tokenized = tokenize_tasks(*arguments)  # type: ignore[arg-type]
         backbone.rename(tmp_path / "planned")
         write_backbone(tiny_backbone(seed=1), str(backbone))
         return tokenized
 
     with monkeypatch.context() as patch:
-        patch.setattr(orchestrator.driver, "tokenize_tasks", replacing)
+        patch.setattr("orchestrator.driver.tokenize_tasks", replacing)
         done = run(job)
     assert done.code == 2
     assert f"{backbone}: was replaced since the job was planned" in done.stderr.splitlines()[-1]
