@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -251,15 +251,18 @@ def _best(result: Result, described: PretrainFile, key: str) -> _Trained:
     """
     # The last step always reports one.
     assert result.best_checkpoints  # noqa: S101
-    best, steps = None, 0
+    assert result.checkpoint is not None  # noqa: S101
+    # The last one need not be among the best.
+    with result.checkpoint.as_directory() as directory:
+        steps = read_progress(Path(directory), key)["step"]
+    best = None
     for checkpoint, _ in result.best_checkpoints:
         with checkpoint.as_directory() as directory:
             progress = read_progress(Path(directory), key)
             judged = BestPerplexity(**progress["best"])
-            steps = max(steps, progress["step"])
             if judged.step == progress["step"] and (best is None or judged.perplexity < best.perplexity):
-                best = _Trained(load_file(Path(directory) / LM_FILE), judged.perplexity, judged.step, 0)
+                best = _Trained(load_file(Path(directory) / LM_FILE), judged.perplexity, judged.step, steps)
     if best is None:
         rate = described.training.learning_rate
         raise TuningError(f"{described.source}: training.learning_rate: pretraining diverged at {rate:g}; lower it")
-    return replace(best, steps=steps)
+    return best

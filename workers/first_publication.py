@@ -21,7 +21,9 @@ FIRST_FILE: Final = "published.json"
 """Beside the outcome of the lane whose prompt it is."""
 
 
-class _First(BaseModel):
+class FirstMade(BaseModel):
+    """Which version was made first, and when."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Version
@@ -40,19 +42,25 @@ def as_first_made(bundle: Bundle, lane: str) -> Bundle:
         StorageError: the time cannot be kept.
     """
     provenance = bundle.manifest.provenance
-    made = _First(version=pack(bundle).manifest.version, created=provenance.created)
-    place = object_storage.join(lane, FIRST_FILE)
-    first = _kept(place)
+    made = FirstMade(version=pack(bundle).manifest.version, created=provenance.created)
+    first = first_made(lane)
     if first is None or first.version != made.version:
-        PUBLISHED.write(place, made.model_dump_json().encode())
+        PUBLISHED.write(object_storage.join(lane, FIRST_FILE), made.model_dump_json().encode())
         return bundle
     provenance = provenance.model_copy(update={"created": first.created})
     return replace(bundle, manifest=bundle.manifest.model_copy(update={"provenance": provenance}))
 
 
-def _kept(place: str) -> _First | None:
-    """What was kept; ``None`` if nothing was, or it is damaged: then it is a bundle made anew."""
+def first_made(lane: str) -> FirstMade | None:
+    """What was kept of a lane's bundle; ``None`` if nothing was, or it is damaged: then it is a bundle made anew.
+
+    Args:
+        lane: directory of the outcome.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
     try:
-        return _First.model_validate_json(PUBLISHED.read(place))
+        return FirstMade.model_validate_json(PUBLISHED.read(object_storage.join(lane, FIRST_FILE)))
     except (ObjectNotFound, DamagedFile, ValidationError):
         return None

@@ -11,12 +11,14 @@ import numpy as np
 
 from benchmarks.fuzzing.stored_kind import StoredKind
 from infra import object_storage
+from tests.fixtures.bundles import random_bundle
 from tests.fixtures.chain import chain, pretraining
 from tests.fixtures.gang_bench import SHARED
 from tests.fixtures.orders import gang_order, lane_outcome
 from tests.fixtures.tuning import lane_spec, toy_examples
 from workers.backbone.pretrain import Pretraining
 from workers.backbone.pretrain_loop import load_pretraining, read_sequences, save_pretraining, write_sequences
+from workers.first_publication import as_first_made, first_made
 from workers.gang_run import GangRun
 from workers.job_files import (
     CHECKPOINT,
@@ -27,6 +29,7 @@ from workers.job_files import (
     PRETRAINING,
     PRETRAINING_PART,
     PROMPT,
+    PUBLISHED,
     SEQUENCES,
     UNIT_USE,
     JobFile,
@@ -176,6 +179,10 @@ def _read_pretraining(place: Path) -> object:
     return state["step"], state["best"], moments, {name: values.tolist() for name, values in state["lm"].items()}
 
 
+def _lane(place: Path, number: int = 0) -> str:
+    return str(place / f"job{number}" / "lanes" / _KEY)
+
+
 LANE_KINDS: Final[dict[str, StoredKind]] = {
     "examples": StoredKind("encoded examples of a task", _write_examples, _read_examples),
     "sequences": StoredKind(
@@ -184,6 +191,11 @@ LANE_KINDS: Final[dict[str, StoredKind]] = {
         _read_sequences,
     ),
     "outcome": StoredKind("outcome directory of a lane", _write_outcome, _read_outcome),
+    "first-publication": StoredKind(
+        "when a lane's prompt was first published",
+        lambda place, number: as_first_made(random_bundle(seed=number), _lane(place, number)),
+        lambda place: first_made(_lane(place)),
+    ),
     "checkpoint": StoredKind("checkpoint directory of a gang", _write_checkpoint, _read_checkpoint),
     "pretraining": StoredKind("checkpoint directory of a pretraining", _write_pretraining, _read_pretraining),
 }
@@ -191,6 +203,7 @@ LANES_COVERED: Final[dict[str, tuple[JobFile, ...]]] = {
     "examples": (EXAMPLES,),
     "sequences": (SEQUENCES,),
     "outcome": (OUTCOME, PROMPT, UNIT_USE, DETECTION),
+    "first-publication": (PUBLISHED,),
     "checkpoint": (CHECKPOINT, CHECKPOINT_PART),
     "pretraining": (PRETRAINING, PRETRAINING_PART),
 }
