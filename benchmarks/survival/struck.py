@@ -163,7 +163,7 @@ class Submission:
 
     def _holds_lease(self) -> bool:
         try:
-            return bool(json.loads(self._lease.read_text())["pid"] == self._driver.pid)
+            return bool(json.loads(self._lease.read_text())["content"]["pid"] == self._driver.pid)
         except FileNotFoundError:
             return False
 
