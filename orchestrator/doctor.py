@@ -6,8 +6,6 @@ import os
 import resource
 import shutil
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -22,6 +20,7 @@ from infra.conditional_writes import require_conditional_writes
 from infra.errors import SpeechPromptError
 from infra.redaction import redacted
 from infra.tracking import check
+from infra.tracking.faults import shown
 from orchestrator.job import Job
 from orchestrator.ray_place import cluster_address, place_for_ray, ray_problems, require_answer
 from workers.backbone.directory import BackboneDescription, read_description
@@ -37,6 +36,7 @@ OPEN_FILES = 4096
 FREE_DISK = 2 << 30
 CLOCK_SECONDS = 60.0
 """S3 refuses requests signed a quarter of an hour off; MLflow's curves look odd long before."""
+CLOCK_ANSWER_SECONDS = 5.0
 GIB = 1 << 30
 
 
@@ -177,14 +177,13 @@ def _tracking(uri: str, experiment: str) -> Finding:
 
 def _clock(uri: str) -> Finding:
     """Compares with the server's clock, by its answer's header."""
-    request = urllib.request.Request(uri, method="HEAD")  # noqa: S310  (the scheme is http or https)
+    # Of a server that MLflow's client reaches: whoever lacks MLflow, and with it this, never comes here.
+    from infra.tracking.bounded_http import head
+
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
-            date = answer.headers["Date"]
-    except urllib.error.HTTPError as error:
-        date = error.headers["Date"]
+        date = head(uri, CLOCK_ANSWER_SECONDS).headers.get("Date")
     except OSError as error:
-        return Finding("clock", "warning", f"{redacted(uri)} did not tell the time ({error})")
+        return Finding("clock", "warning", f"{redacted(uri)} did not tell the time ({shown(error)})")
     if date is None:
         return Finding("clock", "warning", f"{redacted(uri)} did not tell the time")
     ahead = time.time() - parsedate_to_datetime(date).timestamp()

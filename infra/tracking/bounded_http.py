@@ -20,6 +20,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util import Retry
 
 ANSWER_BYTES = 32 << 20
 """More than the longest history of a metric, which MLflow sends in one piece."""
@@ -56,13 +57,24 @@ def at_most(seconds: float) -> Iterator[None]:
         _end.reset(token)
 
 
+def head(uri: str, seconds: float) -> requests.Response:
+    """What a server says of a page, without the page.
+
+    Args:
+        uri: of the page.
+        seconds: after which there is no answer.
+
+    Raises:
+        requests.RequestException: there is none.
+    """
+    with at_most(seconds), _Session() as session:
+        return session.head(uri)
+
+
 @lru_cache(maxsize=64)
 def _bounded(session: requests.Session) -> requests.Session:
     """A session of the same retries; MLflow keeps one for each process and kind of call."""
-    bounded = _Session()
-    for scheme in ("https://", "http://"):
-        bounded.mount(scheme, _Adapter(max_retries=session.get_adapter(scheme).max_retries))  # type: ignore[attr-defined]
-    return bounded
+    return _Session(session.get_adapter("https://").max_retries)  # type: ignore[attr-defined]
 
 
 class _Call:
@@ -111,8 +123,10 @@ class _Call:
 
 
 class _Session(requests.Session):
-    def __init__(self) -> None:
+    def __init__(self, max_retries: Retry | int = 0) -> None:
         super().__init__()
+        for scheme in ("https://", "http://"):
+            self.mount(scheme, _Adapter(max_retries=max_retries))
         self.hooks["response"].append(_read)
 
     def request(self, *args: Any, **options: Any) -> requests.Response:

@@ -7,10 +7,13 @@ from typing import Any
 
 from infra.errors import TrackingUnreachable
 from infra.redaction import redacted
+from infra.tracking.faults import shown
 from infra.tracking.mlflow_client import client, prepare_mlflow
 from infra.tracking.store import KEY_TAG, PARENT_KEY_TAG, quotable
 
 PAGE = 1000
+END_SECONDS = 60.0
+"""For which a command that is done waits for it; the next one goes on."""
 
 
 def end_left_runs(uri: str, experiment: str, keys: Collection[str]) -> int:
@@ -30,15 +33,18 @@ def end_left_runs(uri: str, experiment: str, keys: Collection[str]) -> int:
     """
     prepare_mlflow()
     try:
-        store = client(uri)
-        found = store.get_experiment_by_name(experiment)
-        left = [] if found is None else list(_running(store, found.experiment_id, keys))
-        for run_id in left:
-            store.set_terminated(run_id, status="KILLED")
+        # Not loaded before it is known that MLflow, and with it this, is installed.
+        from infra.tracking.bounded_http import at_most
+
+        with at_most(END_SECONDS):
+            store = client(uri)
+            found = store.get_experiment_by_name(experiment)
+            left = [] if found is None else list(_running(store, found.experiment_id, keys))
+            for run_id in left:
+                store.set_terminated(run_id, status="KILLED")
     # MLflow passes on whatever its database, its server and the network raise.
     except Exception as error:
-        reason = redacted(f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
-        raise TrackingUnreachable(f"MLflow at {redacted(uri)} cannot be used ({reason})") from error
+        raise TrackingUnreachable(f"MLflow at {redacted(uri)} cannot be used ({shown(error)})") from error
     return len(left)
 
 

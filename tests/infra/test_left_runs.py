@@ -11,6 +11,7 @@ import pytest
 from infra.errors import TrackingUnreachable
 from infra.tracking import Tracking
 from infra.tracking.left_runs import end_left_runs
+from tests.fixtures.answering import Answering
 
 
 def test_only_what_nobody_goes_on_with_is_ended(tmp_path: Path) -> None:
@@ -42,3 +43,11 @@ def test_a_store_that_cannot_be_used_is_said_in_a_sentence(tmp_path: Path) -> No
     with pytest.raises(TrackingUnreachable, match=r"MLflow at sqlite:///.* cannot be used \(.*\)$") as raised:
         end_left_runs(f"sqlite:///{tmp_path}/mlflow.db", "toy", ["toy/1"])
     assert "\n" not in str(raised.value)
+
+
+def test_what_is_no_store_is_said_in_few_safe_characters(answering: Answering) -> None:
+    answering.answers(418, "\x1b]0;owned\x07\u202e" * 100_000)
+    with pytest.raises(TrackingUnreachable) as raised:
+        end_left_runs(answering.url, "toy", ["toy/1"])
+    assert str(raised.value).isprintable()
+    assert len(str(raised.value)) < 300

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -18,37 +16,8 @@ from infra.errors import TrackingError, TrackingUnreachable
 from infra.local_cluster.service import Service
 from infra.tracking import Tracking, check
 from infra.tracking.mlflow_client import client
-from tests.fixtures.answering import Answering
+from tests.fixtures.answering import HEAD, Answering, drip, sending
 from tests.fixtures.faulty_proxy import Fault, FaultyProxy
-
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-
-
-@contextmanager
-def sending(send: Callable[[socket.socket], object]) -> Iterator[str]:
-    """A server that sends what it likes to whoever connects, until they hang up."""
-
-    def serve() -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                threading.Thread(target=answer, args=(connection,), daemon=True).start()
-
-    def answer(connection: socket.socket) -> None:
-        with connection, suppress(OSError):
-            connection.recv(1 << 16)
-            send(connection)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=serve, daemon=True).start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-
-def drip(connection: socket.socket, beginning: bytes) -> None:
-    connection.sendall(beginning)
-    while True:
-        connection.sendall(b" ")
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(

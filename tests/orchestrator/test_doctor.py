@@ -15,6 +15,7 @@ from infra import object_storage
 from infra.conditional_writes import PROBE
 from infra.local_cluster.service import Service
 from orchestrator import doctor
+from tests.fixtures.answering import HEAD, drip, sending
 from tests.fixtures.command_line import speechprompt
 from tests.fixtures.faulty_proxy import Fault, FaultyProxy
 from tests.fixtures.s3_server import S3Server
@@ -95,3 +96,10 @@ def test_a_clock_that_is_wrong_is_bad() -> None:
         found = doctor._clock(uri)
     assert found.verdict == "bad"
     assert f"s ahead of {uri}; set this machine's clock" in found.seen
+
+
+def test_a_server_that_never_ends_its_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "CLOCK_ANSWER_SECONDS", 0.3)
+    with sending(lambda connection: drip(connection, HEAD + b"X-Long:")) as uri:
+        found = doctor._clock(uri)
+    assert (found.verdict, found.seen) == ("warning", f"{uri} did not tell the time (no whole answer in time)")
