@@ -105,6 +105,8 @@ def _opened(uri: str, *, links: bool) -> Iterator[BinaryIO]:
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISDIR(mode) or not (handed_over or stat.S_ISREG(mode)):
         os.close(descriptor)
+        if stat.S_ISDIR(mode) and links:
+            raise StorageError(f"{uri} is a directory and no file; name a file in it")
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), uri)
         raise wrong(f"{uri} is a pipe or a device and no file; {remedy}")

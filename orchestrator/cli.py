@@ -102,8 +102,8 @@ def run(job_file: str, overrides: tuple[str, ...], retry_failed: bool, restart: 
     continue, failed ones stay as they are.
 
     The exit code is 0 when every task is published, 1 when some failed, 2 for bad input, 3 when the job was
-    interrupted, 4 when another submission has taken it over, 5 when Ray did not start or has ended, or nothing but
-    workers failed, and 70 for a fault of this program.
+    interrupted, 4 when another submission has taken it over, 5 when Ray did not start, when it ended, or when tasks
+    failed only because their workers died, and 70 for a fault of this program.
     """
     _check_once(retry_failed, restart)
     from orchestrator.cluster import ray_session

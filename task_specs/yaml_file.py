@@ -95,7 +95,8 @@ def read_yaml(uri: str) -> tuple[YamlFile | None, list[Problem]]:
     except ObjectNotFound:
         problems.add(uri, "", "there is no such file", "correct the path")
     except StorageError as error:
-        problems.add(uri, "", f"cannot be read ({error})", "make it readable")
+        reason, _, remedy = str(error).removeprefix(f"{uri} ").rpartition("; ")
+        problems.add(uri, "", reason, remedy)
     except UnicodeDecodeError as error:
         problems.add(uri, "", f"is not UTF-8 text (byte {error.start})", "save it as UTF-8")
     else:
