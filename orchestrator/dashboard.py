@@ -94,7 +94,8 @@ def _fault(error: Exception, where: str) -> JobError | RayFailed:
         )
     if code.startswith("5"):
         return JobError(f"the Ray dashboard at {where} is not well ({code}); look after the cluster, then submit again")
-    if "JSON" in type(error).__name__ or isinstance(error, KeyError) or code or "redirects" in said or "404" in said:
+    not_found = re.search(r"(?<![:\d])404\b", said)
+    if "JSON" in type(error).__name__ or isinstance(error, KeyError) or code or "redirects" in said or not_found:
         return JobError(
             f"what answers at {where} is not a Ray dashboard; give its own address, like {LOCAL}, not a page of it nor "
             f"a login before it, by {SUBMISSION}"

@@ -32,12 +32,14 @@ class Publisher:
     def __init__(self, shared: ObjectRef[SharedLM], tracking: str, spool: str) -> None:
         # Publishing again what was published changes nothing, so a call that was lost with its process is repeated.
         actor: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=1)(_Publishing)
-        # In a list: Ray makes an object again that was lost with its node, but not for the arguments of an actor.
-        self._actor = actor.remote([shared], tracking, spool)
+        self._actor = actor.remote(tracking, spool)
+        # In a list, as the actor fetches it once. Not given to the actor itself: Ray makes an object again that was
+        # lost with its node, but not for the arguments of an actor.
+        self._shared = [shared]
 
     def publish(self, order: PublishOrder) -> ObjectRef[Published]:
         """Publish a task when those before it are done; raises what ``publish_task`` does."""
-        return cast("ObjectRef[Published]", self._actor.publish.remote(order))
+        return cast("ObjectRef[Published]", self._actor.publish.remote(order, self._shared))
 
     def close(self) -> None:
         """Send MLflow what it has not heard yet, and end."""
@@ -49,13 +51,16 @@ class Publisher:
 
 
 class _Publishing:
-    def __init__(self, shared: list[ObjectRef[SharedLM]], tracking: str, spool: str) -> None:
+    def __init__(self, tracking: str, spool: str) -> None:
         log_as_json()
-        self._shared, self._tracking = ray.get(shared[0]), Tracking(tracking, Path(spool))
+        self._tracking = Tracking(tracking, Path(spool))
+        self._lm: SharedLM | None = None
 
-    def publish(self, order: PublishOrder) -> Published:
+    def publish(self, order: PublishOrder, shared: list[ObjectRef[SharedLM]]) -> Published:
         log_fields(job=order.experiment, task=order.sections.task.name)
-        published = publish_task(order, self._shared, self._tracking)
+        if self._lm is None:
+            self._lm = ray.get(shared[0])
+        published = publish_task(order, self._lm, self._tracking)
         self._tracking.let_go()
         return published
 

@@ -106,7 +106,8 @@ class GangWatcher(Callback):
             trial.run_metadata.num_failures = 0
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._on_recovery(gang_name(trial), cause_of(noted_error(trial)).partition(";")[0])
+        noted = noted_error(trial)
+        self._on_recovery(gang_name(trial), (place_refused(noted) or cause_of(noted)).partition(";")[0])
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._on_lanes_ended(gang_name(trial))

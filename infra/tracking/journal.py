@@ -39,6 +39,10 @@ QUOTED_BYTES = 2000
 """Of what is set aside, and of the reason."""
 
 
+class SpoolError(TrackingError):
+    """The disk does not take what is to wait for the store."""
+
+
 class Entry(NamedTuple):
     """A line of a journal.
 
@@ -269,9 +273,9 @@ class Journal:
         if size and os.pread(self._append, 1, size - 1) != b"\n":
             os.write(self._append, b"\n")
 
-    def _unusable(self, error: OSError) -> TrackingError:
+    def _unusable(self, error: OSError) -> SpoolError:
         reason = error.strerror or str(error)
-        return TrackingError(f"{self.directory}: the tracking spool cannot be written ({reason}); make room there")
+        return SpoolError(f"{self.directory}: the tracking spool cannot be written ({reason}); make room there")
 
 
 def _next_line(file: BinaryIO) -> tuple[bytes, int]:

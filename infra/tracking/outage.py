@@ -1,4 +1,5 @@
-"""What is said of a store that does not take what it is sent: one line when that begins, and one when it is over."""
+"""What is said of a store that does not take what it is sent, or of a spool whose disk does not take how far that came:
+one line when it begins, and one when it is over."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from infra.redaction import redacted
 from infra.tracking.faults import shown
+from infra.tracking.journal import SpoolError
 
 logger = logging.getLogger("speechprompt.tracking")
 
@@ -23,7 +25,7 @@ class Outage:
     """
 
     def __init__(self, uri: str, root: Path) -> None:
-        self._uri = redacted(uri)
+        self._store = self._at_fault = f"MLflow at {redacted(uri)}"
         self._root = root
         self._runs: set[Path] = set()
         self.reason: str | None = None
@@ -33,9 +35,10 @@ class Outage:
         self._runs.add(run)
         reason = shown(error)
         if self.reason is None:
+            self._at_fault = "the tracking spool" if isinstance(error, SpoolError) else self._store
             logger.warning(
-                "MLflow at %s cannot be used (%s); what it does not take is kept in %s until it can",
-                self._uri,
+                "%s cannot be used (%s); what is not sent is kept in %s until it can",
+                self._at_fault,
                 reason,
                 self._root,
             )
@@ -45,5 +48,5 @@ class Outage:
         """It took this one, or another process sends it."""
         self._runs.discard(run)
         if self.reason is not None and not self._runs:
-            logger.warning("MLflow at %s is back", self._uri)
+            logger.warning("%s is back", self._at_fault)
             self.reason = None

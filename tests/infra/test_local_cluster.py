@@ -48,7 +48,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     directory.chmod(0o755)
     umask = os.umask(0o022)
     try:
-        cluster = local_cluster.up(directory, cpus=1)
+        with pytest.MonkeyPatch.context() as patch:
+            # Of the Ray of other tests, where this process has started one.
+            patch.delenv("RAY_enable_metrics_collection", raising=False)
+            cluster = local_cluster.up(directory, cpus=1)
     finally:
         os.umask(umask)
     temporary = cluster.temporary

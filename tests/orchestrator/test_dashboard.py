@@ -8,7 +8,7 @@ import pytest
 from ray._private.runtime_env import packaging
 
 from infra.errors import JobError
-from orchestrator.dashboard import dashboard_address, dashboard_client
+from orchestrator.dashboard import dashboard_address, dashboard_client, dashboard_explained
 from orchestrator.shipping import excludes, require_small
 from tests.fixtures.answering import Answering
 from tests.fixtures.command_line import speechprompt
@@ -71,6 +71,12 @@ def test_nobody_and_no_tls(answering: Answering) -> None:
     assert "no Ray cluster answers at nobody.invalid:8265 (" in refusal("nobody.invalid:8265")
     # Ray's client takes an error of TLS for one of the connection, and keeps its reason to itself.
     assert "no Ray dashboard answers at https://" in refusal(answering.url.replace("http", "https"))
+
+
+def test_a_port_is_no_status() -> None:
+    where = "http://127.0.0.1:40431"
+    with pytest.raises(JobError, match="no Ray dashboard answers at"), dashboard_explained(where):
+        raise ConnectionError(f"Failed to connect to Ray at address: {where}.")
 
 
 def test_a_directory_that_is_too_large_is_not_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,15 +66,28 @@ def test_a_gang_that_lost_its_node_is_not_given_up_for_later_submissions(
     assert failure.worker_ended == ("died" in said or "is gone" in said)
 
 
-def test_a_gang_that_goes_on_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("noted", "why"),
+    [
+        (
+            "Worker exit type: SYSTEM_ERROR Worker exit detail: Worker is gone. Or so.",
+            "its worker process died (Worker is gone)",
+        ),
+        (
+            "safetensors.SafetensorError: I/O error: No space left on device (os error 28)",
+            "what workers save cannot be written (No space left on device)",
+        ),
+    ],
+)
+def test_a_gang_that_goes_on_says_why(noted: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[tuple[str, str]] = []
     watcher = GangWatcher(
         on_report=lambda *_: None, on_lanes_ended=lambda _: None, on_recovery=lambda *both: said.append(both)
     )
-    (tmp_path / "error.txt").write_text("Worker exit type: SYSTEM_ERROR Worker exit detail: Worker is gone. Or so.")
+    (tmp_path / "error.txt").write_text(noted)
     monkeypatch.setattr(Trial, "error_file", str(tmp_path / "error.txt"))
     watcher.on_trial_recover(0, [], gang())
-    assert said == [("gang000", "its worker process died (Worker is gone)")]
+    assert said == [("gang000", why)]
 
 
 def pausing(interruption: Interruption, decisions: list[str]) -> None:
