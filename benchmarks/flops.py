@@ -21,9 +21,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.result import Result, markdown
 from benchmarks.workload import FULL, broad_lengths, lengths_like_fsc
-from workers.backbone.packing import Packing
-from workers.backbone.unit_lm import UnitLM, UnitLMConfig
 from workers.prompting.prompted_pass import PromptRows, PromptTensors, prompted_logits
+from workers.unit_lm.gslm import UnitLM, UnitLMConfig
+from workers.unit_lm.packing import Packing
 
 TITLE = "FLOPs of a tuning step, 12 x 1024, batch 8"
 PROMPT_LENGTH = 5

@@ -26,8 +26,8 @@ import torch
 
 from benchmarks.result import Result, alternate, arguments, markdown, speed, speed_ratio
 from benchmarks.workload import FULL, SMALL, frozen_lm, lane
-from workers.backbone.unit_lm import UnitLM, UnitLMConfig
-from workers.prompting.gang import Gang
+from workers.tuning.step.gang import Gang
+from workers.unit_lm.gslm import UnitLM, UnitLMConfig
 
 TITLE = "Gangs of 8 lanes"
 LANES = 8

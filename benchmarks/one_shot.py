@@ -19,8 +19,8 @@ import torch
 from benchmarks.reference_form import ReferenceForm, generate_label
 from benchmarks.result import Result, alternate, arguments, markdown, speed, speed_ratio
 from benchmarks.workload import CLASSES, FULL, UNIT_TOKENS, frozen_lm
-from workers.backbone.unit_lm import UnitLM, UnitLMConfig
 from workers.prompting.prompted_pass import PromptRows, PromptTensors, prompted_logits
+from workers.unit_lm.gslm import UnitLM, UnitLMConfig
 
 TITLE = "One-shot classification of 60 units, 12 x 1024"
 UNITS, PROMPT_LENGTH = 60, 5

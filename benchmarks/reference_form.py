@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from workers.backbone.unit_lm import Layer, UnitLM, sinusoids
 from workers.prompting.prompted_pass import PromptTensors
+from workers.unit_lm.gslm import Layer, UnitLM, sinusoids
 
 
 class ReferenceForm(nn.Module):

@@ -22,11 +22,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.local_ray import local_ray
+from orchestrator.cluster.local_ray import local_ray
 from workers.backbone.directory import lm_fingerprint
-from workers.backbone.packing import Packing
 from workers.backbone.sharing import SharedLM
-from workers.backbone.unit_lm import UnitLM, UnitLMConfig
+from workers.unit_lm.gslm import UnitLM, UnitLMConfig
+from workers.unit_lm.packing import Packing
 
 MIB = 1 << 20
 

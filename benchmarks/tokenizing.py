@@ -26,15 +26,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.local_ray import local_ray
-from orchestrator.tokenizing import TokenizingReport, tokenize
+from infra.digest import fingerprint
+from orchestrator.cluster.local_ray import local_ray
+from orchestrator.recordings.tokenizing import TokenizingReport, tokenize
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
-from workers.backbone.fingerprint import fingerprint
-from workers.speech.hubert import HubertTokenizer
-from workers.speech.hubert_config import HubertConfig
-from workers.speech.hubert_encoder import HubertEncoder
-from workers.speech.hubert_weights import from_torchaudio
+from workers.interop.hubert_weights import from_torchaudio
+from workers.speech.hubert.config import HubertConfig
+from workers.speech.hubert.encoder import HubertEncoder
+from workers.speech.hubert.tokenizer import HubertTokenizer
 from workers.speech.torchaudio_import import hubert_base
 
 SAMPLE_RATE = 16_000

@@ -29,11 +29,11 @@ from torch.nn import functional as F  # noqa: N812
 from benchmarks.reference_form import ReferenceForm, padded
 from benchmarks.result import Result, alternate, arguments, markdown, speed, speed_ratio
 from benchmarks.workload import CLASSES, FULL, UNIT_TOKENS, frozen_lm, lane, utterances
-from workers.backbone import frozen_maps
-from workers.backbone.unit_lm import UnitLM, UnitLMConfig
 from workers.precision import Precision, has_bf16_units
-from workers.prompting.gang import Gang
 from workers.prompting.prompted_pass import PromptRows, PromptTensors, prompted_logits
+from workers.tuning.step.gang import Gang
+from workers.unit_lm import frozen_linear as frozen_maps
+from workers.unit_lm.gslm import UnitLM, UnitLMConfig
 
 TITLE = "Tuning, 12 x 1024, batch 8"
 BATCH, ROWS, PROMPT_LENGTH = 8, 2048, 5

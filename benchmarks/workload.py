@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from task_specs.example import SPLITS
 from task_specs.recipe import Recipe
-from workers.backbone.unit_lm import UnitLM, UnitLMConfig
 from workers.prompting.examples import SplitExamples, TaskExamples
-from workers.prompting.lane import Lane, LaneSpec, SlotSpec
-from workers.sequences import UnitSequences
+from workers.speech.sequences import UnitSequences
+from workers.tuning.step.lane import Lane, LaneSpec, SlotSpec
+from workers.unit_lm.gslm import UnitLM, UnitLMConfig
 
 FULL = UnitLMConfig(layers=12, dim=1024, heads=16, ffn_dim=4096)
 """The published GSLM, 151 M parameters."""

@@ -1,9 +1,17 @@
-"""Text by unknown hands on its way to terminals, logs and tables: what would steer them is spelled out."""
+"""Text by unknown hands on its way to terminals, logs, tables and Markdown: what would steer them is spelled out."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
+
+
+def first_of(items: Sequence[str], most: int, between: str = ", ") -> str:
+    """The first few of the items, and how many more there are: ``a, b (and 3 more)``."""
+    more = f" (and {len(items) - most} more)" if len(items) > most else ""
+    return between.join(items[:most]) + more
+
 
 _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tab and line feed
@@ -60,3 +68,15 @@ def _escape(found: re.Match[str]) -> str:
     if 0xDC80 <= code <= 0xDCFF:
         return f"\\x{code - 0xDC00:02x}"
     return found[0].encode("unicode_escape").decode("ascii")
+
+
+_SPECIAL = re.compile(
+    r"[\\`*_{}\[\]<>|~$&]"  # emphasis, code, links, HTML, cells of tables, formulas
+    r"|:(?=//)|(?<=www)\.",  # what makes a link of an address that stands by itself
+    re.IGNORECASE,
+)
+
+
+def markdown_text(text: str) -> str:
+    """``text`` as one line within a paragraph, an entry of a list or a cell of a table."""
+    return _SPECIAL.sub(lambda found: f"\\{found[0]}", printable(text))

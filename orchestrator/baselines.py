@@ -12,20 +12,20 @@ import torch
 from ray.exceptions import RayError, RayTaskError
 
 from infra import object_storage
+from infra.digest import canonical_json
 from infra.errors import DamagedFile, StorageError
 from infra.json_log import log_as_json, log_fields
-from orchestrator.cluster import ActorSize
+from orchestrator.cluster.session import ActorSize
 from orchestrator.job import Job
 from orchestrator.progress import ProgressView, Stage
 from orchestrator.report import job_root
 from workers.backbone.directory import BackboneDescription
-from workers.backbone.fingerprint import canonical_json
 from workers.backbone.sharing import SharedLM
 from workers.baselines.kind import NEEDS_LM, BaselineKind
 from workers.baselines.order import BaselineOrder
 from workers.baselines.result import BaselineResult, read_result
 from workers.baselines.run import run_baselines
-from workers.orders import LaneOrder
+from workers.tuning.orders import LaneOrder
 
 if TYPE_CHECKING:
     from ray import ObjectRef

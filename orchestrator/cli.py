@@ -19,13 +19,13 @@ from infra.json_log import log_as_json, logs_as_json
 from infra.printable import printable
 from infra.redaction import redacted
 from orchestrator import __version__
+from orchestrator.cluster.interruption import GRACE_SECONDS, interruptible
 from orchestrator.commands.backbone import backbone
 from orchestrator.commands.bundle import bundle
 from orchestrator.commands.tasks import tasks
-from orchestrator.console import errors_console, results_console
 from orchestrator.ending import BreakableGroup, keep_traceback, limit_reached
 from orchestrator.exit_codes import BAD_INPUT, FAULT, RAY_FAILED, RECORDINGS_FAILED, TASKS_FAILED
-from orchestrator.interruption import GRACE_SECONDS, interruptible
+from orchestrator.progress import errors_console, results_console
 
 PATIENT = ("backbone", "demo", "run", "tokenize")
 """Commands that wait for a store that is down; whoever types one of the others is told at once."""
@@ -78,12 +78,12 @@ def plan(job_file: str, overrides: tuple[str, ...], no_probe: bool) -> None:
     With gang: auto it takes some optimizer steps in this process, for at most ten seconds.
     """
     from orchestrator.plan import make_plan
-    from orchestrator.plan_view import show_plan
+    from orchestrator.views.plan import show_plan
 
     planned = make_plan(job_file, overrides)
     measured = None
     if planned.job.gang == "auto" and not no_probe:
-        from orchestrator.gang_size import measure_here
+        from orchestrator.tuning.gang_width import measure_here
 
         measured = measure_here(planned)
     show_plan(planned, results_console(), measured)
@@ -106,10 +106,10 @@ def run(job_file: str, overrides: tuple[str, ...], retry_failed: bool, restart: 
     failed only because their workers died, and 70 for a fault of this program.
     """
     _check_once(retry_failed, restart)
-    from orchestrator.cluster import ray_session
-    from orchestrator.comparison import results_text
+    from orchestrator.cluster.session import ray_session
     from orchestrator.plan import make_plan
     from orchestrator.progress import ProgressView
+    from orchestrator.views.tables import results_text
 
     with interruptible(grace) as interruption:
         planned = make_plan(job_file, overrides)
@@ -149,7 +149,7 @@ def submit(
     no_wait: bool,
 ) -> None:
     """Run a job on a cluster through Ray Jobs; its exit code is passed through."""
-    from orchestrator.submit import submit_job
+    from orchestrator.cluster.ray_jobs import submit_job
 
     _check_once(retry_failed, restart)
     sys.exit(
@@ -180,9 +180,9 @@ def submit(
 @click.option("--json", "shape", flag_value="json", help="The same as --format json.")
 def results(job_file: str, overrides: tuple[str, ...], shape: str) -> None:
     """The results of a job's last run: prompts (mean and spread over seeds), baselines, published figures."""
-    from orchestrator.comparison import as_csv, as_markdown, results_text
     from orchestrator.job import load_job
     from orchestrator.report import read_report, report_json
+    from orchestrator.views.tables import as_csv, as_markdown, results_text
 
     job = load_job(job_file, overrides)
     report = read_report(job)
@@ -196,7 +196,7 @@ def results(job_file: str, overrides: tuple[str, ...], shape: str) -> None:
         case "json":
             click.echo(report_json(report))
         case "html":
-            from orchestrator.results_page.page import results_page
+            from orchestrator.views.results_page.page import results_page
 
             click.echo(results_page(job, report), nl=False)
 
@@ -218,14 +218,14 @@ def status(job_file: str, overrides: tuple[str, ...], as_json: bool, watch: bool
 @OVERRIDES
 def tokenize(job_file: str, overrides: tuple[str, ...]) -> None:
     """Tokenize the audio of all tasks of a job into its unit cache, and nothing else."""
-    from orchestrator.cluster import ray_session
+    from orchestrator.cluster.session import ray_session
     from orchestrator.plan import make_plan
     from orchestrator.progress import ProgressView
 
     with interruptible(again="tokenize again and it goes on") as interruption:
         planned = make_plan(job_file, overrides)
         with ProgressView() as view, ray_session():
-            from orchestrator.clips import tokenize_tasks
+            from orchestrator.recordings.examples import tokenize_tasks
 
             interruption.listen()
             report = tokenize_tasks(planned, view)

@@ -21,11 +21,11 @@ from infra.errors import SpeechPromptError
 from infra.redaction import redacted
 from infra.tracking import check
 from infra.tracking.faults import shown
+from orchestrator.cluster.ray_place import cluster_address, place_for_ray, ray_problems, require_answer
 from orchestrator.job import Job
-from orchestrator.ray_place import cluster_address, place_for_ray, ray_problems, require_answer
 from workers.backbone.directory import BackboneDescription, read_description
-from workers.backbone.lm_kinds import parameter_count
 from workers.precision import has_bf16_units
+from workers.unit_lm.kinds import parameter_count
 
 Verdict = Literal["good", "warning", "bad"]
 ALWAYS: Final = ("torch", "torchaudio", "boto3", "numpy")

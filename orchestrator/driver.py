@@ -11,35 +11,40 @@ from infra.errors import SpeechPromptError
 from infra.json_log import log_fields
 from infra.redaction import redacted
 from infra.tracking import Tracking
-from orchestrator.attempts import begin_anew, first_attempt
 from orchestrator.baselines import Baselines
-from orchestrator.clips import clip_requests, tokenize_tasks
-from orchestrator.cluster import ActorSize, actor_size
-from orchestrator.encoding import encode
-from orchestrator.failed_runs import log_failed_task, log_lost_lane
-from orchestrator.interruption import Interruption
-from orchestrator.job_lease import JobLease
+from orchestrator.cluster.failures import rays_faults_explained
+from orchestrator.cluster.interruption import Interruption
+from orchestrator.cluster.lease import JobLease
+from orchestrator.cluster.ray_watch import lost_ray_explained
+from orchestrator.cluster.session import ActorSize, actor_size
+from orchestrator.cluster.shared_backbone import shared_backbone
+from orchestrator.job_files import begin_anew, first_attempt, spool_directory
 from orchestrator.job_status import DriverLog
-from orchestrator.killed_submissions import SUBMISSION, end_what_is_left, log_killed, submission_key, submission_name
-from orchestrator.lanes import lane_orders
-from orchestrator.outcomes import Outcomes
-from orchestrator.places import require_safe_places
 from orchestrator.plan import Plan
+from orchestrator.plan_checks import require_safe_places
 from orchestrator.progress import ProgressView
-from orchestrator.publisher import Publisher
-from orchestrator.ray_faults import rays_faults_explained
-from orchestrator.ray_watch import lost_ray_explained
+from orchestrator.publishing.publisher import Publisher
+from orchestrator.publishing.task_bundles import TaskBundles
+from orchestrator.recordings.examples import clip_requests, encode, tokenize_tasks
+from orchestrator.recordings.tokenizing import TokenizingReport
 from orchestrator.report import JobReport, job_root, write_report
-from orchestrator.shared_backbone import shared_backbone
-from orchestrator.signing import signing_key
-from orchestrator.spool import spool_directory
-from orchestrator.task_bundles import TaskBundles
+from orchestrator.signing_key import signing_key
+from orchestrator.submission_runs import (
+    SUBMISSION,
+    end_what_is_left,
+    log_failed_task,
+    log_killed,
+    log_lost_lane,
+    submission_key,
+    submission_name,
+)
 from orchestrator.task_state import TaskState
-from orchestrator.tokenizing import TokenizingReport
-from orchestrator.tuning import Tuning
+from orchestrator.tuning.lanes import lane_orders
+from orchestrator.tuning.outcomes import Outcomes
+from orchestrator.tuning.tuning import Tuning
 from workers.backbone.sharing import SharedLM
-from workers.orders import LaneOrder
-from workers.sweep_result import has_whole_point
+from workers.tuning.orders import LaneOrder
+from workers.tuning.results.outcome import has_whole_point
 
 if TYPE_CHECKING:
     from ray import ObjectRef

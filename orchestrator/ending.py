@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import tempfile
+import termios
 import threading
 import traceback
 from collections.abc import Iterator
@@ -17,8 +18,32 @@ from typing import Any
 import click
 
 from infra.errors import StorageError
-from orchestrator.closed_terminal import leave_closed_terminal
 from orchestrator.exit_codes import BROKEN_OFF, HUNG_UP, READER_GONE, TERMINATED
+
+STREAMS = (1, 2)
+
+
+def leave_closed_terminal() -> bool:
+    """Turn those of standard output and standard error that lead to a closed terminal to ``/dev/null``.
+
+    Returns:
+        Whether there was one.
+    """
+    closed = [stream for stream in STREAMS if _is_closed_terminal(stream)]
+    for stream in closed:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream)
+        os.close(nowhere)
+    return bool(closed)
+
+
+def _is_closed_terminal(stream: int) -> bool:
+    try:
+        termios.tcgetattr(stream)
+    except termios.error as error:
+        return bool(error.args[0] == errno.EIO)
+    return False
+
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 

@@ -24,15 +24,11 @@ from pydantic_core import PydanticCustomError
 from infra import object_storage
 from infra.errors import InvalidInputs, Problem
 from infra.tracking.address import Address
-from task_specs.environment import expand, literal
-from task_specs.fault import fault
-from task_specs.file_model import FileModel
-from task_specs.location import Location, located
+from task_specs.field_types import Location, Slug, expand, literal, located
 from task_specs.problems import shown
 from task_specs.schema import MAX_TASKS
-from task_specs.slug import Slug
-from task_specs.validation import Models, described, dotted, problems_of, suggestion
-from task_specs.yaml_file import Place, YamlFile, parse_value, read_yaml
+from task_specs.validation import Models, described, dotted, fault, problems_of, suggestion
+from task_specs.yaml_file import FileModel, Place, YamlFile, parse_value, read_yaml
 from workers.baselines.kind import BASELINES, BaselineKind
 
 MAX_GANG = 1024

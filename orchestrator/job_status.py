@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from infra import object_storage
 from infra.errors import DamagedFile, JobError, ObjectNotFound
+from orchestrator.cluster.lease import LAPSE_SECONDS, read_lease
 from orchestrator.job import Job
-from orchestrator.job_lease import LAPSE_SECONDS, read_lease
 from orchestrator.report import job_root
-from workers.gang_status import STATUS_DIRECTORY, GangStatus, LaneStatus, read_status
-from workers.job_files import DRIVER_STATUS
+from workers.job_store.files import DRIVER_STATUS
+from workers.tuning.run.status import STATUS_DIRECTORY, GangStatus, LaneStatus, read_status
 
 DRIVER_FILE = "driver.json"
 

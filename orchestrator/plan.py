@@ -8,19 +8,17 @@ from dataclasses import dataclass
 from infra import object_storage
 from infra.errors import InvalidInputs, Problem, SpeechPromptError, TrackingUnreachable
 from infra.tracking import check
+from orchestrator.cluster.ray_place import ray_problems
 from orchestrator.job import InvalidJob, Job, load_job
-from orchestrator.pinning import pinned
-from orchestrator.places import unusable_places
-from orchestrator.publishable import unpublishable
-from orchestrator.ray_place import ray_problems
-from orchestrator.signing import SIGNING_KEY, signing_key
+from orchestrator.plan_checks import pinned, unpublishable, unusable_places
+from orchestrator.signing_key import SIGNING_KEY, signing_key
 from task_specs.dataset import Dataset, read_dataset
 from task_specs.problems import shown
 from task_specs.schema import TaskSpec, load_task_specs
 from workers.backbone.directory import BackboneDescription, read_description
-from workers.backbone.lm_kinds import parameter_count
 from workers.prompting.prompt import PromptShape, prompt_shape
 from workers.speech.f0 import load_yaapt
+from workers.unit_lm.kinds import parameter_count
 
 BYTES_PER_NUMBER = 4
 MAX_LANES = 100_000

@@ -4,19 +4,58 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
+from rich.text import Text
 
 from infra.json_log import logs_as_json
-from infra.printable import printable
+from infra.printable import printable, printable_lines
 from infra.redaction import redacted
-from orchestrator.closed_terminal import leave_closed_terminal
-from orchestrator.console import errors_console
+from orchestrator.ending import leave_closed_terminal
+
+PIPE_WIDTH = 200
+
+
+class PlainConsole(Console):
+    """Shows text as it is: what a label or a file name holds is no markup, cannot steer the terminal, nor become an
+    emoji. Colours are given as styles."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, highlight=False, emoji=False, **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As every console does, with characters spelled out that would not be seen."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable_lines(segment.text), segment.style)
+
+    def on_broken_pipe(self) -> None:
+        """Raises as other writers do: Rich would end the process with the code of a job of which some tasks failed."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+def results_console() -> Console:
+    """On stdout; in a file or a pipe tables are not cut to eighty columns."""
+    console = PlainConsole()
+    return console if console.is_terminal else PlainConsole(width=PIPE_WIDTH)
+
+
+def errors_console() -> Console:
+    """On stderr, for progress and errors; lines are as long as they are."""
+    return PlainConsole(stderr=True, soft_wrap=True)
+
+
+def as_text(text: str, **options: Any) -> Text:
+    """Text by others as one line of a table or a list, in any console; ``options`` are those of ``rich.text.Text``."""
+    return Text(printable(text), **options)
+
 
 SECONDS_BETWEEN_LINES = 10.0
 

@@ -15,17 +15,16 @@ from rich.table import Table
 from infra import object_storage
 from infra.errors import DamagedFile, JobError, ObjectNotFound
 from infra.printable import printable_json
-from orchestrator.console import as_text
 from orchestrator.job import Job
+from orchestrator.progress import as_text
 from task_specs.metric import LOWER_IS_BETTER
 from task_specs.published import PublishedResult
 from workers.baselines.kind import BaselineKind
 from workers.baselines.result import BaselineResult
-from workers.job_files import REPORT
-from workers.prompting.bootstrap import Interval, interval
-from workers.prompting.outcome import LaneOutcome
-from workers.prompting.unit_agreement import UnitAgreement
-from workers.sweep_result import best_lane, best_point, by_point
+from workers.evaluation.bootstrap import Interval, interval
+from workers.job_store.files import REPORT
+from workers.tuning.results.outcome import LaneOutcome, best_lane, best_point, by_point
+from workers.tuning.results.unit_agreement import UnitAgreement
 
 _LONG = {"crop": "cropped", "window": "in windows"}
 """What became of recordings that are too long, and were used."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from infra.redaction import redacted
-from orchestrator.encoding import EncodedTask
 from orchestrator.plan import PlannedTask
+from orchestrator.recordings.examples import EncodedTask
 from orchestrator.report import TaskRow
 from workers.bundle.publish import Published
-from workers.orders import LaneOrder
+from workers.tuning.orders import LaneOrder
 
 if TYPE_CHECKING:
     from ray import ObjectRef

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from task_specs.fault import fault
+from task_specs.validation import fault
 
 
 class AudioPolicy(BaseModel):

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator
 
-from task_specs.fault import fault
+from task_specs.validation import fault
 
 MOST_CHARACTERS: Final = 200
 """Of a label."""

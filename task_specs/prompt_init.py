@@ -7,9 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from infra import object_storage
-from task_specs.fault import fault
-from task_specs.location import Location
-from task_specs.validation import described, suggestion
+from task_specs.field_types import Location
+from task_specs.validation import described, fault, suggestion
 
 NAMES = ("normal", "units")
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from task_specs.fault import fault
-from task_specs.numbers import MOST_EXAMPLES, Float, Int, Steps
+from task_specs.field_types import MOST_EXAMPLES, Float, Int, Steps
 from task_specs.prompt_init import BundleInit, PromptInit
+from task_specs.validation import fault
 
 PromptLength = Annotated[Int, Field(ge=1, le=512)]
 LearningRate = Annotated[Float, Field(gt=0)]

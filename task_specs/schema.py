@@ -16,22 +16,19 @@ from pydantic import (
 
 from infra.errors import Problem
 from task_specs.audio_policy import AudioPolicy
-from task_specs.fault import fault
-from task_specs.file_model import FileModel
+from task_specs.field_types import MOST_EXAMPLES, Slug
 from task_specs.file_patterns import find_files
 from task_specs.label import OneLine
 from task_specs.metric import BINARY, MetricName, Resampled
-from task_specs.numbers import MOST_EXAMPLES
 from task_specs.packaged import base_of
 from task_specs.problems import ProblemList, shown
 from task_specs.prompt_init import BundleInit
 from task_specs.published import PublishedResult, published_figures
 from task_specs.readers import READERS, Reader
 from task_specs.recipe import Recipe
-from task_specs.slug import Slug
 from task_specs.sweep import MAX_LANES, Halving, Point, Sweep
-from task_specs.validation import Models, described, problems_of, suggestion
-from task_specs.yaml_file import read_yaml
+from task_specs.validation import Models, described, fault, problems_of, suggestion
+from task_specs.yaml_file import FileModel, read_yaml
 
 MAX_SEEDS = 100
 MAX_TASKS = 10_000

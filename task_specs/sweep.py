@@ -10,10 +10,10 @@ from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from task_specs.fault import fault
-from task_specs.numbers import Int
+from task_specs.field_types import Int
 from task_specs.prompt_init import BundleInit, PromptInit, shown_init
 from task_specs.recipe import Dropout, LearningRate, PromptLength, Recipe, Verbalizer
+from task_specs.validation import fault
 
 MAX_LANES = 1000
 """Of one task; a setting has no more values either."""

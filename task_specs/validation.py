@@ -8,11 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from infra.errors import Problem
-from task_specs.fault import FAULT
 from task_specs.yaml_file import Place
+
+FAULT = "speechprompt_fault"
+"""Type of these errors among pydantic's own."""
+
+
+def fault(message: str, remedy: str) -> PydanticCustomError:
+    """An error that becomes a ``Problem`` with this message and remedy."""
+    return PydanticCustomError(FAULT, "{message}; {remedy}", {"message": message, "remedy": remedy})
+
 
 Models = Mapping[Place, type[BaseModel]]
 """The model that stands at each place of a file; its fields are the keys a user may write there."""

@@ -8,10 +8,29 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
+from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from infra import object_storage
 from infra.errors import ObjectNotFound, Problem, StorageError
 from task_specs.problems import ProblemList, shown
+
+
+class FileModel(BaseModel):
+    """Base of models read from a file of the user's; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    _source: str = PrivateAttr("")
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Takes the file's URI from the validation context."""
+        self._source = (context or {}).get("source", "")
+
+    @property
+    def source(self) -> str:
+        """URI of the file this was read from; empty for one made in code."""
+        return self._source
+
 
 _LIMIT = 16 << 20
 _DEEPEST = 200

@@ -18,7 +18,7 @@ from ray.scripts.scripts import cli as ray_cli
 from infra.local_cluster.__main__ import main as local_cluster
 from orchestrator.cli import cli
 from orchestrator.job import load_job
-from orchestrator.pretrain_file import load_pretrain_file
+from orchestrator.pretraining.file import load_pretrain_file
 from task_specs.schema import load_task_specs
 from tests.fixtures.bundles import random_bundle
 from tests.fixtures.command_line import Finished, speechprompt

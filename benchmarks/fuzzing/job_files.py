@@ -13,19 +13,16 @@ import numpy as np
 
 from benchmarks.fuzzing.job_lanes import LANE_KINDS, LANES_COVERED
 from benchmarks.fuzzing.stored_kind import StoredKind
-from orchestrator import measured_gangs
-from orchestrator.attempts import ATTEMPT_FILE, begin_anew, first_attempt
-from orchestrator.failure_notes import note_failure, noted_failure
-from orchestrator.gangs import form_gangs, remember_gangs, remembered_gangs
-from orchestrator.isolation import DissolvedGangs
+from orchestrator.cluster.lease import JobLease, read_lease
 from orchestrator.job import Job, load_job
-from orchestrator.job_lease import JobLease, read_lease
+from orchestrator.job_files import ATTEMPT_FILE, begin_anew, first_attempt, note_failure, noted_failure
 from orchestrator.job_status import DriverLog, job_status
 from orchestrator.report import JobReport, TaskRow, read_report, write_report
+from orchestrator.tuning import gang_width as measured_gangs
+from orchestrator.tuning.gangs import DissolvedGangs, form_gangs, remember_gangs, remembered_gangs
 from tests.fixtures.tuning import lane_spec
 from workers.baselines.result import BaselineResult, read_result, write_result
-from workers.gang_status import GangStatus, read_status, write_status
-from workers.job_files import (
+from workers.job_store.files import (
     ATTEMPT,
     BASELINE,
     DISSOLVED,
@@ -39,10 +36,11 @@ from workers.job_files import (
     UNIT_SHARD,
     JobFile,
 )
-from workers.orders import LaneOrder
-from workers.prompting.probe import Measured
 from workers.speech.unit_cache import Quarantined, UnitCache
 from workers.speech.units import deduplicate
+from workers.tuning.orders import LaneOrder
+from workers.tuning.run.probe import Measured
+from workers.tuning.run.status import GangStatus, read_status, write_status
 
 _NOON: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _NAMES: Final = ("one", "two")

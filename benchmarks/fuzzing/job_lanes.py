@@ -16,11 +16,10 @@ from tests.fixtures.chain import chain, pretraining
 from tests.fixtures.gang_bench import SHARED
 from tests.fixtures.orders import gang_order, lane_outcome
 from tests.fixtures.tuning import lane_spec, toy_examples
-from workers.backbone.pretrain import Pretraining
-from workers.backbone.pretrain_loop import load_pretraining, read_sequences, save_pretraining, write_sequences
-from workers.first_publication import as_first_made, first_made
-from workers.gang_run import GangRun
-from workers.job_files import (
+from workers.bundle.first_publication import as_first_made, first_made
+from workers.evaluation.detection_files import DET_FILE, SCORES_FILE
+from workers.evaluation.unit_use import UnitUse
+from workers.job_store.files import (
     CHECKPOINT,
     CHECKPOINT_PART,
     DETECTION,
@@ -34,15 +33,16 @@ from workers.job_files import (
     UNIT_USE,
     JobFile,
 )
-from workers.lane_source import stored_examples
-from workers.orders import LaneOrder
-from workers.prompting.detection_files import DET_FILE, SCORES_FILE
 from workers.prompting.examples import TaskExamples
-from workers.prompting.lane import LaneSpec
-from workers.prompting.outcome import read_outcome, read_outcome_file, read_outcome_tensors, write_outcome
-from workers.prompting.unit_use import UnitUse
-from workers.prompting.unit_use_file import UNIT_USE_FILE, LaneUnitUse, read_unit_use, unit_use_bytes
-from workers.sequences import UnitSequences
+from workers.speech.sequences import UnitSequences
+from workers.tuning.orders import LaneOrder
+from workers.tuning.results.outcome import read_outcome, read_outcome_file, read_outcome_tensors, write_outcome
+from workers.tuning.results.unit_use_file import UNIT_USE_FILE, LaneUnitUse, read_unit_use, unit_use_bytes
+from workers.tuning.run.gang_run import GangRun
+from workers.tuning.run.lane_source import stored_examples
+from workers.tuning.step.lane import LaneSpec
+from workers.unit_lm.pretrain_rank import load_pretraining, read_sequences, save_pretraining, write_sequences
+from workers.unit_lm.pretraining import Pretraining
 
 _KEY: Final = "k" * 32
 

@@ -16,20 +16,19 @@ from safetensors.numpy import save
 
 from benchmarks.fuzzing.stored_kind import Files, StoredKind
 from infra import object_storage
+from infra.digest import FileEntry, fingerprint
 from infra.errors import SpeechPromptError
 from tests.fixtures.bundles import random_bundle
 from tests.fixtures.tuning import tiny_backbone
-from workers import tensor_file
 from workers.backbone.description import BACKBONE_FILE, LM_FILE, TOKENIZER_FILE, parse_description
 from workers.backbone.directory import Backbone, lm_fingerprint, read_backbone, write_backbone
-from workers.backbone.fingerprint import fingerprint
 from workers.bundle.format import Bundle, pack, parse_manifest
 from workers.bundle.listing import list_bundles
 from workers.bundle.manifest import CARD_FILE, MANIFEST_FILE, PROMPT_FILE
 from workers.bundle.publish import publish
 from workers.bundle.read import find, read
 from workers.bundle.signing import SigningKey, TrustedKey, new_key_pair
-from workers.file_entry import FileEntry
+from workers.untrusted import tensor_file
 
 _TASK: Final = "toy-task"
 _TENSORS: Final = "t.safetensors"

@@ -17,18 +17,18 @@ import torch
 
 from benchmarks.fuzzing.recordings import POLICIES, check
 from benchmarks.fuzzing.recordings import seeds as recordings
+from infra.digest import FileEntry
 from infra.errors import SpeechPromptError
 from task_specs.schema import load_task_spec
 from tests.fixtures.bundles import random_bundle
 from tests.fixtures.tuning import tiny_backbone
 from workers.backbone.description import BACKBONE_FILE, LM_FILE, TOKENIZER_FILE, parse_description
 from workers.backbone.directory import Backbone, write_backbone
-from workers.backbone.fairseq_checkpoint import read_checkpoint
 from workers.bundle.format import Bundle, check_file, pack, parse_latest, parse_manifest, parse_tensors, size_limit
 from workers.bundle.manifest import MANIFEST_FILE, PROMPT_FILE
-from workers.file_entry import FileEntry
 from workers.inference.classifier import Classifier
-from workers.speech.kmeans_file import read_centroids
+from workers.interop.centroids import read_centroids
+from workers.interop.checkpoint import read_checkpoint
 from workers.speech.tokenizer import build_tokenizer
 
 _BETWEEN = b"\n\x00prompt\x00\n"

@@ -10,8 +10,8 @@ import click
 from infra import object_storage
 from infra.printable import printable_json
 from orchestrator.commands.backbone_import import import_
-from orchestrator.commands.backbone_view import backbone_rows, backbone_table
-from orchestrator.console import results_console
+from orchestrator.progress import results_console
+from orchestrator.views.backbone import backbone_rows, backbone_table
 
 
 @click.group()
@@ -27,15 +27,15 @@ def pretrain(pretrain_file: str, overrides: tuple[str, ...]) -> None:
 
     SIGTERM and Ctrl-C end it at once; run again, it goes on from its last evaluation.
     """
-    from orchestrator.cluster import ray_session
-    from orchestrator.interruption import interruptible
-    from orchestrator.pretrain_file import load_pretrain_file
+    from orchestrator.cluster.interruption import interruptible
+    from orchestrator.cluster.session import ray_session
+    from orchestrator.pretraining.file import load_pretrain_file
     from orchestrator.progress import ProgressView
 
     with interruptible(again="pretrain again and it goes on from its last evaluation") as interruption:
         described = load_pretrain_file(pretrain_file, overrides)
         with ProgressView() as view, ray_session():
-            from orchestrator.pretraining import pretrain_backbone
+            from orchestrator.pretraining.pretraining import pretrain_backbone
 
             interruption.listen()
             made = pretrain_backbone(described, view)

@@ -9,11 +9,11 @@ import click
 
 from infra import object_storage
 from infra.printable import printable
-from orchestrator.commands.backbone_view import backbone_table
-from orchestrator.console import results_console
+from orchestrator.progress import results_console
+from orchestrator.views.backbone import backbone_table
 
 if TYPE_CHECKING:
-    from workers.backbone.original_files import ImportedBackbone
+    from workers.interop.backbone import ImportedBackbone
 
 
 @click.command("import")
@@ -54,9 +54,9 @@ def import_(
     Nothing in them is trusted: a file that would run anything when read is refused by the name of what it tried.
     Files may be local or s3://.
     """
-    from workers.backbone import fairseq_at_hand
     from workers.backbone.directory import write_backbone
-    from workers.backbone.original_files import OriginalFiles, import_backbone
+    from workers.interop import verify as fairseq_at_hand
+    from workers.interop.backbone import OriginalFiles, import_backbone
 
     if verify:
         fairseq_at_hand.check_installed()
@@ -89,9 +89,7 @@ def import_(
 
 def _differences(imported: ImportedBackbone) -> dict[str, float]:
     """By what was compared, each checked to be rounding alone."""
-    from workers.backbone.fairseq_at_hand import check_difference
-    from workers.backbone.fairseq_hubert_verify import features_difference
-    from workers.backbone.fairseq_verify import logits_difference
+    from workers.interop.verify import check_difference, features_difference, logits_difference
 
     found = {"logits": logits_difference(imported.checkpoint, imported.lm)}
     if imported.hubert:

@@ -13,11 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from infra import object_storage
-from infra.listing import first_of
-from infra.printable import printable
+from infra.printable import first_of, printable
 from orchestrator.commands.bundle_import import import_
 from orchestrator.commands.bundle_sign import keygen, sign
-from orchestrator.console import PlainConsole, as_text
+from orchestrator.progress import PlainConsole, as_text
 from task_specs.example import SPLITS, Split
 from workers.bundle.listing import BundleRow, list_store
 from workers.bundle.manifest import BundleManifest

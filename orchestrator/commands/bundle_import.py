@@ -30,11 +30,11 @@ def import_(checkpoint: str, labels: str, backbone: str, task: str, out: str, fa
     a bundle reads all of them in one pass.
     """
     from workers.backbone.directory import read_backbone
-    from workers.backbone.fairseq_checkpoint import read_checkpoint
     from workers.bundle.manifest import Provenance, Task
     from workers.bundle.publish import publish
-    from workers.bundle.reference_labels import read_labels
-    from workers.bundle.reference_prompt import reference_bundle
+    from workers.interop.checkpoint import read_checkpoint
+    from workers.interop.prompt import reference_bundle
+    from workers.interop.prompt_labels import read_labels
 
     here = str(Path.cwd())
     checkpoint, labels, backbone, out = (

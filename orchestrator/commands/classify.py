@@ -13,7 +13,7 @@ from rich.text import Text
 
 from infra.errors import SpeechPromptError
 from infra.printable import printable_json
-from orchestrator.console import as_text, results_console
+from orchestrator.progress import as_text, results_console
 from workers.inference.classifier import Answer, Classifier
 
 ABSTAINED = "(abstains)"

@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.redaction import redacted
-from orchestrator.console import as_text, results_console
 from orchestrator.doctor import Verdict, examine
 from orchestrator.exit_codes import DONE, TASKS_FAILED
 from orchestrator.job import load_job
+from orchestrator.progress import as_text, results_console
 
 MARKS: dict[Verdict, tuple[str, str]] = {"good": ("ok", "green"), "warning": ("!", "yellow"), "bad": ("bad", "red")}
 

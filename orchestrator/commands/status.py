@@ -13,10 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.printable import printable_json
-from orchestrator.console import as_text, results_console
 from orchestrator.job import load_job
 from orchestrator.job_status import JobStatus, job_status
-from workers.gang_status import GangStatus, LaneStatus, Standing
+from orchestrator.progress import as_text, results_console
+from workers.tuning.run.status import GangStatus, LaneStatus, Standing
 
 REFRESH_SECONDS = 2.0
 SHOWN: tuple[Standing, ...] = ("tuning", "parked", "failed")

@@ -14,11 +14,11 @@ from rich.table import Table
 from infra import object_storage
 from infra.errors import InvalidInputs, TaskSpecError
 from infra.printable import printable, printable_json
-from orchestrator.console import as_text, results_console
 from orchestrator.exit_codes import TASKS_FAILED
+from orchestrator.progress import as_text, results_console
 from task_specs.dataset import Dataset, read_dataset
-from task_specs.environment import literal
 from task_specs.example import SPLITS, Split
+from task_specs.field_types import literal
 from task_specs.packaged import packaged_spec, packaged_specs
 from task_specs.readers.corpus import Corpus, Counts
 from task_specs.schema import TaskSpec, load_task_spec

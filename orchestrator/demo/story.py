@@ -10,18 +10,17 @@ import soundfile
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.cluster import ray_session
-from orchestrator.comparison import results_text
-from orchestrator.console import as_text, results_console
+from orchestrator.cluster.interruption import Interruption
+from orchestrator.cluster.session import ray_session
 from orchestrator.demo.corpus import write_corpus
 from orchestrator.demo.recording import record
 from orchestrator.demo.tasks import demo_tasks
 from orchestrator.demo.voices import draw_voices
-from orchestrator.interruption import Interruption
 from orchestrator.plan import make_plan
-from orchestrator.pretrain_file import load_pretrain_file
-from orchestrator.progress import ProgressView
+from orchestrator.pretraining.file import load_pretrain_file
+from orchestrator.progress import ProgressView, as_text, results_console
 from orchestrator.report import JobReport
+from orchestrator.views.tables import results_text
 from workers.inference.classifier import Classifier
 
 SEED = 0
@@ -74,7 +73,7 @@ def tell_story(directory: Path, *, scale: float, interruption: Interruption) -> 
 
 
 def _pretrain(directory: Path, view: ProgressView) -> None:
-    from orchestrator.pretraining import pretrain_backbone
+    from orchestrator.pretraining.pretraining import pretrain_backbone
 
     if (directory / "backbone" / "backbone.json").exists():
         view.line(f"pretraining: {directory / 'backbone'} is there already")

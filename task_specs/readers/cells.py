@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from itertools import groupby, pairwise
 
-from task_specs.fault import fault
-from task_specs.validation import described
+from task_specs.validation import described, fault
 
 MAX_UNIT = 2**15 - 1
 """Units are kept as 16-bit integers."""

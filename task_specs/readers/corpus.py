@@ -9,9 +9,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from infra.listing import first_of
+from infra.printable import first_of
 from task_specs.example import Clip, Example, Split
-from task_specs.location import Location
+from task_specs.field_types import Location
 from task_specs.problems import ProblemList, shown
 from task_specs.readers.folder import Folder
 from task_specs.readers.left_out import MOST_LISTED

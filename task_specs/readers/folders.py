@@ -12,13 +12,13 @@ from pydantic import AfterValidator
 
 from infra.errors import StorageError
 from task_specs.example import SPLITS, Split
-from task_specs.fault import fault
 from task_specs.problems import shown
 from task_specs.readers.audio_files import DIRECTORY, FILE, Kind, NotFound
 from task_specs.readers.corpus import DividedCorpus, Utterance
 from task_specs.readers.folder import READABLE, Folder
 from task_specs.readers.left_out import LeftOut, listed
 from task_specs.split_words import means_evaluation, name_parts, name_speakers, name_splits, split_of, splits_of
+from task_specs.validation import fault
 
 FORMATS = "WAV, FLAC, OGG or MP3"
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")

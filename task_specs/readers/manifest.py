@@ -21,18 +21,16 @@ from pydantic import (
 from infra import object_storage
 from infra.errors import StorageError
 from task_specs.example import SPLITS, Split
-from task_specs.fault import fault
+from task_specs.field_types import Location, located
 from task_specs.label import VisibleLabel
-from task_specs.location import Location, located
 from task_specs.problems import ProblemList
 from task_specs.readers.audio_files import AudioFiles
 from task_specs.readers.columns import Columns, Found, Input, unread_times
 from task_specs.readers.manifest_rows import ManifestRows
 from task_specs.readers.reader import Reader, Reading, Row
-from task_specs.readers.table import Table
-from task_specs.readers.table_file import read_table
+from task_specs.readers.table import Table, read_table
 from task_specs.table_audio import TableRecording
-from task_specs.validation import described
+from task_specs.validation import described, fault
 
 _ONE_TABLE = (
     "name one table, or one a split as 'path: {train: ..., valid: ..., test: ...}', and join those in several parts"

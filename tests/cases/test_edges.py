@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.tracking.mlflow_client import client
-from orchestrator.ray_place import LONGEST_SOCKET, SOCKET_BYTES
+from orchestrator.cluster.ray_place import LONGEST_SOCKET, SOCKET_BYTES
 from tests.fixtures.command_line import speechprompt
 
 

@@ -19,7 +19,7 @@ import orchestrator
 from infra import object_storage
 from infra.local_cluster import cluster as local_cluster
 from infra.local_cluster.cluster import BUCKET, Cluster
-from orchestrator.spool import spool_directory
+from orchestrator.job_files import spool_directory
 from tests.fixtures.command_line import speechprompt
 from tests.fixtures.tiny_job import CLIPS, write_tones, write_units_task, write_yaml
 from tests.fixtures.tones import babble, tone, write_audio

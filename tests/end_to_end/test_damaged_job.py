@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.clips import tokenize_tasks
+from orchestrator.recordings.examples import tokenize_tasks
 from tests.fixtures.command_line import Finished, speechprompt
 from tests.fixtures.local_job import bundles, snapshot
 from tests.fixtures.tiny_job import write_units_task, write_yaml
 from tests.fixtures.tuning import tiny_backbone
 from workers.backbone.directory import write_backbone
-from workers.job_files import JOB_FILES
+from workers.job_store.files import JOB_FILES
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 

@@ -16,10 +16,10 @@ from tests.fixtures.tones import tone, write_audio
 from tests.fixtures.tuning import tiny_backbone
 from workers.backbone.directory import write_backbone
 from workers.bundle.read import find
+from workers.evaluation.calibration import CalibrationError
+from workers.evaluation.error_rates import ErrorRates
 from workers.inference.classifier import Classifier
-from workers.prompting.calibration import CalibrationError
-from workers.prompting.error_rates import ErrorRates
-from workers.prompting.outcome import LaneOutcome
+from workers.tuning.results.outcome import LaneOutcome
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 

@@ -15,9 +15,9 @@ from tests.fixtures.tiny_job import CLIPS, write_task, write_units_task, write_y
 from tests.fixtures.tones import write_audio
 from tests.fixtures.tuning import UNITS
 from workers.backbone.directory import read_backbone
-from workers.backbone.multistream_config import MultistreamConfig
 from workers.bundle.read import find
 from workers.inference.classifier import Classifier
+from workers.unit_lm.pgslm import MultistreamConfig
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 

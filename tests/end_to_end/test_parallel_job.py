@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.signing import SIGNING_KEY
+from orchestrator.signing_key import SIGNING_KEY
 from tests.fixtures.command_line import Finished, speechprompt
 from tests.fixtures.outcomes import stored_outcomes
 from tests.fixtures.tiny_job import write_units_task, write_yaml
@@ -16,7 +16,7 @@ from tests.fixtures.tuning import tiny_backbone
 from workers.backbone.directory import write_backbone
 from workers.bundle.read import read, verify
 from workers.bundle.signing import TrustedKey, new_key_pair
-from workers.prompting.outcome import LaneOutcome
+from workers.tuning.results.outcome import LaneOutcome
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 

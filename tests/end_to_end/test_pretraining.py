@@ -17,9 +17,9 @@ from orchestrator.exit_codes import INTERRUPTED
 from tests.fixtures.command_line import Finished, speechprompt, speechprompt_process
 from tests.fixtures.tiny_job import write_task, write_yaml
 from workers.backbone.directory import BACKBONE_FILE, read_backbone
-from workers.backbone.pretrain import Pretraining, PretrainSettings
-from workers.backbone.pretrain_loop import read_sequences
-from workers.backbone.unit_lm import UnitLM
+from workers.unit_lm.gslm import UnitLM
+from workers.unit_lm.pretrain_rank import read_sequences
+from workers.unit_lm.pretraining import Pretraining, PretrainSettings
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 

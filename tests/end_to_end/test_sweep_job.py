@@ -16,7 +16,7 @@ from tests.fixtures.tiny_job import write_units_task, write_yaml
 from tests.fixtures.tuning import tiny_backbone
 from workers.backbone.directory import write_backbone
 from workers.bundle.read import read, verify
-from workers.prompting.outcome import LaneOutcome
+from workers.tuning.results.outcome import LaneOutcome
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 

@@ -9,7 +9,7 @@ import pytest
 from infra.errors import JobError, StorageError
 from infra.redaction import holds_credentials, redacted, without_user_info
 from infra.uris import resolve
-from orchestrator.submit import submit_job
+from orchestrator.cluster.ray_jobs import submit_job
 from tests.fixtures.orders import gang_order
 
 SECRET = "hunter2"

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from infra.errors import JobError
-from orchestrator.attempts import begin_anew, first_attempt
+from orchestrator.job_files import begin_anew, first_attempt
 from tests.fixtures.orders import lane_outcome
 from tests.fixtures.tuning import lane_spec
-from workers.orders import run_key
-from workers.prompting.outcome import LaneOutcome
+from workers.tuning.orders import run_key
+from workers.tuning.results.outcome import LaneOutcome
 
 
 def outcome(attempt: int) -> LaneOutcome:

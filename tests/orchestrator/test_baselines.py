@@ -8,7 +8,7 @@ import pytest
 
 from infra import object_storage
 from orchestrator.baselines import Baselines
-from orchestrator.cluster import ActorSize
+from orchestrator.cluster.session import ActorSize
 from orchestrator.job import load_job
 from orchestrator.progress import ProgressView
 from orchestrator.report import job_root
@@ -17,7 +17,7 @@ from tests.fixtures.tuning import lane_spec, tiny_backbone
 from workers.backbone.directory import BackboneDescription, read_description, write_backbone
 from workers.baselines.kind import BaselineKind
 from workers.baselines.result import BaselineResult, write_result
-from workers.orders import LaneOrder
+from workers.tuning.orders import LaneOrder
 
 
 def lane(**changes: object) -> LaneOrder:

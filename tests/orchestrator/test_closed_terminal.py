@@ -10,13 +10,13 @@ import sys
 import textwrap
 from pathlib import Path
 
-from orchestrator.closed_terminal import leave_closed_terminal
+from orchestrator.ending import leave_closed_terminal
 from orchestrator.exit_codes import INTERRUPTED
 
 WORK = """
     import os, sys, time
     from pathlib import Path
-    from orchestrator.interruption import interruptible
+    from orchestrator.cluster.interruption import interruptible
     from orchestrator.progress import ProgressView
 
     with interruptible(60.0) as interruption, ProgressView() as view, interruption.held():

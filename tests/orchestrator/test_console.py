@@ -11,11 +11,10 @@ from rich.text import Text
 
 from infra.errors import InvalidInputs, JobError, Problem
 from orchestrator import cli
-from orchestrator.comparison import as_csv, as_markdown
-from orchestrator.console import PlainConsole
-from orchestrator.progress import ProgressView
+from orchestrator.progress import PlainConsole, ProgressView
 from orchestrator.report import JobReport, TaskRow
-from orchestrator.results_page.page import render
+from orchestrator.views.results_page.page import render
+from orchestrator.views.tables import as_csv, as_markdown
 from tests.fixtures.command_line import speechprompt
 
 HOSTILE = "a\x1b]0;owned\x07\x9b2J\u202eb|\n# c"

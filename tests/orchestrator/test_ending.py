@@ -17,9 +17,9 @@ import pytest
 from infra.errors import StorageError
 from orchestrator import __version__
 from orchestrator.commands.tasks import tasks
-from orchestrator.console import results_console
 from orchestrator.ending import BreakableGroup, keep_traceback
 from orchestrator.exit_codes import BROKEN_OFF, FAULT, HUNG_UP, READER_GONE, TERMINATED
+from orchestrator.progress import results_console
 from tests.fixtures.command_line import speechprompt
 
 

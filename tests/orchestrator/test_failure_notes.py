@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.failure_notes import note_failure, noted_failure
+from orchestrator.job_files import note_failure, noted_failure
 
 
 def test_a_failure_is_remembered_until_it_is_to_be_tried_again(tmp_path: Path) -> None:

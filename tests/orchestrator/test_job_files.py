@@ -10,12 +10,12 @@ from benchmarks.fuzzing.job_files import COVERED, JOB_KINDS
 from benchmarks.fuzzing.stored_kind import Files, Odd
 from benchmarks.fuzzing.stored_pool import StoredPool
 from infra.errors import SpeechPromptError
-from orchestrator.outcomes import Outcomes
+from orchestrator.tuning.outcomes import Outcomes
 from tests.fixtures.orders import lane_outcome
 from tests.fixtures.tuning import lane_spec
-from workers.job_files import JOB_FILES, JOURNAL, RANKS_SNAPSHOT
-from workers.orders import LaneOrder
-from workers.prompting.outcome import write_outcome
+from workers.job_store.files import JOB_FILES, JOURNAL, RANKS_SNAPSHOT
+from workers.tuning.orders import LaneOrder
+from workers.tuning.results.outcome import write_outcome
 
 FLIPS = 24
 """Of each file, spread over it, with its first and its last byte."""

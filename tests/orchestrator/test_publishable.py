@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from infra.errors import Problem
 from orchestrator.job import Job
-from orchestrator.lane_specs import lane_spec
-from orchestrator.publishable import task_sections, unpublishable
+from orchestrator.plan_checks import task_sections, unpublishable
+from orchestrator.tuning.lanes import lane_spec
 from task_specs.dataset import Dataset
 from task_specs.example import SPLITS, Example
 from task_specs.label import visible_label
@@ -25,9 +25,9 @@ from tests.fixtures.tuning import tiny_backbone
 from workers.backbone.directory import BackboneDescription, read_description, write_backbone
 from workers.bundle.format import LIMITS, Bundle, pack, parse_manifest, parse_tensors
 from workers.bundle.manifest import CARD_FILE, MANIFEST_FILE, PROMPT_FILE, Data, Spread
-from workers.prompting.metrics import Figures, Predictions
+from workers.evaluation.metrics import Figures, Predictions
 from workers.prompting.prompt import prompt_shape
-from workers.task_manifest import Tuned, sweep_section, task_manifest
+from workers.tuning.results.task_manifest import Tuned, sweep_section, task_manifest
 
 
 @cache

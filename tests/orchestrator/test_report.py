@@ -11,8 +11,8 @@ import pytest
 
 from infra import object_storage
 from infra.errors import JobError, TuningError
-from orchestrator.console import results_console
 from orchestrator.job import Job, load_job
+from orchestrator.progress import results_console
 from orchestrator.report import (
     BaselineFigures,
     JobReport,
@@ -25,7 +25,7 @@ from orchestrator.report import (
 )
 from tests.fixtures.tuning import lane_spec
 from workers.baselines.result import BaselineResult
-from workers.prompting.outcome import LaneOutcome
+from workers.tuning.results.outcome import LaneOutcome
 
 
 def outcome(seed: int, test: float, *, point: str = "", error: str | None = None) -> LaneOutcome:

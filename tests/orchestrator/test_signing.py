@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from infra.errors import BundleError, InputError, StorageError
-from orchestrator.signing import SIGNING_KEY, sign_published, signing_key
+from orchestrator.signing_key import SIGNING_KEY, sign_published, signing_key
 from tests.fixtures.bundles import random_bundle
 from workers.bundle.publish import Published, publish
 from workers.bundle.read import verify

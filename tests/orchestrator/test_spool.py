@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from infra.errors import TrackingError
-from orchestrator.spool import spool_directory
+from orchestrator.job_files import spool_directory
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,8 @@ from pydantic_core import PydanticCustomError
 from infra.errors import StorageError
 from infra.uris import resolve
 from orchestrator.job import load_job
-from orchestrator.pretrain_file import load_pretrain_file
-from task_specs.environment import expand, literal
-from task_specs.location import located
+from orchestrator.pretraining.file import load_pretrain_file
+from task_specs.field_types import expand, literal, located
 from task_specs.schema import load_task_specs
 from task_specs.yaml_file import read_yaml
 from tests.fixtures.command_line import speechprompt

@@ -6,13 +6,14 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, model_validator
 
-from infra import object_storage, strict_json
+from infra import object_storage
+from infra.digest import FileEntry, Sha256
 from infra.errors import BackboneError, ObjectNotFound
-from workers.backbone.lm_kinds import LM_KINDS, LMConfig
-from workers.backbone.multistream_config import MultistreamConfig
-from workers.fault_text import first_fault
-from workers.file_entry import FileEntry, Sha256
 from workers.speech.unit_prosody import ProsodySettings
+from workers.unit_lm.kinds import LM_KINDS, LMConfig
+from workers.unit_lm.pgslm import MultistreamConfig
+from workers.untrusted import strict_json
+from workers.untrusted.fault_text import first_fault
 
 __all__ = ["BACKBONE_FILE", "FORMAT_VERSION", "LM_FILE", "TOKENIZER_FILE", "BackboneDescription", "read_description"]
 

@@ -21,10 +21,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from infra import object_storage
+from infra.digest import FileEntry, fingerprint
 from infra.errors import BackboneError, ObjectNotFound
-from infra.listing import first_of
-from infra.printable import in_ascii
-from workers import tensor_file
+from infra.printable import first_of, in_ascii
 from workers.backbone.description import (
     BACKBONE_FILE,
     FORMAT_VERSION,
@@ -34,11 +33,10 @@ from workers.backbone.description import (
     TensorFile,
     read_description,
 )
-from workers.backbone.fingerprint import fingerprint
-from workers.backbone.lm_kinds import build_lm
-from workers.backbone.unit_lm import UnitLMConfig
-from workers.file_entry import FileEntry
 from workers.speech.tokenizer import Tokenizer, build_tokenizer, tokenizer_shapes
+from workers.unit_lm.gslm import UnitLMConfig
+from workers.unit_lm.kinds import build_lm
+from workers.untrusted import tensor_file
 
 __all__ = [
     "BACKBONE_FILE",

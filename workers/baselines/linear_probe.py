@@ -8,16 +8,16 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
 from task_specs.example import SPLITS
-from workers.backbone.multistream_lm import MultistreamLM
-from workers.backbone.packing import Packing, kernel_size, starts_of
-from workers.backbone.unit_lm import UnitLM
-from workers.baselines.answer import Answer
+from workers.baselines.kind import Answer
 from workers.baselines.logistic import logistic
 from workers.precision import Precision, autocast
 from workers.prompting.examples import TaskExamples
-from workers.prompting.lane import LaneSpec
 from workers.prompting.prompted_pass import PromptRows, prosody_inputs
-from workers.sequences import UnitSequences
+from workers.speech.sequences import UnitSequences
+from workers.tuning.step.lane import LaneSpec
+from workers.unit_lm.gslm import UnitLM
+from workers.unit_lm.packing import Packing, kernel_size, starts_of
+from workers.unit_lm.pgslm import MultistreamLM
 
 TOKENS = 8192
 """Packed tokens of a pass, about."""

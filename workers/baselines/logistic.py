@@ -14,10 +14,10 @@ from sklearn.linear_model import LogisticRegression
 
 from task_specs.example import SPLITS, Split
 from task_specs.metric import merit
-from workers.baselines.answer import Answer, figures_of, predictions_of
+from workers.baselines.kind import Answer, figures_of, predictions_of
+from workers.evaluation.metrics import Predictions
 from workers.prompting.examples import TaskExamples
-from workers.prompting.lane import LaneSpec
-from workers.prompting.metrics import Predictions
+from workers.tuning.step.lane import LaneSpec
 
 MAX_ITERATIONS = 300
 UNSEEN = 30.0

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from task_specs.example import SPLITS
-from workers.baselines.answer import Answer, predictions_of
+from workers.baselines.kind import Answer, predictions_of
 from workers.prompting.examples import TaskExamples
 
 

@@ -6,11 +6,11 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from task_specs.example import SPLITS
-from workers.baselines.answer import Answer
+from workers.baselines.kind import Answer
 from workers.baselines.logistic import logistic
 from workers.prompting.examples import TaskExamples
-from workers.prompting.lane import LaneSpec
-from workers.sequences import UnitSequences
+from workers.speech.sequences import UnitSequences
+from workers.tuning.step.lane import LaneSpec
 
 LONGEST = 3
 """Units of the longest n-gram."""

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from infra.tracking.address import Address
 from workers.baselines.kind import BaselineKind
 from workers.precision import Precision
-from workers.prompting.lane import LaneSpec
+from workers.tuning.step.lane import LaneSpec
 
 
 class BaselineOrder(BaseModel):

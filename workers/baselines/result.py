@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from infra import object_storage
 from infra.errors import ObjectNotFound
 from workers.baselines.kind import BaselineKind
-from workers.job_files import BASELINE
+from workers.job_store.files import BASELINE
 
 
 class BaselineResult(BaseModel):

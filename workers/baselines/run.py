@@ -12,13 +12,13 @@ import torch
 from infra.errors import MissingExtra, SpeechPromptError
 from infra.tracking import Tracking
 from workers.backbone.sharing import SharedLM
-from workers.baselines.answer import Answer, figures_of
+from workers.baselines.kind import Answer, figures_of
 from workers.baselines.majority import majority
 from workers.baselines.order import BaselineOrder
 from workers.baselines.result import BaselineResult, write_result
-from workers.lane_source import stored_examples
 from workers.prompting.examples import TaskExamples, check_examples
-from workers.prompting.lane import drawn_examples
+from workers.tuning.run.lane_source import stored_examples
+from workers.tuning.step.lane import drawn_examples
 
 
 def run_baselines(

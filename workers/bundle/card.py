@@ -6,7 +6,7 @@ from itertools import accumulate
 
 import yaml
 
-from infra.markdown import markdown_text as plain
+from infra.printable import markdown_text as plain
 from infra.printable import printable
 from task_specs.example import SPLITS
 from workers.bundle.manifest import BundleManifest, Slot, Spread

@@ -15,10 +15,8 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
-from infra import strict_json
+from infra.digest import FileEntry, canonical_json
 from infra.errors import BundleError
-from workers import tensor_file
-from workers.backbone.fingerprint import canonical_json
 from workers.bundle.card import card
 from workers.bundle.manifest import (
     CARD_FILE,
@@ -30,8 +28,8 @@ from workers.bundle.manifest import (
     FileName,
     Latest,
 )
-from workers.fault_text import first_fault
-from workers.file_entry import FileEntry
+from workers.untrusted import strict_json, tensor_file
+from workers.untrusted.fault_text import first_fault
 
 __all__ = [
     "FORMAT_VERSION",

@@ -13,10 +13,9 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from infra.digest import Count, FileEntry, Sha256, canonical_json
 from task_specs.example import Split
 from task_specs.label import MOST_LABELS, MOST_SLOTS, Label, Line
-from workers.backbone.fingerprint import canonical_json
-from workers.file_entry import Count, FileEntry, Sha256
 
 FORMAT_VERSION: Final = 2
 """The newest; 1 has no calibration, intervals, and positive class."""

@@ -6,8 +6,8 @@ import hashlib
 from dataclasses import dataclass, replace
 
 from infra import object_storage
+from infra.digest import canonical_json
 from infra.errors import BundleError, ObjectNotFound, StorageError, StoreUnreachable
-from workers.backbone.fingerprint import canonical_json
 from workers.bundle.format import LATEST_LIMIT, LIMITS, Bundle, PackedBundle, pack, parse_latest, parse_manifest
 from workers.bundle.manifest import LATEST_FILE, MANIFEST_FILE, PAYLOAD, Latest
 from workers.bundle.publish import Published, store

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from infra import object_storage
+from infra.digest import canonical_json
 from infra.errors import BundleError, ObjectNotFound, StorageError
-from workers.backbone.fingerprint import canonical_json
 from workers.bundle.format import LATEST_LIMIT, Bundle, PackedBundle, pack, parse_latest
 from workers.bundle.manifest import LATEST_FILE, MANIFEST_FILE, PAYLOAD, Latest
 from workers.bundle.read import find, verify

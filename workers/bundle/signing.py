@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from infra import object_storage, strict_json
+from infra import object_storage
+from infra.digest import Sha256, canonical_json
 from infra.errors import BundleError, InputError, MissingExtra, ObjectNotFound, UntrustedBundle
-from workers.backbone.fingerprint import canonical_json
 from workers.bundle.manifest import MANIFEST_FILE
-from workers.file_entry import Sha256
+from workers.untrusted import strict_json
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey

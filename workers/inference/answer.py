@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.bundle.manifest import Slot
-from workers.prompting.calibration import softmax
+from workers.evaluation.calibration import softmax
 
 
 @dataclass(frozen=True)

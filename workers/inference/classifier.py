@@ -13,7 +13,6 @@ from torch import Tensor
 
 from infra.errors import BundleError, InputError, SpeechPromptError
 from workers.backbone.directory import Backbone, read_backbone
-from workers.backbone.multistream_lm import MultistreamLM
 from workers.backbone.sharing import SharedLM
 from workers.bundle.format import Bundle, BundleManifest
 from workers.bundle.read import read
@@ -27,6 +26,7 @@ from workers.precision import Precision, autocast
 from workers.prompting.prompted_pass import PromptRows, prompted_logits
 from workers.speech.unit_prosody import UnitProsody, unit_prosody
 from workers.speech.units import Units
+from workers.unit_lm.pgslm import MultistreamLM
 
 __all__ = ["Answer", "Classifier", "Waveform"]
 

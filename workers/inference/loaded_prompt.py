@@ -12,13 +12,13 @@ from torch import Tensor
 
 from infra.errors import BundleError
 from task_specs.audio_policy import AudioPolicy
-from workers.backbone.unit_lm import UnitLM
 from workers.bundle.format import Bundle, BundleManifest
-from workers.fault_text import first_fault
 from workers.precision import Precision, autocast
 from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, verbalizer_name
 from workers.prompting.prompted_pass import PromptTensors
 from workers.prompting.verbalizer import class_scores
+from workers.unit_lm.gslm import UnitLM
+from workers.untrusted.fault_text import first_fault
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from infra.digest import fingerprint
 from infra.errors import DatasetError
 from task_specs.example import SPLITS, Split
-from workers.backbone.fingerprint import fingerprint
-from workers.prompting.balance import balanced_rows
-from workers.sequences import UnitSequences
-from workers.tensor_file import parse_tensors
+from workers.prompting.sampling import balanced_rows
+from workers.speech.sequences import UnitSequences
+from workers.untrusted.tensor_file import parse_tensors
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from infra.errors import BundleError
 from task_specs.recipe import Recipe
-from workers.backbone.multistream_lm import MultistreamLM
-from workers.backbone.packing import Packing
-from workers.backbone.unit_lm import UnitLM
 from workers.bundle.format import Bundle
 from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, PromptShape, verbalizer_name
 from workers.prompting.prompted_pass import PromptRows, prosody_inputs
+from workers.unit_lm.gslm import UnitLM
+from workers.unit_lm.packing import Packing
+from workers.unit_lm.pgslm import MultistreamLM
 
 
 def initial_prompt(shape: PromptShape, recipe: Recipe, lm: UnitLM, generator: torch.Generator) -> Tensor:

@@ -19,12 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from workers.backbone.multistream_config import MultistreamConfig
-from workers.backbone.multistream_lm import MultistreamLM, ProsodyInputs
-from workers.backbone.packing import Packing, kernel_size, upload
-from workers.backbone.streams import shifted_streams
-from workers.backbone.unit_lm import Prefix, Reads, UnitLM
 from workers.speech.unit_prosody import UnitProsody
+from workers.unit_lm.gslm import Prefix, Reads, UnitLM
+from workers.unit_lm.packing import Packing, kernel_size, upload
+from workers.unit_lm.pgslm import MultistreamConfig, MultistreamLM, ProsodyInputs, shifted_streams
 
 
 @dataclass(frozen=True)

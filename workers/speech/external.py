@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from infra.errors import BackboneError
-from workers.fault_text import faults
+from workers.untrusted.fault_text import faults
 
 
 class ExternalConfig(BaseModel):

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infra.errors import BackboneError
-from workers.inert import shown
 from workers.speech.external import ExternalTokenizer
-from workers.speech.hubert import HubertTokenizer
+from workers.speech.hubert.tokenizer import HubertTokenizer
 from workers.speech.mfcc import MfccTokenizer
+from workers.untrusted.pickles import shown
 
 
 class Tokenizer(Protocol):

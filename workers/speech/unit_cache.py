@@ -27,7 +27,7 @@ import numpy as np
 from infra import object_storage
 from infra.errors import DamagedFile, MissingExtra, ObjectNotFound, StorageError
 from task_specs.audio_policy import AudioPolicy
-from workers.job_files import UNIT_SHARD, how_damaged
+from workers.job_store.files import UNIT_SHARD, how_damaged
 from workers.speech.f0 import F0Settings
 from workers.speech.prosody import Pitch, PitchStatistics
 from workers.speech.units import Units

@@ -171,9 +171,9 @@ def _experiment_state(module: Any, crash: Crash) -> None:
 
 WRAPPED: dict[str, Callable[[Any, Crash], None]] = {
     "infra.local_files": _local_files,
-    "workers.gang_checkpoint": _gang_checkpoint,
-    "workers.gang_run": _gang_run,
-    "workers.prompting.gang": _gang,
+    "workers.tuning.run.checkpoint": _gang_checkpoint,
+    "workers.tuning.run.gang_run": _gang_run,
+    "workers.tuning.step.gang": _gang,
     "infra.tracking.journal": _journal,
     "infra.tracking.store": _store,
     "ray.train._internal.storage": _storage,

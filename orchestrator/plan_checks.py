@@ -1,0 +1,186 @@
+"""What a plan asks before anything is started: places, bundles that prompts begin with, and whether the result can
+be published."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from infra import object_storage
+from infra.conditional_writes import require_conditional_writes
+from infra.errors import BundleError, InvalidInputs, Problem, SpeechPromptError, StorageError, StoreUnreachable
+from infra.uris import LONGEST_PATH, split_s3
+from orchestrator import __version__
+from orchestrator.job import Job
+from orchestrator.tuning.lanes import lane_spec
+from task_specs.dataset import Dataset
+from task_specs.problems import shown
+from task_specs.prompt_init import BundleInit
+from task_specs.schema import TaskSpec
+from task_specs.sweep import Point
+from workers.backbone.directory import BackboneDescription
+from workers.bundle.format import check_publishable
+from workers.bundle.manifest import BackboneIdentity, Data, Provenance, Task
+from workers.bundle.read import FoundBundle, find
+from workers.prompting.prompt import PromptShape, prompt_shape
+from workers.tuning.results.task_manifest import TaskSections, Tuned, task_manifest
+from workers.untrusted.fault_text import first_fault
+
+_LONGEST_NAME: Final = "damaged/0123456789abcdef/0123456789abcdef-prompt.safetensors"
+"""Of the files below a task's directory."""
+_KEY_BYTES: Final = 1024
+"""Of a key in S3: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html"""
+
+
+def task_sections(spec: TaskSpec, job: Job, backbone: BackboneDescription, data: Data) -> TaskSections:
+    """What a bundle says of a task whatever comes of tuning it.
+
+    Raises:
+        pydantic.ValidationError: a bundle cannot hold it.
+    """
+    return TaskSections(
+        task=Task(name=spec.name, family=spec.family, language=spec.language),
+        backbone=BackboneIdentity(
+            name=backbone.name,
+            unit_lm=backbone.fingerprints.unit_lm,
+            tokenizer=backbone.fingerprints.tokenizer,
+        ),
+        preprocessing={"audio": spec.audio.model_dump(mode="json")},
+        data=data,
+        provenance=Provenance(
+            created=datetime.now(UTC),
+            code_version=__version__,
+            experiment=job.name,
+            backbone_uri=job.backbone,
+        ),
+        licence=spec.licence,
+    )
+
+
+def unpublishable(spec: TaskSpec, dataset: Dataset, job: Job, backbone: BackboneDescription) -> list[Problem]:
+    """What keeps the bundle of a task from being written, or from being read again, whatever comes of tuning it."""
+    problems = []
+    longest = object_storage.join(job.bundles, spec.name, _LONGEST_NAME)
+    if (size := len(_stored_name(longest))) > (most := _KEY_BYTES if object_storage.is_s3(longest) else LONGEST_PATH):
+        message = f"a file of the bundle of {spec.name} would have a name of {size} bytes, and {most} are possible"
+        problems.append(Problem(shown(job.source), "bundles", message, "name a place with a shorter path"))
+    counts = dataset.counts
+    data = Data(
+        digest="f" * 64,
+        examples=counts,
+        quarantined=sum(counts.values()),
+        long=sum(counts.values()),
+        shots=spec.shots,
+    )
+    try:
+        sections = task_sections(spec, job, backbone, data)
+    except ValidationError as error:
+        field, what = first_fault(error)
+        message = f"a bundle could not name it, as its {field} {what.partition('; ')[0]}"
+        return [*problems, Problem(shown(job.source), "backbone", message, "name it by a shorter path, on one line")]
+    classes = [len(labels) for labels in dataset.labels]
+    points = spec.points
+    # Of fixed verbalizers and of linear ones the largest prompt; all else is the same for all points.
+    largest: dict[bool, tuple[Point, PromptShape]] = {}
+    for point in points:
+        shape = prompt_shape(backbone.unit_lm, point.recipe, classes)
+        if shape.linear not in largest or shape.size > largest[shape.linear][1].size:
+            largest[shape.linear] = point, shape
+    for point, shape in largest.values():
+        lane = lane_spec(spec, dataset, point, seed=max(spec.seeds))
+        try:
+            tuned = Tuned.longest(lane, shape, [each.name for each in points])
+            check_publishable(task_manifest(sections, lane, tuned), licence=spec.licence)
+        except BundleError as error:
+            message, _, remedy = str(error).rpartition("; ")
+            problems.append(Problem(shown(spec.source), "data", message, remedy))
+    return problems
+
+
+def _stored_name(uri: str) -> bytes:
+    return os.fsencode(split_s3(uri)[1] if object_storage.is_s3(uri) else uri)
+
+
+WRITTEN = ("bundles", "storage", "units")
+
+
+def unusable_places(job: Job) -> list[Problem]:
+    """What keeps the job from writing where it says.
+
+    Raises:
+        InvalidInputs: a server does not answer; whatever else is read from it would be waited for.
+    """
+    problems: list[Problem] = []
+    for field in WRITTEN:
+        place = getattr(job, field)
+        try:
+            object_storage.check(place)
+        except StorageError as error:
+            problems.append(Problem.of(shown(job.source), field, error))
+            if isinstance(error, StoreUnreachable):
+                raise InvalidInputs(problems) from error
+    return problems
+
+
+def require_safe_places(job: Job) -> None:
+    """Refuse stores in which two writers would mix: of bundles, and of the job's own lease.
+
+    Raises:
+        StorageError: which, and why.
+    """
+    for place in dict.fromkeys((job.bundles, job.storage)):
+        require_conditional_writes(place)
+
+
+def pinned(spec: TaskSpec, backbone: BackboneDescription) -> tuple[TaskSpec, list[Problem]]:
+    """The spec with every bundle it begins with named by its version, and what is wrong with those bundles."""
+    problems: list[Problem] = []
+    found: dict[str, FoundBundle] = {}
+
+    def pin(value: Any, field: str) -> Any:
+        if not isinstance(value, BundleInit):
+            return value
+        try:
+            bundle = find(value.bundle)
+        except SpeechPromptError as error:
+            message, _, remedy = str(error).rpartition("; ")
+            problems.append(Problem(shown(spec.source), field, message, remedy))
+            return value
+        wrong = _misfit(bundle, value, backbone)
+        if wrong is not None:
+            problems.append(Problem(shown(spec.source), field, *wrong))
+            return value
+        found[bundle.uri] = bundle
+        return BundleInit(bundle=bundle.uri, version=bundle.version)
+
+    recipe = spec.recipe.model_copy(update={"prompt_init": pin(spec.recipe.prompt_init, "recipe.prompt_init")})
+    sweep = spec.sweep
+    if sweep is not None and sweep.prompt_init is not None:
+        inits = tuple(pin(value, "sweep.prompt_init") for value in sweep.prompt_init)
+        if len(set(inits)) < len(inits):
+            problems.append(Problem(shown(spec.source), "sweep.prompt_init", "names a bundle twice", "remove one"))
+        sweep = sweep.model_copy(update={"prompt_init": inits})
+    spec = spec.model_copy(update={"recipe": recipe, "sweep": sweep})
+    for point in spec.points:
+        init = point.recipe.prompt_init
+        if not isinstance(init, BundleInit) or init.bundle not in found:
+            continue
+        length = found[init.bundle].manifest.prompt.length
+        if length != point.recipe.prompt_length:
+            message = f"is {point.recipe.prompt_length}, but the prompt of bundle {init.bundle} has length {length}"
+            problems.append(Problem(shown(spec.source), "recipe.prompt_length", message, f"set it to {length}"))
+            break
+    return spec, problems
+
+
+def _misfit(bundle: FoundBundle, init: BundleInit, backbone: BackboneDescription) -> tuple[str, str] | None:
+    theirs = bundle.manifest.backbone
+    if theirs.unit_lm != backbone.fingerprints.unit_lm:
+        message = f"{bundle.uri} was tuned on another unit LM ({theirs.name or theirs.unit_lm[:12]})"
+        return message, f"name a bundle of backbone {backbone.name!r}"
+    if init.version not in ("", bundle.version):
+        return f"{bundle.uri} is not version {init.version}", "name the directory of that version"
+    return None

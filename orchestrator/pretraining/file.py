@@ -1,0 +1,198 @@
+"""The file that describes a backbone to pretrain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+
+from infra import object_storage
+from infra.errors import InvalidInputs, Problem
+from infra.tracking.address import Address
+from orchestrator.job import Resources, overridden_values, sources_of_fields, task_patterns, tracking_address
+from task_specs.field_types import Location, Slug
+from task_specs.schema import MAX_TASKS
+from task_specs.validation import Models, described, fault, problems_of, suggestion
+from task_specs.yaml_file import FileModel, read_yaml
+from workers.speech.external import ExternalConfig
+from workers.speech.f0 import F0Settings
+from workers.speech.mfcc import MfccConfig
+from workers.speech.unit_prosody import ProsodySettings
+from workers.unit_lm.pretraining import PretrainSettings
+
+MOST_PARAMETERS: Final = 4_000_000_000
+"""Of the layers of a unit LM; with gradients and Adam's moments they take 64 GB on every worker."""
+
+
+class UnitLMSection(BaseModel):
+    """Sizes of the unit LM; the published one is 12 x 1024 x 16 x 4096."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    kind: Literal["gslm"] = "gslm"
+    layers: int = Field(6, ge=1, le=128)
+    dim: int = Field(256, ge=8, le=8192)
+    heads: int = Field(4, ge=1, le=128)
+    ffn_dim: int = Field(1024, ge=8, le=65536)
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.dim % (2 * self.heads):
+            raise fault(f"has dim {self.dim} for {self.heads} heads", "make dim a multiple of twice the heads")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_in_memory(self) -> Self:
+        parameters = self.layers * self.dim * (4 * self.dim + 2 * self.ffn_dim)
+        if parameters > MOST_PARAMETERS:
+            message = f"has {parameters:,} parameters, and at most {MOST_PARAMETERS:,} are trained"
+            raise fault(message, "lower layers, dim or ffn_dim")
+        return self
+
+
+class MultistreamSection(UnitLMSection):
+    """A unit LM that also reads and predicts each unit's duration and F0."""
+
+    kind: Literal["pgslm"] = "pgslm"  # type: ignore[assignment]  # the key of the two kinds
+    streams: Literal["discrete", "continuous"] = "discrete"
+    """Durations and F0 as classes, or as numbers."""
+    duration_cap: int = Field(20, ge=1, le=10_000)
+    """Longest duration in frames that discrete streams tell apart."""
+    f0_bins: int = Field(32, ge=2, le=1024)
+    """Bins of discrete F0, equally full on the training rows."""
+    ignore_duration: bool = False
+    ignore_f0: bool = False
+    prosody: ProsodySettings = Field(default_factory=lambda: ProsodySettings(f0_mean="utterance"))
+    """How F0 is tracked and normalised; by utterance unless you say otherwise, as a service knows no speakers."""
+
+
+UNIT_LM_SECTIONS: Final[dict[str, type[UnitLMSection]]] = {"gslm": UnitLMSection, "pgslm": MultistreamSection}
+
+
+class BorrowedTokenizer(BaseModel):
+    """The tokenizer of a backbone that is there already, such as an imported HuBERT."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["backbone"] = "backbone"
+    uri: Location
+    """Directory of that backbone."""
+
+
+TokenizerSection = MfccConfig | ExternalConfig | BorrowedTokenizer
+
+TOKENIZER_SETTINGS: Final[dict[str, type[TokenizerSection]]] = {
+    "mfcc": MfccConfig,
+    "external": ExternalConfig,
+    "backbone": BorrowedTokenizer,
+}
+
+
+def _of_kind(value: Any, info: ValidationInfo, kinds: Mapping[str, type[BaseModel]], default: str) -> Any:
+    """The settings of the kind that a section names."""
+    if isinstance(value, tuple(kinds.values())):
+        return value
+    if not isinstance(value, dict):
+        raise fault(f"must be a mapping, not {described(value)}", "write kind: and its settings")
+    kind = value.get("kind", default)
+    if not isinstance(kind, str) or kind not in kinds:
+        raise fault(f"there is no kind {described(kind)}", suggestion(str(kind), list(kinds)))
+    return kinds[kind].model_validate(value, context=info.context)
+
+
+def _tokenizer(value: Any, info: ValidationInfo) -> Any:
+    return _of_kind(value, info, TOKENIZER_SETTINGS, "mfcc")
+
+
+def _unit_lm(value: Any, info: ValidationInfo) -> Any:
+    return _of_kind(value, info, UNIT_LM_SECTIONS, "gslm")
+
+
+class PretrainFile(FileModel):
+    """A backbone to make. Only ``out`` and ``tasks`` are required; every path is absolute."""
+
+    name: Slug
+    """How people call the backbone; default: the file's name."""
+    out: Location
+    """Directory of the finished backbone, local or S3."""
+    tasks: Annotated[tuple[Location, ...], Field(min_length=1, max_length=MAX_TASKS), BeforeValidator(task_patterns)]
+    """Paths and globs of task specs; their training rows, without labels, are the text, their validation rows give
+    the perplexity."""
+    tokenizer: Annotated[TokenizerSection, PlainValidator(_tokenizer)] = Field(default_factory=MfccConfig)
+    """How audio becomes units: ``kind`` and the settings of that kind; ``backbone`` takes one that is there."""
+    unit_lm: Annotated[UnitLMSection, PlainValidator(_unit_lm)] = Field(default_factory=UnitLMSection)
+    """Its sizes, and ``kind``: ``gslm``, or ``pgslm`` with durations and F0."""
+    training: PretrainSettings = Field(default_factory=PretrainSettings)
+    licence: str = Field("", max_length=2000)
+    """Recorded in the backbone."""
+    storage: Location
+    """Ray Train's checkpoints; default: ``./runs``."""
+    tracking: Annotated[Address, PlainValidator(tracking_address)]
+    """MLflow tracking URI; default: ``sqlite:///mlflow.db`` beside the file."""
+    units: Location
+    """Unit cache; default: ``./units``."""
+    resources: Resources = Field(default_factory=Resources)
+    """Of one data-parallel worker, and how many there are; default one worker."""
+
+
+DEFAULTS = {"storage": "runs", "tracking": "sqlite:///mlflow.db", "units": "units"}
+
+
+def load_pretrain_file(path: str, overrides: Sequence[str] = ()) -> PretrainFile:
+    """Read the description of a backbone to pretrain.
+
+    Args:
+        path: the file, local or ``s3://``.
+        overrides: fields to set, ``a.b=VALUE``.
+
+    Raises:
+        InvalidInputs: everything that is wrong with it.
+    """
+    uri = object_storage.resolve(path, str(Path.cwd()))
+    file, problems = read_yaml(uri)
+    if file is None:
+        raise InvalidInputs(problems)
+    values, places, wrong = overridden_values(file.data, overrides)
+    problems += wrong
+    values.setdefault("name", object_storage.basename(uri).rpartition(".")[0])
+    for field, default in DEFAULTS.items():
+        if field in values:
+            continue
+        values[field] = default
+        if object_storage.is_s3(uri):
+            # Valid for now, so that the other fields are still checked.
+            values[field] = "http://unset" if field == "tracking" else uri
+            problems.append(Problem(uri, field, "has no default for a file in S3", f"add '{field}:'"))
+    context = {"base": object_storage.parent(uri), "source": uri}
+    models: Models = {
+        (): PretrainFile,
+        ("tokenizer",): TOKENIZER_SETTINGS.get(_kind(values.get("tokenizer")), MfccConfig),
+        ("unit_lm",): UNIT_LM_SECTIONS.get(_kind(values.get("unit_lm")), UnitLMSection),
+        ("unit_lm", "prosody"): ProsodySettings,
+        ("unit_lm", "prosody", "tracker"): F0Settings,
+        ("training",): PretrainSettings,
+        ("resources",): Resources,
+    }
+    try:
+        pretrain_file = PretrainFile.model_validate(values, context=context)
+    except ValidationError as error:
+        problems += problems_of(error, where=sources_of_fields(file, places), models=models)
+        raise InvalidInputs(problems) from error
+    if problems:
+        raise InvalidInputs(problems)
+    return pretrain_file
+
+
+def _kind(section: Any) -> str:
+    return str(section.get("kind")) if isinstance(section, dict) else ""

@@ -1,0 +1,217 @@
+"""The two Ray Data stages of tokenizing: hashing files, and turning clips into cached units."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from numpy.typing import NDArray
+
+from orchestrator.cluster.ray_data import Row, answer, compute, write_rows
+from task_specs.audio_policy import AudioPolicy
+from task_specs.example import Clip
+from workers.speech.audio import RejectedAudio, seconds_of
+from workers.speech.f0 import F0Settings
+from workers.speech.tokenize_batch import READERS, Outcome, TokenizeBatch, Work, read_audio
+from workers.speech.tokenizer import Tokenizer, build_tokenizer
+from workers.speech.unit_cache import Quarantined, UnitCache
+
+if TYPE_CHECKING:
+    import pyarrow
+    import ray
+    from ray.data import Dataset
+
+Progress = Callable[[int, int], None]
+
+_FILES_PER_BATCH: Final = 128
+_CLIPS_PER_BATCH: Final = 64
+DEATHS_OUTLIVED: Final = 1
+"""Times that Ray computes a batch again whose worker died, which need not be the batch's doing."""
+KILLS: Final = Quarantined(
+    "fatal", "the process that read it died, more than once, with no other recording in hand; remove its row"
+)
+"""Of a file that no worker outlives."""
+
+
+@dataclass(frozen=True)
+class File:
+    """An audio file as it was found: its digest and length, or why it could not be read."""
+
+    sha256: str
+    seconds: float | None
+    failure: Quarantined | None
+
+
+class Meter:
+    """Counts steps towards a total."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self.total = total
+        self._done = 0
+        self._progress = progress
+
+    def advance(self, steps: int) -> None:
+        self._done += steps
+        if self._progress is not None:
+            self._progress(self._done, self.total)
+
+
+def room_for(*, cpus: float, gpus: float) -> int:
+    """Workers of that size for which the connected cluster has room, at least 1."""
+    import ray
+
+    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    by_cpu = resources.get("CPU", 1.0) // cpus if cpus else math.inf
+    by_gpu = resources.get("GPU", 0.0) // gpus if gpus else math.inf
+    return max(1, int(min(by_cpu, by_gpu, 1024)))
+
+
+def hash_files(uris: Sequence[str], *, workers: int, meter: Meter) -> dict[str, File]:
+    """Reads every file once.
+
+    Raises:
+        StorageError: a location cannot be read.
+    """
+    blocks = compute(
+        [{"uri": uri} for uri in uris],
+        lambda dataset, _: dataset.map_batches(
+            _hash_batch, batch_size=None, batch_format="pyarrow", max_retries=DEATHS_OUTLIVED
+        ),
+        key="uri",
+        rows_per_block=_FILES_PER_BATCH,
+        workers=workers,
+        done=meter.advance,
+    )
+    files = {row["uri"]: File(row["sha256"], row["seconds"], failure_of(row)) for rows, _ in blocks for row in rows}
+    return files | {uri: File("", None, KILLS) for uri in uris if uri not in files}
+
+
+def failure_of(row: Row) -> Quarantined | None:
+    """Why a clip cannot be used, if a worker says so."""
+    return Quarantined(**row["failure"]) if row["failure"] else None
+
+
+def _hash_batch(batch: pyarrow.Table) -> pyarrow.Table:
+    return answer(_hash_rows, batch)
+
+
+def _hash_rows(rows: Sequence[Row]) -> pyarrow.Table:
+    with ThreadPoolExecutor(READERS) as pool:
+        return write_rows(list(pool.map(_hash_file, (row["uri"] for row in rows))))
+
+
+def _hash_file(uri: str) -> Row:
+    row: Row = {"uri": uri, "sha256": "", "seconds": None, "failure": None}
+    try:
+        data = read_audio(uri)
+    except RejectedAudio as rejection:
+        return row | {"failure": {"kind": rejection.kind, "detail": rejection.detail}}
+    return row | {"sha256": hashlib.sha256(data).hexdigest(), "seconds": seconds_of(data)}
+
+
+def tokenize_jobs(
+    jobs: Sequence[Work],
+    *,
+    tokenizer: Tokenizer,
+    cache: tuple[str, str],
+    f0: F0Settings | None,
+    cpus: float,
+    gpus: float,
+    workers: int,
+    meter: Meter,
+) -> list[Outcome]:
+    """Tokenizes clips, in neighbouring batches as they come, and stores their units.
+
+    Args:
+        jobs: distinct clips, the longest first.
+        tokenizer: audio to units.
+        cache: root and tokenizer fingerprint of the unit cache.
+        f0: how pitch is tracked, if it is asked for.
+        cpus: per worker.
+        gpus: per worker.
+        workers: how many at most.
+        meter: told of each clip.
+
+    Raises:
+        StorageError: audio or cache cannot be reached.
+    """
+    import ray
+    from ray.data import ActorPoolStrategy
+
+    if not jobs:
+        return []
+    # One copy in the object store instead of one in every worker's arguments: HuBERT has 200 MB.
+    tensors = ray.put(tokenizer.tensors())
+    rows = [
+        {
+            "key": job.key,
+            "audio_sha256": job.audio_sha256,
+            "clip": asdict(job.clip),
+            "policy": job.policy.model_dump(mode="json"),
+        }
+        for job in jobs
+    ]
+    workers = min(workers, len(rows))
+
+    def stage(dataset: Dataset, alone: bool) -> Dataset:
+        pool = ActorPoolStrategy(min_size=1, max_size=workers)
+        if alone:
+            pool = ActorPoolStrategy(size=1, max_tasks_in_flight_per_actor=1)
+        return dataset.map_batches(
+            _Tokenize,
+            fn_constructor_kwargs={
+                "config": tokenizer.config(),
+                "tensors": tensors,
+                "cache": cache,
+                "f0": f0,
+                "threads": max(1, int(cpus)),
+                "device": "cuda" if gpus else "cpu",
+            },
+            batch_size=None,
+            batch_format="pyarrow",
+            num_cpus=cpus,
+            num_gpus=gpus or None,
+            compute=pool,
+            max_task_retries=DEATHS_OUTLIVED,
+        )
+
+    blocks = compute(rows, stage, key="key", rows_per_block=_CLIPS_PER_BATCH, workers=workers, done=meter.advance)
+    outcomes = [
+        Outcome(row["key"], row["shard"], row["seconds"], failure_of(row)) for found, _ in blocks for row in found
+    ]
+    known = {outcome.key for outcome in outcomes}
+    return outcomes + [Outcome(job.key, None, 0.0, KILLS) for job in jobs if job.key not in known]
+
+
+class _Tokenize:
+    """``TokenizeBatch`` as an actor of Ray Data."""
+
+    def __init__(
+        self,
+        *,
+        config: Mapping[str, Any],
+        tensors: ray.ObjectRef[Mapping[str, NDArray[Any]]],
+        cache: tuple[str, str],
+        f0: F0Settings | None,
+        threads: int,
+        device: str,
+    ) -> None:
+        import ray
+        import torch
+
+        torch.set_num_threads(threads)
+        tokenizer = build_tokenizer(config, ray.get(tensors)).to(device)
+        self._run = TokenizeBatch(tokenizer, UnitCache(*cache, f0), f0)
+
+    def __call__(self, batch: pyarrow.Table) -> pyarrow.Table:
+        return answer(self._tokenize, batch)
+
+    def _tokenize(self, rows: Sequence[Row]) -> pyarrow.Table:
+        jobs = [
+            Work(row["key"], row["audio_sha256"], Clip(**row["clip"]), AudioPolicy(**row["policy"])) for row in rows
+        ]
+        return write_rows([asdict(outcome) for outcome in self._run(jobs)])

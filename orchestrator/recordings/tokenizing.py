@@ -1,0 +1,224 @@
+"""Audio to units for all tasks at once: a Ray Data pipeline before a cache.
+
+First every file is read and hashed in parallel, so that clips are known by content. Those that the cache does
+not hold are computed once each, longest first, by a pool of workers that write the results into the cache
+themselves: a run that is killed has lost no more than the batches in hand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from infra.errors import AudioError, DamagedFile, InvalidInputs, Problem
+from orchestrator.recordings.stages import File, Meter, Progress, hash_files, room_for, tokenize_jobs
+from task_specs.audio_policy import AudioPolicy
+from task_specs.example import Clip
+from task_specs.table_audio import reading_order
+from workers.speech.f0 import F0Settings, load_yaapt, values_per_frame
+from workers.speech.tokenize_batch import Work
+from workers.speech.tokenizer import Tokenizer
+from workers.speech.unit_cache import Cached, Quarantined, UnitCache, content_key
+from workers.speech.units import Units
+
+UNREADABLE: Final = ("missing", "unreadable", "empty", "fatal")
+_PROBLEMS_SHOWN: Final = 20
+# Less than a sample at any rate of speech, more than what rounding makes of a file that is just as long as allowed.
+_LENGTH_TOLERANCE_SECONDS: Final = 1e-5
+
+
+class ClipRequest(NamedTuple):
+    """A clip, and the policy of the task that wants it."""
+
+    clip: Clip
+    policy: AudioPolicy
+
+
+@dataclass(frozen=True)
+class TokenizingReport:
+    """What became of the clips.
+
+    Attributes:
+        units: of the clips that can be used.
+        quarantined: why the others cannot.
+        computed: distinct clips that were decoded in this run.
+        cached: distinct clips that the cache held.
+        audio_seconds: audio that was tokenized in this run.
+        long: clips that can be used and were cropped, or cut into windows, by the headers of their files.
+        damaged: what is to be said of shards of the cache that were not what they should be.
+    """
+
+    units: dict[ClipRequest, Units] = field(default_factory=dict)
+    quarantined: dict[ClipRequest, Quarantined] = field(default_factory=dict)
+    computed: int = 0
+    cached: int = 0
+    audio_seconds: float = 0.0
+    long: set[ClipRequest] = field(default_factory=set)
+    damaged: list[str] = field(default_factory=list)
+
+    def reasons(self) -> dict[str, int]:
+        """Quarantined clips by kind of reason, the most frequent first."""
+        return dict(Counter(reason.kind for reason in self.quarantined.values()).most_common())
+
+    def check(self, requests: Iterable[ClipRequest]) -> None:
+        """Whether those who want these clips can do without the quarantined ones.
+
+        Raises:
+            AudioError: not one of the recordings was found.
+            InvalidInputs: recordings cannot be used, and their policy says that this is an error.
+        """
+        problems = self.refused(requests)
+        if problems:
+            rest = len(problems) - _PROBLEMS_SHOWN
+            more = [Problem("", "", f"and {rest} more recordings", "mend the first ones")] if rest > 0 else []
+            raise InvalidInputs(problems[:_PROBLEMS_SHOWN] + more)
+
+    def refused(self, requests: Iterable[ClipRequest]) -> list[Problem]:
+        """Those of the clips that cannot be used though their policy says that they must.
+
+        Raises:
+            AudioError: not one of the recordings was found.
+        """
+        wanted = list(dict.fromkeys(requests))
+        reasons = {request: self.quarantined[request] for request in wanted if request in self.quarantined}
+        if wanted and len(reasons) == len(wanted) and all(reason.kind == "missing" for reason in reasons.values()):
+            uris = sorted({request.clip.uri for request in wanted})
+            first = next(reason for request, reason in reasons.items() if request.clip.uri == uris[0])
+            raise AudioError(
+                f"none of {len(uris)} recordings was found, such as {uris[0]} ({first}); correct their root"
+            )
+        problems = []
+        for request, reason in reasons.items():
+            if request.policy.unreadable == "error" and reason.kind in UNREADABLE:
+                remedy = "or set audio.unreadable to quarantine"
+            elif request.policy.too_long == "error" and reason.kind == "too long":
+                remedy = "or set it to window or quarantine"
+            else:
+                continue
+            problems.append(Problem(request.clip.uri, "", str(reason), remedy))
+        return problems
+
+
+def tokenize(
+    requests: Iterable[tuple[Clip, AudioPolicy]],
+    *,
+    tokenizer: Tokenizer,
+    fingerprint: str,
+    cache_root: str,
+    f0: F0Settings | None = None,
+    cpus: float = 1.0,
+    gpus: float = 0.0,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> TokenizingReport:
+    """Tokenizes clips on the running Ray cluster, or takes their units from the cache.
+
+    Args:
+        requests: clips with the policies of their tasks; repeats cost nothing.
+        tokenizer: audio to units.
+        fingerprint: of the tokenizer, its folder in the cache.
+        cache_root: local directory or ``s3://`` prefix.
+        f0: how the pitch of the units is tracked, which takes far longer than most tokenizers; ``None`` means
+            units without pitch. Both kinds have folders of their own.
+        cpus: per worker.
+        gpus: per worker.
+        workers: how many at most; ``None`` means what the cluster has room for.
+        progress: called with steps done and steps in all; a step is a file hashed or a clip tokenized.
+
+    Raises:
+        BackboneError: the tokenizer is external, or its frames are no whole number of F0 values.
+        MissingExtra: pitch is asked for, and amfm-decompy is not installed.
+        StorageError: audio or cache cannot be reached.
+    """
+    wanted = list(dict.fromkeys(ClipRequest(clip, policy) for clip, policy in requests))
+    if not wanted:
+        return TokenizingReport()
+    # What cannot work says so here, before any file is read, such as an external tokenizer.
+    tokenizer.encode([])
+    if f0 is not None:
+        load_yaapt()
+        values_per_frame(f0, frame_seconds=tokenizer.frame_seconds)
+    cache = UnitCache(cache_root, fingerprint, f0)
+    workers = workers or room_for(cpus=cpus, gpus=gpus)
+    uris = sorted({request.clip.uri for request in wanted}, key=lambda uri: (reading_order(uri), uri))
+    meter = Meter(len(uris) + len(wanted), progress)
+
+    files = hash_files(uris, workers=workers, meter=meter)
+    keys = {
+        request: content_key(file.sha256, start=request.clip.start, end=request.clip.end, policy=request.policy)
+        for request in wanted
+        if (file := files[request.clip.uri]).failure is None
+    }
+    # Identical bytes have one key: the first clip stands for all.
+    distinct = {key: request for request, key in reversed(keys.items())}
+    meter.total = len(uris) + len(distinct)
+    results = cache.lookup(distinct)
+    cached = len(results)
+    meter.advance(cached)
+
+    jobs = [
+        Work(key, files[request.clip.uri].sha256, request.clip, request.policy)
+        for key, request in distinct.items()
+        if key not in results
+    ]
+    # What lies close together in a table is read together; all else goes by its length.
+    jobs.sort(key=lambda job: (reading_order(job.clip.uri, 64), -_worked_on(job, files[job.clip.uri]), job.key))
+    outcomes = tokenize_jobs(
+        jobs,
+        tokenizer=tokenizer,
+        cache=(cache_root, fingerprint),
+        f0=f0,
+        cpus=cpus,
+        gpus=gpus,
+        workers=workers,
+        meter=meter,
+    )
+    shards = sorted({outcome.shard for outcome in outcomes if outcome.shard is not None})
+    results |= cache.lookup([outcome.key for outcome in outcomes if outcome.shard is not None], shards=shards)
+    results |= {outcome.key: outcome.failure for outcome in outcomes if outcome.failure is not None}
+    damaged = cache.remove_damaged()
+    if distinct.keys() - results.keys():
+        raise DamagedFile(f"{cache.directory} does not hold what was just written {damaged}; check the disk")
+
+    report = TokenizingReport(
+        computed=sum(outcome.shard is not None for outcome in outcomes),
+        cached=cached,
+        audio_seconds=math.fsum(outcome.seconds for outcome in outcomes),
+        damaged=damaged,
+    )
+    _sort_out(wanted, files=files, keys=keys, results=results, report=report)
+    return report
+
+
+def _seconds(clip: Clip, file: File) -> float:
+    start = clip.start or 0.0
+    end = clip.end if clip.end is not None else (file.seconds or 0.0)
+    return end - start
+
+
+def _worked_on(job: Work, file: File) -> float:
+    seconds = _seconds(job.clip, file)
+    return seconds if job.policy.too_long == "window" else min(seconds, job.policy.max_seconds)
+
+
+def _sort_out(
+    wanted: Sequence[ClipRequest],
+    *,
+    files: Mapping[str, File],
+    keys: Mapping[ClipRequest, str],
+    results: Mapping[str, Cached],
+    report: TokenizingReport,
+) -> None:
+    """Puts each clip among the usable or the quarantined ones."""
+    for request in wanted:
+        result = files[request.clip.uri].failure or results[keys[request]]
+        if not isinstance(result, Units):
+            report.quarantined[request] = result
+            continue
+        report.units[request] = result
+        seconds = _seconds(request.clip, files[request.clip.uri])
+        if request.policy.cuts and seconds > request.policy.max_seconds + _LENGTH_TOLERANCE_SECONDS:
+            report.long.add(request)

@@ -1,0 +1,64 @@
+"""The page: every text in it is escaped, and nothing is fetched from anywhere."""
+
+from __future__ import annotations
+
+from infra import object_storage
+from infra.errors import MissingExtra
+from infra.printable import printable_lines
+from orchestrator.job import Job
+from orchestrator.report import JobReport, TaskRow, job_root
+from orchestrator.views.results_page.task_view import TaskView, task_view
+from orchestrator.views.tables import Columns, baseline_cell, published_cell, source_of
+from workers.tuning.results.outcome import LaneOutcome, read_outcome
+from workers.tuning.results.unit_use_file import read_unit_uses
+
+TEMPLATE = "page.html.jinja"
+
+
+def results_page(job: Job, report: JobReport) -> str:
+    """The results of a job as HTML.
+
+    Args:
+        job: where the outcomes of lanes are found.
+        report: of its last run.
+
+    Raises:
+        MissingExtra: Jinja or matplotlib is not installed.
+        StorageError: what a lane left cannot be read.
+    """
+    lanes = object_storage.join(job_root(job), "lanes")
+    views = []
+    for row in report.tasks:
+        outcomes = _outcomes(lanes, row)
+        views.append(task_view(row, outcomes, read_unit_uses(lanes, outcomes)))
+    return render(report, views)
+
+
+def render(report: JobReport, views: list[TaskView]) -> str:
+    """The page with these views of the report's tasks."""
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    except ImportError as error:
+        raise MissingExtra("jinja2", "train") from error
+    environment = Environment(
+        loader=PackageLoader("orchestrator.views.results_page", ""),
+        autoescape=True,
+        finalize=lambda value: printable_lines(value) if type(value) is str else value,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    columns = Columns.of(report)
+    return environment.get_template(TEMPLATE).render(
+        report=report,
+        views=views,
+        columns=columns,
+        source=source_of(columns),
+        published_cell=published_cell,
+        baseline_cell=baseline_cell,
+    )
+
+
+def _outcomes(lanes: str, row: TaskRow) -> list[LaneOutcome]:
+    found = [read_outcome(lanes, key) for key in row.lanes]
+    return [outcome for outcome in found if outcome is not None]

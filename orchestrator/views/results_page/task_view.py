@@ -1,0 +1,197 @@
+"""What the page shows of one task, as the template wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.report import TaskRow
+from orchestrator.views.results_page.unit_view import UnitView, unit_views
+from orchestrator.views.tables import metric_of, ours, percent
+from task_specs.metric import LOWER_IS_BETTER
+from workers.baselines.kind import BaselineKind
+from workers.evaluation.confusion import confusion_table
+from workers.tuning.results.outcome import LaneOutcome
+from workers.tuning.results.unit_use_file import LaneUnitUse
+
+MOST_DRAWN, MOST_NUMBERED = 60, 20
+"""Classes of a matrix that is still drawn, and of one with numbers in its cells."""
+MISTAKES = 8
+LABEL_CHARACTERS = 18
+"""Of a label beside a matrix; the whole of it is shown on pointing, and among the mistakes."""
+
+BASELINE_NAMES: dict[BaselineKind, str] = {
+    "majority": "majority",
+    "ngrams": "unit 1-3-grams, logistic regression",
+    "probe": "mean LM states, logistic regression",
+}
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One figure beside others.
+
+    Attributes:
+        kind: ``ours``, ``baseline`` or ``published``.
+        name: what it is a figure of.
+        text: the figure as read.
+        share: of the width of the scale, 0 to 1.
+        low, high: the spread around it, where there is one.
+    """
+
+    kind: str
+    name: str
+    text: str
+    share: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One field of a drawn matrix; ``share`` is of the label's examples."""
+
+    row: int
+    column: int
+    count: int
+    share: float
+    label: str
+    predicted: str
+
+    @property
+    def title(self) -> str:
+        """Said on pointing."""
+        return f"{self.label} → {self.predicted}: {self.count} ({percent(self.share)} %)"
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A confusion matrix on the test split, summed over seeds.
+
+    Attributes:
+        slot: name of the label.
+        labels: of its classes, shortened.
+        cells: those that are not zero; empty where there are too many classes to draw.
+        mistakes: the most frequent ones.
+        right, total: examples, all seeds together.
+    """
+
+    slot: str
+    labels: list[str]
+    cells: list[Cell]
+    mistakes: list[Cell]
+    right: int
+    total: int
+
+    @property
+    def numbered(self) -> bool:
+        """Whether cells are large enough for numbers."""
+        return len(self.labels) <= MOST_NUMBERED
+
+    @property
+    def label_room(self) -> int:
+        """Pixels that the longest label takes beside the cells."""
+        return 14 + 7 * max(map(len, self.labels))
+
+
+@dataclass(frozen=True)
+class TaskView:
+    """One task of the page."""
+
+    row: TaskRow
+    metric: str
+    figure: str
+    lower_is_better: bool
+    bars: list[Bar]
+    matrices: list[Matrix]
+    units: list[UnitView]
+    other_metric: str
+    """The metric of the published figures, where it is not the task's."""
+
+
+def task_view(row: TaskRow, outcomes: Sequence[LaneOutcome], uses: Sequence[LaneUnitUse] = ()) -> TaskView:
+    """The view of a task.
+
+    Args:
+        row: of the report.
+        outcomes: of its lanes, one a seed.
+        uses: which units they use.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    other = "" if row.published is None or row.published.metric == row.metric else row.published.metric
+    return TaskView(
+        row=row,
+        metric=metric_of(row),
+        figure=ours(row),
+        lower_is_better=row.metric in LOWER_IS_BETTER,
+        bars=_bars(row, other),
+        matrices=_matrices(outcomes),
+        units=unit_views(row, outcomes, uses),
+        other_metric=other,
+    )
+
+
+def _bars(row: TaskRow, other: str) -> list[Bar]:
+    bars = []
+    if row.test is not None:
+        spread = row.test_std if row.test_std and row.seeds > 1 else None
+        low = None if spread is None else max(0.0, row.test - spread)
+        high = None if spread is None else min(1.0, row.test + spread)
+        bars.append(Bar("ours", "prompt", ours(row), row.test, low, high))
+    for kind, figures in row.baselines.items():
+        if figures.test is not None:
+            bars.append(Bar("baseline", BASELINE_NAMES[kind], percent(figures.test), figures.test))
+    if row.published is not None:
+        suffix = f" ({other})" if other else ""
+        bars += [
+            Bar("published", "prior work" if system == "prior" else system, percent(figure) + suffix, figure)
+            for system, figure in row.published.figures.items()
+        ]
+    return bars
+
+
+def _matrices(outcomes: Sequence[LaneOutcome]) -> list[Matrix]:
+    if not outcomes or not all(outcome.confusions for outcome in outcomes):
+        return []
+    return [
+        _matrix(
+            described.name,
+            described.labels,
+            confusion_table((outcome.confusions[slot] for outcome in outcomes), len(described.labels)),
+        )
+        for slot, described in enumerate(outcomes[0].spec.slots)
+    ]
+
+
+def _matrix(slot: str, labels: Sequence[str], table: NDArray[np.int64]) -> Matrix:
+    totals = table.sum(axis=1)
+    cells = [
+        Cell(
+            row=int(row),
+            column=int(column),
+            count=int(table[row, column]),
+            share=float(table[row, column] / totals[row]),
+            label=labels[row],
+            predicted=labels[column],
+        )
+        for row, column in zip(*np.nonzero(table), strict=True)
+    ]
+    wrong = sorted((cell for cell in cells if cell.row != cell.column), key=lambda cell: -cell.count)
+    return Matrix(
+        slot=slot,
+        labels=[shortened(label) for label in labels],
+        cells=cells if len(labels) <= MOST_DRAWN else [],
+        mistakes=wrong[:MISTAKES],
+        right=int(np.trace(table)),
+        total=int(table.sum()),
+    )
+
+
+def shortened(label: str) -> str:
+    """A label that fits beside a matrix."""
+    return label if len(label) <= LABEL_CHARACTERS else f"{label[: LABEL_CHARACTERS - 1]}…"

@@ -1,0 +1,161 @@
+"""What prompting is worth: the prompts of a job beside its baselines and what was published."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from infra.printable import markdown_text, spreadsheet_cell
+from orchestrator.progress import as_text
+from orchestrator.report import JobReport, TaskRow, report_table
+from task_specs.metric import LOWER_IS_BETTER
+from task_specs.published import SYSTEMS, System, published_figures
+from workers.baselines.kind import BASELINES, BaselineKind
+
+FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What there is to compare with, over all tasks of a report."""
+
+    baselines: tuple[BaselineKind, ...]
+    systems: tuple[System, ...]
+
+    @classmethod
+    def of(cls, report: JobReport) -> Columns:
+        """Those that some task has a figure of, or should have."""
+        return cls(
+            tuple(kind for kind in BASELINES if any(kind in row.baselines for row in report.tasks)),
+            tuple(system for system in SYSTEMS if any(_published(row, system) is not None for row in report.tasks)),
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.baselines or self.systems)
+
+
+def results_text(report: JobReport) -> Group:
+    """All that a terminal shows: what became of each task, what its prompt is worth, and why baselines failed."""
+    columns = Columns.of(report)
+    parts: list[RenderableType] = [report_table(report)]
+    if columns:
+        parts += [Text(), comparison_table(report, columns)]
+    if columns.systems:
+        parts.append(as_text(source_of(columns)))
+    return Group(*parts, *(as_text(line) for line in failed_baselines(report.tasks)))
+
+
+def comparison_table(report: JobReport, columns: Columns) -> Table:
+    """Test figures side by side."""
+    table = Table(title="test: prompt, baselines, published", title_justify="left")
+    table.add_column("task", no_wrap=True)
+    for heading in _headings(columns)[1:]:
+        table.add_column(heading, justify="left" if heading in ("metric", "recipe") else "right")
+    for row in report.tasks:
+        table.add_row(*(as_text(cell) for cell in _cells(row, columns)))
+    return table
+
+
+def source_of(columns: Columns) -> str:
+    """Where published figures come from; empty where there are none."""
+    return f"{', '.join(columns.systems)}: {published_figures().source}" if columns.systems else ""
+
+
+def as_markdown(report: JobReport) -> str:
+    """A table for documents."""
+    columns = Columns.of(report)
+    headings = _headings(columns)
+    lines = [headings, ["---" if heading in ("task", "metric", "recipe") else "---:" for heading in headings]]
+    lines += [[markdown_text(cell) for cell in _cells(row, columns)] for row in report.tasks]
+    text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return f"{text}\n{source_of(columns)}\n" if columns.systems else text
+
+
+def as_csv(report: JobReport) -> str:
+    """Every figure as a share of 1, the same columns for every job."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    fields = ("task", "family", "language", "classes", "metric", "recipe", "point", "status", "seeds", "trained")
+    figures = ("valid", "test", "test_std")
+    published = [f"published_{system}" for system in SYSTEMS]
+    writer.writerow([*fields, *figures, *BASELINES, "published_metric", *published, "bundle", "error"])
+    for row in report.tasks:
+        cells = [
+            *(getattr(row, name) for name in (*fields, *figures)),
+            *(row.baselines[kind].test if kind in row.baselines else None for kind in BASELINES),
+            row.published and row.published.metric,
+            *(_published(row, system) for system in SYSTEMS),
+            row.bundle,
+            row.error,
+        ]
+        writer.writerow([spreadsheet_cell(cell) if isinstance(cell, str) else cell for cell in cells])
+    return buffer.getvalue()
+
+
+def percent(share: float | None) -> str:
+    """As people read it; empty where there is none."""
+    return "" if share is None else f"{100 * share:.1f}"
+
+
+def metric_of(row: TaskRow) -> str:
+    """The task's metric, with an arrow where less of it is better."""
+    return f"{row.metric} ↓" if row.metric in LOWER_IS_BETTER else row.metric
+
+
+def _headings(columns: Columns) -> list[str]:
+    return ["task", "metric", "recipe", "prompt", *columns.baselines, *columns.systems]
+
+
+def _cells(row: TaskRow, columns: Columns) -> list[str]:
+    return [
+        row.task,
+        metric_of(row),
+        row.recipe,
+        ours(row),
+        *(baseline_cell(row, kind) for kind in columns.baselines),
+        *(published_cell(row, system) for system in columns.systems),
+    ]
+
+
+def ours(row: TaskRow) -> str:
+    """Mean over seeds and spread, or what became of the task."""
+    if row.test is None:
+        return row.status
+    return percent(row.test) + (f" ± {percent(row.test_std)}" if row.test_std and row.seeds > 1 else "")
+
+
+def baseline_cell(row: TaskRow, kind: BaselineKind) -> str:
+    """A baseline's figure, or that it failed."""
+    figures = row.baselines.get(kind)
+    if figures is None:
+        return ""
+    return FAILED if figures.test is None else percent(figures.test)
+
+
+def published_cell(row: TaskRow, system: System) -> str:
+    """A published figure, with its metric where that is not the task's."""
+    figure = _published(row, system)
+    if figure is None or row.published is None:
+        return ""
+    other = "" if row.published.metric == row.metric else f" ({row.published.metric})"
+    return percent(figure) + other
+
+
+def _published(row: TaskRow, system: System) -> float | None:
+    return row.published.figures.get(system) if row.published is not None else None
+
+
+def failed_baselines(rows: Sequence[TaskRow]) -> list[str]:
+    """Why baselines have no figures, a sentence each."""
+    return [
+        f"{row.task}, baseline {kind}: {figures.error}"
+        for row in rows
+        for kind, figures in row.baselines.items()
+        if figures.error is not None
+    ]

@@ -1,0 +1,319 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from infra.errors import BundleError
+from tests.fixtures.bundles import TOKENIZER, UNIT_LM, random_bundle
+from workers.bundle.format import Bundle, BundleManifest, pack, parse_latest, parse_manifest, parse_tensors
+from workers.bundle.manifest import CARD_FILE, MANIFEST_FILE, PAYLOAD, PROMPT_FILE
+from workers.prompting import prompt as trained
+from workers.untrusted import strict_json
+
+LABELS = st.lists(
+    st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=8),
+    min_size=1,
+    max_size=5,
+    unique=True,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    slots=st.dictionaries(st.text("abc", min_size=1, max_size=3), LABELS, min_size=1, max_size=3),
+    verbalizer=st.sampled_from(["linear", "frequency", "random"]),
+    seed=st.integers(0, 2**32 - 1),
+    sizes=st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 5)),
+)
+def test_packing_and_parsing_are_inverse(
+    slots: dict[str, list[str]],
+    verbalizer: Literal["linear", "frequency", "random"],
+    seed: int,
+    sizes: tuple[int, int, int],
+) -> None:
+    layers, length, dim = sizes
+    bundle = random_bundle(seed=seed, slots=slots, verbalizer=verbalizer, layers=layers, length=length, dim=dim)
+    packed = pack(bundle)
+    assert tuple(packed.files) == (*PAYLOAD, MANIFEST_FILE)
+    manifest = parse_manifest(packed.files[MANIFEST_FILE], file="bundle.json")
+    assert manifest == packed.manifest
+    assert manifest.version == packed.manifest.version
+    assert manifest.model_copy(update={"files": {}}) == bundle.manifest
+    tensors = parse_tensors(packed.files[PROMPT_FILE], manifest, file="prompt.safetensors")
+    assert tensors.keys() == bundle.tensors.keys()
+    assert all(np.array_equal(tensors[name], bundle.tensors[name]) for name in tensors)
+    assert manifest.parameters == sum(array.size for array in tensors.values())
+
+
+def test_version_is_of_the_content_and_not_of_the_provenance() -> None:
+    first = pack(random_bundle())
+    later = pack(random_bundle(created=datetime(2030, 1, 1, tzinfo=UTC), run_id="another"))
+    assert later.manifest.version == first.manifest.version
+    assert later.files[PROMPT_FILE] == first.files[PROMPT_FILE]
+    assert later.files[CARD_FILE] == first.files[CARD_FILE]
+    assert later.files[MANIFEST_FILE] != first.files[MANIFEST_FILE]
+    assert pack(random_bundle(seed=1)).manifest.version != first.manifest.version
+    assert pack(random_bundle(unit_lm="d" * 64)).manifest.version != first.manifest.version
+
+
+def test_the_format_is_pinned() -> None:
+    """A released reader must find what a released writer wrote: these change with ``format_version`` only."""
+    # The card is left out: its words may change at any time.
+    tensors = pack(random_bundle()).files[PROMPT_FILE]
+    manifest = random_bundle().manifest.with_files([(PROMPT_FILE, tensors), (CARD_FILE, b"card")])
+    assert manifest.version == "056366996a020060"
+    assert set(manifest.model_dump()) == {
+        "backbone",
+        "data",
+        "files",
+        "format_version",
+        "metric",
+        "preprocessing",
+        "prompt",
+        "provenance",
+        "recipe",
+        "results",
+        "seed",
+        "slots",
+        "task",
+    }
+
+
+def calibrated(**changes: Any) -> BundleManifest:
+    """A manifest with all that is new in format 2."""
+    made = random_bundle().manifest
+    document = json.loads(made.model_dump_json()) | {
+        "format_version": 2,
+        "metric": {"name": "eer", "positive": "yes"},
+        "calibration": {"temperatures": [1.5]},
+    }
+    document["results"]["test"]["accuracy"]["interval"] = [0.6, 0.9]
+    return BundleManifest.model_validate_json(json.dumps(document | changes))
+
+
+def test_the_second_format_is_pinned_and_the_first_is_what_it_was() -> None:
+    assert calibrated().version == "22ca773f721d73b9"
+    assert calibrated().temperatures == (1.5,)
+    assert random_bundle().manifest.temperatures == (1.0,)
+    packed = pack(replace(random_bundle(), manifest=calibrated()))
+    assert parse_manifest(packed.files[MANIFEST_FILE], file="bundle.json") == packed.manifest
+    document = json.loads(pack(random_bundle()).files[MANIFEST_FILE])
+    assert "calibration" not in document
+    assert "interval" not in document["results"]["test"]["accuracy"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"calibration": {"temperatures": [1.0, 1.0]}},
+        {"calibration": {"temperatures": [0.0]}},
+        {"metric": {"name": "eer", "positive": "perhaps"}},
+    ],
+)
+def test_calibration_belongs_to_the_slots(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        calibrated(**changes)
+
+
+def test_tensors_are_named_as_tuning_names_them() -> None:
+    shape = trained.PromptShape(layers=2, length=3, dim=4, vocabulary=11, classes=(2, 3), linear=True)
+    manifest = random_bundle(slots={"a": ["x", "y"], "b": ["x", "y", "z"]}).manifest
+    assert manifest.tensor_shapes == dict(shape.tensors)
+    assert manifest.parameters == shape.size
+
+
+Tensors = dict[str, NDArray[Any]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: {**t, "prompt.keys": t["prompt.keys"][:, :2]}, "prompt.keys is float32"),
+        (lambda t: {**t, "separators": t["separators"].astype(np.float64)}, "separators is float64"),
+        (lambda t: {**t, "separators": t["separators"] * np.nan}, "not finite"),
+        (lambda t: {**t, "prompt.values": t["prompt.values"] + np.float32(np.inf)}, "not finite"),
+        (lambda t: {**t, "more": t["separators"]}, "'more' is unknown"),
+        (lambda t: {name: t[name] for name in t if name != "separators"}, "'separators' is missing"),
+    ],
+)
+def test_tensors_that_differ_from_the_manifest(change: Callable[[Tensors], Tensors], message: str) -> None:
+    bundle = random_bundle()
+    with pytest.raises(BundleError, match=message):
+        pack(replace(bundle, tensors=change(dict(bundle.tensors))))
+
+
+def test_another_backbone_is_refused() -> None:
+    bundle = random_bundle()
+    bundle.check_backbone(unit_lm=UNIT_LM, tokenizer=TOKENIZER)
+    with pytest.raises(BundleError, match="another unit LM"):
+        bundle.check_backbone(unit_lm="0" * 64, tokenizer=TOKENIZER)
+    with pytest.raises(BundleError, match="another tokenizer"):
+        bundle.check_backbone(unit_lm=UNIT_LM, tokenizer="0" * 64)
+
+
+def _document(bundle: Bundle | None = None) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(pack(bundle or random_bundle()).files[MANIFEST_FILE])
+    return document
+
+
+def _set(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    def change(document: dict[str, Any]) -> None:
+        *parents, last = path.split("/")
+        for name in parents:
+            document = document[int(name) if isinstance(document, list) else name]
+        document[last] = value
+
+    return change
+
+
+ENTRY = {"sha256": "0" * 64, "size": 1}
+HOSTILE: dict[str, Callable[[dict[str, Any]], None]] = {
+    "unknown field": _set("surprise", 1),
+    "unknown field within": _set("prompt/surprise", 1),
+    "newer format": _set("format_version", 3),
+    "calibration in the first format": _set("calibration", {"temperatures": [2.0]}),
+    "interval in the first format": _set("results/test/accuracy/interval", [0.1, 0.9]),
+    "long recordings in the first format": _set("data/long", 3),
+    "few shots in the first format": _set("data/shots", 3),
+    "positive class in the first format": _set("metric/positive", "yes"),
+    "format as a truth value": _set("format_version", True),
+    "number as text": _set("prompt/length", "3"),
+    "number as fraction": _set("prompt/length", 3.5),
+    "huge prompt": _set("prompt/dim", 10**9),
+    "negative size": _set("files/README.md/size", -1),
+    "task name climbs": _set("task/name", "../../etc"),
+    "task name with a line break": _set("task/name", "toy\n"),
+    "file name climbs": _set("files", {"../evil": ENTRY, "prompt.safetensors": ENTRY}),
+    "one file more": _set("files/pickle.bin", ENTRY),
+    "one file less": _set("files", {"README.md": ENTRY}),
+    "no files": _set("files", {}),
+    "digest of another kind": _set("files/README.md/sha256", "A" * 64),
+    "escape sequence in a label": _set("slots/0/labels", ["no", "\x1b[2J"]),
+    "label twice": _set("slots/0/labels", ["no", "no"]),
+    "no labels": _set("slots/0/labels", []),
+    "endless label": _set("slots/0/labels", ["no", "x" * 10_000]),
+    "no slots": _set("slots", []),
+    "unknown split": _set("results/dev", {}),
+    "units of a linear verbalizer": _set("prompt/verbalizer_units", [[1, 2]]),
+    "frequency without units": _set("prompt/verbalizer", "frequency"),
+    "time without zone": _set("provenance/created", "2025-01-01T00:00:00"),
+}
+
+
+@pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_manifest(change: Callable[[dict[str, Any]], None]) -> None:
+    document = _document()
+    assert parse_manifest(json.dumps(document).encode(), file="here/bundle.json")
+    change(document)
+    with pytest.raises(BundleError, match=r"^here/bundle\.json") as caught:
+        parse_manifest(json.dumps(document).encode(), file="here/bundle.json")
+    assert "\n" not in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize("units", [[[1, 1]], [[1]], [[1, 11]], [[1, -1]], [[1, 2], [3, 4]], None])
+def test_verbalizer_units_are_one_entry_per_label(units: Any) -> None:
+    document = _document(random_bundle(verbalizer="random"))
+    document["prompt"]["verbalizer_units"] = units
+    with pytest.raises(BundleError):
+        parse_manifest(json.dumps(document).encode(), file="bundle.json")
+
+
+def test_a_newer_format_says_what_to_do() -> None:
+    document = _document() | {"format_version": 7, "unknown": 1}
+    with pytest.raises(BundleError, match="update speechprompt"):
+        parse_manifest(json.dumps(document).encode(), file="bundle.json")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"\xff\xfe",
+        b"{",
+        b'{"a": 1, "a": 1}',
+        b'{"a": {"b": 1, "b": 2}}',
+        b'{"a": NaN}',
+        b'{"a": -Infinity}',
+        b'{"a": 1e999}',
+        b"[" * 200_000,
+        b'{"a": ' + b"9" * 10_000 + b"}",
+    ],
+    ids=lambda text: str(text[:20]),
+)
+def test_json_that_is_not_plain(text: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  the kinds of fault share no words
+        strict_json.loads(text)
+    with pytest.raises(BundleError):
+        parse_manifest(text, file="bundle.json")
+    with pytest.raises(BundleError):
+        parse_latest(text, file="latest.json")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[]",
+        b'{"format_version": 1, "version": "../../../../../x"}',
+        b'{"format_version": 1, "version": "0123456789abcdef\\n"}',
+    ],
+)
+def test_a_pointer_that_is_none(text: bytes) -> None:
+    with pytest.raises(BundleError):
+        parse_latest(text, file="latest.json")
+
+
+def _safetensors(header: bytes, data: bytes = b"") -> bytes:
+    return len(header).to_bytes(8, "little") + header + data
+
+
+def test_hostile_safetensors() -> None:
+    bundle = random_bundle()
+    good = pack(bundle).files[PROMPT_FILE]
+    entry = b'"separators":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
+    other = {name: array.astype(np.float16) for name, array in bundle.tensors.items()}
+    for data in (
+        b"",
+        good[:-1],
+        good + b"\0",
+        (2**63).to_bytes(8, "little") + good[8:],
+        _safetensors(b"{" + entry + b"," + entry + b"}", bytes(4)),
+        _safetensors(b'{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,4]}}', bytes(4)),
+        safetensors.numpy.save(other),
+        safetensors.numpy.save(dict(bundle.tensors), metadata={"note": "more"}),
+    ):
+        with pytest.raises(BundleError, match=r"^p\.safetensors"):
+            parse_tensors(data, bundle.manifest, file="p.safetensors")
+
+
+@settings(max_examples=60, deadline=None)
+@given(position=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255))
+def test_no_byte_of_a_file_can_break_the_parsers(position: float, byte: int) -> None:
+    files = pack(random_bundle()).files
+    for name in (MANIFEST_FILE, PROMPT_FILE):
+        data = bytearray(files[name])
+        data[int(position * len(data))] = byte
+        try:
+            if name == MANIFEST_FILE:
+                parse_manifest(bytes(data), file=name)
+            else:
+                parse_tensors(bytes(data), random_bundle().manifest, file=name)
+        except BundleError:
+            continue
+
+
+def test_settings_that_json_cannot_say_are_refused_when_made() -> None:
+    manifest = random_bundle().manifest.model_dump()
+    with pytest.raises(ValidationError):
+        BundleManifest.model_validate(manifest | {"recipe": {"learning_rate": float("nan")}})

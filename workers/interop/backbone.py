@@ -1,0 +1,140 @@
+"""A backbone out of the original files: unit LM, dictionary, speech encoder and k-means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from infra.errors import BackboneError
+from workers.backbone.directory import Backbone
+from workers.interop.centroids import layer_of, read_centroids
+from workers.interop.checkpoint import FairseqCheckpoint, read_checkpoint
+from workers.interop.dictionary import read_dictionary
+from workers.interop.f0_bins import read_f0_edges
+from workers.interop.hubert import ImportedHubert, import_hubert
+from workers.interop.model_kinds import check_kind
+from workers.interop.unit_lm import ImportedLM, import_gslm, import_pgslm, is_multistream
+from workers.speech.external import ExternalConfig, ExternalTokenizer
+from workers.speech.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class OriginalFiles:
+    """Where they are, local or S3, and what they do not say themselves.
+
+    Attributes:
+        lm: checkpoint of the unit LM, GSLM or pGSLM.
+        dictionary: its ``dict.txt``; for GSLM only.
+        hubert: checkpoint of the speech encoder; ``None`` for an LM whose units come with the data.
+        kmeans: centroids of the encoder's features.
+        layer: layer of the encoder whose features are clustered, from 1; ``None`` for that of the published units.
+        f0_bins: edges between the F0 bins; for discrete prosody only.
+        f0_mean: whose mean log F0 is subtracted, where the model was trained with one.
+        heads: attention heads of the LM, if its checkpoint does not state them.
+        tokenizer_name: which tokenizer makes the units, without ``hubert``.
+    """
+
+    lm: str
+    dictionary: str | None = None
+    hubert: str | None = None
+    kmeans: str | None = None
+    layer: int | None = None
+    f0_bins: str | None = None
+    f0_mean: Literal["speaker", "utterance"] | None = None
+    heads: int | None = None
+    tokenizer_name: str | None = None
+
+
+@dataclass(frozen=True)
+class ImportedBackbone:
+    """What was read.
+
+    Attributes:
+        backbone: complete, nowhere stored.
+        checkpoint: the LM's original tensors and settings, for ``fairseq_verify``.
+        lm: the LM alone.
+        hubert: the speech encoder, where one was given.
+        notes: what a user should know about the files, though nothing is wrong.
+    """
+
+    backbone: Backbone
+    checkpoint: FairseqCheckpoint
+    lm: ImportedLM
+    hubert: ImportedHubert | None
+    notes: tuple[str, ...] = ()
+
+
+def import_backbone(files: OriginalFiles, *, name: str = "", licence: str = "") -> ImportedBackbone:
+    """Read all files and fit them together; nothing is written.
+
+    Args:
+        files: what to read.
+        name: how people call the backbone; by default kind and tokenizer.
+        licence: under which the weights may be used.
+
+    Raises:
+        BackboneError: a file is missing, damaged, hostile or of another kind, or two of them do not fit together.
+        StorageError: a place cannot be read.
+    """
+    _check_options(files)
+    for option, text, longest in (("--name", name, 200), ("--licence", licence, 2000)):
+        if len(text) > longest or not text.isprintable():
+            raise BackboneError(f"{option}: at most {longest} characters of one line; shorten it")
+    layer, assumed = (0, "") if files.kmeans is None else layer_of(files.kmeans, files.layer)
+    centroids = None if files.kmeans is None else read_centroids(files.kmeans)
+    checkpoint = read_checkpoint(files.lm)
+    check_kind(checkpoint.tensors, files.lm, "unit LM")
+    lm = _import_lm(files, checkpoint, units=None if centroids is None else len(centroids))
+    hubert = None
+    if files.hubert is not None and centroids is not None:
+        hubert = import_hubert(files.hubert, centroids, layer=layer, kmeans=str(files.kmeans))
+    tokenizer: Tokenizer = hubert.tokenizer if hubert else _external(files, units=len(lm.unit_tokens))
+    if tokenizer.units != len(lm.unit_tokens):
+        raise BackboneError(
+            f"{files.kmeans}: {tokenizer.units} centroids for a unit LM of {len(lm.unit_tokens)} units; "
+            "give the k-means that its units were made with"
+        )
+    chosen = name or f"{lm.config.kind}-{files.tokenizer_name or f'hubert-l{layer}-km{tokenizer.units}'}"
+    backbone = Backbone(chosen, lm.config, lm.tensors, lm.unit_tokens, tokenizer, licence)
+    notes = (*lm.notes, *(hubert.checkpoint.notes if hubert else ()), *([assumed] if assumed else ()))
+    return ImportedBackbone(backbone, checkpoint, lm, hubert, notes)
+
+
+def _check_options(files: OriginalFiles) -> None:
+    """Which options belong together is said before gigabytes are read."""
+    given: Mapping[str, bool] = {
+        "--hubert": files.hubert is not None,
+        "--kmeans": files.kmeans is not None,
+        "--tokenizer-name": files.tokenizer_name is not None,
+    }
+    if given["--hubert"] != given["--kmeans"]:
+        raise BackboneError("--hubert and --kmeans belong together: features and their clusters; give both or neither")
+    if given["--hubert"] == given["--tokenizer-name"]:
+        raise BackboneError(
+            "say how audio becomes units: give --hubert and --kmeans, or, for units that come with the data, "
+            "--tokenizer-name"
+        )
+
+
+def _import_lm(files: OriginalFiles, checkpoint: FairseqCheckpoint, *, units: int | None) -> ImportedLM:
+    if is_multistream(checkpoint):
+        if files.dictionary is not None:
+            raise BackboneError(f"{files.lm}: a pGSLM, whose tokens are the units themselves; leave --dict out")
+        edges = read_f0_edges(files.f0_bins) if files.f0_bins else None
+        return import_pgslm(checkpoint, f0_edges=edges, f0_mean=files.f0_mean or "speaker", heads=files.heads)
+    for option, value in (("--f0-bins", files.f0_bins), ("--f0-mean", files.f0_mean)):
+        if value is not None:
+            raise BackboneError(f"{files.lm}: a unit LM without F0, so {option} means nothing; leave it out")
+    if files.dictionary is None:
+        raise BackboneError(f"{files.lm}: a unit's token is known from its dictionary alone; give dict.txt with --dict")
+    dictionary = read_dictionary(files.dictionary)
+    lm = import_gslm(checkpoint, dictionary, heads=files.heads)
+    dictionary = dictionary.of(units or dictionary.units)
+    return replace(lm, unit_tokens=dictionary.unit_tokens, notes=(*lm.notes, *dictionary.notes))
+
+
+def _external(files: OriginalFiles, *, units: int) -> Tokenizer:
+    if not 1 <= len(files.tokenizer_name or "") <= 200:
+        raise BackboneError("--tokenizer-name is empty or longer than 200 characters; name the units' tokenizer")
+    return ExternalTokenizer(ExternalConfig(name=str(files.tokenizer_name), units=units))

@@ -1,0 +1,54 @@
+"""How good a kept prompt is, how sure that is, and how to read its probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from task_specs.example import Split
+from workers.evaluation.bootstrap import Interval, interval, resampled
+from workers.evaluation.calibration import best_temperature
+from workers.evaluation.metrics import Figures, Predictions
+from workers.prompting.examples import SplitExamples
+from workers.tuning.step.lane import LaneSpec
+
+
+@dataclass(frozen=True)
+class FinalFigures:
+    """Attributes:
+    figures: by split, every figure; those of calibration with the temperatures, and without.
+    temperatures: by which the scores of each slot are divided.
+    intervals: by figure, where the middle 95 % of the bootstrap's draws of the test split lie.
+    draws: the lane's metric on each draw.
+    """
+
+    figures: dict[str, dict[str, float]] = field(default_factory=dict)
+    temperatures: list[float] = field(default_factory=list)
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    draws: list[float] = field(default_factory=list)
+
+
+def final_figures(spec: LaneSpec, predictions: Mapping[Split, Predictions], test: SplitExamples) -> FinalFigures:
+    """Everything that an outcome says of a prompt.
+
+    Args:
+        spec: of the lane.
+        predictions: of the prompt on the splits ``valid``, on which it is calibrated, and ``test``.
+        test: the examples of the test split.
+    """
+    valid = predictions["valid"]
+    temperatures = [best_temperature(scores, valid.labels[:, slot]) for slot, scores in enumerate(valid.scores)]
+    by_split = {
+        split: Figures(predicted, positive=spec.positive_class, temperatures=temperatures)
+        for split, predicted in predictions.items()
+    }
+    groups = np.arange(test.examples) if test.speakers is None else test.speakers
+    drawn = resampled(by_split["test"], groups)
+    return FinalFigures(
+        figures={split: figures() for split, figures in by_split.items()},
+        temperatures=temperatures,
+        intervals={name: interval(values) for name, values in drawn.items() if np.isfinite(values).any()},
+        draws=[round(value, 6) for value in drawn[spec.metric].tolist()],
+    )

@@ -1,0 +1,80 @@
+"""What a lane is made from: its stored examples, and the bundle it begins with."""
+
+from __future__ import annotations
+
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from infra import object_storage
+from infra.errors import BundleError, DamagedFile, DatasetError
+from task_specs.prompt_init import BundleInit
+from workers.backbone.sharing import SharedLM
+from workers.bundle.format import Bundle
+from workers.bundle.read import read
+from workers.job_store.files import EXAMPLES
+from workers.prompting.examples import TaskExamples
+from workers.tuning.step.lane import Lane, LaneSpec
+from workers.unit_lm.gslm import UnitLM
+
+
+class LaneSource:
+    """Makes lanes; those of one task share their examples in memory, for as long as there are any.
+
+    Args:
+        lm: the LM, on its device.
+        shared: what it was attached from.
+    """
+
+    def __init__(self, lm: UnitLM, shared: SharedLM) -> None:
+        self._lm, self._fingerprint = lm, shared.fingerprint
+        self._unit_tokens = np.array(shared.unit_tokens, dtype=np.int64)
+        self._examples: WeakValueDictionary[str, TaskExamples] = WeakValueDictionary()
+
+    def lane(self, spec: LaneSpec) -> Lane:
+        """The lane, fresh.
+
+        Raises:
+            InputError: its data, its bundle or its recipe cannot be used.
+            StorageError: they cannot be read.
+        """
+        examples = self._examples.get(spec.examples_digest)
+        if examples is None:
+            examples = self._examples[spec.examples_digest] = stored_examples(spec)
+        return Lane(
+            spec,
+            examples=examples,
+            lm=self._lm,
+            unit_tokens=self._unit_tokens,
+            donor=self._donor(spec),
+        )
+
+    def _donor(self, spec: LaneSpec) -> Bundle | None:
+        init = spec.recipe.prompt_init
+        if not isinstance(init, BundleInit):
+            return None
+        bundle = read(init.bundle)
+        if bundle.manifest.version != init.version:
+            raise BundleError(f"{init.bundle}: no longer version {init.version}; run the job again")
+        if bundle.manifest.backbone.unit_lm != self._fingerprint:
+            raise BundleError(f"{init.bundle}: tuned on another unit LM; name a bundle of this backbone")
+        config = self._lm.config
+        bundle.check_sizes(layers=config.layers, dim=config.dim, outputs=config.outputs)
+        return bundle
+
+
+def stored_examples(spec: LaneSpec) -> TaskExamples:
+    """The lane's encoded examples.
+
+    Raises:
+        DatasetError: they are not what the plan made of them.
+        StorageError: they cannot be read.
+    """
+    wrong = DatasetError(f"{spec.examples}: not the examples of {spec.task}; {EXAMPLES.then}")
+    try:
+        examples = TaskExamples.from_bytes(object_storage.read_own(spec.examples, limit=EXAMPLES.limit))
+    except (ValueError, KeyError, DamagedFile) as error:
+        raise wrong from error
+    if examples.digest() != spec.examples_digest:
+        raise wrong
+    return examples
