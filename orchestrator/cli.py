@@ -77,7 +77,7 @@ def plan(job_file: str, overrides: tuple[str, ...], no_probe: bool) -> None:
 
     With gang: auto it takes some optimizer steps in this process, for at most ten seconds.
     """
-    from orchestrator.plan import make_plan
+    from orchestrator.planning import make_plan
     from orchestrator.views.plan import show_plan
 
     planned = make_plan(job_file, overrides)
@@ -107,7 +107,7 @@ def run(job_file: str, overrides: tuple[str, ...], retry_failed: bool, restart: 
     """
     _check_once(retry_failed, restart)
     from orchestrator.cluster.session import ray_session
-    from orchestrator.plan import make_plan
+    from orchestrator.planning import make_plan
     from orchestrator.progress import ProgressView
     from orchestrator.views.tables import results_text
 
@@ -219,7 +219,7 @@ def status(job_file: str, overrides: tuple[str, ...], as_json: bool, watch: bool
 def tokenize(job_file: str, overrides: tuple[str, ...]) -> None:
     """Tokenize the audio of all tasks of a job into its unit cache, and nothing else."""
     from orchestrator.cluster.session import ray_session
-    from orchestrator.plan import make_plan
+    from orchestrator.planning import make_plan
     from orchestrator.progress import ProgressView
 
     with interruptible(again="tokenize again and it goes on") as interruption:

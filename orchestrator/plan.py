@@ -1,28 +1,17 @@
-"""What a job would do, found out without starting anything; and everything that is wrong with it, at once."""
+"""What a job would do: a value that says it all, made before anything is started."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from infra import object_storage
-from infra.errors import InvalidInputs, Problem, SpeechPromptError, TrackingUnreachable
-from infra.tracking import check
-from orchestrator.cluster.ray_place import ray_problems
-from orchestrator.job import InvalidJob, Job, load_job
-from orchestrator.plan_checks import pinned, unpublishable, unusable_places
-from orchestrator.signing_key import SIGNING_KEY, signing_key
-from task_specs.dataset import Dataset, read_dataset
-from task_specs.problems import shown
-from task_specs.schema import TaskSpec, load_task_specs
-from workers.backbone.directory import BackboneDescription, read_description
+from orchestrator.job import Job
+from task_specs.dataset import Dataset
+from task_specs.schema import TaskSpec
+from workers.backbone.directory import BackboneDescription
 from workers.prompting.prompt import PromptShape, prompt_shape
-from workers.speech.f0 import load_yaapt
 from workers.unit_lm.kinds import parameter_count
 
 BYTES_PER_NUMBER = 4
-MAX_LANES = 100_000
-"""Of one job."""
 
 
 @dataclass(frozen=True)
@@ -86,108 +75,3 @@ class Plan:
         if unvoiced:
             notes.append(f"{', '.join(unvoiced)}: units without recordings, so this pgslm hears no pitch")
         return notes
-
-
-def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
-    """Read a job with everything it names.
-
-    Raises:
-        InvalidInputs: every problem of the job file, the backbone, the task specs and their manifests, of the Ray that
-            would run it, and of the key by which bundles are to be signed.
-    """
-    problems: list[Problem] = []
-    try:
-        job = load_job(path, overrides)
-    except InvalidJob as error:
-        problems += error.problems
-        if error.rest is None:
-            raise
-        job = error.rest
-    problems += unusable_places(job)
-    specs, wrong = load_task_specs(job.tasks, object_storage.parent(job.source), named_in=job.source)
-    problems += wrong
-    if (lanes := sum(spec.lanes for spec in specs)) > MAX_LANES:
-        message = f"{lanes:,} prompts are to be tuned, and a job has at most {MAX_LANES:,}"
-        raise InvalidInputs([*problems, Problem(shown(job.source), "tasks", message, "give fewer tasks, or seeds")])
-    backbone: BackboneDescription | None = None
-    if job.backbone:
-        try:
-            backbone = read_description(job.backbone)
-        except SpeechPromptError as error:
-            problems.append(Problem.of(shown(job.source), "backbone", error))
-    unheard = ""
-    try:
-        check(job.tracking, experiment=job.name)
-    except TrackingUnreachable as error:
-        unheard = str(error)
-    except SpeechPromptError as error:
-        problems.append(Problem.of(shown(job.source), "tracking", error))
-    problems += ray_problems()
-    try:
-        signing_key()
-    except SpeechPromptError as error:
-        problems.append(Problem.of(SIGNING_KEY, "", error))
-    tasks = []
-    for spec in specs:
-        try:
-            task = PlannedTask(spec, read_dataset(spec))
-        except InvalidInputs as error:
-            problems += error.problems
-            continue
-        except SpeechPromptError as error:
-            problems.append(Problem.of(shown(spec.source), "data", error))
-            continue
-        if backbone is not None:
-            spec, wrong = pinned(spec, backbone)
-            task = PlannedTask(spec, task.dataset)
-            wrong += _misfits(task, backbone)
-            if not wrong:
-                wrong = unpublishable(spec, task.dataset, job, backbone)
-            # What is wrong with the job may be wrong for every task of it.
-            problems += [problem for problem in wrong if problem not in problems]
-        tasks.append(task)
-    if backbone is not None and backbone.prosody is not None and any(task.dataset.audio for task in tasks):
-        try:
-            load_yaapt()
-        except SpeechPromptError as error:
-            problems.append(Problem.of(shown(job.source), "backbone", error))
-    if problems or backbone is None:
-        raise InvalidInputs(problems)
-    return Plan(job, backbone, tuple(tasks), unheard)
-
-
-def _misfits(task: PlannedTask, backbone: BackboneDescription) -> list[Problem]:
-    """What keeps a task from this backbone."""
-    spec, dataset = task.spec, task.dataset
-    units = len(backbone.unit_tokens)
-    problems = []
-    if dataset.audio and backbone.tokenizer.get("kind") == "external":
-        problems.append(
-            Problem(
-                shown(spec.source),
-                "data",
-                f"has audio, but the tokenizer of backbone {backbone.name!r} is not at hand",
-                "give units instead, or use a backbone with a tokenizer",
-            )
-        )
-    if dataset.highest_unit is not None and dataset.highest_unit >= units:
-        problems.append(
-            Problem(
-                shown(spec.source),
-                "data",
-                f"holds unit {dataset.highest_unit}, but the backbone has units 0 to {units - 1}",
-                "use units of the backbone's own tokenizer",
-            )
-        )
-    most = max(len(labels) for labels in dataset.labels)
-    recipes = [point.recipe for point in spec.points]
-    if most > units and any(recipe.verbalizer != "linear" or recipe.loss == "paper" for recipe in recipes):
-        problems.append(
-            Problem(
-                shown(spec.source),
-                "recipe",
-                f"gives every class a unit of its own, but there are {most} classes and {units} units",
-                "use recipe 'default' with verbalizer 'linear'",
-            )
-        )
-    return problems

@@ -16,7 +16,7 @@ from orchestrator.demo.corpus import write_corpus
 from orchestrator.demo.recording import record
 from orchestrator.demo.tasks import demo_tasks
 from orchestrator.demo.voices import draw_voices
-from orchestrator.plan import make_plan
+from orchestrator.planning import make_plan
 from orchestrator.pretraining.file import load_pretrain_file
 from orchestrator.progress import ProgressView, as_text, results_console
 from orchestrator.report import JobReport

@@ -38,6 +38,7 @@ from workers.tuning.run.lane_source import LaneSource
 from workers.tuning.run.probe import Measured, measure_gangs
 from workers.tuning.step.lane import Lane, LaneSpec, SlotSpec
 
+MIB = 1 << 20
 _MEASURED = TypeAdapter(list[Measured])
 
 
@@ -228,3 +229,13 @@ def _specs(task: PlannedTask) -> list[LaneSpec]:
         for point in task.spec.points
         for seed in task.spec.seeds
     ]
+
+
+def measured_text(measured: Sequence[Measured]) -> str:
+    """Speed and memory of each size."""
+    if not measured:
+        return "one needs no measuring"
+    sizes = "/".join(str(one.lanes) for one in measured)
+    rates = "/".join(f"{one.rate:.3g}" for one in measured)
+    memory = "/".join(f"{one.memory / MIB:.0f}" for one in measured)
+    return f"{sizes} lanes take {rates} lane steps a second and {memory} MiB"

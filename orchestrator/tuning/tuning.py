@@ -15,7 +15,7 @@ from orchestrator.job import Job
 from orchestrator.progress import ProgressView
 from orchestrator.report import job_root
 from orchestrator.tuning import gang_width as measured_gangs
-from orchestrator.tuning.gang_width import measure_on_worker
+from orchestrator.tuning.gang_width import measure_on_worker, measured_text
 from orchestrator.tuning.gangs import (
     DissolvedGangs,
     GangPlan,
@@ -30,7 +30,6 @@ from orchestrator.tuning.gangs import (
 from orchestrator.tuning.outcomes import Outcomes
 from orchestrator.tuning.parallel_gangs import run_parallel_gangs
 from orchestrator.tuning.ray_tune import GangFailure, GangWatcher, experiment_name, run_gangs
-from orchestrator.views.plan import measured_text
 from workers.backbone.sharing import SharedLM
 from workers.tuning.orders import GangOrder, LaneOrder
 from workers.tuning.run.probe import Measured, best_width

@@ -10,6 +10,7 @@ from rich.table import Table
 from infra.printable import first_of, printable
 from orchestrator.plan import Plan, PlannedTask
 from orchestrator.progress import as_text
+from orchestrator.tuning.gang_width import measured_text
 from task_specs.example import Split
 from task_specs.sweep import Sweep
 from workers.tuning.run.probe import Measured, best_width
@@ -100,16 +101,6 @@ def gangs_line(plan: Plan, measured: Sequence[Measured] | None) -> str:
     if measured is None:
         return f"{lanes} lanes; how many share a pass is measured when the job starts"
     return f"{lanes} lanes, at most {best_width(measured)} in a pass ({measured_text(measured)}, measured here)"
-
-
-def measured_text(measured: Sequence[Measured]) -> str:
-    """Speed and memory of each size."""
-    if not measured:
-        return "one needs no measuring"
-    sizes = "/".join(str(one.lanes) for one in measured)
-    rates = "/".join(f"{one.rate:.3g}" for one in measured)
-    memory = "/".join(f"{one.memory / MIB:.0f}" for one in measured)
-    return f"{sizes} lanes take {rates} lane steps a second and {memory} MiB"
 
 
 def _between(sizes: Sequence[int]) -> str:

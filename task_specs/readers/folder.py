@@ -17,7 +17,8 @@ from task_specs.problems import ProblemList, shown
 from task_specs.readers.archives import Archives, archives, nearest_archives, stem
 from task_specs.readers.audio_files import DIRECTORY, FILE, NEITHER, AudioFiles, Kind, NotFound
 from task_specs.readers.list_text import decoded, fields
-from task_specs.readers.table import Table, Wanted, read_table
+from task_specs.readers.table import Table, Wanted
+from task_specs.readers.table_file import read_table
 from task_specs.readers.tree import Place, Tree, folded
 
 READABLE = (".wav", ".flac", ".ogg", ".mp3")

@@ -28,7 +28,8 @@ from task_specs.readers.audio_files import AudioFiles
 from task_specs.readers.columns import Columns, Found, Input, unread_times
 from task_specs.readers.manifest_rows import ManifestRows
 from task_specs.readers.reader import Reader, Reading, Row
-from task_specs.readers.table import Table, read_table
+from task_specs.readers.table import Table
+from task_specs.readers.table_file import read_table
 from task_specs.table_audio import TableRecording
 from task_specs.validation import described, fault
 

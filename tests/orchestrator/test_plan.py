@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import yaml
 
-from orchestrator import plan
-from orchestrator.plan import make_plan
+from orchestrator import planning
+from orchestrator.planning import make_plan
 from task_specs.example import SPLITS
 from task_specs.prompt_init import BundleInit
 from tests.fixtures.bundles import random_bundle
@@ -317,7 +317,7 @@ def test_a_prompt_that_no_bundle_holds_is_a_problem_of_its_task(workplace: Path)
 
 
 def test_prompts_of_all_tasks_are_counted_first(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "MAX_LANES", 10)
+    monkeypatch.setattr(planning, "MAX_LANES", 10)
     add_task(workplace, "one", seeds=6)
     add_task(workplace, "two", "no table", sweep={"dropout": [0.1, 0.2, 0.3]}, seeds=2)
     done = speechprompt("plan", "job.yaml", "--no-probe")

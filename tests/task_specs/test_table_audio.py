@@ -24,7 +24,8 @@ from task_specs.dataset import read_dataset
 from task_specs.example import Clip
 from task_specs.problems import ProblemList
 from task_specs.readers import parquet_table
-from task_specs.readers.table import Wanted, read_table
+from task_specs.readers.table import Wanted
+from task_specs.readers.table_file import read_table
 from task_specs.table_audio import TableRecording, in_table, read_recording, reading_order, recording_uri
 from tests.fixtures.s3_server import S3Server
 from tests.task_specs.files import recordings, spec, task, texts

@@ -20,7 +20,8 @@ from infra.errors import SpeechPromptError
 from task_specs.dataset import read_dataset
 from task_specs.example import Clip
 from task_specs.problems import ProblemList
-from task_specs.readers.table import Wanted, read_table
+from task_specs.readers.table import Wanted
+from task_specs.readers.table_file import read_table
 from tests.task_specs.files import recordings, task, texts
 
 HEADER = ("path", "label", "split")
