@@ -57,6 +57,15 @@ def as_text(text: str, **options: Any) -> Text:
     return Text(printable(text), **options)
 
 
+def say(text: str, style: str = "") -> None:
+    """A sentence to the user, on stderr."""
+    text = redacted(text)
+    if logs_as_json():
+        logging.getLogger("speechprompt.cli").error("%s", text)
+    else:
+        errors_console().print(printable(text), style=style)
+
+
 SECONDS_BETWEEN_LINES = 10.0
 
 logger = logging.getLogger("speechprompt.progress")

@@ -151,10 +151,13 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def _leaves(group: click.Command) -> Iterator[tuple[str, click.Command]]:
-    for name, command in getattr(group, "commands", {}).items():
+    assert isinstance(group, click.Group)
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         if isinstance(command, click.Group):
             yield from _leaves(command)
-        else:
+        elif command is not None:
             yield name, command
 
 
@@ -208,7 +211,7 @@ def _is_command(words: Sequence[str]) -> bool:
     """Whether it only names a command, without what it is given."""
     command: click.Command | None = cli
     for word in words[1:] if words[0] == "speechprompt" else [""]:
-        command = getattr(command, "commands", {}).get(word)
+        command = command.get_command(click.Context(command), word) if isinstance(command, click.Group) else None
     return command is not None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +14,65 @@ from rich.text import Text
 
 from infra.errors import SpeechPromptError
 from infra.printable import printable_json
-from orchestrator.progress import as_text, results_console
+from orchestrator.exit_codes import BAD_INPUT, RECORDINGS_FAILED
+from orchestrator.progress import as_text, results_console, say
 from workers.inference.classifier import Answer, Classifier
 
 ABSTAINED = "(abstains)"
+
+
+@click.command()
+@click.option("--bundle", "bundles", multiple=True, required=True, metavar="URI", help="A bundle, or a task's folder.")
+@click.option("--backbone", metavar="URI", help="Its backbone; default: where the bundle was made.")
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Labels to show per slot, most probable first.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON line per recording.")
+@click.option(
+    "--one-speaker", is_flag=True, help="All recordings are of one speaker, whose mean pitch a pgslm then goes by."
+)
+@click.option(
+    "--abstain-below",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    metavar="PROBABILITY",
+    help="Give no answer where the first label is less probable.",
+)
+@click.option("--trusted", multiple=True, metavar="KEY.pub", help="Refuse bundles that no such key has signed.")
+@click.argument("audio", nargs=-1, required=True)
+def classify(
+    bundles: tuple[str, ...],
+    backbone: str | None,
+    top: int,
+    as_json: bool,
+    one_speaker: bool,
+    abstain_below: float,
+    trusted: tuple[str, ...],
+    audio: tuple[str, ...],
+) -> None:
+    """Label recordings with published prompts. Needs neither Ray nor MLflow.
+
+    One that cannot be read does not keep the others from their labels: the exit code is then 1, and 2 where no other
+    has any.
+    """
+    answered, errors = classify_files(
+        bundles,
+        audio,
+        backbone=backbone,
+        top=top,
+        as_json=as_json,
+        one_speaker=one_speaker,
+        abstain_below=abstain_below,
+        trusted=trusted,
+    )
+    for error in errors:
+        say(error)
+    if errors:
+        sys.exit(RECORDINGS_FAILED if answered else BAD_INPUT)
 
 
 def classify_files(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, replace
 
 import click
@@ -10,16 +11,24 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.redaction import redacted
+from orchestrator.commands.options import JSON, OVERRIDES
 from orchestrator.doctor import Verdict, examine
-from orchestrator.exit_codes import DONE, TASKS_FAILED
+from orchestrator.exit_codes import TASKS_FAILED
 from orchestrator.job import load_job
 from orchestrator.progress import as_text, results_console
 
 MARKS: dict[Verdict, tuple[str, str]] = {"good": ("ok", "green"), "warning": ("!", "yellow"), "bad": ("bad", "red")}
 
 
-def doctor(job_file: str | None, overrides: tuple[str, ...], *, as_json: bool) -> int:
-    """Print all findings; the exit code is 1 if one of them is bad."""
+@click.command()
+@click.argument("job_file", metavar="[JOB.yaml]", required=False)
+@OVERRIDES
+@JSON
+def doctor(job_file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Look at this machine, and at the backbone, stores and servers that a job names; 1 if something is bad.
+
+    In S3 it writes one small object, to see whether the store obeys conditions.
+    """
     job = None if job_file is None else load_job(job_file, overrides)
     findings = [replace(finding, seen=redacted(finding.seen)) for finding in examine(job)]
     if as_json:
@@ -30,4 +39,5 @@ def doctor(job_file: str | None, overrides: tuple[str, ...], *, as_json: bool) -
             mark, style = MARKS[finding.verdict]
             table.add_row(Text(mark, style=style), as_text(finding.what), as_text(finding.seen))
         results_console().print(table)
-    return TASKS_FAILED if any(finding.verdict == "bad" for finding in findings) else DONE
+    if any(finding.verdict == "bad" for finding in findings):
+        sys.exit(TASKS_FAILED)

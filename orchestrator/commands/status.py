@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.printable import printable_json
+from orchestrator.commands.options import JOB_FILE, JSON, OVERRIDES
 from orchestrator.job import load_job
 from orchestrator.job_status import JobStatus, job_status
 from orchestrator.progress import as_text, results_console
@@ -24,8 +25,13 @@ SHOWN: tuple[Standing, ...] = ("tuning", "parked", "failed")
 STATES: tuple[Standing, ...] = ("tuning", "parked", "waiting", "ended", "failed")
 
 
-def status(job_file: str, overrides: tuple[str, ...], *, as_json: bool, watch: bool) -> None:
-    """Print the status once, or again and again until the job has ended."""
+@click.command()
+@JOB_FILE
+@OVERRIDES
+@JSON
+@click.option("--watch", is_flag=True, help="Show it until the job has ended.")
+def status(job_file: str, overrides: tuple[str, ...], as_json: bool, watch: bool) -> None:
+    """What a job is doing: what runs, where, since when, its last metric and checkpoint. Needs no Ray."""
     job = load_job(job_file, overrides)
     if as_json:
         click.echo(printable_json(job_status(job).model_dump_json(indent=1)))

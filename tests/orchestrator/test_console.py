@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 
+import click
 import pytest
 from rich.table import Table
 from rich.text import Text
@@ -45,6 +46,19 @@ def test_progress_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     view.line(f"note: {HOSTILE}")
     [line] = capsys.readouterr().err.splitlines()
     assert not set(STEERING) & set(line)
+
+
+def test_the_list_of_commands_says_what_each_says_of_itself() -> None:
+    listed = speechprompt("--help")
+    assert listed.code == 0
+    context = click.Context(cli.cli)
+    for name, said in cli.COMMANDS.items():
+        command = cli.cli.get_command(context, name)
+        assert command is not None
+        assert command.help is not None
+        assert command.help.startswith(said.rstrip(".")[:40])
+        assert name in listed.stdout
+    assert "No such command 'publish'" in speechprompt("publish").stderr
 
 
 @pytest.mark.parametrize(

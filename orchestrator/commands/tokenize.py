@@ -1,0 +1,29 @@
+"""``speechprompt tokenize``: fill the unit cache of a job."""
+
+from __future__ import annotations
+
+import click
+
+from orchestrator.cluster.interruption import interruptible
+from orchestrator.cluster.session import ray_session
+from orchestrator.commands.options import JOB_FILE, OVERRIDES
+from orchestrator.planning import make_plan
+from orchestrator.progress import ProgressView
+from orchestrator.recordings.examples import tokenize_tasks
+
+
+@click.command()
+@JOB_FILE
+@OVERRIDES
+def tokenize(job_file: str, overrides: tuple[str, ...]) -> None:
+    """Tokenize the audio of all tasks of a job into its unit cache, and nothing else."""
+    with interruptible(again="tokenize again and it goes on") as interruption:
+        planned = make_plan(job_file, overrides)
+        with ProgressView() as view, ray_session():
+            interruption.listen()
+            report = tokenize_tasks(planned, view)
+    report.check([*report.units, *report.quarantined])
+    click.echo(
+        f"{len(report.units)} clips have units in {planned.job.units}: {report.computed} computed, "
+        f"{report.cached} from the cache; {len(report.quarantined)} quarantined"
+    )
