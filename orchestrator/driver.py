@@ -1,7 +1,13 @@
-"""A job from recordings to bundles: tokenize, encode, tune on Ray Tune, publish, report."""
+"""A job from recordings to bundles: tokenize, encode, tune on Ray Tune, publish, report.
+
+Each stage takes what the one before it returned; a task that fails in one of them is a sentence in ``failures``, and
+the others go on.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,16 +24,18 @@ from orchestrator.cluster.lease import JobLease
 from orchestrator.cluster.ray_watch import lost_ray_explained
 from orchestrator.cluster.session import ActorSize, actor_size
 from orchestrator.cluster.shared_backbone import shared_backbone
+from orchestrator.job import Job
 from orchestrator.job_files import begin_anew, first_attempt, spool_directory
 from orchestrator.job_status import DriverLog
 from orchestrator.plan import Plan
 from orchestrator.plan_checks import require_safe_places
 from orchestrator.progress import ProgressView
 from orchestrator.publishing.publisher import Publisher
-from orchestrator.publishing.task_bundles import TaskBundles
+from orchestrator.publishing.task_bundles import PublishedTask, TaskBundles
+from orchestrator.ready_task import ReadyTask
 from orchestrator.recordings.examples import clip_requests, encode, tokenize_tasks
 from orchestrator.recordings.tokenizing import TokenizingReport
-from orchestrator.report import JobReport, job_root, write_report
+from orchestrator.report import JobReport, job_root, planned_row, write_report
 from orchestrator.signing_key import signing_key
 from orchestrator.submission_runs import (
     SUBMISSION,
@@ -38,11 +46,13 @@ from orchestrator.submission_runs import (
     submission_key,
     submission_name,
 )
-from orchestrator.task_state import TaskState
 from orchestrator.tuning.lanes import lane_orders
 from orchestrator.tuning.outcomes import Outcomes
 from orchestrator.tuning.tuning import Tuning
 from workers.backbone.sharing import SharedLM
+from workers.baselines.kind import BaselineKind
+from workers.baselines.result import BaselineResult
+from workers.bundle.signing import SigningKey
 from workers.tuning.orders import LaneOrder
 from workers.tuning.results.outcome import has_whole_point
 
@@ -50,243 +60,322 @@ if TYPE_CHECKING:
     from ray import ObjectRef
 
 
-class JobRun:
-    """One submission of a job.
-
-    Args:
-        plan: what to do.
-        retry_failed: whether tasks and gangs that failed before are tried again.
-        restart: whether every lane begins anew; what is published stays.
-        view: where progress is shown.
-        interruption: by which it can be asked to end.
+@dataclass(frozen=True)
+class Submission:
+    """What every stage of one submission of a job goes by.
 
     Attributes:
-        lost: tasks that failed with the workers or the machines that ran them.
+        plan: what to do.
+        key: by which MLflow finds the submission's run.
+        submitted: when it began.
+        retry_failed: whether tasks and gangs that failed before are tried again.
+        restart: whether every lane begins anew; published bundles stay.
+        view: where progress is shown.
+        interruption: by which the job can be asked to end.
+        outcomes: of the job's lanes.
+        spool: local directory in which unsent tracking data waits.
+        signing_key: by which bundles are signed; ``None``: they are not.
+        size: of the job's actors.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        *,
-        retry_failed: bool = False,
-        restart: bool = False,
-        view: ProgressView,
-        interruption: Interruption | None = None,
-    ) -> None:
-        self._plan, self._job, self._view = plan, plan.job, view
-        self._retry_failed, self._restart = retry_failed, restart
-        self._interruption = interruption or Interruption()
-        self._root = job_root(plan.job)
-        self._outcomes = Outcomes(
-            object_storage.join(self._root, "lanes"), unit_lm=plan.backbone.fingerprints.unit_lm, say=view.line
+    plan: Plan
+    key: str
+    submitted: datetime
+    retry_failed: bool
+    restart: bool
+    view: ProgressView
+    interruption: Interruption
+    outcomes: Outcomes
+    spool: str
+    signing_key: SigningKey | None
+    size: ActorSize
+
+    @property
+    def job(self) -> Job:
+        return self.plan.job
+
+    @property
+    def root(self) -> str:
+        """Directory of the job, local or S3."""
+        return job_root(self.job)
+
+
+@dataclass(frozen=True)
+class JobEnd:
+    """What became of a submission.
+
+    Attributes:
+        report: a row for each task.
+        lost_with_workers: tasks that failed with the workers or the machines that ran them.
+    """
+
+    report: JobReport
+    lost_with_workers: frozenset[str]
+
+
+def run_job(
+    plan: Plan,
+    *,
+    retry_failed: bool = False,
+    restart: bool = False,
+    view: ProgressView,
+    interruption: Interruption | None = None,
+) -> JobEnd:
+    """Run a job on the Ray of this process; a task that fails becomes a row of the report.
+
+    Args:
+        plan, retry_failed, restart, view, interruption: as in ``Submission``.
+
+    Raises:
+        JobError: actors of the wanted size do not fit the cluster, or another submission runs the job.
+        BackboneError: the backbone is not what its fingerprints say.
+        StorageError: a store the job needs cannot be used.
+        RayFailed: Ray, or a part of it, has ended.
+        KeyboardInterrupt: the job was asked to end.
+    """
+    job, submitted = plan.job, datetime.now(UTC)
+    root, key = job_root(job), submission_key(job.name, submitted)
+    spool, own_key = spool_directory(root, job.name), signing_key()
+    require_safe_places(job)
+    with JobLease(root, key):
+        log_fields(job=job.name)
+        log = DriverLog(job, key, submitted, len(plan.tasks))
+        submission = Submission(
+            plan,
+            key,
+            submitted,
+            retry_failed,
+            restart,
+            view,
+            interruption or Interruption(),
+            Outcomes(object_storage.join(root, "lanes"), unit_lm=plan.backbone.fingerprints.unit_lm, say=view.line),
+            spool,
+            own_key,
+            actor_size(job.resources),
         )
-        self._spool = spool_directory(self._root, plan.job.name)
-        self._submitted = datetime.now(UTC)
-        self._submission = submission_key(plan.job.name, self._submitted)
-        self._tasks = [TaskState.of(task) for task in plan.tasks]
-        self.lost: set[str] = set()
-        self._log: DriverLog
-        self._size: ActorSize
-        self._signing_key = signing_key()
+        return _run(submission, log)
 
-    def run(self) -> JobReport:
-        """The whole job; a task that fails becomes a row of the report.
 
-        Raises:
-            JobError: actors of the wanted size do not fit the cluster, or another submission runs the job.
-            BackboneError: the backbone is not what its fingerprints say.
-            StorageError: a store the job needs cannot be used.
-            RayFailed: Ray, or a part of it, has ended.
-            KeyboardInterrupt: it was asked to end.
-        """
-        require_safe_places(self._job)
-        with JobLease(self._root, self._submission):
-            return self._run()
-
-    def _run(self) -> JobReport:
-        log_fields(job=self._job.name)
-        self._log = DriverLog(self._job, self._submission, self._submitted, len(self._tasks))
-        self._size = actor_size(self._job.resources)
-        self._log.enter("tokenizing")
-        self._encode(tokenize_tasks(self._plan, self._view))
-        self._began = self._begin()
-        shared = shared_backbone(self._job.backbone, self._plan.backbone.fingerprints.unit_lm)
-        # Before MLflow has a run of this submission: whoever comes after a kill looks for one.
-        self._log.enter("tuning", lanes=sum(len(state.lanes) for state in self._tasks), failures=self._failures())
-        with Tracking(self._job.tracking, Path(self._spool)) as tracking:
-            log_killed(tracking, self._job, self._log)
-            parent = tracking.run(
-                self._job.name,
-                submission_name(self._submission),
-                key=self._submission,
-                params={"tasks": len(self._tasks), "backbone": self._plan.backbone.name, "gang": self._job.gang},
-                tags=SUBMISSION,
-            )
-            try:
-                with lost_ray_explained(), rays_faults_explained():
-                    report = self._carry_out(shared, tracking)
-            # Of a bare kind where a call into Ray was broken off.
-            except KeyboardInterrupt:
-                parent.finish("KILLED")
-                self._log.enter("ended", failures=self._failures(), outcome="interrupted; submit it again to go on")
-                raise
-            except SpeechPromptError as error:
-                parent.tags({"error": redacted(str(error))})
-                parent.finish("FAILED")
-                self._log.enter("ended", failures=self._failures(), outcome=redacted(str(error)))
-                raise
-            published = sum(row.status == "published" for row in report.tasks)
-            parent.point(0, {"tasks_published": published})
-            parent.finish("FINISHED" if report.complete else "FAILED")
-            outcome = f"{published} of {len(report.tasks)} tasks published"
-            self._log.enter("ended", failures=self._failures(), outcome=outcome)
-            unsent = tracking.close()
-        end_what_is_left(self._job, self._log, self._view)
-        if unsent.events or unsent.refused:
-            self._view.line(f"MLflow: {unsent}")
-        return report
-
-    def _carry_out(self, shared: ObjectRef[SharedLM], tracking: Tracking) -> JobReport:
-        baselines = self._start_baselines(shared)
-        bundles = TaskBundles(
-            self._plan,
-            self._tasks,
-            publisher=Publisher(shared, self._job.tracking, self._spool),
-            outcomes=self._outcomes,
-            began=self._began,
-            signing_key=self._signing_key,
-            view=self._view,
+def _run(submission: Submission, log: DriverLog) -> JobEnd:
+    plan, job, view = submission.plan, submission.job, submission.view
+    log.enter("tokenizing")
+    tasks, failures = encode_tasks(submission, tokenize_tasks(plan, view))
+    tasks, attempt = begin(submission, tasks)
+    shared = shared_backbone(job.backbone, plan.backbone.fingerprints.unit_lm)
+    # Before MLflow has a run of this submission: whoever comes after a kill looks for one.
+    log.enter("tuning", lanes=sum(len(task.lanes) for task in tasks), failures=failures)
+    with Tracking(job.tracking, Path(submission.spool)) as tracking:
+        log_killed(tracking, job, log)
+        parent = tracking.run(
+            job.name,
+            submission_name(submission.key),
+            key=submission.key,
+            params={"tasks": len(plan.tasks), "backbone": plan.backbone.name, "gang": job.gang},
+            tags=SUBMISSION,
         )
-        self._tune(shared, bundles, tracking)
-        self._log.enter("publishing", failures=self._failures())
-        bundles.collect()
-        self.lost |= bundles.lost
-        compared = baselines.collect()
-        for state in self._tasks:
-            state.row = state.row.with_baselines(compared.get(state.name, {}))
-        return self._report()
+        try:
+            with lost_ray_explained(), rays_faults_explained():
+                end = _tune_and_publish(submission, log, tasks, failures, attempt, shared, tracking)
+        # Of a bare kind where a call into Ray was broken off.
+        except KeyboardInterrupt:
+            parent.finish("KILLED")
+            log.enter("ended", failures=failures, outcome="interrupted; submit it again to go on")
+            raise
+        except SpeechPromptError as error:
+            parent.tags({"error": redacted(str(error))})
+            parent.finish("FAILED")
+            log.enter("ended", failures=failures, outcome=redacted(str(error)))
+            raise
+        published = sum(row.status == "published" for row in end.report.tasks)
+        parent.point(0, {"tasks_published": published})
+        parent.finish("FINISHED" if end.report.complete else "FAILED")
+        outcome = f"{published} of {len(plan.tasks)} tasks published"
+        log.enter("ended", failures=failures, outcome=outcome)
+        unsent = tracking.close()
+    end_what_is_left(job, log, view)
+    if unsent.events or unsent.refused:
+        view.line(f"MLflow: {unsent}")
+    return end
 
-    def _encode(self, tokenized: TokenizingReport) -> None:
-        for state in self._tasks:
-            spec, dataset = state.task.spec, state.task.dataset
-            try:
-                refused = tokenized.refused(clip_requests(state.task))
-                if refused:
-                    more = f"; and {len(refused) - 1} more such recordings" if len(refused) > 1 else ""
-                    state.fail(f"{refused[0]}{more}")
-                    continue
-                state.encoded = encode(spec, dataset, tokenized.units, self._plan.backbone.prosody, tokenized.long)
-            except SpeechPromptError as error:
-                state.fail(str(error))
+
+def _tune_and_publish(
+    submission: Submission,
+    log: DriverLog,
+    tasks: Sequence[ReadyTask],
+    failures: dict[str, str],
+    attempt: int,
+    shared: ObjectRef[SharedLM],
+    tracking: Tracking,
+) -> JobEnd:
+    """The stages on Ray; ``failures`` learns of each task that fails, also where a stage is broken off."""
+    baselines = start_baselines(submission, tasks, shared)
+    for task in submission.plan.tasks:
+        if (error := failures.get(task.spec.name)) is not None:
+            log_failed_task(tracking, submission.job.name, submission.key, task.spec.name, error)
+    retried = with_failed_ordered_again(tasks, submission.outcomes) if submission.retry_failed else list(tasks)
+    bundles = TaskBundles(
+        submission.plan,
+        retried,
+        publisher=Publisher(shared, submission.job.tracking, submission.spool),
+        outcomes=submission.outcomes,
+        began=attempt,
+        signing_key=submission.signing_key,
+        view=submission.view,
+    )
+    bundles.publish_complete()
+    tuning = Tuning(
+        submission.job,
+        view=submission.view,
+        shared=shared,
+        size=submission.size,
+        outcomes=submission.outcomes,
+        submission=submission.key,
+        spool=submission.spool,
+        retry_failed=submission.retry_failed,
+        interruption=submission.interruption,
+        on_lanes_ended=bundles.publish_complete,
+    )
+    first = [lane for task in tasks for lane in task.lanes]
+    again = [lane for old, new in zip(tasks, retried, strict=True) for lane in new.lanes if lane not in old.lanes]
+    # Apart, so that unfinished lanes are found in the experiment in which they began.
+    ran = [tuning.run(lanes) for lanes in (first, again)]
+    if not any(ran):
+        submission.view.line("tuning: every lane has finished before")
+    failures |= {name: redacted(error) for name, error in tuning.failures.items()}
+    for lane in tuning.lost:
+        log_lost_lane(tracking, submission.job.name, submission.key, lane, tuning.failures[lane.spec.task])
+    log.enter("publishing", failures=failures)
+    published = bundles.collect()
+    failures |= {name: redacted(error) for name, error in published.failures.items()}
+    for name in published.tasks:
+        # Lanes may have been lost of which nothing was needed.
+        failures.pop(name, None)
+    report = _report(submission, tasks, failures, published.tasks, baselines.collect())
+    return JobEnd(report, frozenset(tuning.lost_with_workers) | published.lost_with_workers)
+
+
+def encode_tasks(submission: Submission, tokenized: TokenizingReport) -> tuple[list[ReadyTask], dict[str, str]]:
+    """Encode and store the examples of every task, and order its lanes.
+
+    Args:
+        submission: whose tasks they are.
+        tokenized: units of their clips.
+
+    Returns:
+        Tasks that can be tuned, in the order of the plan, and for each of the others its name and why it cannot.
+
+    Raises:
+        StorageError: examples cannot be stored.
+    """
+    ready, failures = [], {}
+    for task in submission.plan.tasks:
+        try:
+            if refused := tokenized.refused(clip_requests(task)):
+                more = f"; and {len(refused) - 1} more such recordings" if len(refused) > 1 else ""
+                failures[task.spec.name] = redacted(f"{refused[0]}{more}")
                 continue
-            examples = state.encoded.examples
-            place = object_storage.join(self._root, "examples", f"{examples.digest()}.safetensors")
-            if object_storage.write_addressed(place, examples.to_bytes()):
-                self._view.line(f"{place} did not hold the examples of {state.name}, and is written anew")
-            state.lanes = lane_orders(
-                spec,
-                dataset,
-                state.encoded,
-                examples_uri=place,
-                backbone=self._plan.backbone,
-                precision=self._job.precision,
-            )
-            state.row = state.row.model_copy(
-                update={
-                    "majority": state.encoded.majority,
-                    "quarantined": state.encoded.quarantined,
-                    "long": state.encoded.long,
-                    "examples": state.encoded.counts(spec.shots),
-                }
-            )
-
-    def _begin(self) -> int:
-        """Order every lane for the attempt that this submission goes on with, or for a new one."""
-        attempt = first_attempt(self._root) if not self._restart else self._begin_anew()
-        if attempt > 1:
-            update = {"attempt": attempt, "began": attempt}
-            for state in self._tasks:
-                state.lanes = [lane.model_copy(update=update) for lane in state.lanes]
-        ended = 0
-        for state in self._tasks:
-            outcomes = self._outcomes.of(state.lanes)
-            ended, state.ended_before = ended + len(outcomes), len(outcomes) == len(state.lanes)
-        if ended:
-            self._view.line(f"resume: {ended} of {sum(len(state.lanes) for state in self._tasks)} lanes ended before")
-        return attempt
-
-    def _begin_anew(self) -> int:
-        attempt = begin_anew(self._root, (found for state in self._tasks for found in self._outcomes.of(state.lanes)))
-        self._view.line(f"restart: every lane begins anew (attempt {attempt}); published bundles stay")
-        return attempt
-
-    def _start_baselines(self, shared: ObjectRef[SharedLM]) -> Baselines:
-        baselines = Baselines(
-            self._job,
-            self._plan.backbone,
-            size=self._size,
-            submission=self._submission,
-            spool=self._spool,
-            retry_failed=self._retry_failed or self._restart,
-            view=self._view,
+            backbone = submission.plan.backbone
+            encoded = encode(task.spec, task.dataset, tokenized.units, backbone.prosody, tokenized.long)
+        except SpeechPromptError as error:
+            failures[task.spec.name] = redacted(str(error))
+            continue
+        place = object_storage.join(submission.root, "examples", f"{encoded.examples.digest()}.safetensors")
+        if object_storage.write_addressed(place, encoded.examples.to_bytes()):
+            submission.view.line(f"{place} did not hold the examples of {task.spec.name}, and is written anew")
+        lanes = lane_orders(
+            task.spec,
+            task.dataset,
+            encoded,
+            examples_uri=place,
+            backbone=backbone,
+            precision=submission.job.precision,
         )
-        for state in self._tasks:
-            if state.lanes:
-                baselines.start(state.lanes[0], shared)
-        return baselines
+        ready.append(ReadyTask(task, encoded, tuple(lanes)))
+    return ready, failures
 
-    def _tune(self, shared: ObjectRef[SharedLM], bundles: TaskBundles, tracking: Tracking) -> None:
-        first = [lane for state in self._tasks for lane in state.lanes]
-        again = self._order_failed_again() if self._retry_failed else []
-        bundles.publish_complete()
-        tuning = Tuning(
-            self._job,
-            view=self._view,
-            shared=shared,
-            size=self._size,
-            outcomes=self._outcomes,
-            submission=self._submission,
-            spool=self._spool,
-            retry_failed=self._retry_failed,
-            interruption=self._interruption,
-            on_lanes_ended=bundles.publish_complete,
-        )
-        # Apart, so that unfinished lanes are found in the experiment in which they began.
-        ran = [tuning.run(lanes) for lanes in (first, again)]
-        if not any(ran):
-            self._view.line("tuning: every lane has finished before")
-        for state in self._tasks:
-            if state.name in tuning.failures:
-                state.fail(tuning.failures[state.name])
-            elif not state.lanes and state.row.error is not None:
-                log_failed_task(tracking, self._job.name, self._submission, state.name, state.row.error)
-        self.lost = tuning.lost_with_workers
-        for lane in tuning.lost:
-            log_lost_lane(tracking, self._job.name, self._submission, lane, tuning.failures[lane.spec.task])
 
-    def _order_failed_again(self) -> list[LaneOrder]:
-        """Orders the lanes of tasks that cannot be published because of lanes that failed."""
-        again = []
-        for state in self._tasks:
-            outcomes = self._outcomes.of(state.lanes)
-            failed = {outcome.key for outcome in outcomes if outcome.error is not None}
-            if not failed or has_whole_point(outcomes):
-                continue
-            attempt = 1 + max(outcome.attempt for outcome in outcomes)
-            # Under halving a lane goes on or not by comparison with all others.
-            state.lanes = [
-                lane.model_copy(update={"attempt": attempt}) if lane.halving or lane.key in failed else lane
-                for lane in state.lanes
-            ]
-            again += [lane for lane in state.lanes if lane.attempt == attempt]
-        return again
+def begin(submission: Submission, tasks: Sequence[ReadyTask]) -> tuple[list[ReadyTask], int]:
+    """Order every lane for the attempt that this submission goes on with, or for a new one.
 
-    def _failures(self) -> dict[str, str]:
-        return {state.name: state.row.error for state in self._tasks if state.row.error is not None}
+    Returns:
+        The tasks, and that attempt.
+    """
+    outcomes, view = submission.outcomes, submission.view
+    if submission.restart:
+        attempt = begin_anew(submission.root, (found for task in tasks for found in outcomes.of(task.lanes)))
+        view.line(f"restart: every lane begins anew (attempt {attempt}); published bundles stay")
+    else:
+        attempt = first_attempt(submission.root)
+    if attempt > 1:
+        update = {"attempt": attempt, "began": attempt}
+        tasks = [replace(task, lanes=tuple(lane.model_copy(update=update) for lane in task.lanes)) for task in tasks]
+    ended = [len(outcomes.of(task.lanes)) for task in tasks]
+    if any(ended):
+        view.line(f"resume: {sum(ended)} of {sum(len(task.lanes) for task in tasks)} lanes ended before")
+    return [
+        replace(task, ended_before=count == len(task.lanes)) for task, count in zip(tasks, ended, strict=True)
+    ], attempt
 
-    def _report(self) -> JobReport:
-        report = JobReport(
-            job=self._job.name, backbone=self._plan.backbone.name, tasks=[state.row for state in self._tasks]
-        )
-        write_report(self._job, report)
-        return report
+
+def start_baselines(submission: Submission, tasks: Sequence[ReadyTask], shared: ObjectRef[SharedLM]) -> Baselines:
+    """Begin with what the tasks reach without a prompt."""
+    baselines = Baselines(
+        submission.job,
+        submission.plan.backbone,
+        size=submission.size,
+        submission=submission.key,
+        spool=submission.spool,
+        retry_failed=submission.retry_failed or submission.restart,
+        view=submission.view,
+    )
+    for task in tasks:
+        baselines.start(task.lanes[0], shared)
+    return baselines
+
+
+def with_failed_ordered_again(tasks: Sequence[ReadyTask], outcomes: Outcomes) -> list[ReadyTask]:
+    """The tasks, with a new attempt for lanes that failed and without which their task cannot be published."""
+    return [replace(task, lanes=_failed_again(task.lanes, outcomes)) for task in tasks]
+
+
+def _failed_again(lanes: tuple[LaneOrder, ...], known: Outcomes) -> tuple[LaneOrder, ...]:
+    outcomes = known.of(lanes)
+    failed = {outcome.key for outcome in outcomes if outcome.error is not None}
+    if not failed or has_whole_point(outcomes):
+        return lanes
+    attempt = 1 + max(outcome.attempt for outcome in outcomes)
+    # Under halving a lane goes on or not by comparison with all others.
+    return tuple(
+        lane.model_copy(update={"attempt": attempt}) if lane.halving or lane.key in failed else lane for lane in lanes
+    )
+
+
+def _report(
+    submission: Submission,
+    ready: Sequence[ReadyTask],
+    failures: Mapping[str, str],
+    published: Mapping[str, PublishedTask],
+    baselines: Mapping[str, Mapping[BaselineKind, BaselineResult]],
+) -> JobReport:
+    """Fold what became of each task into its row, and store the rows."""
+    encoded = {task.name: task.encoded for task in ready}
+    rows = []
+    for task in submission.plan.tasks:
+        name, row = task.spec.name, planned_row(task)
+        if (examples := encoded.get(name)) is not None:
+            update = {
+                "majority": examples.majority,
+                "quarantined": examples.quarantined,
+                "long": examples.long,
+                "examples": examples.counts(task.spec.shots),
+            }
+            row = row.model_copy(update=update)
+        if (done := published.get(name)) is not None:
+            update = {"status": "published", "bundle": done.uri, "unit_agreement": done.unit_agreement}
+            row = row.with_outcomes(done.outcomes).model_copy(update=update)
+        elif name in failures:
+            row = row.model_copy(update={"status": "failed", "error": failures[name]})
+        rows.append(row.with_baselines(baselines.get(name, {})))
+    report = JobReport(job=submission.job.name, backbone=submission.plan.backbone.name, tasks=rows)
+    write_report(submission.job, report)
+    return report

@@ -16,6 +16,7 @@ from infra import object_storage
 from infra.errors import DamagedFile, JobError, ObjectNotFound
 from infra.printable import printable_json
 from orchestrator.job import Job
+from orchestrator.plan import PlannedTask
 from orchestrator.progress import as_text
 from task_specs.metric import LOWER_IS_BETTER
 from task_specs.published import PublishedResult
@@ -154,6 +155,23 @@ class TaskRow(BaseModel):
             for kind, result in results.items()
         }
         return self.model_copy(update={"baselines": figures})
+
+
+def planned_row(task: PlannedTask) -> TaskRow:
+    """The row of a task of which nothing is known but its spec and its dataset."""
+    spec = task.spec
+    return TaskRow(
+        task=spec.name,
+        family=spec.family,
+        language=spec.language,
+        classes="x".join(str(len(labels)) for labels in task.dataset.labels),
+        metric=spec.metric,
+        positive=spec.positive,
+        recipe=spec.recipe.name,
+        published=spec.published_result,
+        long_policy=spec.audio.too_long,
+        shots=spec.shots,
+    )
 
 
 def _interval_of_mean(outcomes: Sequence[LaneOutcome]) -> Interval | None:

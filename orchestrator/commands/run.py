@@ -36,14 +36,13 @@ def run(job_file: str, overrides: tuple[str, ...], retry_failed: bool, restart: 
         planned = make_plan(job_file, overrides)
         with ProgressView() as view, ray_session():
             # It imports MLflow, for which nobody waits whose job is refused.
-            from orchestrator.driver import JobRun
+            from orchestrator.driver import run_job
 
             interruption.listen()
             for note in planned.notes:
                 view.line(f"note: {note}")
-            job_run = JobRun(planned, retry_failed=retry_failed, restart=restart, view=view, interruption=interruption)
-            report = job_run.run()
-    results_console().print(results_text(report))
-    if not report.complete:
-        failed = {row.task for row in report.tasks if row.status != "published"}
-        sys.exit(RAY_FAILED if failed <= job_run.lost else TASKS_FAILED)
+            end = run_job(planned, retry_failed=retry_failed, restart=restart, view=view, interruption=interruption)
+    results_console().print(results_text(end.report))
+    if not end.report.complete:
+        failed = {row.task for row in end.report.tasks if row.status != "published"}
+        sys.exit(RAY_FAILED if failed <= end.lost_with_workers else TASKS_FAILED)

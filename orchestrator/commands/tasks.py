@@ -33,7 +33,8 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for pr
 def tasks(context: click.Context, as_json: bool) -> None:
     """List the tasks that come ready to run, and check downloads of their data.
 
-    A job names one as task_specs/NAME.yaml. Its data lie in $DATA_ROOT/NAME. A spec of your own may name any root: data: {reader: NAME, root: DIR}.
+    A job names one as task_specs/NAME.yaml. Its data lie in $DATA_ROOT/NAME. A spec of your own may name any root:
+    data: {reader: NAME, root: DIR}.
     """
     if context.invoked_subcommand is not None:
         return

@@ -83,10 +83,10 @@ def _pretrain(directory: Path, view: ProgressView) -> None:
 
 
 def _tune(directory: Path, view: ProgressView, interruption: Interruption) -> JobReport:
-    from orchestrator.driver import JobRun
+    from orchestrator.driver import run_job
 
     plan = make_plan(str(directory / "job.yaml"))
-    return JobRun(plan, retry_failed=False, view=view, interruption=interruption).run()
+    return run_job(plan, view=view, interruption=interruption).report
 
 
 def _classify(directory: Path, report: JobReport, console: Console) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import ray
 from ray.exceptions import RayError, RayTaskError
@@ -13,15 +15,19 @@ from orchestrator.plan import Plan
 from orchestrator.plan_checks import task_sections
 from orchestrator.progress import ProgressView
 from orchestrator.publishing.publisher import Publisher, repair_note
+from orchestrator.ready_task import ReadyTask
 from orchestrator.signing_key import sign_published
-from orchestrator.task_state import TaskState
 from orchestrator.tuning.outcomes import Outcomes
 from workers.bundle.manifest import Data
+from workers.bundle.publish import Published
 from workers.bundle.signing import SigningKey
-from workers.tuning.results.outcome import read_outcome
+from workers.tuning.results.outcome import LaneOutcome, best_point, read_outcome
 from workers.tuning.results.publish_best import PublishOrder
 from workers.tuning.results.unit_agreement import UnitAgreement, unit_agreement
 from workers.tuning.results.unit_use_file import read_unit_uses
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
 
 
 def unit_agreements(outcomes: str, lanes: Sequence[str], slots: Sequence[str]) -> dict[str, UnitAgreement]:
@@ -53,26 +59,53 @@ def _compare(outcomes: str, lanes: list[str]) -> list[UnitAgreement | None]:
     return [unit_agreement(slot) for slot in zip(*(use.slots for use in uses), strict=True)]
 
 
+@dataclass(frozen=True)
+class PublishedTask:
+    """A task whose bundle is published.
+
+    Attributes:
+        uri: of the bundle.
+        outcomes: of all its lanes.
+        unit_agreement: as ``unit_agreements`` returns it, of the lanes of the best point.
+    """
+
+    uri: str
+    outcomes: list[LaneOutcome]
+    unit_agreement: dict[str, UnitAgreement]
+
+
+@dataclass(frozen=True)
+class PublishedTasks:
+    """What became of all bundles.
+
+    Attributes:
+        tasks: those that are published, by name.
+        failures: by task, why its bundle is not published, or not signed.
+        lost_with_workers: tasks whose publisher's process ended, again when it was repeated.
+    """
+
+    tasks: dict[str, PublishedTask]
+    failures: dict[str, str]
+    lost_with_workers: frozenset[str]
+
+
 class TaskBundles:
     """Publishes the tasks of one submission.
 
     Args:
         plan: what is done.
-        tasks: whose bundles they are; their rows learn what became of them.
+        tasks: whose bundles they are.
         publisher: by which it is done.
         outcomes: of the job's lanes.
         began: the attempt that this submission goes on with.
         signing_key: by which bundles are signed; ``None``: they are not.
         view: where repairs are shown.
-
-    Attributes:
-        lost: tasks whose publisher's process ended, again when it was repeated.
     """
 
     def __init__(
         self,
         plan: Plan,
-        tasks: Sequence[TaskState],
+        tasks: Sequence[ReadyTask],
         *,
         publisher: Publisher,
         outcomes: Outcomes,
@@ -82,54 +115,53 @@ class TaskBundles:
     ) -> None:
         self._plan, self._tasks, self._publisher, self._view = plan, tasks, publisher, view
         self._outcomes, self._began, self._signing_key = outcomes, began, signing_key
-        self.lost: set[str] = set()
+        self._publishing: dict[str, ObjectRef[Published]] = {}
 
     def publish_complete(self, tasks: Collection[str] | None = None) -> None:
         """Start publishing every task whose last lane is done, or those of ``tasks``."""
-        for state in self._tasks:
-            if state.publishing is not None or not state.lanes or state.encoded is None:
+        for task in self._tasks:
+            if task.name in self._publishing or (tasks is not None and task.name not in tasks):
                 continue
-            if tasks is not None and state.name not in tasks:
-                continue
-            if all(self._outcomes.has_ended(lane) for lane in state.lanes):
-                state.publishing = self._publisher.publish(self._order(state))
+            if all(self._outcomes.has_ended(lane) for lane in task.lanes):
+                self._publishing[task.name] = self._publisher.publish(self._order(task))
 
-    def collect(self) -> None:
+    def collect(self) -> PublishedTasks:
         """Wait for all bundles; a task whose bundle is not published, or not signed, has failed."""
         self.publish_complete()
-        for state in self._tasks:
-            if state.publishing is None:
+        done: dict[str, PublishedTask] = {}
+        failures: dict[str, str] = {}
+        lost = set()
+        for task in self._tasks:
+            if task.name not in self._publishing:
                 continue
             try:
-                published = ray.get(state.publishing)
+                published = ray.get(self._publishing[task.name])
             except RayError as error:
-                message = _own_message(error)
-                state.fail(message)
-                if lost_with_its_worker(message):
-                    self.lost.add(state.name)
+                failures[task.name] = _own_message(error)
+                if lost_with_its_worker(failures[task.name]):
+                    lost.add(task.name)
                 continue
-            if (note := repair_note(published, again=state.ended_before)) is not None:
-                self._view.line(f"{state.name}: {note}")
+            if (note := repair_note(published, again=task.ended_before)) is not None:
+                self._view.line(f"{task.name}: {note}")
             try:
                 sign_published(published, self._signing_key)
             except SpeechPromptError as error:
-                state.fail(f"published as {published.uri}, but not signed: {error}")
+                failures[task.name] = f"published as {published.uri}, but not signed: {error}"
                 continue
-            outcomes = self._outcomes.of(state.lanes)
-            if len(outcomes) < len(state.lanes):
-                state.fail(
+            outcomes = self._outcomes.of(task.lanes)
+            if len(outcomes) < len(task.lanes):
+                failures[task.name] = (
                     f"published as {published.uri}, but outcomes of its lanes were damaged since; run the job again"
                 )
                 continue
-            row = state.row.with_outcomes(outcomes)
-            agreement = unit_agreements(self._outcomes.root, row.lanes, state.task.dataset.slots)
-            update = {"status": "published", "bundle": published.uri, "error": None, "unit_agreement": agreement}
-            state.row = row.model_copy(update=update)
+            best = [outcome.key for outcome in best_point(outcomes)]
+            agreement = unit_agreements(self._outcomes.root, best, task.task.dataset.slots)
+            done[task.name] = PublishedTask(published.uri, outcomes, agreement)
         self._publisher.close()
+        return PublishedTasks(done, failures, frozenset(lost))
 
-    def _order(self, state: TaskState) -> PublishOrder:
-        spec, job, backbone, encoded = state.task.spec, self._plan.job, self._plan.backbone, state.encoded
-        assert encoded is not None  # noqa: S101
+    def _order(self, task: ReadyTask) -> PublishOrder:
+        spec, job, backbone, encoded = task.task.spec, self._plan.job, self._plan.backbone, task.encoded
         data = Data(
             digest=encoded.examples.digest(),
             examples=encoded.counts(spec.shots),
@@ -139,7 +171,7 @@ class TaskBundles:
         )
         return PublishOrder(
             sections=task_sections(spec, job, backbone, data),
-            lanes=tuple((lane.key, lane.run_name) for lane in state.lanes),
+            lanes=tuple((lane.key, lane.run_name) for lane in task.lanes),
             outcomes=self._outcomes.root,
             bundles=job.bundles,
             experiment=job.name,
