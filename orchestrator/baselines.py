@@ -11,7 +11,6 @@ import ray
 import torch
 from ray.exceptions import RayError, RayTaskError
 
-from infra import object_storage
 from infra.digest import canonical_json
 from infra.errors import DamagedFile, StorageError
 from infra.json_log import log_as_json, log_fields
@@ -25,6 +24,7 @@ from workers.baselines.kind import NEEDS_LM, BaselineKind
 from workers.baselines.order import BaselineOrder
 from workers.baselines.result import BaselineResult, read_result
 from workers.baselines.run import run_baselines
+from workers.job_store.files import BASELINE
 from workers.tuning.orders import LaneOrder
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Baselines:
     ) -> None:
         self._job, self._backbone, self._size, self._view = job, backbone, size, view
         self._submission, self._spool, self._retry_failed = submission, spool, retry_failed
-        self._root = object_storage.join(job_root(job), "baselines")
+        self._root = BASELINE.directory(job_root(job))
         self._known: dict[str, dict[BaselineKind, BaselineResult]] = {}
         self._running: list[tuple[list[BaselineOrder], ObjectRef[list[BaselineResult]]]] = []
 

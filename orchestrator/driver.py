@@ -53,6 +53,7 @@ from workers.backbone.sharing import SharedLM
 from workers.baselines.kind import BaselineKind
 from workers.baselines.result import BaselineResult
 from workers.bundle.signing import SigningKey
+from workers.job_store.files import EXAMPLES, OUTCOME
 from workers.tuning.orders import LaneOrder
 from workers.tuning.results.outcome import has_whole_point
 
@@ -148,7 +149,7 @@ def run_job(
             restart,
             view,
             interruption or Interruption(),
-            Outcomes(object_storage.join(root, "lanes"), unit_lm=plan.backbone.fingerprints.unit_lm, say=view.line),
+            Outcomes(OUTCOME.directory(root), unit_lm=plan.backbone.fingerprints.unit_lm, say=view.line),
             spool,
             own_key,
             actor_size(job.resources),
@@ -279,7 +280,7 @@ def encode_tasks(submission: Submission, tokenized: TokenizingReport) -> tuple[l
         except SpeechPromptError as error:
             failures[task.spec.name] = redacted(str(error))
             continue
-        place = object_storage.join(submission.root, "examples", f"{encoded.examples.digest()}.safetensors")
+        place = EXAMPLES.at(submission.root, digest=encoded.examples.digest())
         if object_storage.write_addressed(place, encoded.examples.to_bytes()):
             submission.view.line(f"{place} did not hold the examples of {task.spec.name}, and is written anew")
         lanes = lane_orders(

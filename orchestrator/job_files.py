@@ -77,7 +77,6 @@ def note_failure(directory: str, cause: str | None) -> None:
     FAILURE_NOTE.write(object_storage.join(directory, NOTE_FILE), _CAUSE.dump_json(cause))
 
 
-ATTEMPT_FILE = "attempt.json"
 _ATTEMPT = TypeAdapter(PositiveInt)
 
 
@@ -90,7 +89,7 @@ def first_attempt(root: str) -> int:
     Raises:
         JobError: what is stored is no attempt.
     """
-    place = object_storage.join(root, ATTEMPT_FILE)
+    place = ATTEMPT.at(root)
     try:
         return _ATTEMPT.validate_json(ATTEMPT.read(place))
     except ObjectNotFound:
@@ -113,5 +112,5 @@ def begin_anew(root: str, outcomes: Iterable[LaneOutcome]) -> int:
     except JobError:
         known = 1
     attempt = 1 + max([known, *(outcome.attempt for outcome in outcomes)])
-    ATTEMPT.write(object_storage.join(root, ATTEMPT_FILE), _ATTEMPT.dump_json(attempt))
+    ATTEMPT.write(ATTEMPT.at(root), _ATTEMPT.dump_json(attempt))
     return attempt

@@ -15,10 +15,8 @@ from infra.errors import DamagedFile, JobError, ObjectNotFound
 from orchestrator.cluster.lease import LAPSE_SECONDS, read_lease
 from orchestrator.job import Job
 from orchestrator.report import job_root
-from workers.job_store.files import DRIVER_STATUS
-from workers.tuning.run.status import STATUS_DIRECTORY, GangStatus, LaneStatus, read_status
-
-DRIVER_FILE = "driver.json"
+from workers.job_store.files import DRIVER_STATUS, GANG_STATUS
+from workers.tuning.run.status import GangStatus, LaneStatus, read_status
 
 Stage = Literal["tokenizing", "tuning", "publishing", "ended"]
 
@@ -87,7 +85,7 @@ class DriverLog:
     """
 
     def __init__(self, job: Job, submission: str, submitted: datetime, tasks: int) -> None:
-        self._place = object_storage.join(job_root(job), STATUS_DIRECTORY, DRIVER_FILE)
+        self._place = DRIVER_STATUS.at(job_root(job))
         self._status = DriverStatus(
             submission=submission,
             host=socket.gethostname(),
@@ -164,8 +162,7 @@ def job_status(job: Job) -> JobStatus:
         JobError: it was never submitted.
         StorageError: its storage cannot be read, or holds something else.
     """
-    root = object_storage.join(job_root(job), STATUS_DIRECTORY)
-    place = object_storage.join(root, DRIVER_FILE)
+    root, place = GANG_STATUS.directory(job_root(job)), DRIVER_STATUS.at(job_root(job))
     try:
         driver = DriverStatus.model_validate_json(DRIVER_STATUS.read(place))
     except ObjectNotFound as error:
@@ -174,8 +171,8 @@ def job_status(job: Job) -> JobStatus:
         ) from error
     except ValidationError as error:
         raise DRIVER_STATUS.damaged(place, "is not a status that this version reads") from error
-    files = sorted(name for name in object_storage.list_files(root) if name != DRIVER_FILE and name.endswith(".json"))
-    found = [read_status(object_storage.join(root, name)) for name in files]
+    files = [object_storage.join(root, name) for name in sorted(object_storage.list_files(root))]
+    found = [read_status(file) for file in files if file != place and file.endswith(".json")]
     lease = read_lease(job_root(job))
     signs = [lease.renewed] if lease is not None and lease.submission == driver.submission else []
     gangs = _latest([gang for gang in found if gang.submission == driver.submission], driver.failures)

@@ -29,7 +29,6 @@ from workers.tuning.results.unit_agreement import UnitAgreement
 
 _LONG = {"crop": "cropped", "window": "in windows"}
 """What became of recordings that are too long, and were used."""
-REPORT_FILE = "report.json"
 
 
 class BaselineFigures(BaseModel):
@@ -202,7 +201,7 @@ def job_root(job: Job) -> str:
 
 def write_report(job: Job, report: JobReport) -> None:
     """Store the report, replacing the one before."""
-    place = object_storage.join(job_root(job), REPORT_FILE)
+    place = REPORT.at(job_root(job))
     REPORT.write(place, report.model_dump_json(indent=2).encode())
 
 
@@ -212,7 +211,7 @@ def read_report(job: Job) -> JobReport:
     Raises:
         JobError: the job has not run, or its report cannot be read.
     """
-    place = object_storage.join(job_root(job), REPORT_FILE)
+    place = REPORT.at(job_root(job))
     try:
         return JobReport.model_validate_json(REPORT.read(place))
     except ObjectNotFound as error:

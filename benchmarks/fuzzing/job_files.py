@@ -15,7 +15,7 @@ from benchmarks.fuzzing.job_lanes import LANE_KINDS, LANES_COVERED
 from benchmarks.fuzzing.stored_kind import StoredKind
 from orchestrator.cluster.lease import JobLease, read_lease
 from orchestrator.job import Job, load_job
-from orchestrator.job_files import ATTEMPT_FILE, begin_anew, first_attempt, note_failure, noted_failure
+from orchestrator.job_files import begin_anew, first_attempt, note_failure, noted_failure
 from orchestrator.job_status import DriverLog, job_status
 from orchestrator.report import JobReport, TaskRow, read_report, write_report
 from orchestrator.tuning import gang_width as measured_gangs
@@ -79,7 +79,7 @@ def _read_shard(place: Path) -> object:
 
 def _read_attempt(place: Path) -> int | None:
     # Without the file, attempt 1 is right.
-    there = (place / "runs" / _NAMES[0] / ATTEMPT_FILE).is_symlink() or (Path(_root(place)) / ATTEMPT_FILE).exists()
+    there = (place / "runs" / _NAMES[0] / "attempt.json").is_symlink() or Path(_root(place), "attempt.json").exists()
     return first_attempt(_root(place)) if there else None
 
 

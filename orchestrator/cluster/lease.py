@@ -82,7 +82,6 @@ def _stat(pid: int) -> tuple[str, int] | None:
     return fields[_STATE], int(fields[_STARTED])
 
 
-LEASE_FILE = "lease.json"
 BEAT_SECONDS = 10.0
 LAPSE_SECONDS = 60.0
 """Of several beats, and longer than one wait of botocore's for a store that was away."""
@@ -148,7 +147,7 @@ class JobLease:
         lapse: float = LAPSE_SECONDS,
         on_lost: Callable[[str], None] | None = None,
     ) -> None:
-        self._file = object_storage.join(root, LEASE_FILE)
+        self._file = LEASE.at(root)
         self._beat_seconds, self._lapse = beat, lapse
         self._on_lost = on_lost or _end_process
         process, now = ProcessIdentity.own(), datetime.now(UTC)
@@ -250,7 +249,7 @@ def read_lease(root: str) -> Lease | None:
         JobError: what is stored is no lease.
         StorageError: it cannot be read.
     """
-    return _read(object_storage.join(root, LEASE_FILE))[0]
+    return _read(LEASE.at(root))[0]
 
 
 def _read(file: str) -> tuple[Lease | None, str | None]:

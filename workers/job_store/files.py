@@ -13,6 +13,8 @@ stay valid.
 
 from __future__ import annotations
 
+import itertools
+import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -36,6 +38,21 @@ class JobFile:
     check: Literal["digest", "sealed", "listed", "line by line", "Ray's own"]
     then: str
     limit: int
+
+    def at(self, root: str, **names: str) -> str:
+        """The URI of one.
+
+        Args:
+            root: what the first name of ``place`` stands for, local or S3.
+            names: what the others stand for.
+        """
+        parts = [re.sub(r"<(\w+)>", lambda name: names[name[1]], part) for part in self.place.split("/")[1:]]
+        return object_storage.join(root, *parts)
+
+    def directory(self, root: str) -> str:
+        """Where all of them lie below ``root``, which stands for the first name of ``place``."""
+        fixed = itertools.takewhile(lambda part: "<" not in part, self.place.split("/")[1:-1])
+        return object_storage.join(root, *fixed)
 
     def write(self, uri: str, content: bytes) -> None:
         """Seal a JSON document and store it, in place of one that is there.

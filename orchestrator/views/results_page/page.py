@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from infra import object_storage
 from infra.errors import MissingExtra
 from infra.printable import printable_lines
 from orchestrator.job import Job
 from orchestrator.report import JobReport, TaskRow, job_root
 from orchestrator.views.results_page.task_view import TaskView, task_view
 from orchestrator.views.tables import Columns, baseline_cell, published_cell, source_of
+from workers.job_store.files import OUTCOME
 from workers.tuning.results.outcome import LaneOutcome, read_outcome
 from workers.tuning.results.unit_use_file import read_unit_uses
 
@@ -26,7 +26,7 @@ def results_page(job: Job, report: JobReport) -> str:
         MissingExtra: Jinja or matplotlib is not installed.
         StorageError: what a lane left cannot be read.
     """
-    lanes = object_storage.join(job_root(job), "lanes")
+    lanes = OUTCOME.directory(job_root(job))
     views = []
     for row in report.tasks:
         outcomes = _outcomes(lanes, row)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from infra.errors import JobError
-from orchestrator.cluster.lease import LEASE_FILE, JobLease, ProcessIdentity
+from orchestrator.cluster.lease import JobLease, ProcessIdentity
 from orchestrator.exit_codes import TAKEN_OVER
 from workers.job_store.files import LEASE
 
@@ -29,12 +29,12 @@ def lease(root: str, **settings: Any) -> JobLease:
 
 
 def stored(root: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(LEASE.read(f"{root}/{LEASE_FILE}"))
+    content: dict[str, Any] = json.loads(LEASE.read(LEASE.at(root)))
     return content
 
 
 def change(root: str, **fields: Any) -> None:
-    LEASE.write(f"{root}/{LEASE_FILE}", json.dumps({**stored(root), **fields}).encode())
+    LEASE.write(LEASE.at(root), json.dumps({**stored(root), **fields}).encode())
 
 
 def held_elsewhere(root: str, **fields: Any) -> None:
@@ -132,9 +132,7 @@ def test_one_who_renews_keeps_it_whatever_its_clock_says(tmp_path: Path, clock: 
     assert stored(str(tmp_path))["renewed"] == renewed
 
 
-@pytest.mark.parametrize(
-    "end", [lambda root: change(root, released=True), lambda root: Path(root, LEASE_FILE).unlink()]
-)
+@pytest.mark.parametrize("end", [lambda root: change(root, released=True), lambda root: Path(LEASE.at(root)).unlink()])
 def test_the_watch_ends_when_the_holder_does(tmp_path: Path, end: Callable[[str], None]) -> None:
     held_elsewhere(str(tmp_path))
     holder = threading.Timer(5 * BEAT, end, [str(tmp_path)])
@@ -170,6 +168,6 @@ def test_a_pid_that_was_given_away_is_another_process() -> None:
 
 
 def test_what_is_no_lease_is_refused(tmp_path: Path) -> None:
-    (tmp_path / LEASE_FILE).write_text("{}")
+    (tmp_path / "lease.json").write_text("{}")
     with pytest.raises(JobError, match=r"lease\.json is .*; remove it"):
         lease(str(tmp_path)).__enter__()
