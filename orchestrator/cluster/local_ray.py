@@ -8,17 +8,21 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from infra.errors import JobError
 from infra.private_ray import HOST, OF_ANOTHER_CLUSTER, PREFIX, SESSIONS, closed, directory_for_ray, unserved
+from orchestrator.cluster.descendants import descendants
 from orchestrator.cluster.failures import start_fault
 from orchestrator.cluster.ray_place import place_for_ray
 
 TOKEN = "token_of_this_run"  # noqa: S105 - the name of its file
+START_SECONDS = 180.0
+"""For which a node that has not registered yet is waited for."""
+RAYLET = "raylet"
 REMOVAL_SECONDS = 5.0
 """For which Ray's processes, while they end, may still write into its directory."""
 
@@ -61,10 +65,11 @@ def local_ray(**options: Any) -> Iterator[None]:
 
 def _start(sessions: Path, options: Mapping[str, Any]) -> None:
     import ray
-    from ray._private import ray_constants
+    from ray._private import ray_constants, services
 
     # Ray has read the switch of ``closed`` when it was imported, which may be long ago.
     before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    ask, services.get_node = services.get_node, _patient(services.get_node)
     try:
         ray.init(
             address="local",
@@ -79,7 +84,24 @@ def _start(sessions: Path, options: Mapping[str, Any]) -> None:
         ray.shutdown()
         raise start_fault(error, None, sessions) from error
     finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
+        ray_constants.ENABLE_RAY_CLUSTER, services.get_node = before, ask
+
+
+def _patient(ask: Callable[..., Any]) -> Callable[..., Any]:
+    """Ray gives its node 30 s to register, which on a busy machine is too little; wait for as long as its raylet lives,
+    within bounds."""
+    deadline = time.monotonic() + START_SECONDS
+
+    def ask_again(*arguments: Any) -> Any:
+        while True:
+            try:
+                return ask(*arguments)
+            except RuntimeError:
+                if time.monotonic() > deadline or RAYLET not in descendants().values():
+                    raise
+                time.sleep(0.2)
+
+    return ask_again
 
 
 def _require_loopback(address: str) -> None:

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from infra.private_ray import PREFIX
+from orchestrator.cluster import local_ray
 from orchestrator.cluster.local_ray import TOKEN, _environment, _remove_left
 from tests.fixtures.other_user import LOOPBACK, as_another_user, listening, walk
 
@@ -81,6 +82,31 @@ def test_a_killed_run_without_a_home_leaves_nothing_for_long(tmp_path: Path) -> 
     psutil.wait_procs(started, timeout=60)
     _remove_left(directory.parent)
     assert not directory.exists()
+
+
+@pytest.mark.parametrize(("raylet", "waited_for"), [("sleep", 3), ("gone", 1)])
+def test_a_node_is_waited_for_as_long_as_its_raylet_lives(
+    monkeypatch: pytest.MonkeyPatch, raylet: str, waited_for: int
+) -> None:
+    monkeypatch.setattr(local_ray, "RAYLET", raylet)
+    asked = []
+
+    def ask(node: str) -> str:
+        asked.append(node)
+        if len(asked) < 3:
+            raise RuntimeError("not registered")
+        return "registered"
+
+    with subprocess.Popen(["sleep", "60"]) as stands_for_raylet:
+        try:
+            if raylet == "sleep":
+                assert local_ray._patient(ask)("node") == "registered"
+            else:
+                with pytest.raises(RuntimeError, match="not registered"):
+                    local_ray._patient(ask)("node")
+        finally:
+            stands_for_raylet.kill()
+    assert len(asked) == waited_for
 
 
 def test_what_others_call_so_is_left_alone(tmp_path: Path) -> None:
