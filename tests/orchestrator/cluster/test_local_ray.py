@@ -17,8 +17,6 @@ from infra.private_ray import PREFIX
 from orchestrator.cluster.local_ray import TOKEN, _environment, _remove_left
 from tests.fixtures.other_user import LOOPBACK, as_another_user, listening, walk
 
-pytestmark = pytest.mark.servers
-
 
 def processes_of_ray() -> list[psutil.Process]:
     own = psutil.Process()
@@ -56,6 +54,7 @@ with ray_session():
 """
 
 
+@pytest.mark.usefixtures("own_ray")
 def test_a_killed_run_without_a_home_leaves_nothing_for_long(tmp_path: Path) -> None:
     """Its TMPDIR is too long for sockets, its home cannot be written, and no umask helps it."""
     long = tmp_path / ("x" * 100)

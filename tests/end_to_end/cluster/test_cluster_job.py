@@ -17,7 +17,6 @@ from mlflow.tracking import MlflowClient
 
 import orchestrator
 from infra import object_storage
-from infra.local_cluster import cluster as local_cluster
 from infra.local_cluster.cluster import BUCKET, Cluster
 from orchestrator.job_files import spool_directory
 from tests.fixtures.command_line import speechprompt
@@ -28,7 +27,7 @@ from workers.backbone.directory import Backbone, write_backbone
 from workers.bundle.read import verify
 from workers.speech.mfcc import fit_mfcc_tokenizer
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.servers]
+pytestmark = pytest.mark.timeout(600)
 
 HERE = Path(orchestrator.__file__).parents[1]
 STORE = f"s3://{BUCKET}"
@@ -41,19 +40,15 @@ PLACES = {
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Ray, S3 and MLflow; this process and those it starts find them through the environment."""
-    running = local_cluster.up(tmp_path_factory.mktemp("cluster"), cpus=2)
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            for name in [name for name in os.environ if name.startswith("AWS_")]:
-                patch.delenv(name)
-            for name, value in running.env.items():
-                patch.setenv(name, value)
-            patch.setenv("PYTHONPATH", str(HERE))
-            yield running
-    finally:
-        running.down()
+def environment(cluster: Cluster) -> Iterator[None]:
+    """With which this process and those it starts find the cluster."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        for name, value in cluster.env.items():
+            patch.setenv(name, value)
+        patch.setenv("PYTHONPATH", str(HERE))
+        yield
 
 
 @dataclass(frozen=True)
@@ -95,7 +90,7 @@ class Submitter:
 
 
 @pytest.fixture(scope="module")
-def submitter(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Submitter:
+def submitter(cluster: Cluster, environment: None, tmp_path_factory: pytest.TempPathFactory) -> Submitter:  # noqa: ARG001
     """Everything that jobs read in place: tasks, manifests and audio, and a backbone."""
     home = tmp_path_factory.mktemp("home")
     uploaded = tmp_path_factory.mktemp("uploaded")
