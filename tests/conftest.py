@@ -18,6 +18,7 @@ pytest_plugins = [
     "tests.fixtures.sharing_out",
     "tests.fixtures.small_disk",
     "tests.fixtures.tiers",
+    "tests.fixtures.varied_job",
     "tests.fixtures.witness",
 ]
 
