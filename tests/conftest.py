@@ -9,8 +9,6 @@ from hypothesis import settings
 
 pytest_plugins = [
     "tests.fixtures.answering",
-    "tests.fixtures.gang_bench",
-    "tests.fixtures.local_job",
     "tests.fixtures.mlflow_server",
     "tests.fixtures.ray_cluster",
     "tests.fixtures.s3_server",
@@ -18,7 +16,6 @@ pytest_plugins = [
     "tests.fixtures.sharing_out",
     "tests.fixtures.small_disk",
     "tests.fixtures.tiers",
-    "tests.fixtures.varied_job",
     "tests.fixtures.witness",
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +43,9 @@ class Refused:
 
 
 @pytest.fixture(scope="module")
-def refused(tmp_path_factory: pytest.TempPathFactory) -> Refused:
+def refused(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Refused:
     root = tmp_path_factory.mktemp("damaged")
+    shutil.copyfile(empty_store, root / "mlflow.db")
     backbone = root / "backbone"
     write_backbone(tiny_backbone(), str(backbone))
     for seed, name in enumerate(("first", "second")):

@@ -58,7 +58,10 @@ def end_by(
 
 
 @pytest.mark.usefixtures("first_run")
-def test_a_killed_job_goes_on_and_gives_the_bundles_of_one_that_was_not(toy_job: ToyJob, tmp_path: Path) -> None:
+def test_a_killed_job_goes_on_and_gives_the_bundles_of_one_that_was_not(
+    toy_job: ToyJob, empty_store: Path, tmp_path: Path
+) -> None:
+    shutil.copyfile(empty_store, tmp_path / "mlflow.db")
     tasks = [str(toy_job.root / "tasks" / f"{name}.yaml") for name in ("orders", "tones")]
     backbone = str(toy_job.root / "backbone")
     job = write_yaml(

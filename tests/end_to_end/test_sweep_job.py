@@ -76,7 +76,13 @@ def test_prompts_begin_with_units_or_with_the_bundle_of_another_task(varied: Ran
         recipe={"prompt_length": length, "learning_rate": 1e-9, "steps": 3, "evaluate_every": 3},
         sweep={"prompt_init": ["normal", "units", {"bundle": "../bundles/swept"}]},
     )
-    job = {"backbone": "backbone", "tasks": "followers/follower.yaml", "precision": "fp32", "gang": 3}
+    job = {
+        "backbone": "backbone",
+        "tasks": "followers/follower.yaml",
+        "precision": "fp32",
+        "gang": 3,
+        "resources": {"workers": 1},
+    }
     write_yaml(varied.job.root / "next.yaml", job)
     done = varied.job.run(job="next")
     assert done.code == 0, done.stderr
