@@ -18,7 +18,7 @@ from tests.fixtures.tuning import tiny_backbone
 from workers.backbone.directory import write_backbone
 from workers.job_store.files import JOB_FILES
 
-pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 NEVER_READ = re.compile(
     r"spool/.*|(?:tune|alone)[^/]*/(?:[^/]*/)?(?:experiment_state|basic-variant|searcher|tuner|params|result|progress|events|trainable)"

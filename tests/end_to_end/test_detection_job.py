@@ -14,7 +14,7 @@ from workers.evaluation.calibration import CalibrationError
 from workers.evaluation.error_rates import ErrorRates
 from workers.inference.classifier import Classifier
 
-pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
 def test_the_report_says_how_sure_it_is_and_what_was_cut(varied: Ran) -> None:

@@ -16,7 +16,7 @@ from tests.fixtures.local_job import LONG, ToyJob, bundles, snapshot
 from tests.fixtures.tiny_job import write_yaml
 from workers.bundle.read import read
 
-pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
 def checkpoints(runs: Path) -> list[Path]:
@@ -53,7 +53,7 @@ def end_by(
         if meanwhile is not None:
             meanwhile(job)
         process.send_signal(number)
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=600)
     return process.returncode, said
 
 

@@ -20,7 +20,7 @@ from workers.bundle.read import find
 from workers.inference.classifier import Classifier
 from workers.unit_lm.pgslm import MultistreamConfig
 
-pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 RATE = 16_000
 

@@ -8,7 +8,7 @@ from tests.fixtures.varied_job import Ran, RanAgain
 from workers.bundle.read import read, verify
 from workers.bundle.signing import TrustedKey
 
-pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
 def test_two_workers_publish_what_one_does(varied: Ran) -> None:

@@ -28,7 +28,7 @@ from workers.unit_lm.gslm import UnitLM
 from workers.unit_lm.pretrain_rank import read_sequences
 from workers.unit_lm.pretraining import Pretraining, PretrainSettings
 
-pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 UNITS, EVERY, PATIENCE = 8, 10, 12
 

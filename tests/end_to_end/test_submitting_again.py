@@ -21,7 +21,7 @@ from workers.bundle.read import find, verify
 from workers.tuning.results.publish_best import PublishOrder, publish_task
 from workers.tuning.results.task_manifest import TaskSections
 
-pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
 def publish_order(toy_job: ToyJob, task: str, bundles: Path) -> PublishOrder:

@@ -10,7 +10,7 @@ from tests.fixtures.tiny_job import write_units_task, write_yaml
 from tests.fixtures.varied_job import Ran, RanAgain
 from workers.bundle.read import read, verify
 
-pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
 def test_every_point_has_its_lanes_and_the_worst_are_dropped(varied: Ran) -> None:

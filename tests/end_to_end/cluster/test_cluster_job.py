@@ -28,8 +28,6 @@ from workers.backbone.directory import Backbone, write_backbone
 from workers.bundle.read import verify
 from workers.speech.mfcc import fit_mfcc_tokenizer
 
-pytestmark = pytest.mark.timeout(600)
-
 HERE = Path(orchestrator.__file__).parents[1]
 STORE = f"s3://{BUCKET}"
 PLACES = {
@@ -68,7 +66,7 @@ class Submitter:
 
     def call(self, *command: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, "-m", *command], capture_output=True, text=True, timeout=400, cwd=self.directory
+            [sys.executable, "-m", *command], capture_output=True, text=True, timeout=1500, cwd=self.directory
         )
         self.shown.append(done.stdout + done.stderr)
         return done

@@ -65,7 +65,7 @@ def test_credentials_are_private_and_in_no_command_line(cluster: Cluster) -> Non
 
 
 def jobs(cluster: Cluster, headers: dict[str, str]) -> tuple[int, str]:
-    connection = http.client.HTTPConnection(cluster.env["RAY_API_SERVER_ADDRESS"].removeprefix("http://"), timeout=10)
+    connection = http.client.HTTPConnection(cluster.env["RAY_API_SERVER_ADDRESS"].removeprefix("http://"), timeout=60)
     try:
         connection.request("GET", "/api/jobs/", headers=headers)
         answer = connection.getresponse()
@@ -83,7 +83,7 @@ def test_mlflow_asks_for_the_password(cluster: Cluster) -> None:
     known = f"{env['MLFLOW_TRACKING_USERNAME']}:{env['MLFLOW_TRACKING_PASSWORD']}"
     for credentials, status in ((None, 401), ("admin:password", 401), (known, 200)):
         headers = {"Authorization": f"Basic {b64encode(credentials.encode()).decode()}"} if credentials else {}
-        connection = http.client.HTTPConnection(env["MLFLOW_TRACKING_URI"].removeprefix("http://"), timeout=10)
+        connection = http.client.HTTPConnection(env["MLFLOW_TRACKING_URI"].removeprefix("http://"), timeout=60)
         try:
             connection.request("GET", "/api/2.0/mlflow/experiments/search?max_results=1", headers=headers)
             assert connection.getresponse().status == status
@@ -92,7 +92,7 @@ def test_mlflow_asks_for_the_password(cluster: Cluster) -> None:
 
 
 def test_s3_asks_for_its_keys(cluster: Cluster) -> None:
-    connection = http.client.HTTPConnection(cluster.env["AWS_ENDPOINT_URL_S3"].removeprefix("http://"), timeout=10)
+    connection = http.client.HTTPConnection(cluster.env["AWS_ENDPOINT_URL_S3"].removeprefix("http://"), timeout=60)
     try:
         connection.request("GET", f"/{local_cluster.BUCKET}")
         assert connection.getresponse().status == 403
@@ -104,7 +104,7 @@ def test_a_job_has_the_environment_of_the_other_services(cluster: Cluster, tmp_p
     (tmp_path / "job.py").write_text(JOB, encoding="utf-8")
     script = f'source {cluster.directory}/env.sh && "{sys.executable}" -m ray.scripts.scripts job submit '
     script += f'--working-dir {tmp_path} -- "{sys.executable}" job.py'
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     env = cluster.env
     assert f"seen {env['MLFLOW_TRACKING_URI']} {env['AWS_ENDPOINT_URL_S3']} True" in done.stdout

@@ -77,7 +77,7 @@ def test_a_killed_run_without_a_home_leaves_nothing_for_long(tmp_path: Path) -> 
         _remove_left(directory.parent)
         assert (directory / TOKEN).exists(), "of a run that lives"
         run.send_signal(signal.SIGKILL)
-    psutil.wait_procs(started, timeout=60)
+    psutil.wait_procs(started, timeout=600)
     _remove_left(directory.parent)
     assert not directory.exists()
 
