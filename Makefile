@@ -3,22 +3,25 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+PLACE ?=
+FAST := not ray and not s3 and not mlflow and not e2e
 
 .PHONY: demo test check lint lowest bench cluster-up cluster-down clean
 
 demo: $(READY)
 	$(BIN)/speechprompt demo demo
 
+# The whole suite, or a part of it: make test PLACE=workers/tuning
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest tests/$(PLACE)
 
-# What needs no Ray and no server.
-check: $(READY)
-	$(BIN)/python -m pytest -m "not servers"
+# All that needs neither a Ray nor a server.
+check: lint
+	$(BIN)/python -m pytest -m "$(FAST)"
 
 lint: $(READY)
-	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
@@ -29,7 +32,7 @@ lowest:
 	$(BIN)/uv pip compile --quiet --python $(BIN)/python --resolution lowest-direct --extra dev \
 		--constraints constraints.txt --output-file $(VENV)/lowest.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --constraint $(VENV)/lowest.txt --editable '.[dev]'
-	$(BIN)/python -m pytest -m "not servers"
+	$(BIN)/python -m pytest -m "$(FAST)"
 
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'

@@ -60,7 +60,14 @@ def prompt_tuning(config: UnitLMConfig, lengths: NDArray[np.int64]) -> int:
     return flops_of(lambda: prompted_logits(lm, [PromptTensors(keys, values, separators)], [PromptRows(rows, 1)])[0])
 
 
-def measure(config: UnitLMConfig = FULL, batches: int = 4) -> list[Result]:
+def counted(count: Callable[[UnitLMConfig, NDArray[np.int64]], int], lengths: NDArray[np.int64]) -> int:
+    """FLOPs of one batch at the benchmark's depth: as all layers but the first and the last need the same, they are
+    counted on LMs of two and of three."""
+    two, three = (count(FULL.model_copy(update={"layers": layers}), lengths) for layers in (2, 3))
+    return two + (FULL.layers - 2) * (three - two)
+
+
+def measure(batches: int = 4) -> list[Result]:
     """The ratios over some batches."""
     results = []
     for name, draw, at_equal, at_packed in (
@@ -68,9 +75,9 @@ def measure(config: UnitLMConfig = FULL, batches: int = 4) -> list[Result]:
         ("lengths of FSC", lengths_like_fsc, 0.60, None),
     ):
         drawn = [draw(8, seed) for seed in range(batches)]
-        full = sum(full_tuning(config, lengths) for lengths in drawn)
-        equal = sum(prompt_tuning(config, np.full(8, lengths.max())) for lengths in drawn)
-        packed = sum(prompt_tuning(config, lengths) for lengths in drawn)
+        full = sum(counted(full_tuning, lengths) for lengths in drawn)
+        equal = sum(counted(prompt_tuning, np.full(8, lengths.max())) for lengths in drawn)
+        packed = sum(counted(prompt_tuning, lengths) for lengths in drawn)
         tokens = sum(int(lengths.sum()) for lengths in drawn)
         note = f"{packed / tokens / 1e6:.0f} against {full / tokens / 1e6:.0f} MFLOPs per unit"
         results += [

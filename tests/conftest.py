@@ -9,8 +9,6 @@ from hypothesis import settings
 
 pytest_plugins = [
     "tests.fixtures.answering",
-    "tests.fixtures.gang_bench",
-    "tests.fixtures.local_job",
     "tests.fixtures.mlflow_server",
     "tests.fixtures.ray_cluster",
     "tests.fixtures.s3_server",

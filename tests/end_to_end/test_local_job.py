@@ -20,7 +20,7 @@ from workers.backbone.directory import read_backbone
 from workers.backbone.sharing import SharedLM
 from workers.bundle.read import find
 
-pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
 def test_a_backbone_is_pretrained_from_recordings_and_units(toy_job: ToyJob, toy_backbone: Finished) -> None:

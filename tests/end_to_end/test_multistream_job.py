@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from workers.bundle.read import find
 from workers.inference.classifier import Classifier
 from workers.unit_lm.pgslm import MultistreamConfig
 
-pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 RATE = 16_000
 
@@ -47,8 +48,9 @@ def write_melodies(tasks: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workplace(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("melodies")
+    shutil.copyfile(empty_store, root / "mlflow.db")
     write_melodies(root / "tasks")
     write_units_task(root / "tasks", "orders", {"label": 2})
     write_yaml(
@@ -62,7 +64,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "training": {"steps": 60, "batch_tokens": 256, "warmup_steps": 5, "evaluate_every": 30},
         },
     )
-    write_yaml(root / "job.yaml", {"name": "melodies", "backbone": "backbone", "tasks": "tasks/*.yaml"})
+    job = {"name": "melodies", "backbone": "backbone", "tasks": "tasks/*.yaml", "resources": {"workers": 1}, "gang": 2}
+    write_yaml(root / "job.yaml", job)
     made = speechprompt("backbone", "pretrain", str(root / "backbone.yaml"))
     assert made.code == 0, made.stderr
     done = speechprompt("run", str(root / "job.yaml"))

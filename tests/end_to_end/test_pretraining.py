@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
+from ray.train import Checkpoint
 
 from orchestrator.exit_codes import INTERRUPTED
 from tests.fixtures.command_line import Finished, speechprompt, speechprompt_process
 from tests.fixtures.tiny_job import write_task, write_yaml
 from workers.backbone.directory import BACKBONE_FILE, read_backbone
+from workers.unit_lm import pretrain_rank
 from workers.unit_lm.gslm import UnitLM
 from workers.unit_lm.pretrain_rank import read_sequences
 from workers.unit_lm.pretraining import Pretraining, PretrainSettings
 
-pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 UNITS, EVERY, PATIENCE = 8, 10, 12
 
 
-def describe(root: Path) -> Path:
+def describe(root: Path, empty_store: Path) -> Path:
     """A backbone to pretrain on units that only a few rows repeat, so that nothing is to be learned but those rows."""
+    shutil.copyfile(empty_store, root / "mlflow.db")
     rng = np.random.default_rng(0)
     rows = [
         {"frame_units": " ".join(map(str, rng.integers(UNITS, size=20))), "label": "abc"[row % 3], "split": split}
@@ -68,8 +76,8 @@ class Trained:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    described = describe(tmp_path_factory.mktemp("trained"))
+def trained(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    described = describe(tmp_path_factory.mktemp("trained"), empty_store)
     return Trained(described, speechprompt("backbone", "pretrain", str(described)))
 
 
@@ -96,8 +104,33 @@ def test_the_weights_of_the_best_perplexity_are_kept(trained: Trained) -> None:
     assert _curve(root) == curve, "nothing was trained again"
 
 
-def test_a_diverged_training_leaves_no_backbone(tmp_path: Path) -> None:
-    described = describe(tmp_path)
+def in_this_process(patch: pytest.MonkeyPatch, root: Path) -> None:
+    """Has the only rank run without Ray Train, which starts two processes for it; reports go to ``root``."""
+    checkpoints: list[tuple[Checkpoint, dict[str, float]]] = []
+
+    def report(metrics: dict[str, float], checkpoint: Checkpoint) -> None:
+        kept = shutil.copytree(checkpoint.path, root / f"checkpoint-{len(checkpoints)}")
+        checkpoints.append((Checkpoint.from_directory(kept), metrics))
+
+    def run(function: Callable[[dict[str, Any]], None], config: dict[str, Any], **_: object) -> SimpleNamespace:
+        function({**config, "queue": SimpleQueue()})
+        return SimpleNamespace(best_checkpoints=checkpoints, checkpoint=checkpoints[-1][0])
+
+    alone = SimpleNamespace(get_world_rank=lambda: 0, get_world_size=lambda: 1)
+    patch.setattr(pretrain_rank, "get_device", lambda: torch.device("cpu"))
+    patch.setattr(
+        pretrain_rank,
+        "train",
+        SimpleNamespace(Checkpoint=Checkpoint, get_checkpoint=lambda: None, get_context=lambda: alone, report=report),
+    )
+    patch.setattr("orchestrator.pretraining.pretraining.run_ranks", run)
+
+
+def test_a_diverged_training_leaves_no_backbone(
+    empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described = describe(tmp_path, empty_store)
+    in_this_process(monkeypatch, tmp_path)
     done = speechprompt("backbone", "pretrain", str(described), "--set", "training.learning_rate=1e38")
     assert done.code == 2
     assert done.stderr.splitlines()[-1] == (
@@ -109,9 +142,9 @@ def test_a_diverged_training_leaves_no_backbone(tmp_path: Path) -> None:
 
 
 def test_a_stopped_and_killed_training_goes_on_and_gives_the_backbone_of_one_that_was_not(
-    trained: Trained, tmp_path: Path
+    trained: Trained, empty_store: Path, tmp_path: Path
 ) -> None:
-    described = describe(tmp_path)
+    described = describe(tmp_path, empty_store)
 
     def noted() -> str:
         found = list((tmp_path / "runs/tiny").glob("pretrain-*/checkpoint_manager_snapshot.json"))

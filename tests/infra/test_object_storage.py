@@ -168,7 +168,7 @@ def test_no_update_is_lost_among_processes(tmp_path: Path) -> None:
 
 
 def _run(code: str) -> int:
-    return subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode
+    return subprocess.run([sys.executable, "-c", code], timeout=600, check=False).returncode
 
 
 def test_a_writer_killed_half_way_leaves_the_old_file(tmp_path: Path) -> None:
@@ -308,7 +308,7 @@ def _refusal(call: Call, uri: str) -> str:
     with pytest.raises(StorageError) as caught:
         call(uri)
     message = str(caught.value)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 120
     assert uri in message
     assert "\n" not in message
     assert SECRET not in message

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -11,7 +11,8 @@ import pytest
 from infra import object_storage as storage
 from infra.errors import StorageError
 from infra.local_cluster.s3_server import start_s3_server
-from infra.local_cluster.service import free_port
+from infra.local_cluster.service import Service, free_port
+from tests.fixtures.s3_server import BUCKET, SECRET_KEY
 
 
 @pytest.fixture
@@ -20,18 +21,18 @@ def directory() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.mark.servers
-def test_keeps_its_data_over_a_restart(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keeps_its_data_over_a_restart(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, start_s3: Callable[[Path], Service]
+) -> None:
+    kept = f"s3://{BUCKET}/file"
     for round_ in range(2):
-        service = start_s3_server(directory, port=free_port(), access_key="key", secret_key="a-secret", bucket="kept")
-        try:
-            for name, value in service.env.items():
-                monkeypatch.setenv(name, value)
-            assert storage.write_if_absent("s3://kept/file", b"first") == (round_ == 0)
-            assert storage.read_bytes("s3://kept/file") == b"first"
-            assert "a-secret" not in " ".join(psutil.Process(service.pid).cmdline()) + repr(service)
-        finally:
-            service.stop()
+        service = start_s3(directory)
+        for name, value in service.env.items():
+            monkeypatch.setenv(name, value)
+        assert storage.write_if_absent(kept, b"first") == (round_ == 0)
+        assert storage.read_bytes(kept) == b"first"
+        assert SECRET_KEY not in " ".join(psutil.Process(service.pid).cmdline()) + repr(service)
+        service.stop()
         assert not psutil.pid_exists(service.pid)
     assert stat.S_IMODE((directory / "s3.json").stat().st_mode) == 0o600
 

@@ -37,7 +37,7 @@ def test_an_answer_that_never_ends_is_given_up(beginning: bytes, monkeypatch: py
         began = time.monotonic()
         with pytest.raises(TrackingUnreachable, match="no whole answer in time"):
             check(url)
-        assert time.monotonic() - began < 3.0
+        assert time.monotonic() - began < 60
 
 
 def test_an_answer_without_end_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,7 +115,7 @@ def test_no_file_of_a_journal_can_be_replaced(journal: Journal, name: str, kind:
         assert again.sent().offset == 0
         assert events(again) == ([] if name == "events" else events(journal))
         again.close()
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.parametrize("kind", ["directory", "link", "FIFO", "other"])

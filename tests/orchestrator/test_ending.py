@@ -131,7 +131,7 @@ def test_in_a_shell() -> None:
         ({ours} > /dev/full; echo full $?) &
         wait
     """
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=600, check=False)
     said = "error: the output cannot be written (No space left on device); make room where it goes\n"
     assert done.stderr == said
     assert sorted(done.stdout.splitlines()) == ["full 2", f"read {READER_GONE}"]

@@ -89,7 +89,7 @@ def in_a_process(code: str) -> tuple[int, str]:
         [sys.executable, "-c", textwrap.dedent(begin) + textwrap.dedent(code)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     return done.returncode, done.stderr

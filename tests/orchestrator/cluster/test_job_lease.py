@@ -99,7 +99,7 @@ def test_a_process_of_this_machine_that_was_killed_is_followed_at_once(tmp_path:
 def test_a_holder_that_was_taken_over_ends_and_touches_nothing(tmp_path: Path) -> None:
     holder = hold(str(tmp_path))
     change(str(tmp_path), holder="another", host="elsewhere")
-    _, said = holder.communicate(timeout=60)
+    _, said = holder.communicate(timeout=600)
     assert holder.returncode == TAKEN_OVER
     assert "was taken over by process" in said
     assert len(said.splitlines()) == 1

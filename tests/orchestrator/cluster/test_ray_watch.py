@@ -29,7 +29,7 @@ BEGIN = """
 def ended(code: str) -> tuple[int, str]:
     """Exit code and words of a process whose Ray is two sockets."""
     program = textwrap.dedent(BEGIN) + textwrap.dedent(code)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600, check=False)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -120,23 +120,19 @@ def test_the_same_seed_gives_the_same_bytes_in_every_process(corpus: Path, tmp_p
         assert digests(tmp_path / name) == expected
 
 
-def test_another_seed_gives_other_clips_and_the_same_specs(corpus: Path, tmp_path: Path) -> None:
-    write_corpus(tmp_path, seed=1, scale=ONE_CLIP_PER_CLASS)
+def test_another_seed_gives_other_clips_and_the_same_specs_and_progress_counts_every_clip(
+    corpus: Path, tmp_path: Path
+) -> None:
+    calls: list[tuple[int, int]] = []
+    write_corpus(tmp_path, seed=1, scale=ONE_CLIP_PER_CLASS, progress=lambda done, total: calls.append((done, total)))
 
+    clips = sum(1 for path in (tmp_path / "audio").rglob("*") if path.is_file())
+    assert calls == [(done, clips) for done in range(1, clips + 1)]
     first, other = digests(corpus), digests(tmp_path)
     assert first.keys() == other.keys()
     changed = {path for path in first if first[path] != other[path]}
     assert {path for path in first if path.startswith("audio/")} <= changed
     assert not any(path.startswith("tasks/") for path in changed)
-
-
-def test_progress_counts_every_clip(tmp_path: Path) -> None:
-    calls: list[tuple[int, int]] = []
-
-    write_corpus(tmp_path, seed=0, scale=ONE_CLIP_PER_CLASS, progress=lambda done, total: calls.append((done, total)))
-
-    clips = sum(1 for path in (tmp_path / "audio").rglob("*") if path.is_file())
-    assert calls == [(done, clips) for done in range(1, clips + 1)]
 
 
 def test_task_specs_read_back(corpus: Path) -> None:

@@ -46,7 +46,7 @@ def _tokenizer() -> MfccTokenizer:
 
 
 def _tokenize(
-    clips: list[Clip], root: Path, *, policy: AudioPolicy = _POLICY, workers: int | None = None
+    clips: list[Clip], root: Path, *, policy: AudioPolicy = _POLICY, workers: int | None = 1
 ) -> TokenizingReport:
     return tokenize(
         [(clip, policy) for clip in clips],

@@ -371,7 +371,7 @@ finally:
 
 def test_classifying_needs_nothing_of_the_training_stack(workplace: Path) -> None:
     command = [sys.executable, "-W", "error", "-c", WITHOUT_THE_TRAINING_STACK, *COMMAND, "--json", *AUDIO]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=workplace)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=workplace)
     assert (done.returncode, done.stderr) == (0, "")
     assert [json.loads(line)["labels"] for line in done.stdout.splitlines()] == [
         as_json(answers, top=1) for answers in expected_labels(workplace)
