@@ -40,6 +40,7 @@ def task_sections(spec: TaskSpec, job: Job, backbone: BackboneDescription, data:
 
     Raises:
         pydantic.ValidationError: a bundle cannot hold it.
+        BackboneError: the backbone does not say the sample rate of its tokenizer.
     """
     return TaskSections(
         task=Task(name=spec.name, family=spec.family, language=spec.language),
@@ -48,7 +49,8 @@ def task_sections(spec: TaskSpec, job: Job, backbone: BackboneDescription, data:
             unit_lm=backbone.fingerprints.unit_lm,
             tokenizer=backbone.fingerprints.tokenizer,
         ),
-        preprocessing={"audio": spec.audio.model_dump(mode="json")},
+        audio=spec.audio,
+        sample_rate=backbone.sample_rate,
         data=data,
         provenance=Provenance(
             created=datetime.now(UTC),

@@ -26,6 +26,7 @@ from workers.bundle.manifest import (
     PROMPT_FILE,
     BundleManifest,
     FileName,
+    Inference,
     Latest,
 )
 from workers.untrusted import strict_json, tensor_file
@@ -42,6 +43,7 @@ __all__ = [
     "parse_latest",
     "parse_manifest",
     "parse_tensors",
+    "require_usable",
     "size_limit",
 ]
 
@@ -71,18 +73,6 @@ class Bundle:
     tensors: Mapping[str, NDArray[np.float32]]
     licence: str = ""
 
-    def check(self) -> None:
-        """Compare the tensors with the manifest.
-
-        Raises:
-            BundleError: a tensor is missing, unknown, misshapen, not float32, or not finite.
-        """
-        name = self.manifest.task.name
-        _check_shapes(self.tensors, self.manifest, file=f"bundle of {name}")
-        for key, array in self.tensors.items():
-            if not np.isfinite(array).all():
-                raise BundleError(f"bundle of {name}: tensor {key} holds a number that is not finite; tune it again")
-
     def check_backbone(self, *, unit_lm: str, tokenizer: str) -> None:
         """Refuse a backbone the prompt was not tuned on.
 
@@ -103,6 +93,19 @@ class Bundle:
                     f"the bundle of {self.manifest.task.name} was tuned on another {part} "
                     f"({theirs[:12]}, not {ours[:12]}); use the backbone {wanted.name or wanted.unit_lm[:12]}"
                 )
+
+    def check_sample_rate(self, tokenizer: int) -> None:
+        """Refuse a bundle that says another sample rate than its tokenizer takes, both in Hz.
+
+        Raises:
+            BundleError: it does.
+        """
+        inference = self.manifest.inference
+        if inference is not None and inference.sample_rate != tokenizer:
+            raise BundleError(
+                f"the bundle of {self.manifest.task.name} takes recordings at {inference.sample_rate} Hz, but its "
+                f"tokenizer takes {tokenizer}; it was altered, ask its publisher for another bundle"
+            )
 
     def check_sizes(self, *, layers: int, dim: int, outputs: int) -> None:
         """Refuse a prompt that cannot be that of an LM of these sizes, whatever fingerprints it names.
@@ -132,13 +135,42 @@ class PackedBundle:
     files: Mapping[str, bytes]
 
 
+def require_usable(manifest: BundleManifest, tensors: Mapping[str, NDArray[Any]]) -> Inference:
+    """What a classifier does with recordings, once all has been checked that it relies on.
+
+    What only the backbone can tell is left to the other checks of `Bundle`.
+
+    Raises:
+        BundleError: a tensor is missing, unknown, misshapen, not float32, or not finite, or a manifest of an older
+            format says what to do with recordings in a way that means nothing.
+    """
+    name = f"bundle of {manifest.task.name}"
+    _check_shapes(tensors, manifest, file=name)
+    for key, array in tensors.items():
+        if not np.isfinite(array).all():
+            raise BundleError(f"{name}: tensor {key} holds a number that is not finite; tune it again")
+    if manifest.inference is not None:
+        return manifest.inference
+    sections = {"audio": "preprocessing", "separator_prosody": "recipe"}
+    try:
+        return Inference(
+            audio=(manifest.preprocessing or {}).get("audio", {}),
+            separator_prosody=manifest.recipe.get("separator_prosody", "last"),
+        )
+    except ValidationError as error:
+        field, fault = first_fault(error)
+        raise BundleError(
+            f"the {name}: {sections[field.partition('.')[0]]}.{field}: {fault}; publish the task again"
+        ) from error
+
+
 def pack(bundle: Bundle) -> PackedBundle:
     """The files of a bundle: the same bundle gives the same bytes.
 
     Raises:
         BundleError: tensors and manifest disagree.
     """
-    bundle.check()
+    require_usable(bundle.manifest, bundle.tensors)
     tensors = {key: np.ascontiguousarray(array) for key, array in bundle.tensors.items()}
     payload = {
         PROMPT_FILE: safetensors.numpy.save(tensors),

@@ -21,6 +21,7 @@ from workers.bundle.format import (
     parse_latest,
     parse_manifest,
     parse_tensors,
+    require_usable,
     size_limit,
 )
 from workers.bundle.manifest import LATEST_FILE, MANIFEST_FILE, PAYLOAD, PROMPT_FILE, BundleManifest
@@ -137,7 +138,8 @@ def read(uri: str, *, trusted: Sequence[TrustedKey] = ()) -> Bundle:
 
 
 def verify(uri: str, *, trusted: Sequence[TrustedKey] = ()) -> FoundBundle:
-    """Read everything and keep nothing: returns only if every digest, size, shape and number is as it should be.
+    """Read everything and keep nothing: returns only if every digest, size, shape and number is as it should be, and a
+    classifier takes the bundle, given its backbone.
 
     Raises:
         UntrustedBundle: it is not signed by one of the ``trusted`` keys.
@@ -208,5 +210,5 @@ def _payload(found: FoundBundle) -> Iterator[tuple[str, bytes]]:
 def _parse(packed: PackedBundle, uri: str) -> Bundle:
     file = object_storage.join(uri, PROMPT_FILE)
     bundle = Bundle(packed.manifest, parse_tensors(packed.files[PROMPT_FILE], packed.manifest, file=file))
-    bundle.check()
+    require_usable(bundle.manifest, bundle.tensors)
     return bundle

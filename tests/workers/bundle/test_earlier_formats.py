@@ -1,4 +1,4 @@
-"""What earlier versions wrote is read, verified and used, with the answers it gave then."""
+"""Stored bundles of every format are read, verified and used, with the answers they gave when they were written."""
 
 from __future__ import annotations
 
@@ -23,7 +23,12 @@ BACKBONE = str(FORMATS / "backbone")
 
 @pytest.mark.parametrize(
     ("name", "number", "backbone"),
-    [("first", 1, BACKBONE), ("second", 2, BACKBONE), ("streams", 2, str(FORMATS / "streams" / "backbone"))],
+    [
+        ("first", 1, BACKBONE),
+        ("second", 2, BACKBONE),
+        ("streams", 2, str(FORMATS / "streams" / "backbone")),
+        ("third", 3, BACKBONE),
+    ],
 )
 def test_bundles_give_the_answers_they_gave(name: str, number: int, backbone: str) -> None:
     rows = list_bundles(str(FORMATS / name / "bundles"))
@@ -84,7 +89,7 @@ def test_damage_in_a_backbone_without_digests_is_seen(tmp_path: Path, file: str,
 
 
 def test_altered_bundles_of_earlier_formats_are_refused(tmp_path: Path) -> None:
-    for name in ("first", "second", "streams"):
+    for name in ("first", "second", "streams", "third"):
         shutil.copytree(FORMATS / name / "bundles", tmp_path / name)
         for row in list_bundles(str(tmp_path / name)):
             manifest = Path(row.uri) / "bundle.json"
