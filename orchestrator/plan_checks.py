@@ -97,8 +97,7 @@ def unpublishable(spec: TaskSpec, dataset: Dataset, job: Job, backbone: Backbone
             tuned = Tuned.longest(lane, shape, [each.name for each in points])
             check_publishable(task_manifest(sections, lane, tuned), licence=spec.licence)
         except BundleError as error:
-            message, _, remedy = str(error).rpartition("; ")
-            problems.append(Problem(shown(spec.source), "data", message, remedy))
+            problems.append(Problem(shown(spec.source), "data", error.reason, error.remedy))
     return problems
 
 
@@ -148,8 +147,7 @@ def pinned(spec: TaskSpec, backbone: BackboneDescription) -> tuple[TaskSpec, lis
         try:
             bundle = find(value.bundle)
         except SpeechPromptError as error:
-            message, _, remedy = str(error).rpartition("; ")
-            problems.append(Problem(shown(spec.source), field, message, remedy))
+            problems.append(Problem(shown(spec.source), field, error.reason, error.remedy))
             return value
         wrong = _misfit(bundle, value, backbone)
         if wrong is not None:
