@@ -31,7 +31,7 @@ def require_conditional_writes(place: str) -> None:
         # Another prober may come in between.
         if object_storage.write_if_version(probe, _fresh(), object_storage.read_versioned(probe)[1]):
             return
-    raise StorageError(f"{place} cannot be used: the store refuses every If-Match; use another store")
+    raise StorageError(f"{place} cannot be used: the store refuses every If-Match", remedy="use another store")
 
 
 def _fresh() -> bytes:
@@ -40,5 +40,5 @@ def _fresh() -> bytes:
 
 def _ignored(place: str, condition: str) -> StorageError:
     return StorageError(
-        f"{place} cannot be used: the store ignores {condition}, so two writers would mix; use another store"
+        f"{place} cannot be used: the store ignores {condition}, so two writers would mix", remedy="use another store"
     )

@@ -23,11 +23,12 @@
     ├── RayFailed               Ray, or a machine of it, which says nothing of the input
     └── MissingExtra            an optional dependency that is not installed
 
-A message is one sentence that names the file, the field and the remedy; it never holds a credential.
+Printed, an error is one sentence that names the file, the field and the remedy; it never holds a credential.
 """
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -59,7 +60,41 @@ __all__ = [
 
 
 class SpeechPromptError(Exception):
-    """Base of every error this product raises on purpose."""
+    """Base of every error this product raises on purpose.
+
+    ``str(error)`` is ``where: field: message; remedy``, without a field ``where message; remedy``. Errors keep their
+    parts when they are pickled, so they are the same in every process.
+
+    Args:
+        message: what is wrong; without ``remedy`` the whole sentence, whose remedy follows its last semicolon.
+        where: the file or place that the sentence begins with.
+        field: dotted name of the field in it.
+        remedy: what to do about it.
+
+    Attributes:
+        message: what is wrong, without place, field and remedy.
+        where: the file or place; empty where ``message`` names it.
+        field: empty where there is none, or ``message`` names it.
+        remedy: what to do about it; empty where the sentence has none.
+    """
+
+    def __init__(self, message: str, *, where: str = "", field: str = "", remedy: str = "") -> None:
+        self.message, self.where, self.field, self.remedy = message, where, field, remedy
+        sentence = f"{self.reason}; {remedy}" if remedy else self.reason
+        if not remedy and "; " in message:
+            self.message, _, self.remedy = message.rpartition("; ")
+        super().__init__(sentence)
+
+    @property
+    def reason(self) -> str:
+        """The sentence without its remedy."""
+        if self.field:
+            return ": ".join(part for part in (self.where, self.field, self.message) if part)
+        return f"{self.where} {self.message}" if self.where else self.message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # An exception pickles as a call of its class with ``args``, but subclasses are called with something else.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class InputError(SpeechPromptError, ValueError):
@@ -148,7 +183,7 @@ class MissingExtra(SpeechPromptError, ImportError):
     """
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed; run: pip install 'speechprompt[{extra}]'")
+        super().__init__(f"{package} is not installed", remedy=f"run: pip install 'speechprompt[{extra}]'")
 
 
 @dataclass(frozen=True, order=True)
@@ -169,11 +204,8 @@ class Problem:
 
     @classmethod
     def of(cls, file: str, field: str, error: SpeechPromptError) -> Problem:
-        """One that was met elsewhere: what follows the last semicolon of its sentence is the remedy."""
-        message, _, remedy = str(error).rpartition("; ")
-        if not message:
-            message, remedy = remedy, "correct it"
-        return cls(file, field, message.removeprefix(f"{field} "), remedy)
+        """One that was met elsewhere."""
+        return cls(file, field, error.reason.removeprefix(f"{field} "), error.remedy or "correct it")
 
     def __str__(self) -> str:
         where = f"{self.file}: {self.field}" if self.field else self.file

@@ -60,7 +60,7 @@ def digest_own(uri: str, size: int) -> str:
     """
     with _explained(uri), _opened(uri, links=False) as file:
         if (found := os.fstat(file.fileno()).st_size) != size:
-            raise DamagedFile(f"{uri} has {found} bytes instead of {size}; remove it")
+            raise DamagedFile(f"has {found} bytes instead of {size}", where=uri, remedy="remove it")
         digest = hashlib.sha256()
         while block := file.read(_BLOCK):
             digest.update(block)
@@ -77,7 +77,9 @@ def _read(file: BinaryIO, uri: str, limit: int | None) -> bytes:
         blocks.append(block)
         room -= len(block)
     if size > limit or not room:
-        raise TooLarge(f"{uri} is larger than the {limit} bytes allowed here; it is not what it should be")
+        raise TooLarge(
+            f"is larger than the {limit} bytes allowed here", where=uri, remedy="it is not what it should be"
+        )
     return b"".join(blocks)
 
 
@@ -106,7 +108,7 @@ def _opened(uri: str, *, links: bool) -> Iterator[BinaryIO]:
     if stat.S_ISDIR(mode) or not (handed_over or stat.S_ISREG(mode)):
         os.close(descriptor)
         if stat.S_ISDIR(mode) and links:
-            raise StorageError(f"{uri} is a directory and no file; name a file in it")
+            raise StorageError("is a directory and no file", where=uri, remedy="name a file in it")
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), uri)
         raise wrong(f"{uri} is a pipe or a device and no file; {remedy}")
@@ -256,13 +258,21 @@ def _explained(uri: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise ObjectNotFound(f"{uri} does not exist; check the path") from error
+        raise ObjectNotFound("does not exist", where=uri, remedy="check the path") from error
     except OSError as error:
         if error.errno == errno.ENOTDIR:
-            raise ObjectNotFound(f"{uri} does not exist: a part of its path is a file; check the path") from error
+            raise ObjectNotFound(
+                "does not exist: a part of its path is a file", where=uri, remedy="check the path"
+            ) from error
         reason = error.strerror or type(error).__name__
         if error.errno == errno.EISDIR:
-            raise StorageError(f"{uri} is a directory and no file; remove it, or name another place") from error
+            raise StorageError(
+                "is a directory and no file", where=uri, remedy="remove it, or name another place"
+            ) from error
         if error.errno in _FULL:
-            raise StorageError(f"{uri} cannot be written ({reason}); make room there, or name another place") from error
-        raise StorageError(f"{uri} cannot be used ({reason}); check the path, its permissions and the disk") from error
+            raise StorageError(
+                f"cannot be written ({reason})", where=uri, remedy="make room there, or name another place"
+            ) from error
+        raise StorageError(
+            f"cannot be used ({reason})", where=uri, remedy="check the path, its permissions and the disk"
+        ) from error

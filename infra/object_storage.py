@@ -113,7 +113,7 @@ def read_own(uri: str, *, limit: int) -> bytes:
     try:
         return _backend(uri).read_own(uri, limit)
     except TooLarge as error:
-        raise DamagedFile(str(error)) from error
+        raise DamagedFile(error.message, where=error.where, remedy=error.remedy) from error
 
 
 def read_versioned(uri: str, *, limit: int | None = None) -> tuple[bytes, str]:

@@ -109,7 +109,7 @@ def _new_client(
     identity: tuple[str | None, ...],  # noqa: ARG001  part of the cache's key: botocore reads it itself
 ) -> S3Client:
     if url is not None and not re.match(r"https?://[^/\s]", url):
-        raise StorageError("AWS_ENDPOINT_URL_S3 is not a URL; write it like http://host:port")
+        raise StorageError("AWS_ENDPOINT_URL_S3 is not a URL", remedy="write it like http://host:port")
     try:
         # A session of its own: the default one is not safe among threads while it makes a client.
         session = botocore.session.Session()
@@ -129,8 +129,8 @@ def _new_client(
         raise
     except ValueError as error:
         if "invalid literal" in str(error):
-            raise StorageError("AWS_MAX_ATTEMPTS is not a number of attempts; write 1 or more") from error
-        raise StorageError("AWS_ENDPOINT_URL_S3 is not a URL; write it like http://host:port") from error
+            raise StorageError("AWS_MAX_ATTEMPTS is not a number of attempts", remedy="write 1 or more") from error
+        raise StorageError("AWS_ENDPOINT_URL_S3 is not a URL", remedy="write it like http://host:port") from error
     _retry_without_quota(made, attempts)
     return made
 

@@ -79,15 +79,19 @@ def explained(uri: str) -> Iterator[None]:
         # botocore follows a redirect that names no region to where it came from.
         raise _elsewhere("", uri) from error
     except RetriesExceededError as error:
-        raise StorageError(f"{uri} could not be transferred whole; check the connection to {server()}") from error
+        raise StorageError(
+            "could not be transferred whole", where=uri, remedy=f"check the connection to {server()}"
+        ) from error
     except (BotoConnectionError, HTTPClientError) as error:
         raise _no_answer(error, uri) from error
     except BotoCoreError as error:
         reason, remedy = _setting(error)
-        raise StorageError(f"{uri} cannot be used: {reason}; {remedy}") from error
+        raise StorageError(f"cannot be used: {reason}", where=uri, remedy=remedy) from error
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or type(error).__name__
-        raise StorageError(f"{uri} cannot be used ({reason}); check that file and the AWS settings") from error
+        raise StorageError(
+            f"cannot be used ({reason})", where=uri, remedy="check that file and the AWS settings"
+        ) from error
 
 
 def error_code(error: ClientError) -> str:
@@ -98,15 +102,16 @@ def error_code(error: ClientError) -> str:
 def missing_bucket(bucket: str, uri: str) -> StorageError:
     """The bucket of ``uri`` is not there."""
     return StorageError(
-        f"{uri} cannot be used: there is no bucket {bucket!r} at {server()}; create it or mend the name"
+        f"cannot be used: there is no bucket {bucket!r} at {server()}", where=uri, remedy="create it or mend the name"
     )
 
 
 def not_s3(uri: str, status: int) -> StorageError:
     """What answers is something else than a store."""
     return StorageError(
-        f"{uri} cannot be used: {server()} answered {status}, but not as S3 does; check AWS_ENDPOINT_URL_S3, which may "
-        "name a console or a proxy"
+        f"cannot be used: {server()} answered {status}, but not as S3 does",
+        where=uri,
+        remedy="check AWS_ENDPOINT_URL_S3, which may name a console or a proxy",
     )
 
 
@@ -115,17 +120,21 @@ def _refusal(error: ClientError, uri: str) -> StorageError:
     if code in NO_BUCKET:
         return missing_bucket(split_s3(uri)[0], uri)
     if code in NO_KEY:
-        return ObjectNotFound(f"{uri} does not exist; check the path")
+        return ObjectNotFound("does not exist", where=uri, remedy="check the path")
     if code == "AccessDenied" and error.operation_name in _RIGHTS:
         return StorageError(
-            f"{uri} was refused (AccessDenied); grant this account {_RIGHTS[error.operation_name]}, or use another one"
+            "was refused (AccessDenied)",
+            where=uri,
+            remedy=f"grant this account {_RIGHTS[error.operation_name]}, or use another one",
         )
     if code in _REFUSED:
         return StorageError(
-            f"{uri} was refused ({code}); check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and their rights"
+            f"was refused ({code})", where=uri, remedy="check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and their rights"
         )
     if code == "RequestTimeTooSkewed":
-        return StorageError(f"{uri} was refused: this machine's clock and that of {server()} differ; set the clock")
+        return StorageError(
+            f"was refused: this machine's clock and that of {server()} differ", where=uri, remedy="set the clock"
+        )
     if code in _ELSEWHERE:
         headers = error.response["ResponseMetadata"].get("HTTPHeaders", {})
         named = re.search(r"expecting '([a-z0-9-]+)'", error.response.get("Error", {}).get("Message", ""))
@@ -134,34 +143,43 @@ def _refusal(error: ClientError, uri: str) -> StorageError:
         return _bucket_name(uri)
     if status == 407:
         return StorageError(
-            f"{uri} is out of reach: the proxy wants a login; write it into HTTPS_PROXY, or set NO_PROXY"
+            "is out of reach: the proxy wants a login", where=uri, remedy="write it into HTTPS_PROXY, or set NO_PROXY"
         )
     if status >= 500 or code == "SlowDown":
         return StoreUnreachable(
-            f"{uri} cannot be used now: {server()} answered {code or status}; look after the server"
+            f"cannot be used now: {server()} answered {code or status}", where=uri, remedy="look after the server"
         )
     if not code:
         return not_s3(uri, status)
-    return StorageError(f"{uri} cannot be used: {server()} answered {code}; look the code up in its documentation")
+    return StorageError(
+        f"cannot be used: {server()} answered {code}", where=uri, remedy="look the code up in its documentation"
+    )
 
 
 def _no_answer(error: Exception, uri: str) -> StorageError:
     said = str(error)
     if isinstance(error, ProxyConnectionError) or re.search(r"Proxy(Error| URL|Scheme)|to proxy", said):
         return StoreUnreachable(
-            f"{uri} is out of reach: the proxy does not answer; check HTTPS_PROXY and HTTP_PROXY, or set NO_PROXY to "
-            f"the host of {server()}"
+            "is out of reach: the proxy does not answer",
+            where=uri,
+            remedy=f"check HTTPS_PROXY and HTTP_PROXY, or set NO_PROXY to the host of {server()}",
         )
     if "Invalid header value" in said:
-        return StorageError(f"{uri} cannot be used: the credentials hold a line break or the like; set them again")
+        return StorageError(
+            "cannot be used: the credentials hold a line break or the like", where=uri, remedy="set them again"
+        )
     if isinstance(error, SSLError):
         bundle = os.environ.get("AWS_CA_BUNDLE", "")
         if bundle and not Path(bundle).exists():
-            return StorageError(f"{uri} cannot be used: AWS_CA_BUNDLE names no file; correct it, or unset it")
+            return StorageError(
+                "cannot be used: AWS_CA_BUNDLE names no file", where=uri, remedy="correct it, or unset it"
+            )
         remedy = "write http:// in AWS_ENDPOINT_URL_S3" if "WRONG_VERSION" in said else "set AWS_CA_BUNDLE to who does"
-        return StorageError(f"{uri} is out of reach: nobody vouches for {server()}, or it speaks no TLS; {remedy}")
+        return StorageError(
+            f"is out of reach: nobody vouches for {server()}, or it speaks no TLS", where=uri, remedy=remedy
+        )
     return StoreUnreachable(
-        f"{uri} is out of reach: no answer from {server()}; check AWS_ENDPOINT_URL_S3 and the server"
+        f"is out of reach: no answer from {server()}", where=uri, remedy="check AWS_ENDPOINT_URL_S3 and the server"
     )
 
 
@@ -198,12 +216,13 @@ def _setting(error: BotoCoreError) -> tuple[str, str]:
 
 def _bucket_name(uri: str) -> StorageError:
     return StorageError(
-        f"{uri} cannot be used: S3 has no buckets of such a name; write 3 to 63 lower-case letters, digits, dots and "
-        "hyphens"
+        "cannot be used: S3 has no buckets of such a name",
+        where=uri,
+        remedy="write 3 to 63 lower-case letters, digits, dots and hyphens",
     )
 
 
 def _elsewhere(region: str, uri: str) -> StorageError:
     where = f"region {region}" if region else "another region, or at another address"
     remedy = f"set AWS_REGION={region}" if region else "set AWS_REGION to the bucket's, and check AWS_ENDPOINT_URL_S3"
-    return StorageError(f"{uri} cannot be used: its bucket is in {where}; {remedy}")
+    return StorageError(f"cannot be used: its bucket is in {where}", where=uri, remedy=remedy)

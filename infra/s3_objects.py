@@ -52,7 +52,11 @@ def read_versioned(uri: str, limit: int | None) -> tuple[bytes, str]:
             # As a context manager it would be the bare stream, without botocore's checks of length and checksum.
             with closing(answer["Body"]) as body:
                 if limit is not None and answer["ContentLength"] > limit:
-                    raise TooLarge(f"{uri} is larger than the {limit} bytes allowed here; it is not what it should be")
+                    raise TooLarge(
+                        f"is larger than the {limit} bytes allowed here",
+                        where=uri,
+                        remedy="it is not what it should be",
+                    )
                 try:
                     return body.read(), answer["ETag"]
                 except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
@@ -95,7 +99,7 @@ def list_files(root: str) -> list[str]:
 def upload(local_path: str, uri: str) -> None:
     bucket, key = _object(uri)
     if not local_files.exists(local_path):
-        raise ObjectNotFound(f"{local_path} does not exist; check the path")
+        raise ObjectNotFound("does not exist", where=local_path, remedy="check the path")
     with explained(uri), Path(local_path).open("rb") as file:
         client().upload_fileobj(file, bucket, key, Config=TransferConfig(use_threads=True))
 
@@ -141,8 +145,9 @@ def _put_if(uri: str, data: bytes, *, absent: bool = False, version: str = "") -
                     return False
                 if code in _NO_CONDITIONS:
                     raise StorageError(
-                        f"{uri} cannot be written: {server()} has no conditional writes, without which two writers "
-                        "would mix; use another store"
+                        f"cannot be written: {server()} has no conditional writes, without which two writers would mix",
+                        where=uri,
+                        remedy="use another store",
                     ) from error
                 if code not in _CONFLICT or attempt == _CONFLICT_ATTEMPTS:
                     raise
@@ -159,7 +164,7 @@ def _holds(uri: str, data: bytes) -> bool:
 def _object(uri: str) -> tuple[str, str]:
     bucket, key = split_s3(uri)
     if not key:
-        raise StorageError(f"{uri!r} names a bucket, not an object; write s3://bucket/key")
+        raise StorageError(f"{uri!r} names a bucket, not an object", remedy="write s3://bucket/key")
     return bucket, key
 
 

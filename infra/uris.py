@@ -40,14 +40,14 @@ def resolve(path: str, base: str) -> str:
             system takes, or holds a NUL, ``~`` has no home, a bucket is missing, or ``..`` climbs out of the bucket.
     """
     if not path or "\0" in path:
-        raise StorageError(f"{path!r} is not a path; name a file or directory, local or s3://")
+        raise StorageError(f"{path!r} is not a path", remedy="name a file or directory, local or s3://")
     for name in (path, base):
         if not is_text(name):
-            raise StorageError(f"the name of {printable(name)} is not UTF-8; rename it")
+            raise StorageError(f"the name of {printable(name)} is not UTF-8", remedy="rename it")
     if is_s3(path):
         return _s3(*split_s3(path), name=path)
     if _SCHEME.match(path):
-        raise StorageError(f"{path!r} has an unknown scheme; use a local path or s3://bucket/key")
+        raise StorageError(f"{path!r} has an unknown scheme", remedy="use a local path or s3://bucket/key")
     if path == "~" or path.startswith("~/"):
         path = _home() + path[1:]
     if posixpath.isabs(path):
@@ -56,7 +56,7 @@ def resolve(path: str, base: str) -> str:
         bucket, key = split_s3(base)
         return _s3(bucket, f"{key}/{path}", name=path)
     if not posixpath.isabs(base):
-        raise StorageError(f"{base!r} is not absolute; resolve it against the working directory first")
+        raise StorageError(f"{base!r} is not absolute", remedy="resolve it against the working directory first")
     return _short(_normal_local(f"{base}/{path}"))
 
 
@@ -70,7 +70,7 @@ def join(root: str, *parts: str) -> str:
     normal = posixpath.normpath(below) if below else ""
     escapes = normal in ("", ".", "..") or normal.startswith("../")
     if escapes or "\0" in below or any(not part or part.startswith("/") for part in parts):
-        raise StorageError(f"{below!r} does not stay inside {root}; name a file below it, without '..'")
+        raise StorageError(f"{below!r} does not stay inside {root}", remedy="name a file below it, without '..'")
     return f"{root.rstrip('/')}/{normal}"
 
 
@@ -95,10 +95,12 @@ def split_s3(uri: str) -> tuple[str, str]:
     """
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not bucket:
-        raise StorageError(f"{uri!r} names no bucket; write s3://bucket/key")
+        raise StorageError(f"{uri!r} names no bucket", remedy="write s3://bucket/key")
     if "@" in bucket:
         # Not repeated: it would be a password.
-        raise StorageError("an s3:// URI holds credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead")
+        raise StorageError(
+            "an s3:// URI holds credentials", remedy="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead"
+        )
     return bucket, key.strip("/")
 
 
@@ -108,7 +110,9 @@ def _home() -> str:
     except RuntimeError:
         home = ""
     if not posixpath.isabs(home) or os.environ.get("HOME") == "":
-        raise StorageError("'~' stands for no directory here; set HOME to an absolute path, or write the path itself")
+        raise StorageError(
+            "'~' stands for no directory here", remedy="set HOME to an absolute path, or write the path itself"
+        )
     return home
 
 
@@ -122,12 +126,12 @@ def _short(path: str) -> str:
     for text, most in ((longest, _LONGEST_NAME), (path, LONGEST_PATH)):
         if len(text.encode()) > most:
             message = f"{text[:40]!r}... has {len(text.encode())} bytes, more than a file system takes"
-            raise StorageError(f"{message}; shorten it to {most}")
+            raise StorageError(f"{message}", remedy=f"shorten it to {most}")
     return path
 
 
 def _s3(bucket: str, key: str, *, name: str) -> str:
     key = posixpath.normpath(key.strip("/")) if key.strip("/") else ""
     if key == ".." or key.startswith("../"):
-        raise StorageError(f"{name!r} climbs out of bucket {bucket!r}; use fewer '..'")
+        raise StorageError(f"{name!r} climbs out of bucket {bucket!r}", remedy="use fewer '..'")
     return f"s3://{bucket}/{key}" if key not in ("", ".") else f"s3://{bucket}"

@@ -40,10 +40,8 @@ def spool_directory(root: str, name: str) -> str:
         private_directory(place)
         return str(private_directory(place / name))
     except StorageError as error:
-        reason = str(error).rpartition("; ")[0]
-        raise TrackingError(
-            f"{reason}; set TMPDIR to a directory of your own, in which events wait for MLflow"
-        ) from error
+        remedy = "set TMPDIR to a directory of your own, in which events wait for MLflow"
+        raise TrackingError(error.reason, remedy=remedy) from error
 
 
 NOTE_FILE = "failure.json"

@@ -40,6 +40,7 @@ def task_sections(spec: TaskSpec, job: Job, backbone: BackboneDescription, data:
 
     Raises:
         pydantic.ValidationError: a bundle cannot hold it.
+        BackboneError: the backbone does not say the sample rate of its tokenizer.
     """
     return TaskSections(
         task=Task(name=spec.name, family=spec.family, language=spec.language),
@@ -48,7 +49,8 @@ def task_sections(spec: TaskSpec, job: Job, backbone: BackboneDescription, data:
             unit_lm=backbone.fingerprints.unit_lm,
             tokenizer=backbone.fingerprints.tokenizer,
         ),
-        preprocessing={"audio": spec.audio.model_dump(mode="json")},
+        audio=spec.audio,
+        sample_rate=backbone.sample_rate,
         data=data,
         provenance=Provenance(
             created=datetime.now(UTC),
@@ -95,8 +97,7 @@ def unpublishable(spec: TaskSpec, dataset: Dataset, job: Job, backbone: Backbone
             tuned = Tuned.longest(lane, shape, [each.name for each in points])
             check_publishable(task_manifest(sections, lane, tuned), licence=spec.licence)
         except BundleError as error:
-            message, _, remedy = str(error).rpartition("; ")
-            problems.append(Problem(shown(spec.source), "data", message, remedy))
+            problems.append(Problem(shown(spec.source), "data", error.reason, error.remedy))
     return problems
 
 
@@ -146,8 +147,7 @@ def pinned(spec: TaskSpec, backbone: BackboneDescription) -> tuple[TaskSpec, lis
         try:
             bundle = find(value.bundle)
         except SpeechPromptError as error:
-            message, _, remedy = str(error).rpartition("; ")
-            problems.append(Problem(shown(spec.source), field, message, remedy))
+            problems.append(Problem(shown(spec.source), field, error.reason, error.remedy))
             return value
         wrong = _misfit(bundle, value, backbone)
         if wrong is not None:

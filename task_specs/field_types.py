@@ -92,8 +92,7 @@ def located(path: str, base: str | None) -> str:
     try:
         return object_storage.resolve(path, base)
     except StorageError as error:
-        message, _, remedy = str(error).partition("; ")
-        raise fault(message, remedy or "correct the path") from error
+        raise fault(error.reason, error.remedy or "correct the path") from error
 
 
 def _from_context(path: str, info: ValidationInfo) -> str:

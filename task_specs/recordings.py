@@ -132,8 +132,7 @@ def _digests(uris: set[str], problems: ProblemList) -> dict[str, str]:
         if isinstance(digest, str):
             digests[uri] = digest
         elif object_storage.is_s3(uri):
-            message, _, remedy = str(digest).partition("; ")
-            problems.add(uri, "", message, remedy or "make it readable")
+            problems.add(uri, "", digest.reason, digest.remedy or "make it readable")
         # A file on this disk that cannot be read is no copy; it is quarantined when its turn comes.
     return digests
 
@@ -193,11 +192,9 @@ def _header(uri: str) -> tuple[float | None, int] | _Refused:
                 return _Refused("holds no samples", "record it again")
             return recording.seconds, recording.sample_rate
     except UnusableAudio as error:
-        reason, _, remedy = error.detail.rpartition("; ")
-        return _Refused(f"is not audio that can be decoded ({reason})", remedy)
+        return _Refused(f"is not audio that can be decoded ({error.message})", error.remedy)
     except (StorageError, DatasetError) as error:
-        reason, _, remedy = str(error).rpartition("; ")
-        return _Refused(reason, remedy)
+        return _Refused(error.reason, error.remedy)
     except OSError as error:
         return _Refused(f"cannot be read ({error.strerror or error})", "make it readable")
     except Exception as error:  # noqa: BLE001  whatever it is, it is this recording's

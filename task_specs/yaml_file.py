@@ -114,8 +114,7 @@ def read_yaml(uri: str) -> tuple[YamlFile | None, list[Problem]]:
     except ObjectNotFound:
         problems.add(uri, "", "there is no such file", "correct the path")
     except StorageError as error:
-        reason, _, remedy = str(error).removeprefix(f"{uri} ").rpartition("; ")
-        problems.add(uri, "", reason, remedy)
+        problems.add(uri, "", error.message if error.where == uri else error.reason, error.remedy)
     except UnicodeDecodeError as error:
         problems.add(uri, "", f"is not UTF-8 text (byte {error.start})", "save it as UTF-8")
     else:

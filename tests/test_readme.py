@@ -19,6 +19,7 @@ from infra.local_cluster.__main__ import main as local_cluster
 from orchestrator.cli import cli
 from orchestrator.job import load_job
 from orchestrator.pretraining.file import load_pretrain_file
+from task_specs.audio_policy import AudioPolicy
 from task_specs.schema import load_task_specs
 from tests.fixtures.bundles import random_bundle
 from tests.fixtures.command_line import Finished, speechprompt
@@ -50,13 +51,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             vocabulary=TINY.vocabulary,
             unit_lm=backbone.lm_fingerprint,
             tokenizer=backbone.tokenizer_fingerprint,
+            audio=AudioPolicy(min_seconds=0.0),
         )
         provenance = made.manifest.provenance.model_copy(
             update={"backbone_uri": local(tmp_path, "s3://models/gslm-hubert100")}
         )
-        manifest = made.manifest.model_copy(
-            update={"provenance": provenance, "preprocessing": {"audio": {"min_seconds": 0.0}}}
-        )
+        manifest = made.manifest.model_copy(update={"provenance": provenance})
         publish(local(tmp_path, "s3://prompts/baltic"), Bundle(manifest, made.tensors))
     write_audio(tmp_path / "recording.wav", tone(300, 0.4))
     return tmp_path

@@ -24,7 +24,16 @@ from tests.fixtures.bundles import random_bundle
 from tests.fixtures.tuning import tiny_backbone
 from workers.backbone.description import BACKBONE_FILE, LM_FILE, TOKENIZER_FILE, parse_description
 from workers.backbone.directory import Backbone, write_backbone
-from workers.bundle.format import Bundle, check_file, pack, parse_latest, parse_manifest, parse_tensors, size_limit
+from workers.bundle.format import (
+    Bundle,
+    check_file,
+    pack,
+    parse_latest,
+    parse_manifest,
+    parse_tensors,
+    require_usable,
+    size_limit,
+)
 from workers.bundle.manifest import MANIFEST_FILE, PROMPT_FILE
 from workers.inference.classifier import Classifier
 from workers.interop.centroids import read_centroids
@@ -93,7 +102,7 @@ def _forged(data: bytes) -> None:
         return
     check_file(prompt, manifest.files[PROMPT_FILE], file=PROMPT_FILE)
     bundle = Bundle(manifest, parse_tensors(prompt, manifest, file=PROMPT_FILE))
-    bundle.check()
+    require_usable(bundle.manifest, bundle.tensors)
     Classifier([bundle], _backbone()).classify_units([np.array([1, 2, 3], np.int16)])
 
 

@@ -57,7 +57,7 @@ def start_s3_server(directory: Path, *, port: int, access_key: str, secret_key: 
         SpeechPromptError: the server did not start.
     """
     if not _BUCKET.fullmatch(bucket):
-        raise StorageError(f"{bucket!r} cannot name a bucket; use 3 to 63 of a-z, 0-9, '.' and '-'")
+        raise StorageError(f"{bucket!r} cannot name a bucket", remedy="use 3 to 63 of a-z, 0-9, '.' and '-'")
     directory = private_directory(directory.absolute())
     data = private_directory(directory / "s3")
     identities = directory / "s3.json"

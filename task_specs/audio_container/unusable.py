@@ -21,12 +21,9 @@ class UnusableAudio(AudioError):
     """
 
     def __init__(self, kind: UnusableKind, detail: str) -> None:
-        super().__init__(f"{kind}: {detail}")
+        super().__init__(detail, field=kind)
         self.kind: UnusableKind = kind
         self.detail = detail
-
-    def __reduce__(self) -> tuple[type[UnusableAudio], tuple[UnusableKind, str]]:
-        return (UnusableAudio, (self.kind, self.detail))
 
 
 def several_in_turn() -> UnusableAudio:

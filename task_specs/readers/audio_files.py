@@ -32,8 +32,7 @@ class NotFound(InputError):
     """
 
     def __init__(self, message: str, remedy: str) -> None:
-        self.message, self.remedy = message, remedy
-        super().__init__(f"{message}; {remedy}")
+        super().__init__(message, remedy=remedy)
 
 
 class AudioFiles:

@@ -83,8 +83,7 @@ class Folder:
         try:
             self.audio.names("", FILE)
         except (NotFound, StorageError) as error:
-            message, _, remedy = str(error).partition("; ")
-            self.problem("", message, remedy or "correct 'root'")
+            self.problem("", error.reason, error.remedy or "correct 'root'")
             return False
         return True
 
@@ -169,7 +168,7 @@ class Folder:
                     others += [prefix + name for name in names if not name.lower().endswith(endings)]
                 pending += [prefix + name for name in self._entries(at, DIRECTORY, ("",))]
         except (NotFound, StorageError) as error:
-            self.missing(path, str(error).partition("; ")[0])
+            self.missing(path, error.reason)
         return sorted(found)
 
     def lines(self, path: str) -> Iterator[tuple[int, str]]:
@@ -223,7 +222,7 @@ class Folder:
         except NotFound:
             self.missing(path, "there is no such file")
         except StorageError as error:
-            self.problem(path, str(error).partition("; ")[0], self._remedy)
+            self.problem(path, error.reason, self._remedy)
         return None
 
     def seconds(self, path: str) -> float | None:
@@ -240,7 +239,7 @@ class Folder:
                     return recording.seconds
             self.problem(path, "does not say how long it is", self._remedy)
         except UnusableAudio as error:
-            self.problem(path, f"is not audio that can be decoded ({error.detail.rpartition('; ')[0]})", self._remedy)
+            self.problem(path, f"is not audio that can be decoded ({error.message})", self._remedy)
         return None
 
     def names(self, path: str, endings: tuple[str, ...]) -> list[str]:
@@ -299,7 +298,7 @@ class Folder:
         try:
             names = self._entries(path, kind, (ending,))
         except (NotFound, StorageError) as error:
-            self.missing(path, str(error).partition("; ")[0])
+            self.missing(path, error.reason)
             return []
         if not names:
             what = f"holds no {ending} files" if kind is FILE else "holds no directories"

@@ -155,9 +155,8 @@ class Manifest(Reader):
             try:
                 table = read_table(uri, self.columns.wanted(self.label), problems)
             except StorageError as error:
-                message, _, remedy = str(error).partition("; ")
-                remedy = _ONE_TABLE if re.search(r"[*?\[]", uri) else remedy or "correct the path"
-                problems.add(uri, "", message, remedy)
+                remedy = _ONE_TABLE if re.search(r"[*?\[]", uri) else error.remedy or "correct the path"
+                problems.add(uri, "", error.reason, remedy)
                 table = None
             columns = None if table is None else self._columns(uri, table, split is None, problems)
             if table is not None and columns is not None and table.complete and not table.rows:

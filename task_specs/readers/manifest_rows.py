@@ -156,8 +156,7 @@ class ManifestRows:
             self._problems.add(self._uri, self._input_name, error.message, error.remedy, line=line, kind="not found")
         except StorageError as error:
             # Every further row would fail alike.
-            message, _, remedy = str(error).partition("; ")
-            self._problems.add(self._uri, "root", message, remedy or "correct 'root'")
+            self._problems.add(self._uri, "root", error.reason, error.remedy or "correct 'root'")
             self._audio = None
         return None
 

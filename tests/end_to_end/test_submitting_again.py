@@ -29,11 +29,14 @@ def publish_order(toy_job: ToyJob, task: str, bundles: Path) -> PublishOrder:
     lanes = toy_job.root / "runs" / "toy" / "lanes"
     outcomes = stored_outcomes(lanes)
     manifest = find(str(toy_job.root / "bundles" / task)).manifest
+    assert manifest.inference is not None
+    assert manifest.inference.sample_rate is not None
     return PublishOrder(
         sections=TaskSections(
             task=manifest.task,
             backbone=manifest.backbone,
-            preprocessing=manifest.preprocessing,
+            audio=manifest.inference.audio,
+            sample_rate=manifest.inference.sample_rate,
             data=manifest.data,
             provenance=manifest.provenance,
         ),

@@ -58,6 +58,18 @@ class BackboneDescription(BaseModel):
         return self
 
     @property
+    def sample_rate(self) -> int:
+        """In Hz, of the waveforms that the tokenizer takes.
+
+        Raises:
+            BackboneError: it is not said.
+        """
+        rate = self.tokenizer.get("sample_rate")
+        if type(rate) is not int:
+            raise BackboneError(f"{self.name}: tokenizer.sample_rate is no whole number; import or pretrain it again")
+        return rate
+
+    @property
     def prosody(self) -> ProsodySettings | None:
         """How the F0 that the LM reads is made; ``None`` for an LM of units alone."""
         return self.unit_lm.prosody if isinstance(self.unit_lm, MultistreamConfig) else None

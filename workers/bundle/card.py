@@ -123,7 +123,19 @@ def _use(manifest: BundleManifest) -> str:
         "speechprompt classify --bundle THIS_DIRECTORY --backbone BACKBONE recording.wav\n"
         "```\n\n"
         f"`BACKBONE` is the directory of {plain(manifest.backbone.name) or 'the backbone'} with the "
-        "fingerprints below; any other is refused."
+        f"fingerprints below; any other is refused.{_recordings(manifest)}"
+    )
+
+
+def _recordings(manifest: BundleManifest) -> str:
+    if manifest.inference is None:
+        return ""
+    audio = manifest.inference.audio
+    short = {"pad": "padded with silence", "quarantine": "refused"}[audio.too_short]
+    long = {"crop": "cropped", "window": "cut into windows, whose scores are averaged"}.get(audio.too_long, "refused")
+    return (
+        f" Recordings are mixed down to one channel and resampled to {manifest.inference.sample_rate:,} Hz; "
+        f"those below {audio.min_seconds:g} s are {short}, those above {audio.max_seconds:g} s {long}."
     )
 
 
@@ -159,8 +171,8 @@ def _shots(manifest: BundleManifest) -> str:
 
 
 def _long(manifest: BundleManifest) -> str:
-    audio = manifest.preprocessing.get("audio")
-    if not manifest.data.long or not isinstance(audio, dict):
+    if not manifest.data.long or manifest.inference is None:
         return ""
-    done = {"crop": "cropped to", "window": "cut into windows of"}[str(audio["too_long"])]
-    return f" {manifest.data.long:,} {done} {audio['max_seconds']:g} s;"
+    audio = manifest.inference.audio
+    done = "cut into windows of" if audio.too_long == "window" else "cropped to"
+    return f" {manifest.data.long:,} {done} {audio.max_seconds:g} s;"

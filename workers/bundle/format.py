@@ -26,6 +26,7 @@ from workers.bundle.manifest import (
     PROMPT_FILE,
     BundleManifest,
     FileName,
+    Inference,
     Latest,
 )
 from workers.untrusted import strict_json, tensor_file
@@ -42,6 +43,7 @@ __all__ = [
     "parse_latest",
     "parse_manifest",
     "parse_tensors",
+    "require_usable",
     "size_limit",
 ]
 
@@ -71,18 +73,6 @@ class Bundle:
     tensors: Mapping[str, NDArray[np.float32]]
     licence: str = ""
 
-    def check(self) -> None:
-        """Compare the tensors with the manifest.
-
-        Raises:
-            BundleError: a tensor is missing, unknown, misshapen, not float32, or not finite.
-        """
-        name = self.manifest.task.name
-        _check_shapes(self.tensors, self.manifest, file=f"bundle of {name}")
-        for key, array in self.tensors.items():
-            if not np.isfinite(array).all():
-                raise BundleError(f"bundle of {name}: tensor {key} holds a number that is not finite; tune it again")
-
     def check_backbone(self, *, unit_lm: str, tokenizer: str) -> None:
         """Refuse a backbone the prompt was not tuned on.
 
@@ -101,8 +91,23 @@ class Bundle:
             if theirs != ours:
                 raise BundleError(
                     f"the bundle of {self.manifest.task.name} was tuned on another {part} "
-                    f"({theirs[:12]}, not {ours[:12]}); use the backbone {wanted.name or wanted.unit_lm[:12]}"
+                    f"({theirs[:12]}, not {ours[:12]})",
+                    remedy=f"use the backbone {wanted.name or wanted.unit_lm[:12]}",
                 )
+
+    def check_sample_rate(self, tokenizer: int) -> None:
+        """Refuse a bundle that says another sample rate than its tokenizer takes, both in Hz.
+
+        Raises:
+            BundleError: it does.
+        """
+        inference = self.manifest.inference
+        if inference is not None and inference.sample_rate != tokenizer:
+            raise BundleError(
+                f"the bundle of {self.manifest.task.name} takes recordings at {inference.sample_rate} Hz, but its "
+                f"tokenizer takes {tokenizer}",
+                remedy="it was altered, ask its publisher for another bundle",
+            )
 
     def check_sizes(self, *, layers: int, dim: int, outputs: int) -> None:
         """Refuse a prompt that cannot be that of an LM of these sizes, whatever fingerprints it names.
@@ -114,8 +119,8 @@ class Bundle:
         if (prompt.layers, prompt.dim) != (layers, dim) or prompt.vocabulary > outputs:
             raise BundleError(
                 f"the bundle of {self.manifest.task.name} holds a prompt for {prompt.layers} layers of {prompt.dim} "
-                f"and {prompt.vocabulary} scores, but its unit LM has {layers} of {dim} and {outputs}; it was altered, "
-                "ask its publisher for another bundle"
+                f"and {prompt.vocabulary} scores, but its unit LM has {layers} of {dim} and {outputs}",
+                remedy="it was altered, ask its publisher for another bundle",
             )
 
 
@@ -132,13 +137,42 @@ class PackedBundle:
     files: Mapping[str, bytes]
 
 
+def require_usable(manifest: BundleManifest, tensors: Mapping[str, NDArray[Any]]) -> Inference:
+    """What a classifier does with recordings, once all has been checked that it relies on.
+
+    What only the backbone can tell is left to the other checks of `Bundle`.
+
+    Raises:
+        BundleError: a tensor is missing, unknown, misshapen, not float32, or not finite, or a manifest of an older
+            format says what to do with recordings in a way that means nothing.
+    """
+    name = f"bundle of {manifest.task.name}"
+    _check_shapes(tensors, manifest, file=name)
+    for key, array in tensors.items():
+        if not np.isfinite(array).all():
+            raise BundleError(f"{name}: tensor {key} holds a number that is not finite", remedy="tune it again")
+    if manifest.inference is not None:
+        return manifest.inference
+    sections = {"audio": "preprocessing", "separator_prosody": "recipe"}
+    try:
+        return Inference(
+            audio=(manifest.preprocessing or {}).get("audio", {}),
+            separator_prosody=manifest.recipe.get("separator_prosody", "last"),
+        )
+    except ValidationError as error:
+        field, fault = first_fault(error)
+        raise BundleError(
+            f"the {name}: {sections[field.partition('.')[0]]}.{field}: {fault}", remedy="publish the task again"
+        ) from error
+
+
 def pack(bundle: Bundle) -> PackedBundle:
     """The files of a bundle: the same bundle gives the same bytes.
 
     Raises:
         BundleError: tensors and manifest disagree.
     """
-    bundle.check()
+    require_usable(bundle.manifest, bundle.tensors)
     tensors = {key: np.ascontiguousarray(array) for key, array in bundle.tensors.items()}
     payload = {
         PROMPT_FILE: safetensors.numpy.save(tensors),
@@ -173,13 +207,15 @@ def _document(manifest: BundleManifest) -> bytes:
         if size > LIMITS[file]:
             remedy = "give fewer or shorter labels" + (", or a shorter prompt" if file == PROMPT_FILE else "")
             raise BundleError(
-                f"{name}: {file} has {size:,} bytes, more than the {LIMITS[file]:,} that readers accept; {remedy}"
+                f"{name}: {file} has {size:,} bytes, more than the {LIMITS[file]:,} that readers accept",
+                remedy=remedy,
             )
     try:
         parse_manifest(document, file=MANIFEST_FILE)
     except BundleError as error:
-        reason, _, _ = str(error).rpartition("; ")
-        raise BundleError(f"{name}: no reader would accept it, for {reason}; give fewer or shorter labels") from error
+        raise BundleError(
+            f"{name}: no reader would accept it, for {error.reason}", remedy="give fewer or shorter labels"
+        ) from error
     return document
 
 
@@ -192,12 +228,16 @@ def parse_manifest(data: bytes, *, file: str) -> BundleManifest:
     document = _json(data, file)
     found = document.get("format_version") if isinstance(document, dict) else None
     if type(found) is not int:  # pydantic takes true for 1
-        raise BundleError(f"{file} has no format_version; it is not the manifest of a bundle")
+        raise BundleError("has no format_version", where=file, remedy="it is not the manifest of a bundle")
     if found > FORMAT_VERSION:
-        raise BundleError(f"{file}: format_version {found} is newer than {FORMAT_VERSION}; update speechprompt")
+        raise BundleError(
+            f"{file}: format_version {found} is newer than {FORMAT_VERSION}", remedy="update speechprompt"
+        )
     manifest = _validated(BundleManifest, data, file)
     if set(manifest.files) != set(PAYLOAD):
-        raise BundleError(f"{file}: files must name {' and '.join(PAYLOAD)}; the bundle is damaged, publish it again")
+        raise BundleError(
+            f"{file}: files must name {' and '.join(PAYLOAD)}", remedy="the bundle is damaged, publish it again"
+        )
     return manifest
 
 
@@ -219,7 +259,7 @@ def check_file(data: bytes, entry: FileEntry, *, file: str) -> None:
     """
     if not entry.describes(data):
         raise BundleError(
-            f"{file} is not the file that bundle.json describes; it was altered, fetch or publish it again"
+            "is not the file that bundle.json describes", where=file, remedy="it was altered, fetch or publish it again"
         )
 
 
@@ -232,7 +272,7 @@ def parse_tensors(data: bytes, manifest: BundleManifest, *, file: str) -> dict[s
     try:
         found = tensor_file.parse_tensors(data, header_limit=_HEADER_LIMIT)
     except ValueError as error:
-        raise BundleError(f"{file}: {error}; fetch or publish the bundle again") from error
+        raise BundleError(f"{file}: {error}", remedy="fetch or publish the bundle again") from error
     _check_shapes(found, manifest, file=file)
     return found
 
@@ -249,12 +289,13 @@ def _check_shapes(found: Mapping[str, NDArray[Any]], manifest: BundleManifest, *
     if differing := sorted(wanted.keys() ^ found.keys()):
         name = differing[0]
         fault = "is missing" if name in wanted else "is unknown"
-        raise BundleError(f"{file}: tensor {name[:60]!r} {fault}; a bundle holds exactly {', '.join(wanted)}")
+        raise BundleError(f"{file}: tensor {name[:60]!r} {fault}", remedy=f"a bundle holds exactly {', '.join(wanted)}")
     for name, shape in wanted.items():
         if found[name].dtype != np.float32 or found[name].shape != shape:
             raise BundleError(
                 f"{file}: tensor {name} is {found[name].dtype} {list(found[name].shape)}, "
-                f"but the manifest announces float32 {list(shape)}; tune and publish the task again"
+                f"but the manifest announces float32 {list(shape)}",
+                remedy="tune and publish the task again",
             )
 
 
@@ -262,7 +303,9 @@ def _json(data: bytes, file: str) -> Any:
     try:
         return strict_json.loads(data, values=_MOST_VALUES)
     except ValueError as error:
-        raise BundleError(f"{file} is not valid JSON ({error}); fetch or publish the bundle again") from error
+        raise BundleError(
+            f"is not valid JSON ({error})", where=file, remedy="fetch or publish the bundle again"
+        ) from error
 
 
 def _validated(model: type[_Model], data: bytes, file: str) -> _Model:
@@ -271,5 +314,6 @@ def _validated(model: type[_Model], data: bytes, file: str) -> _Model:
     except ValidationError as error:
         field, fault = first_fault(error)
         raise BundleError(
-            f"{file}: {field or 'the document'!r} is not as it must be ({fault}); fetch or publish the bundle again"
+            f"{file}: {field or 'the document'!r} is not as it must be ({fault})",
+            remedy="fetch or publish the bundle again",
         ) from error

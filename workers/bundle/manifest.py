@@ -14,11 +14,13 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from infra.digest import Count, FileEntry, Sha256, canonical_json
+from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Split
 from task_specs.label import MOST_LABELS, MOST_SLOTS, Label, Line
 
-FORMAT_VERSION: Final = 2
-"""The newest; 1 has no calibration, intervals, and positive class."""
+FORMAT_VERSION: Final = 3
+"""The newest; 2 says in ``preprocessing`` and ``recipe`` what ``inference`` does since, and 1 has no calibration,
+intervals, and positive class either."""
 FileName = Literal["prompt.safetensors", "README.md"]
 PROMPT_FILE: Final = "prompt.safetensors"
 CARD_FILE: Final = "README.md"
@@ -39,7 +41,7 @@ def _distinct(items: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _absent(value: object) -> bool:
-    """Whether a field is left out of the document, so that a manifest of format 1 is what it was before format 2."""
+    """Whether a field is left out of the document, so that a manifest of an older format is what it was."""
     return value is None
 
 
@@ -117,6 +119,19 @@ class Prompt(_Section):
     """For ``frequency`` and ``random``: per slot and class, the vocabulary entry whose logit is the score."""
 
 
+class Inference(_Section):
+    """What becomes of a recording until its scores are read: with ``prompt``, ``calibration``, the tensors and the
+    backbone, all that a classifier needs."""
+
+    sample_rate: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    """In Hz, of the waveform that the tokenizer takes; recordings of other rates are resampled. Formats 1 and 2 leave
+    it to the tokenizer."""
+    audio: AudioPolicy
+    """Its fields belong to the format: another one is a new ``format_version``."""
+    separator_prosody: Literal["last", "none"]
+    """Whether the first separator takes the last unit's duration and F0, on a multi-stream LM."""
+
+
 class BackboneIdentity(_Section):
     """The frozen parts the prompt belongs to, by fingerprint; it means nothing on any other."""
 
@@ -150,20 +165,23 @@ class Provenance(_Section):
 class BundleManifest(_Section):
     """The whole of ``bundle.json``."""
 
-    format_version: Literal[1, 2] = 1
+    format_version: Literal[1, 2, 3] = FORMAT_VERSION
     task: Task
     slots: Annotated[tuple[Slot, ...], Field(min_length=1, max_length=MOST_SLOTS)]
     metric: Metric
     results: dict[Split, Annotated[dict[Slug, Spread], Field(max_length=64 + MOST_SLOTS)]]
     prompt: Prompt
     recipe: Settings
+    """How it was tuned. No reader of format 3 acts on it; formats 1 and 2 say ``separator_prosody`` here alone."""
     calibration: Calibration | None = Field(None, exclude_if=_absent)
     """Absent, all temperatures are 1."""
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)]
     """Of the published prompt."""
     backbone: BackboneIdentity
-    preprocessing: Settings
-    """What happens to a recording before the tokenizer: the audio policy and the sample rate in Hz."""
+    inference: Inference | None = Field(None, exclude_if=_absent)
+    """Since format 3; `workers.bundle.format.require_usable` gives it for every format."""
+    preprocessing: Settings | None = Field(None, exclude_if=_absent)
+    """Of formats 1 and 2: the audio policy as ``audio``."""
     data: Data
     files: dict[FileName, FileEntry] = {}
     """Filled in when the bundle is packed; a manifest in a store names all of them."""
@@ -178,6 +196,13 @@ class BundleManifest(_Section):
             raise ValueError(
                 "calibration, metric.positive, data.long, data.shots and intervals belong to format_version 2"
             )
+        if self.format_version < 3 and (self.inference is not None or self.preprocessing is None):
+            raise ValueError("before format_version 3 there is preprocessing, and no inference")
+        if self.format_version >= 3:
+            if self.preprocessing is not None:
+                raise ValueError("preprocessing belongs to format_version 1 and 2")
+            if self.inference is None or self.inference.sample_rate is None:
+                raise ValueError("inference must hold the sample_rate since format_version 3")
         if len(self.temperatures) != len(self.slots):
             raise ValueError("calibration.temperatures must hold one entry per slot")
         if self.metric.positive is not None and self.metric.positive not in self.slots[0].labels:
@@ -219,11 +244,6 @@ class BundleManifest(_Section):
     def temperatures(self) -> tuple[float, ...]:
         """By which the scores of each slot are divided."""
         return (1.0,) * len(self.slots) if self.calibration is None else self.calibration.temperatures
-
-    @property
-    def separator_prosody(self) -> bool:
-        """Whether the first separator takes the last unit's duration and F0, on a multi-stream LM."""
-        return self.recipe.get("separator_prosody", "last") == "last"
 
     @property
     def parameters(self) -> int:

@@ -74,7 +74,9 @@ def _write_same(file: str, data: bytes) -> None:
     if object_storage.write_if_absent(file, data):
         return
     if object_storage.read_bytes(file, limit=len(data)) != data:
-        raise BundleError(f"{file} holds other bytes than this version; remove its directory and publish again")
+        raise BundleError(
+            "holds other bytes than this version", where=file, remedy="remove its directory and publish again"
+        )
 
 
 def _point(task_uri: str, version: str, *, fresh: bool) -> None:
@@ -92,7 +94,9 @@ def _point(task_uri: str, version: str, *, fresh: bool) -> None:
             return
         if object_storage.write_if_version(file, pointer, seen):
             return
-    raise StorageError(f"{file} changed {_POINTER_ATTEMPTS} times while it was being updated; publish again")
+    raise StorageError(
+        f"changed {_POINTER_ATTEMPTS} times while it was being updated", where=file, remedy="publish again"
+    )
 
 
 def _newer(task_uri: str, version: str, current: str) -> bool:

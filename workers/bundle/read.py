@@ -21,6 +21,7 @@ from workers.bundle.format import (
     parse_latest,
     parse_manifest,
     parse_tensors,
+    require_usable,
     size_limit,
 )
 from workers.bundle.manifest import LATEST_FILE, MANIFEST_FILE, PAYLOAD, PROMPT_FILE, BundleManifest
@@ -73,8 +74,9 @@ def find(uri: str, *, trusted: Sequence[TrustedKey] = ()) -> FoundBundle:
         if (found := look(uri, trusted)) is not None:
             return found
     raise BundleError(
-        f"{uri} holds no bundle: neither {MANIFEST_FILE} nor {LATEST_FILE} is there; name a task's directory, "
-        "or see `speechprompt bundle list`"
+        f"holds no bundle: neither {MANIFEST_FILE} nor {LATEST_FILE} is there",
+        where=uri,
+        remedy="name a task's directory, or see `speechprompt bundle list`",
     )
 
 
@@ -87,7 +89,7 @@ def _by_pointer(uri: str, trusted: Sequence[TrustedKey]) -> FoundBundle | None:
         return of_task(at(object_storage.join(uri, version), trusted), object_storage.basename(uri))
     except ObjectNotFound as error:
         raise BundleError(
-            f"{uri}/{LATEST_FILE} points to version {version}, which is not there; publish the task again"
+            f"{uri}/{LATEST_FILE} points to version {version}, which is not there", remedy="publish the task again"
         ) from error
 
 
@@ -103,8 +105,9 @@ def _by_itself(uri: str, trusted: Sequence[TrustedKey]) -> FoundBundle | None:
     if trusted and name != task:
         # What is signed says of which task it is; only the name of its place says of which it is meant to be.
         raise UntrustedBundle(
-            f"{uri} holds a signed bundle of task {task} under another name; name the directory {task}, or give "
-            f"<bundles>/{task}"
+            f"holds a signed bundle of task {task} under another name",
+            where=uri,
+            remedy=f"name the directory {task}, or give <bundles>/{task}",
         )
     return found
 
@@ -137,7 +140,8 @@ def read(uri: str, *, trusted: Sequence[TrustedKey] = ()) -> Bundle:
 
 
 def verify(uri: str, *, trusted: Sequence[TrustedKey] = ()) -> FoundBundle:
-    """Read everything and keep nothing: returns only if every digest, size, shape and number is as it should be.
+    """Read everything and keep nothing: returns only if every digest, size, shape and number is as it should be, and a
+    classifier takes the bundle, given its backbone.
 
     Raises:
         UntrustedBundle: it is not signed by one of the ``trusted`` keys.
@@ -169,7 +173,9 @@ def at(uri: str, trusted: Sequence[TrustedKey] = ()) -> FoundBundle:
     name = object_storage.basename(uri)
     if _VERSION.fullmatch(name) and name != manifest.version:
         raise BundleError(
-            f"{file} has the content of version {manifest.version}, not {name}; it was altered, publish it again"
+            f"has the content of version {manifest.version}, not {name}",
+            where=file,
+            remedy="it was altered, publish it again",
         )
     return FoundBundle(uri, manifest, document)
 
@@ -178,8 +184,8 @@ def of_task(found: FoundBundle, task: str) -> FoundBundle:
     """Refuse a bundle that was put below another name than its task's."""
     if found.manifest.task.name != task:
         raise BundleError(
-            f"{found.uri}/{MANIFEST_FILE} is of task {found.manifest.task.name}, not {task}; "
-            f"put {found.version} into a directory called {found.manifest.task.name}"
+            f"{found.uri}/{MANIFEST_FILE} is of task {found.manifest.task.name}, not {task}",
+            remedy=f"put {found.version} into a directory called {found.manifest.task.name}",
         )
     return found
 
@@ -194,13 +200,14 @@ def _payload(found: FoundBundle) -> Iterator[tuple[str, bytes]]:
         limit = size_limit(name, found.manifest)
         if entry.size > limit:
             raise BundleError(
-                f"{file} is said to have {entry.size} bytes, more than the {limit} allowed; "
-                "ask its publisher for another bundle"
+                f"is said to have {entry.size} bytes, more than the {limit} allowed",
+                where=file,
+                remedy="ask its publisher for another bundle",
             )
         try:
             data = object_storage.read_bytes(file, limit=limit)
         except ObjectNotFound as error:
-            raise BundleError(f"{file} is missing; fetch or publish the bundle again") from error
+            raise BundleError("is missing", where=file, remedy="fetch or publish the bundle again") from error
         check_file(data, entry, file=file)
         yield name, data
 
@@ -208,5 +215,5 @@ def _payload(found: FoundBundle) -> Iterator[tuple[str, bytes]]:
 def _parse(packed: PackedBundle, uri: str) -> Bundle:
     file = object_storage.join(uri, PROMPT_FILE)
     bundle = Bundle(packed.manifest, parse_tensors(packed.files[PROMPT_FILE], packed.manifest, file=file))
-    bundle.check()
+    require_usable(bundle.manifest, bundle.tensors)
     return bundle

@@ -92,6 +92,7 @@ class Classifier:
             bundle.check_backbone(unit_lm=backbone.lm_fingerprint, tokenizer=backbone.tokenizer_fingerprint)
             config = backbone.config
             bundle.check_sizes(layers=config.layers, dim=config.dim, outputs=config.outputs)
+            bundle.check_sample_rate(backbone.tokenizer.sample_rate)
             name = bundle.manifest.task.name
             if name in self._prompts:
                 raise BundleError(f"{name}: two bundles of one task; name one of them")
@@ -199,7 +200,7 @@ class Classifier:
         for number, (one, name, speaker) in enumerate(zip(given, names, spoken, strict=True)):
             try:
                 found = recording(one, number)
-                clips.append(Clip(known.setdefault(found.key, found), self._prompts[name].policy, speaker))
+                clips.append(Clip(known.setdefault(found.key, found), self._prompts[name].inference.audio, speaker))
             except SpeechPromptError as error:
                 if stop:
                     raise
@@ -315,7 +316,7 @@ class Classifier:
                 [self._unit_tokens[units[row]] for row in members],
                 len(prompt.manifest.slots),
                 prosody=None if prosody is None else [prosody[row] for row in members],
-                separator_prosody=prompt.manifest.separator_prosody,
+                separator_prosody=prompt.inference.separator_prosody == "last",
             )
             for members, prompt in zip(by_task.values(), prompts, strict=True)
         ]

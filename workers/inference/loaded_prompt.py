@@ -7,32 +7,29 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import Tensor
 
-from infra.errors import BundleError
-from task_specs.audio_policy import AudioPolicy
-from workers.bundle.format import Bundle, BundleManifest
+from workers.bundle.format import Bundle, require_usable
+from workers.bundle.manifest import BundleManifest, Inference
 from workers.precision import Precision, autocast
 from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, verbalizer_name
 from workers.prompting.prompted_pass import PromptTensors
 from workers.prompting.verbalizer import class_scores
 from workers.unit_lm.gslm import UnitLM
-from workers.untrusted.fault_text import first_fault
 
 
 @dataclass(frozen=True)
 class LoadedPrompt:
     """Attributes:
     manifest: of its bundle.
-    policy: what becomes of recordings.
+    inference: what becomes of recordings.
     tensors: projected by the LM.
     matrices: verbalizer of each slot, where it is trained.
     tokens: vocabulary entry of each class of each slot, where it is fixed.
     """
 
     manifest: BundleManifest
-    policy: AudioPolicy
+    inference: Inference
     tensors: PromptTensors
     matrices: list[Tensor | None]
     tokens: list[Tensor | None]
@@ -42,9 +39,9 @@ class LoadedPrompt:
         """The prompt of a bundle.
 
         Raises:
-            BundleError: its tensors are not those that it announces, or its audio policy is none.
+            BundleError: its tensors are not those that it announces, or its settings mean nothing.
         """
-        bundle.check()
+        inference = require_usable(bundle.manifest, bundle.tensors)
         tensors = {name: torch.from_numpy(array).to(device) for name, array in bundle.tensors.items()}
         with torch.no_grad(), autocast(precision, device):
             prompt = PromptTensors(tensors[KEYS], tensors[VALUES], tensors[SEPARATORS]).project(lm)
@@ -52,7 +49,7 @@ class LoadedPrompt:
         units = bundle.manifest.prompt.verbalizer_units
         return cls(
             manifest=bundle.manifest,
-            policy=_audio_policy(bundle.manifest),
+            inference=inference,
             tensors=prompt,
             matrices=[tensors.get(verbalizer_name(slot)) for slot in slots],
             tokens=[None if units is None else torch.tensor(units[slot], device=device) for slot in slots],
@@ -68,13 +65,3 @@ class LoadedPrompt:
         )
         found: NDArray[np.float32] = scores.float().cpu().numpy()
         return found
-
-
-def _audio_policy(manifest: BundleManifest) -> AudioPolicy:
-    try:
-        return AudioPolicy.model_validate(manifest.preprocessing.get("audio", {}))
-    except ValidationError as error:
-        field, fault = first_fault(error)
-        raise BundleError(
-            f"the bundle of {manifest.task.name}: preprocessing.audio.{field}: {fault}; publish the task again"
-        ) from error

@@ -21,8 +21,18 @@ from infra.errors import BundleError
 from infra.printable import first_of, in_ascii
 from task_specs.audio_policy import AudioPolicy
 from workers.backbone.directory import Backbone
-from workers.bundle.format import Bundle
-from workers.bundle.manifest import BackboneIdentity, BundleManifest, Data, Metric, Prompt, Provenance, Slot, Task
+from workers.bundle.format import Bundle, require_usable
+from workers.bundle.manifest import (
+    BackboneIdentity,
+    BundleManifest,
+    Data,
+    Inference,
+    Metric,
+    Prompt,
+    Provenance,
+    Slot,
+    Task,
+)
 from workers.interop.checkpoint import FairseqCheckpoint
 from workers.interop.prompt_labels import ReferenceLabels
 from workers.interop.unit_lm import EMBEDDING
@@ -90,7 +100,9 @@ def reference_bundle(
             backbone=BackboneIdentity(
                 name=backbone.name, unit_lm=backbone.lm_fingerprint, tokenizer=backbone.tokenizer_fingerprint
             ),
-            preprocessing={"audio": AudioPolicy().model_dump(mode="json")},
+            inference=Inference(
+                sample_rate=backbone.tokenizer.sample_rate, audio=AudioPolicy(), separator_prosody="last"
+            ),
             data=Data(digest=digest, examples={}),
             provenance=provenance,
         )
@@ -99,7 +111,7 @@ def reference_bundle(
         field = ".".join(str(part) for part in first["loc"]) or "labels"
         raise BundleError(f"{labels.place}: {field}: {first['msg']}; correct the labels or the task's name") from error
     bundle = Bundle(manifest, tensors)
-    bundle.check()
+    require_usable(manifest, tensors)
     return bundle
 
 

@@ -12,7 +12,7 @@ from infra import local_files
 from infra.digest import FileEntry
 from infra.errors import DamagedFile
 from infra.sealed import seal, unseal
-from workers.job_store.files import CHECKPOINT, JobFile, how_damaged
+from workers.job_store.files import CHECKPOINT, JobFile
 
 MANIFEST_FILE: Final = "checkpoint.json"
 
@@ -56,7 +56,7 @@ def check_checkpoint(directory: Path, of: str, kind: JobFile = CHECKPOINT) -> No
         data = local_files.read_own(manifest, kind.limit)
         entries = _Manifest.model_validate_json(unseal(data, of)).root
     except DamagedFile as error:
-        raise kind.damaged(manifest, how_damaged(manifest, error)) from error
+        raise kind.damaged(manifest, error.message) from error
     except ValidationError as error:
         raise kind.damaged(manifest, "is not a list of files that this version reads") from error
     except ValueError as error:
@@ -66,6 +66,6 @@ def check_checkpoint(directory: Path, of: str, kind: JobFile = CHECKPOINT) -> No
         try:
             found = local_files.digest_own(file, entry.size)
         except DamagedFile as error:
-            raise kind.damaged(file, how_damaged(file, error)) from error
+            raise kind.damaged(file, error.message) from error
         if found != entry.sha256:
             raise kind.damaged(file, f"is not the file that {MANIFEST_FILE} describes")

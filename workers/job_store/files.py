@@ -73,7 +73,7 @@ class JobFile:
         try:
             data = object_storage.read_own(uri, limit=self.limit)
         except DamagedFile as error:
-            raise self.damaged(uri, how_damaged(uri, error)) from error
+            raise self.damaged(uri, error.message) from error
         return self.unseal(uri, data)
 
     def seal(self, uri: str, content: bytes) -> bytes:
@@ -93,16 +93,11 @@ class JobFile:
 
     def damaged(self, uri: str, how: str) -> DamagedFile:
         """The error that says so, and what becomes of it."""
-        return DamagedFile(f"{uri} {how}; {self.then}")
+        return DamagedFile(how, where=uri, remedy=self.then)
 
     def _belongs(self, uri: str) -> str:
         """The end of its path, which stays the same where a job is moved."""
         return "/".join(uri.split("/")[-(self.place.count("/") + 1) :])
-
-
-def how_damaged(uri: str, error: DamagedFile) -> str:
-    """What is wrong with a file, from an error that names it and says what helps."""
-    return str(error).removeprefix(f"{uri} ").rpartition("; ")[0]
 
 
 _RUN_AGAIN: Final = "run the job again, which writes it anew"

@@ -31,13 +31,10 @@ class RejectedAudio(AudioError):
     """
 
     def __init__(self, name: str, kind: RejectionKind, detail: str) -> None:
-        super().__init__(f"{name}: {kind}: {detail}")
+        super().__init__(detail, where=name, field=kind)
         self.name = name
         self.kind: RejectionKind = kind
         self.detail = detail
-
-    def __reduce__(self) -> tuple[type[RejectedAudio], tuple[str, str, str]]:
-        return (RejectedAudio, (self.name, self.kind, self.detail))
 
 
 class Heard(NamedTuple):

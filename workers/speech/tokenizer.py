@@ -39,7 +39,7 @@ class Tokenizer(Protocol):
     def frame_seconds(self) -> float: ...
 
     def config(self) -> dict[str, Any]:
-        """Everything but tensors, as JSON values, with ``kind``; what ``from_parts`` takes back."""
+        """Everything but tensors, as JSON values, with ``kind`` and ``sample_rate``; what ``from_parts`` takes back."""
         ...
 
     def tensors(self) -> dict[str, NDArray[Any]]:

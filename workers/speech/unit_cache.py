@@ -27,7 +27,7 @@ import numpy as np
 from infra import object_storage
 from infra.errors import DamagedFile, MissingExtra, ObjectNotFound, StorageError
 from task_specs.audio_policy import AudioPolicy
-from workers.job_store.files import UNIT_SHARD, how_damaged
+from workers.job_store.files import UNIT_SHARD
 from workers.speech.f0 import F0Settings
 from workers.speech.prosody import Pitch, PitchStatistics
 from workers.speech.units import Units
@@ -182,7 +182,7 @@ class UnitCache:
             # Damaged, and removed by another job since it was listed.
             return None
         except DamagedFile as error:
-            self.damaged[name] = str(UNIT_SHARD.damaged(uri, how_damaged(uri, error)))
+            self.damaged[name] = str(UNIT_SHARD.damaged(uri, error.message))
             return None
         if _name(data) != name:
             self.damaged[name] = str(UNIT_SHARD.damaged(uri, "is not what its name says"))

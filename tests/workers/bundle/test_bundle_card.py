@@ -36,7 +36,7 @@ def test_says_how_sure_the_figures_and_the_probabilities_are() -> None:
         "results": {"test": test},
         "calibration": Calibration(temperatures=(1.5,)),
     }
-    text = card(made.model_copy(update={"format_version": 2, **changes}))
+    text = card(made.model_copy(update=changes))
     assert "| test | eer | 0.1000 | 0.0800 to 0.1300 | 0.1200 ± 0.0100 | 3 |" in text
     assert "of which yes is the positive class" in text
     assert "1.5 (label)" in text
@@ -45,12 +45,12 @@ def test_says_how_sure_the_figures_and_the_probabilities_are() -> None:
 
 
 def test_says_which_data_were_used() -> None:
-    made = random_bundle().manifest
-    audio = AudioPolicy(max_seconds=20, too_long="window").model_dump(mode="json")
+    made = random_bundle(audio=AudioPolicy(max_seconds=20, too_long="window")).manifest
     data = made.data.model_copy(update={"long": 1200, "shots": 8})
-    text = card(made.model_copy(update={"format_version": 2, "preprocessing": {"audio": audio}, "data": data}))
+    text = card(made.model_copy(update={"data": data}))
     assert "10 test; training examples are 8 of each class, drawn with the seed; 1 quarantined; " in text
     assert "; 1,200 cut into windows of 20 s; digest" in text
+    assert "resampled to 16,000 Hz; those below 0.1 s are refused, those above 20 s cut into windows" in text
 
 
 def test_labels_cannot_draw_markdown() -> None:

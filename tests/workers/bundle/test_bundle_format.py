@@ -71,9 +71,23 @@ def test_the_format_is_pinned() -> None:
     """A released reader must find what a released writer wrote: these change with ``format_version`` only."""
     # The card is left out: its words may change at any time.
     tensors = pack(random_bundle()).files[PROMPT_FILE]
-    manifest = random_bundle().manifest.with_files([(PROMPT_FILE, tensors), (CARD_FILE, b"card")])
-    assert manifest.version == "056366996a020060"
-    assert set(manifest.model_dump()) == {
+    payload = [(PROMPT_FILE, tensors), (CARD_FILE, b"card")]
+    assert first_format().with_files(payload).version == "056366996a020060"
+    manifest = random_bundle().manifest.with_files(payload)
+    assert manifest.version == "3386130e9d504c72"
+    assert set(manifest.model_dump()) == set(first_format().model_dump()) - {"preprocessing"} | {"inference"}
+    assert manifest.model_dump()["inference"] == {
+        "sample_rate": 16_000,
+        "audio": {
+            "min_seconds": 0.1,
+            "max_seconds": 30.0,
+            "too_long": "crop",
+            "too_short": "quarantine",
+            "unreadable": "quarantine",
+        },
+        "separator_prosody": "last",
+    }
+    assert set(first_format().model_dump()) == {
         "backbone",
         "data",
         "files",
@@ -90,10 +104,17 @@ def test_the_format_is_pinned() -> None:
     }
 
 
+def first_format() -> BundleManifest:
+    """A manifest as the first versions wrote them."""
+    document = json.loads(random_bundle().manifest.model_dump_json())
+    del document["inference"]
+    document |= {"format_version": 1, "preprocessing": {"sample_rate": 16000, "max_seconds": 30.0}}
+    return BundleManifest.model_validate_json(json.dumps(document))
+
+
 def calibrated(**changes: Any) -> BundleManifest:
     """A manifest with all that is new in format 2."""
-    made = random_bundle().manifest
-    document = json.loads(made.model_dump_json()) | {
+    document = json.loads(first_format().model_dump_json()) | {
         "format_version": 2,
         "metric": {"name": "eer", "positive": "yes"},
         "calibration": {"temperatures": [1.5]},
@@ -108,7 +129,7 @@ def test_the_second_format_is_pinned_and_the_first_is_what_it_was() -> None:
     assert random_bundle().manifest.temperatures == (1.0,)
     packed = pack(replace(random_bundle(), manifest=calibrated()))
     assert parse_manifest(packed.files[MANIFEST_FILE], file="bundle.json") == packed.manifest
-    document = json.loads(pack(random_bundle()).files[MANIFEST_FILE])
+    document = json.loads(pack(replace(random_bundle(), manifest=first_format())).files[MANIFEST_FILE])
     assert "calibration" not in document
     assert "interval" not in document["results"]["test"]["accuracy"]
 
@@ -181,12 +202,17 @@ ENTRY = {"sha256": "0" * 64, "size": 1}
 HOSTILE: dict[str, Callable[[dict[str, Any]], None]] = {
     "unknown field": _set("surprise", 1),
     "unknown field within": _set("prompt/surprise", 1),
-    "newer format": _set("format_version", 3),
-    "calibration in the first format": _set("calibration", {"temperatures": [2.0]}),
-    "interval in the first format": _set("results/test/accuracy/interval", [0.1, 0.9]),
-    "long recordings in the first format": _set("data/long", 3),
-    "few shots in the first format": _set("data/shots", 3),
-    "positive class in the first format": _set("metric/positive", "yes"),
+    "newer format": _set("format_version", 4),
+    "format before the sections it has": _set("format_version", 2),
+    "preprocessing beside inference": _set("preprocessing", {}),
+    "no inference": _set("inference", None),
+    "no sample rate": _set("inference/sample_rate", None),
+    "sample rate as text": _set("inference/sample_rate", "16000"),
+    "no samples": _set("inference/sample_rate", 0),
+    "unknown setting of audio": _set("inference/audio/loudness", 1),
+    "shortest recording above the longest": _set("inference/audio/min_seconds", 31),
+    "unknown way with long recordings": _set("inference/audio/too_long", "stretch"),
+    "unknown prosody of separators": _set("inference/separator_prosody", "first"),
     "format as a truth value": _set("format_version", True),
     "number as text": _set("prompt/length", "3"),
     "number as fraction": _set("prompt/length", 3.5),
@@ -213,7 +239,26 @@ HOSTILE: dict[str, Callable[[dict[str, Any]], None]] = {
 
 @pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_manifest(change: Callable[[dict[str, Any]], None]) -> None:
-    document = _document()
+    _is_refused(_document(), change)
+
+
+OF_LATER_FORMATS: dict[str, Callable[[dict[str, Any]], None]] = {
+    "calibration": _set("calibration", {"temperatures": [2.0]}),
+    "interval": _set("results/test/accuracy/interval", [0.1, 0.9]),
+    "long recordings": _set("data/long", 3),
+    "few shots": _set("data/shots", 3),
+    "positive class": _set("metric/positive", "yes"),
+    "inference": _set("inference", {"sample_rate": 16_000, "audio": {}, "separator_prosody": "last"}),
+    "no preprocessing": _set("preprocessing", None),
+}
+
+
+@pytest.mark.parametrize("change", OF_LATER_FORMATS.values(), ids=OF_LATER_FORMATS.keys())
+def test_the_first_format_has_nothing_of_later_ones(change: Callable[[dict[str, Any]], None]) -> None:
+    _is_refused(_document(replace(random_bundle(), manifest=first_format())), change)
+
+
+def _is_refused(document: dict[str, Any], change: Callable[[dict[str, Any]], None]) -> None:
     assert parse_manifest(json.dumps(document).encode(), file="here/bundle.json")
     change(document)
     with pytest.raises(BundleError, match=r"^here/bundle\.json") as caught:

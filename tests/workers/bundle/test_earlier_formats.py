@@ -1,4 +1,4 @@
-"""What earlier versions wrote is read, verified and used, with the answers it gave then."""
+"""Stored bundles of every format are read, verified and used, with the answers they gave when they were written."""
 
 from __future__ import annotations
 
@@ -15,13 +15,22 @@ from workers.backbone.directory import read_backbone, read_description, write_ba
 from workers.bundle.listing import list_bundles
 from workers.bundle.read import read, verify
 from workers.inference.classifier import Classifier
+from workers.speech.unit_prosody import UnitProsody
 
 FORMATS = Path(__file__).parents[2] / "fixtures" / "formats"
 BACKBONE = str(FORMATS / "backbone")
 
 
-@pytest.mark.parametrize(("name", "number"), [("first", 1), ("second", 2)])
-def test_bundles_give_the_answers_they_gave(name: str, number: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "number", "backbone"),
+    [
+        ("first", 1, BACKBONE),
+        ("second", 2, BACKBONE),
+        ("streams", 2, str(FORMATS / "streams" / "backbone")),
+        ("third", 3, BACKBONE),
+    ],
+)
+def test_bundles_give_the_answers_they_gave(name: str, number: int, backbone: str) -> None:
     rows = list_bundles(str(FORMATS / name / "bundles"))
     assert [row.problem for row in rows] == [None, None]
     assert {read(row.uri).manifest.format_version for row in rows} == {number}
@@ -29,10 +38,14 @@ def test_bundles_give_the_answers_they_gave(name: str, number: int) -> None:
     told = json.loads((FORMATS / name / "answers.json").read_text())
     # By the task, so the pointers are read too.
     tasks = [str(FORMATS / name / "bundles" / row.task) for row in rows]
-    classifier = Classifier.from_uris(tasks, BACKBONE)
+    classifier = Classifier.from_uris(tasks, backbone)
     units = [np.array(row, np.int16) for row in told["units"]]
+    prosody = [
+        UnitProsody(np.array(row["durations"], np.int32), np.array(row["f0"], np.float32))
+        for row in told.get("prosody", ())
+    ]
     for task, wanted in told["answers"].items():
-        found = classifier.classify_units(units, [task] * len(units))
+        found = classifier.classify_units(units, [task] * len(units), prosody or None)
         for answers, slots in zip(found, wanted, strict=True):
             assert [answer.slot for answer in answers] == list(slots)
             for answer in answers:
@@ -76,10 +89,10 @@ def test_damage_in_a_backbone_without_digests_is_seen(tmp_path: Path, file: str,
 
 
 def test_altered_bundles_of_earlier_formats_are_refused(tmp_path: Path) -> None:
-    for name in ("first", "second"):
+    for name in ("first", "second", "streams", "third"):
         shutil.copytree(FORMATS / name / "bundles", tmp_path / name)
         for row in list_bundles(str(tmp_path / name)):
             manifest = Path(row.uri) / "bundle.json"
-            manifest.write_bytes(manifest.read_bytes().replace(b'"seed":0', b'"seed":1'))
+            manifest.write_bytes(manifest.read_bytes().replace(b'"quarantined":1', b'"quarantined":2'))
             with pytest.raises(BundleError, match=f"not {row.version}; it was altered"):
                 verify(row.uri)

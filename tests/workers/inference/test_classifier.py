@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from infra import object_storage
 from infra.errors import AudioError, BackboneError, BundleError, DatasetError, InputError
+from task_specs.audio_policy import AudioPolicy
 from tests.fixtures.bundles import random_bundle
 from tests.fixtures.command_line import speechprompt
 from tests.fixtures.tones import babble, tone, write_audio
@@ -66,13 +67,14 @@ def tuned(kind: str, slots: int = 2) -> tuple[Bundle, Predictions]:
         vocabulary=TINY.vocabulary,
         unit_lm=backbone().lm_fingerprint,
         tokenizer=backbone().tokenizer_fingerprint,
+        audio=AudioPolicy(min_seconds=0.0),
     )
     units = lane.mapped_units and tuple(tuple(UNIT_TOKENS[slot].tolist()) for slot in lane.mapped_units)
     sizes = made.manifest.prompt.model_copy(
         update={"special_rows": lane.shape.special_rows, "verbalizer_units": units or None}
     )
     tensors = {name: view.numpy() for name, view in lane.shape.views(gang.best[0]).items()}
-    manifest = made.manifest.model_copy(update={"prompt": sizes, "preprocessing": {"audio": {"min_seconds": 0.0}}})
+    manifest = made.manifest.model_copy(update={"prompt": sizes})
     return Bundle(manifest, tensors), gang.predict(0, lane.examples.splits["test"], best=True)
 
 
@@ -104,8 +106,16 @@ def test_answers_are_those_of_the_tuned_prompt(kind: str) -> None:
 
 def calibrated(kind: str, temperatures: tuple[float, ...]) -> Bundle:
     bundle, _ = tuned(kind)
-    changes = {"format_version": 2, "calibration": Calibration(temperatures=temperatures)}
-    return Bundle(bundle.manifest.model_copy(update=changes), bundle.tensors)
+    calibration = Calibration(temperatures=temperatures)
+    return Bundle(bundle.manifest.model_copy(update={"calibration": calibration}), bundle.tensors)
+
+
+def heard_by(bundle: Bundle, **audio: Any) -> Bundle:
+    """The bundle with another audio policy."""
+    inference = bundle.manifest.inference
+    assert inference is not None
+    changed = inference.model_copy(update={"audio": AudioPolicy(**audio)})
+    return Bundle(bundle.manifest.model_copy(update={"inference": changed}), bundle.tensors)
 
 
 def test_scores_are_divided_by_the_temperature_of_their_slot() -> None:
@@ -184,7 +194,7 @@ def test_the_audio_policy_of_the_task_holds(tmp_path: Path) -> None:
     bundle, _ = tuned("linear")
     short = write_audio(tmp_path / "short.wav", tone(440, 0.05))
     shorter_than_a_frame = write_audio(tmp_path / "frame.wav", tone(440, 0.01))
-    strict = Bundle(bundle.manifest.model_copy(update={"preprocessing": {"audio": {}}}), bundle.tensors)
+    strict = heard_by(bundle)
     with pytest.raises(AudioError, match=r"short\.wav"):
         Classifier([strict], backbone()).classify_audio([short])
     lenient = Classifier([bundle], backbone())
@@ -376,3 +386,12 @@ def test_classifying_needs_nothing_of_the_training_stack(workplace: Path) -> Non
     assert [json.loads(line)["labels"] for line in done.stdout.splitlines()] == [
         as_json(answers, top=1) for answers in expected_labels(workplace)
     ]
+
+
+def test_a_bundle_of_another_sample_rate_than_its_tokenizers_is_refused() -> None:
+    bundle, _ = tuned("linear")
+    assert bundle.manifest.inference is not None
+    other = bundle.manifest.inference.model_copy(update={"sample_rate": 8_000})
+    changed = Bundle(bundle.manifest.model_copy(update={"inference": other}), bundle.tensors)
+    with pytest.raises(BundleError, match="takes recordings at 8000 Hz, but its tokenizer takes 16000; it was altered"):
+        Classifier([changed], backbone())

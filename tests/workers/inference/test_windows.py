@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,7 @@ from infra.errors import AudioError
 from task_specs.audio_policy import AudioPolicy
 from tests.fixtures.tones import babble, write_audio
 from tests.fixtures.tuning import make_lane, tiny_lm, toy_examples
-from tests.workers.inference.test_classifier import backbone, probabilities, tuned
-from workers.bundle.format import Bundle
+from tests.workers.inference.test_classifier import backbone, heard_by, probabilities, tuned
 from workers.evaluation.calibration import softmax
 from workers.inference.classifier import Classifier
 from workers.prompting.examples import SplitExamples, TaskExamples
@@ -116,8 +116,8 @@ def test_an_example_is_scored_by_the_mean_of_its_windows() -> None:
 
 def test_a_long_recording_is_answered_by_the_mean_of_its_windows(tmp_path: Path) -> None:
     bundle, _ = tuned("linear", 1)
-    policy = {"min_seconds": 0.0, "max_seconds": 0.5, "too_long": "window"}
-    cut = Bundle(bundle.manifest.model_copy(update={"preprocessing": {"audio": policy}}), bundle.tensors)
+    policy: dict[str, Any] = {"min_seconds": 0.0, "max_seconds": 0.5, "too_long": "window"}
+    cut = heard_by(bundle, **policy)
     wave = (np.round(babble(3, 1.2) * 2**15) / 2**15).astype(np.float32)
     path, short = write_audio(tmp_path / "long.wav", wave), write_audio(tmp_path / "short.wav", wave[:6000])
     [answer], [other] = Classifier([cut], backbone()).classify_audio([path, short])
@@ -130,7 +130,6 @@ def test_a_long_recording_is_answered_by_the_mean_of_its_windows(tmp_path: Path)
     assert probabilities(answer, labels) == pytest.approx(wanted.tolist(), abs=1e-5)
     [[alone]] = whole.classify_audio([short])
     assert probabilities(other, labels) == pytest.approx(probabilities(alone, labels), abs=1e-5)
-    strict = {**policy, "too_long": "error"}
-    refusing = Bundle(bundle.manifest.model_copy(update={"preprocessing": {"audio": strict}}), bundle.tensors)
+    refusing = heard_by(bundle, **policy | {"too_long": "error"})
     with pytest.raises(AudioError, match=r"long\.wav: too long: 1\.200 s"):
         Classifier([refusing], backbone()).classify_audio([path])

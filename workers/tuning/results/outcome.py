@@ -23,7 +23,7 @@ from infra.errors import DamagedFile, ObjectNotFound, TuningError
 from task_specs.metric import MetricName, merit, slot_figure
 from workers.evaluation.bootstrap import Interval
 from workers.evaluation.confusion import Cells
-from workers.job_store.files import OUTCOME, PROMPT, how_damaged
+from workers.job_store.files import OUTCOME, PROMPT
 from workers.tuning.step.lane import LaneSpec, Stop
 from workers.untrusted.tensor_file import parse_tensors
 
@@ -151,7 +151,7 @@ def read_outcome_file(root: str, outcome: LaneOutcome, name: str) -> bytes:
     except ObjectNotFound as error:
         raise PROMPT.damaged(place, "is missing") from error
     except DamagedFile as error:
-        raise PROMPT.damaged(place, how_damaged(place, error)) from error
+        raise PROMPT.damaged(place, error.message) from error
     if not entry.describes(data):
         raise PROMPT.damaged(place, f"is not the file that {OUTCOME_FILE} describes")
     return data

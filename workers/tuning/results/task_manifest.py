@@ -13,13 +13,14 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from infra.errors import BundleError
+from task_specs.audio_policy import AudioPolicy
 from task_specs.example import SPLITS, Split
 from workers.bundle.manifest import (
-    FORMAT_VERSION,
     BackboneIdentity,
     BundleManifest,
     Calibration,
     Data,
+    Inference,
     Metric,
     Prompt,
     Provenance,
@@ -43,7 +44,9 @@ class TaskSections(BaseModel):
 
     task: Task
     backbone: BackboneIdentity
-    preprocessing: dict[str, JsonValue]
+    audio: AudioPolicy
+    sample_rate: int
+    """In Hz, of the waveforms that the tokenizer takes."""
     data: Data
     provenance: Provenance
     licence: str = ""
@@ -106,7 +109,6 @@ def task_manifest(sections: TaskSections, spec: LaneSpec, tuned: Tuned) -> Bundl
     shape = tuned.shape
     try:
         return BundleManifest(
-            format_version=FORMAT_VERSION,
             task=sections.task,
             slots=tuple(Slot(name=slot.name, labels=slot.labels) for slot in spec.slots),
             metric=Metric(name=spec.metric, positive=spec.positive),
@@ -124,7 +126,11 @@ def task_manifest(sections: TaskSections, spec: LaneSpec, tuned: Tuned) -> Bundl
             calibration=Calibration(temperatures=tuple(tuned.temperatures)) if tuned.temperatures else None,
             seed=spec.seed,
             backbone=sections.backbone,
-            preprocessing=sections.preprocessing,
+            inference=Inference(
+                sample_rate=sections.sample_rate,
+                audio=sections.audio,
+                separator_prosody=spec.recipe.separator_prosody,
+            ),
             data=sections.data,
             provenance=sections.provenance.model_copy(update={"run_id": tuned.run_id}),
         )

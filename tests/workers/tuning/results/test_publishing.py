@@ -14,6 +14,7 @@ import pytest
 
 from infra.errors import BundleError
 from infra.tracking import Tracking
+from task_specs.audio_policy import AudioPolicy
 from task_specs.example import SPLITS
 from tests.fixtures.tuning import TINY, lane_spec, tiny_backbone
 from workers.backbone.sharing import SharedLM
@@ -60,7 +61,8 @@ def published(root: Path, *outcomes: LaneOutcome, created: datetime | None = Non
     sections = TaskSections(
         task=Task(name="toy"),
         backbone=BackboneIdentity(unit_lm=backbone.lm_fingerprint, tokenizer=backbone.tokenizer_fingerprint),
-        preprocessing={},
+        audio=AudioPolicy(),
+        sample_rate=16_000,
         data=Data(digest="0" * 64, examples=dict.fromkeys(SPLITS, 9)),
         provenance=Provenance(created=created or datetime.now(UTC)),
         licence="CC0-1.0, see [here]",
