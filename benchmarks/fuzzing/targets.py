@@ -26,9 +26,9 @@ from workers.backbone.description import BACKBONE_FILE, LM_FILE, TOKENIZER_FILE,
 from workers.backbone.directory import Backbone, write_backbone
 from workers.bundle.format import Bundle, check_file, pack, parse_latest, parse_manifest, parse_tensors, size_limit
 from workers.bundle.manifest import MANIFEST_FILE, PROMPT_FILE
+from workers.fairseq.checkpoint import read_checkpoint
 from workers.inference.classifier import Classifier
 from workers.interop.centroids import read_centroids
-from workers.interop.checkpoint import read_checkpoint
 from workers.speech.tokenizer import build_tokenizer
 
 _BETWEEN = b"\n\x00prompt\x00\n"

@@ -17,7 +17,7 @@ from orchestrator.exit_codes import INTERRUPTED
 from tests.fixtures.command_line import Finished, speechprompt, speechprompt_process
 from tests.fixtures.tiny_job import write_task, write_yaml
 from workers.backbone.directory import BACKBONE_FILE, read_backbone
-from workers.unit_lm.gslm import UnitLM
+from workers.unit_lm.gslm.model import GSLM
 from workers.unit_lm.pretrain_rank import read_sequences
 from workers.unit_lm.pretraining import Pretraining, PretrainSettings
 
@@ -161,7 +161,7 @@ def _perplexity(root: Path) -> float:
     """Of the stored backbone's LM, on the validation rows that training saw."""
     [units] = (root / "runs" / "tiny" / "units").iterdir()
     stored = read_backbone(str(root / "backbone"))
-    lm = UnitLM(stored.config)
+    lm = GSLM(stored.config)
     lm.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in stored.lm_tensors.items()})
     run = Pretraining(
         lm,
@@ -170,4 +170,4 @@ def _perplexity(root: Path) -> float:
         valid=read_sequences(str(units))["valid"],
         unit_tokens=np.array(stored.unit_tokens),
     )
-    return run.perplexity()
+    return run.validate()["perplexity"]

@@ -23,10 +23,10 @@ from task_specs.audio_policy import AudioPolicy
 from workers.backbone.directory import Backbone
 from workers.bundle.format import Bundle
 from workers.bundle.manifest import BackboneIdentity, BundleManifest, Data, Metric, Prompt, Provenance, Slot, Task
-from workers.interop.checkpoint import FairseqCheckpoint
+from workers.fairseq.checkpoint import FairseqCheckpoint
 from workers.interop.prompt_labels import ReferenceLabels
-from workers.interop.unit_lm import EMBEDDING
 from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, verbalizer_name
+from workers.unit_lm.fairseq import EMBEDDING
 from workers.untrusted.pickles import shown
 
 SPECIAL_ROWS: Final = 4

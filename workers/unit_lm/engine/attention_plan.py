@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workers.unit_lm.packing import Packing, starts_of, upload
+from workers.unit_lm.engine.packing import Packing, starts_of, upload
 
 
 def length_groups(lengths: NDArray[np.int64], *, prefix: int = 0, cost: int) -> list[NDArray[np.int64]]:
