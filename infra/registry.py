@@ -24,7 +24,7 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def __init__(self, what: str, group: str) -> None:
         self._what, self._group = what, group
-        self._entries: dict[str, T] = {}
+        self._registered: dict[str, T] = {}
         self._loaded = False
 
     def register(self, name: str, entry: T) -> None:
@@ -33,21 +33,22 @@ class Registry(Mapping[str, T], Generic[T]):
         Raises:
             InputError: the name belongs to another one.
         """
-        if self._entries.setdefault(name, entry) is not entry:
+        if self._registered.setdefault(name, entry) is not entry:
             raise InputError(f"there are two kinds of {self._what} named {name!r}; rename one of them")
 
     def __getitem__(self, name: str) -> T:
-        return self._all()[name]
+        return self.entries[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._all())
+        return iter(self.entries)
 
     def __len__(self) -> int:
-        return len(self._all())
+        return len(self.entries)
 
-    def _all(self) -> dict[str, T]:
+    @property
+    def entries(self) -> dict[str, T]:
+        """The kinds themselves; what is put here or taken out changes this process alone."""
         if not self._loaded:
-            self._loaded = True
             for entry in entry_points(group=self._group):
                 try:
                     self.register(entry.name, entry.load())
@@ -57,4 +58,5 @@ class Registry(Mapping[str, T], Generic[T]):
                         f"{package}: the {self._what} {entry.name!r} cannot be loaded ({error}); "
                         "repair or uninstall that package"
                     ) from error
-        return self._entries
+            self._loaded = True
+        return self._registered

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -24,9 +24,9 @@ from task_specs.field_types import Location, Slug
 from task_specs.schema import MAX_TASKS
 from task_specs.validation import Models, described, fault, problems_of, suggestion
 from task_specs.yaml_file import FileModel, read_yaml
-from workers.speech.external import ExternalConfig
 from workers.speech.f0 import F0Settings
 from workers.speech.mfcc import MfccConfig
+from workers.speech.tokenizer import TOKENIZERS
 from workers.speech.unit_prosody import ProsodySettings
 from workers.unit_lm.gslm.pretraining import GSLMSection
 from workers.unit_lm.kinds import UNIT_LMS
@@ -44,13 +44,10 @@ class BorrowedTokenizer(BaseModel):
     """Directory of that backbone."""
 
 
-TokenizerSection = MfccConfig | ExternalConfig | BorrowedTokenizer
-
-TOKENIZER_SETTINGS: Final[dict[str, type[TokenizerSection]]] = {
-    "mfcc": MfccConfig,
-    "external": ExternalConfig,
-    "backbone": BorrowedTokenizer,
-}
+def tokenizer_sections() -> dict[str, type[BaseModel]]:
+    """What ``tokenizer`` may be: the settings of each registered kind that has some, or another backbone's."""
+    kinds = {name: kind.settings for name, kind in TOKENIZERS.items() if kind.settings is not None}
+    return {**kinds, "backbone": BorrowedTokenizer}
 
 
 def unit_lm_sections() -> dict[str, type[UnitLMSection]]:
@@ -71,7 +68,7 @@ def _of_kind(value: Any, info: ValidationInfo, kinds: Mapping[str, type[BaseMode
 
 
 def _tokenizer(value: Any, info: ValidationInfo) -> Any:
-    return _of_kind(value, info, TOKENIZER_SETTINGS, "mfcc")
+    return _of_kind(value, info, tokenizer_sections(), "mfcc")
 
 
 def _unit_lm(value: Any, info: ValidationInfo) -> Any:
@@ -88,7 +85,7 @@ class PretrainFile(FileModel):
     tasks: Annotated[tuple[Location, ...], Field(min_length=1, max_length=MAX_TASKS), BeforeValidator(task_patterns)]
     """Paths and globs of task specs; their training rows, without labels, are the text, their validation rows give
     the perplexity."""
-    tokenizer: Annotated[TokenizerSection, PlainValidator(_tokenizer)] = Field(default_factory=MfccConfig)
+    tokenizer: Annotated[BaseModel, PlainValidator(_tokenizer)] = Field(default_factory=MfccConfig)
     """How audio becomes units: ``kind`` and the settings of that kind; ``backbone`` takes one that is there."""
     unit_lm: Annotated[UnitLMSection, PlainValidator(_unit_lm)] = Field(default_factory=GSLMSection)
     """Its sizes, and ``kind``: ``gslm``, or ``pgslm`` with durations and F0."""
@@ -136,7 +133,7 @@ def load_pretrain_file(path: str, overrides: Sequence[str] = ()) -> PretrainFile
     context = {"base": object_storage.parent(uri), "source": uri}
     models: Models = {
         (): PretrainFile,
-        ("tokenizer",): TOKENIZER_SETTINGS.get(_kind(values.get("tokenizer")), MfccConfig),
+        ("tokenizer",): tokenizer_sections().get(_kind(values.get("tokenizer")), MfccConfig),
         ("unit_lm",): unit_lm_sections().get(_kind(values.get("unit_lm")), GSLMSection),
         ("unit_lm", "prosody"): ProsodySettings,
         ("unit_lm", "prosody", "tracker"): F0Settings,

@@ -29,10 +29,10 @@ from task_specs.dataset import Dataset, read_dataset
 from task_specs.problems import shown
 from task_specs.schema import TaskSpec, load_task_specs
 from workers.backbone.directory import BACKBONE_FILE, Backbone, read_description, read_tokenizer, write_backbone
-from workers.speech.external import ExternalConfig, ExternalTokenizer
+from workers.speech.external import ExternalConfig
 from workers.speech.mfcc import MfccConfig, MfccTokenizer, fit_from_features
 from workers.speech.sequences import UnitSequences
-from workers.speech.tokenizer import Tokenizer
+from workers.speech.tokenizer import Tokenizer, tokenizer_of
 from workers.unit_lm.pretrain_rank import LM_FILE, PretrainOrder, pretrain_rank, read_progress, write_sequences
 from workers.unit_lm.pretraining import BestPerplexity
 
@@ -108,11 +108,11 @@ def _read_tasks(described: PretrainFile) -> list[tuple[TaskSpec, Dataset]]:
         except InvalidInputs as error:
             problems += error.problems
     audio = [spec for spec, dataset in tasks if dataset.audio]
-    if described.tokenizer.kind == "mfcc" and not audio and not problems:
+    if isinstance(described.tokenizer, MfccConfig) and not audio and not problems:
         message = "is 'mfcc', but no task has audio to fit it on"
         remedy = "write kind: external and the name of the tokenizer that made the units"
         problems.append(Problem(shown(described.source), "tokenizer.kind", message, remedy))
-    if described.tokenizer.kind == "external" and audio:
+    if isinstance(described.tokenizer, ExternalConfig) and audio:
         message = f"is 'external', but task {audio[0].name!r} has audio"
         problems.append(Problem(shown(described.source), "tokenizer.kind", message, "write kind: mfcc"))
     if problems:
@@ -124,10 +124,10 @@ def _make_tokenizer(
     described: PretrainFile, tasks: Sequence[tuple[TaskSpec, Dataset]], view: ProgressView
 ) -> Tokenizer:
     config = described.tokenizer
-    if isinstance(config, ExternalConfig):
-        return ExternalTokenizer(config)
     if isinstance(config, BorrowedTokenizer):
         return read_tokenizer(config.uri, read_description(config.uri))
+    if not isinstance(config, MfccConfig):
+        return tokenizer_of(config)
     clips = [example.clip for _, dataset in tasks for example in dataset.split("train") if example.clip is not None]
     with view.stage("fitting the tokenizer") as stage:
         sampled = sample_features(clips, config=config, seed=described.training.seed, progress=stage.update)

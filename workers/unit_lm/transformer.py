@@ -125,20 +125,8 @@ class TransformerLM(UnitLM):
         return self._positions.index_select(0, packing.offsets + first)
 
     def _plan(self, packing: Packing, prefix: Prefix | None, reads: Reads | None) -> AttentionPlan:
-        offsets = None if reads is None else reads.offsets
-        heads, cost = self.config.heads, GROUP_COST // self.config.dim
-        if prefix is None:
-            return AttentionPlan(packing, heads=heads, offsets=offsets, group_cost=cost)
-        return AttentionPlan(
-            packing,
-            heads=heads,
-            prompts=len(prefix.keys),
-            prefix=prefix.keys.shape[2],
-            row_prompt=prefix.row_prompt,
-            prefix_lengths=prefix.lengths,
-            offsets=offsets,
-            group_cost=cost,
-        )
+        cost = GROUP_COST // self.config.dim
+        return AttentionPlan.of(packing, prefix, reads, heads=self.config.heads, group_cost=cost)
 
     @torch.no_grad()
     def attention_inputs(self, rows: Rows) -> Tensor:
