@@ -22,17 +22,18 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.result import Result, markdown
 from benchmarks.workload import FULL, broad_lengths, lengths_like_fsc
 from workers.prompting.prompted_pass import PromptRows, PromptTensors, prompted_logits
-from workers.unit_lm.gslm import UnitLM, UnitLMConfig
-from workers.unit_lm.packing import Packing
+from workers.unit_lm.engine.packing import Packing
+from workers.unit_lm.gslm.config import GSLMConfig
+from workers.unit_lm.gslm.model import GSLM
 
 TITLE = "FLOPs of a tuning step, 12 x 1024, batch 8"
 PROMPT_LENGTH = 5
 
 
-def meta_lm(config: UnitLMConfig) -> UnitLM:
+def meta_lm(config: GSLMConfig) -> GSLM:
     """An LM without numbers."""
     with torch.device("meta"):
-        return UnitLM(config)
+        return GSLM(config)
 
 
 def flops_of(step: Callable[[], Tensor]) -> int:
@@ -42,7 +43,7 @@ def flops_of(step: Callable[[], Tensor]) -> int:
     return int(counter.get_total_flops())
 
 
-def full_tuning(config: UnitLMConfig, lengths: NDArray[np.int64]) -> int:
+def full_tuning(config: GSLMConfig, lengths: NDArray[np.int64]) -> int:
     """FLOPs of full fine-tuning of one padded batch in the reference's form."""
     lm = meta_lm(config)
     packing = Packing.of(np.full(len(lengths), lengths.max() + 2 + PROMPT_LENGTH), "meta")
@@ -50,7 +51,7 @@ def full_tuning(config: UnitLMConfig, lengths: NDArray[np.int64]) -> int:
     return flops_of(lambda: lm.logits(lm(lm.embed_tokens(tokens), packing)))
 
 
-def prompt_tuning(config: UnitLMConfig, lengths: NDArray[np.int64]) -> int:
+def prompt_tuning(config: GSLMConfig, lengths: NDArray[np.int64]) -> int:
     """FLOPs of tuning a prompt on one batch."""
     lm = meta_lm(config).requires_grad_(False).eval()
     shape = (config.layers, PROMPT_LENGTH, config.dim)
@@ -60,7 +61,7 @@ def prompt_tuning(config: UnitLMConfig, lengths: NDArray[np.int64]) -> int:
     return flops_of(lambda: prompted_logits(lm, [PromptTensors(keys, values, separators)], [PromptRows(rows, 1)])[0])
 
 
-def counted(count: Callable[[UnitLMConfig, NDArray[np.int64]], int], lengths: NDArray[np.int64]) -> int:
+def counted(count: Callable[[GSLMConfig, NDArray[np.int64]], int], lengths: NDArray[np.int64]) -> int:
     """FLOPs of one batch at the benchmark's depth: as all layers but the first and the last need the same, they are
     counted on LMs of two and of three."""
     two, three = (count(FULL.model_copy(update={"layers": layers}), lengths) for layers in (2, 3))

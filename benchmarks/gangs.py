@@ -27,7 +27,8 @@ import torch
 from benchmarks.result import Result, alternate, arguments, markdown, speed, speed_ratio
 from benchmarks.workload import FULL, SMALL, frozen_lm, lane
 from workers.tuning.step.gang import Gang
-from workers.unit_lm.gslm import UnitLM, UnitLMConfig
+from workers.unit_lm.gslm.config import GSLMConfig
+from workers.unit_lm.gslm.model import GSLM
 
 TITLE = "Gangs of 8 lanes"
 LANES = 8
@@ -35,7 +36,7 @@ DENSE_BF16_PEAK = {"A100": 312e12, "H100": 989e12, "H200": 989e12, "L4": 121e12,
 """Of NVIDIA's data sheets, without sparsity, by a part of the device's name; FLOP/s."""
 
 
-def together(lm: UnitLM, batch_size: int) -> Callable[[], float]:
+def together(lm: GSLM, batch_size: int) -> Callable[[], float]:
     """One step of all lanes in one gang."""
     gang = Gang(lm, [lane(lm, seed=seed, batch_size=batch_size) for seed in range(LANES)])
 
@@ -47,7 +48,7 @@ def together(lm: UnitLM, batch_size: int) -> Callable[[], float]:
     return step
 
 
-def in_turn(lm: UnitLM, batch_size: int) -> Callable[[], float]:
+def in_turn(lm: GSLM, batch_size: int) -> Callable[[], float]:
     """One step of every lane by itself."""
     gangs = [Gang(lm, [lane(lm, seed=seed, batch_size=batch_size)]) for seed in range(LANES)]
 
@@ -60,12 +61,12 @@ def in_turn(lm: UnitLM, batch_size: int) -> Callable[[], float]:
     return step
 
 
-def _finish(lm: UnitLM) -> None:
-    if lm.embed.weight.is_cuda:
+def _finish(lm: GSLM) -> None:
+    if lm.device.type == "cuda":
         torch.cuda.synchronize()
 
 
-def _side(config: UnitLMConfig, batch_size: int, threads: int, seed: int, orders: Connection) -> None:
+def _side(config: GSLMConfig, batch_size: int, threads: int, seed: int, orders: Connection) -> None:
     """A process with one lane: told for how many seconds to step, it answers with steps per second."""
     torch.set_num_threads(threads)
     lm = frozen_lm(config)
@@ -82,7 +83,7 @@ def _side(config: UnitLMConfig, batch_size: int, threads: int, seed: int, orders
 class SideBySide:
     """Two processes, each with one lane and half of the cores."""
 
-    def __init__(self, config: UnitLMConfig, batch_size: int) -> None:
+    def __init__(self, config: GSLMConfig, batch_size: int) -> None:
         spawn = multiprocessing.get_context("spawn")
         threads = max(1, torch.get_num_threads() // 2)
         self._orders, self._processes = [], []
@@ -104,7 +105,7 @@ class SideBySide:
             process.join()
 
 
-def on_cpu(name: str, config: UnitLMConfig, *, rounds: int, busy: bool) -> list[Result]:
+def on_cpu(name: str, config: GSLMConfig, *, rounds: int, busy: bool) -> list[Result]:
     """The three arms with one LM."""
     lm, batch_size = frozen_lm(config), 4
     sides = None if busy else SideBySide(config, batch_size)
@@ -134,7 +135,7 @@ def on_cpu(name: str, config: UnitLMConfig, *, rounds: int, busy: bool) -> list[
     ]
 
 
-def on_gpu(config: UnitLMConfig, batch_size: int, target: float, *, rounds: int) -> list[Result]:
+def on_gpu(config: GSLMConfig, batch_size: int, target: float, *, rounds: int) -> list[Result]:
     """A gang against its lanes in turn, and the share of the device's peak."""
     lm = frozen_lm(config).to("cuda")
     turns = alternate(

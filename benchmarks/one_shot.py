@@ -20,13 +20,14 @@ from benchmarks.reference_form import ReferenceForm, generate_label
 from benchmarks.result import Result, alternate, arguments, markdown, speed, speed_ratio
 from benchmarks.workload import CLASSES, FULL, UNIT_TOKENS, frozen_lm
 from workers.prompting.prompted_pass import PromptRows, PromptTensors, prompted_logits
-from workers.unit_lm.gslm import UnitLM, UnitLMConfig
+from workers.unit_lm.gslm.config import GSLMConfig
+from workers.unit_lm.gslm.model import GSLM
 
 TITLE = "One-shot classification of 60 units, 12 x 1024"
 UNITS, PROMPT_LENGTH = 60, 5
 
 
-def arms(lm: UnitLM, rows: int) -> dict[str, Callable[[], float]]:
+def arms(lm: GSLM, rows: int) -> dict[str, Callable[[], float]]:
     """Both ways to classify some utterances; they give the same labels."""
     generator = torch.Generator().manual_seed(0)
     shape = (lm.config.layers, PROMPT_LENGTH, lm.config.dim)
@@ -52,7 +53,7 @@ def arms(lm: UnitLM, rows: int) -> dict[str, Callable[[], float]]:
     return {"one shot": counted(one_shot), "decoding": counted(lambda: generate_label(slow, utterances, matrix))}
 
 
-def measure(rounds: int = 2, *, busy: bool = False, config: UnitLMConfig = FULL) -> list[Result]:
+def measure(rounds: int = 2, *, busy: bool = False, config: GSLMConfig = FULL) -> list[Result]:
     """The ratio for one utterance at a time and for eight."""
     lm, results = frozen_lm(config), []
     for rows in (1, 8):

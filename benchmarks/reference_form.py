@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from workers.prompting.prompted_pass import PromptTensors
-from workers.unit_lm.gslm import Layer, UnitLM, sinusoids
+from workers.unit_lm.engine.layer import Layer, sinusoids
+from workers.unit_lm.gslm.model import GSLM
 
 
 class ReferenceForm(nn.Module):
@@ -29,7 +30,7 @@ class ReferenceForm(nn.Module):
         prompt: what is trained; copied.
     """
 
-    def __init__(self, lm: UnitLM, prompt: PromptTensors) -> None:
+    def __init__(self, lm: GSLM, prompt: PromptTensors) -> None:
         super().__init__()
         self.lm = lm
         self.keys, self.values = nn.Parameter(prompt.keys.clone()), nn.Parameter(prompt.values.clone())
@@ -74,7 +75,7 @@ class ReferenceForm(nn.Module):
         return x + F.linear(hidden, layer.fc2.weight, layer.fc2.bias)
 
 
-def padded(rows: Sequence[NDArray[np.int64]], lm: UnitLM) -> tuple[Tensor, Tensor]:
+def padded(rows: Sequence[NDArray[np.int64]], lm: GSLM) -> tuple[Tensor, Tensor]:
     """Rows ``</s> u1 .. uT <s>`` padded to the longest, int64 [B, T + 2], and where each separator stands."""
     longest = max(map(len, rows)) + 2
     tokens = np.full((len(rows), longest), lm.config.pad)

@@ -25,8 +25,10 @@ from rich.table import Table
 from orchestrator.cluster.local_ray import local_ray
 from workers.backbone.directory import lm_fingerprint
 from workers.backbone.sharing import SharedLM
-from workers.unit_lm.gslm import UnitLM, UnitLMConfig
-from workers.unit_lm.packing import Packing
+from workers.unit_lm.engine.rows import Rows
+from workers.unit_lm.gslm.config import GSLMConfig
+from workers.unit_lm.gslm.model import GSLM
+from workers.unit_lm.unit_lm import UnitLM
 
 MIB = 1 << 20
 
@@ -68,9 +70,9 @@ def memory() -> Memory:
 def forward(lm: UnitLM) -> None:
     """Touch every weight once."""
     lengths = np.full(4, 20, dtype=np.int64)
-    tokens = torch.full((int(lengths.sum()),), 5)
+    rows = Rows.of_units([np.full(length - 1, 5) for length in lengths], None, start=5, device="cpu")
     with torch.no_grad():
-        lm.logits(lm(lm.embed_tokens(tokens), Packing.of(lengths)))
+        lm.logits(lm(lm.embed_rows(rows), rows.packing))
 
 
 class Worker:
@@ -79,8 +81,8 @@ class Worker:
     def __init__(self) -> None:
         torch.set_num_threads(1)
         # Libraries are imported and allocate when first used; that is neither the LM's time nor its memory.
-        config = UnitLMConfig(layers=1, dim=32, heads=2, ffn_dim=64)
-        tiny = UnitLM(config)
+        config = GSLMConfig(layers=1, dim=32, heads=2, ffn_dim=64)
+        tiny = GSLM(config)
         tiny.initialise(0)
         forward(SharedLM(config, (), {name: p.detach().numpy() for name, p in tiny.named_parameters()}, "").attach())
 
@@ -100,11 +102,11 @@ class Worker:
         identical = all(own[name].data_ptr() == array.ctypes.data for name, array in received.tensors.items())
         return Measured(before, attached, used, seconds, time.perf_counter() - started, identical)
 
-    def copy(self, config: UnitLMConfig) -> Measured:
+    def copy(self, config: GSLMConfig) -> Measured:
         """Build an LM of this worker's own, and run it."""
         before = memory()
         started = time.perf_counter()
-        self._lm = UnitLM(config)
+        self._lm = GSLM(config)
         self._lm.initialise(0)
         seconds = time.perf_counter() - started
         attached = memory()
@@ -119,8 +121,8 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--dim", type=int, default=1024)
     options = parser.parse_args()
-    config = UnitLMConfig(layers=options.layers, dim=options.dim, heads=16, ffn_dim=4 * options.dim)
-    lm = UnitLM(config)
+    config = GSLMConfig(layers=options.layers, dim=options.dim, heads=16, ffn_dim=4 * options.dim)
+    lm = GSLM(config)
     lm.initialise(0)
     tensors = {name: parameter.detach().numpy() for name, parameter in lm.named_parameters()}
     size = sum(array.nbytes for array in tensors.values())

@@ -32,15 +32,16 @@ from benchmarks.workload import CLASSES, FULL, UNIT_TOKENS, frozen_lm, lane, utt
 from workers.precision import Precision, has_bf16_units
 from workers.prompting.prompted_pass import PromptRows, PromptTensors, prompted_logits
 from workers.tuning.step.gang import Gang
-from workers.unit_lm import frozen_linear as frozen_maps
-from workers.unit_lm.gslm import UnitLM, UnitLMConfig
+from workers.unit_lm.engine import frozen_linear as frozen_maps
+from workers.unit_lm.gslm.config import GSLMConfig
+from workers.unit_lm.gslm.model import GSLM
 
 TITLE = "Tuning, 12 x 1024, batch 8"
 BATCH, ROWS, PROMPT_LENGTH = 8, 2048, 5
 Arm = Callable[[], float]
 
 
-def ours(lm: UnitLM, precision: Precision) -> Arm:
+def ours(lm: GSLM, precision: Precision) -> Arm:
     """One optimizer step of a gang of one lane."""
     gang = Gang(lm, [lane(lm, seed=0, batch_size=BATCH, rows=ROWS)], precision=precision)
     [only] = gang.lanes
@@ -75,7 +76,7 @@ def batches(*, by_length: bool) -> Iterator[list[NDArray[np.int64]]]:
             yield [UNIT_TOKENS[units[int(row)]] for row in part]
 
 
-def reference(lm: UnitLM, *, by_length: bool) -> Arm:
+def reference(lm: GSLM, *, by_length: bool) -> Arm:
     """One step in the reference's form; the loss of this project, at the separators alone."""
     shape = (lm.config.layers, PROMPT_LENGTH, lm.config.dim)
     prompt = PromptTensors(torch.randn(shape), torch.randn(shape), lm.embed.weight[lm.config.eos][None].clone())
@@ -96,7 +97,7 @@ def reference(lm: UnitLM, *, by_length: bool) -> Arm:
     return step
 
 
-def peft_prefix_tuning(config: UnitLMConfig) -> Arm:
+def peft_prefix_tuning(config: GSLMConfig) -> Arm:
     """One step of PEFT's prefix tuning of a causal LM; the class is the token after the separator.
 
     Raises:
@@ -149,7 +150,7 @@ def _descend(loss: Tensor, optimizer: torch.optim.Optimizer, trained: list[nn.Pa
 
 
 @torch.no_grad()
-def check_equal(lm: UnitLM) -> None:
+def check_equal(lm: GSLM) -> None:
     """The two forms give the same scores at the separators."""
     shape = (lm.config.layers, PROMPT_LENGTH, lm.config.dim)
     prompt = PromptTensors(torch.randn(shape), torch.randn(shape), torch.randn(1, lm.config.dim) * lm.config.dim**-0.5)

@@ -10,11 +10,12 @@ from task_specs.recipe import Recipe
 from workers.prompting.examples import SplitExamples, TaskExamples
 from workers.speech.sequences import UnitSequences
 from workers.tuning.step.lane import Lane, LaneSpec, SlotSpec
-from workers.unit_lm.gslm import UnitLM, UnitLMConfig
+from workers.unit_lm.gslm.config import GSLMConfig
+from workers.unit_lm.gslm.model import GSLM
 
-FULL = UnitLMConfig(layers=12, dim=1024, heads=16, ffn_dim=4096)
+FULL = GSLMConfig(layers=12, dim=1024, heads=16, ffn_dim=4096)
 """The published GSLM, 151 M parameters."""
-SMALL = UnitLMConfig(layers=4, dim=192, heads=4, ffn_dim=768)
+SMALL = GSLMConfig(layers=4, dim=192, heads=4, ffn_dim=768)
 UNIT_TOKENS = np.arange(100, dtype=np.int64) + 4
 CLASSES = 31
 
@@ -42,13 +43,13 @@ def utterances(count: int, seed: int) -> UnitSequences:
     return UnitSequences.of([np.cumsum(step) % 100 for step in steps])
 
 
-def frozen_lm(config: UnitLMConfig) -> UnitLM:
-    lm = UnitLM(config)
+def frozen_lm(config: GSLMConfig) -> GSLM:
+    lm = GSLM(config)
     lm.initialise(0)
     return lm.requires_grad_(False).eval()
 
 
-def lane(lm: UnitLM, *, seed: int, batch_size: int, rows: int = 2048) -> Lane:
+def lane(lm: GSLM, *, seed: int, batch_size: int, rows: int = 2048) -> Lane:
     """One prompt to tune, of length 5 with a linear verbalizer."""
     labels = np.random.default_rng(seed).integers(CLASSES, size=(rows, 1))
     examples = SplitExamples(utterances(rows, seed), labels)

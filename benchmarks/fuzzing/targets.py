@@ -35,9 +35,9 @@ from workers.bundle.format import (
     size_limit,
 )
 from workers.bundle.manifest import MANIFEST_FILE, PROMPT_FILE
+from workers.fairseq.checkpoint import read_checkpoint
 from workers.inference.classifier import Classifier
 from workers.interop.centroids import read_centroids
-from workers.interop.checkpoint import read_checkpoint
 from workers.speech.tokenizer import build_tokenizer
 
 _BETWEEN = b"\n\x00prompt\x00\n"

@@ -55,11 +55,12 @@ def import_(
     Files may be local or s3://.
     """
     from workers.backbone.directory import write_backbone
-    from workers.interop import verify as fairseq_at_hand
-    from workers.interop.backbone import OriginalFiles, import_backbone
+    from workers.fairseq.installed import check_installed
+    from workers.fairseq.original_files import OriginalFiles
+    from workers.interop.backbone import import_backbone
 
     if verify:
-        fairseq_at_hand.check_installed()
+        check_installed()
 
     def place(path: str | None) -> str | None:
         return path and object_storage.resolve(path, str(Path.cwd()))

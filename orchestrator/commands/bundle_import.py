@@ -32,7 +32,7 @@ def import_(checkpoint: str, labels: str, backbone: str, task: str, out: str, fa
     from workers.backbone.directory import read_backbone
     from workers.bundle.manifest import Provenance, Task
     from workers.bundle.publish import publish
-    from workers.interop.checkpoint import read_checkpoint
+    from workers.fairseq.checkpoint import read_checkpoint
     from workers.interop.prompt import reference_bundle
     from workers.interop.prompt_labels import read_labels
 

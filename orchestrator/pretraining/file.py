@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -14,7 +14,6 @@ from pydantic import (
     PlainValidator,
     ValidationError,
     ValidationInfo,
-    model_validator,
 )
 
 from infra import object_storage
@@ -25,59 +24,14 @@ from task_specs.field_types import Location, Slug
 from task_specs.schema import MAX_TASKS
 from task_specs.validation import Models, described, fault, problems_of, suggestion
 from task_specs.yaml_file import FileModel, read_yaml
-from workers.speech.external import ExternalConfig
 from workers.speech.f0 import F0Settings
 from workers.speech.mfcc import MfccConfig
+from workers.speech.tokenizer import TOKENIZERS
 from workers.speech.unit_prosody import ProsodySettings
+from workers.unit_lm.gslm.pretraining import GSLMSection
+from workers.unit_lm.kinds import UNIT_LMS
 from workers.unit_lm.pretraining import PretrainSettings
-
-MOST_PARAMETERS: Final = 4_000_000_000
-"""Of the layers of a unit LM; with gradients and Adam's moments they take 64 GB on every worker."""
-
-
-class UnitLMSection(BaseModel):
-    """Sizes of the unit LM; the published one is 12 x 1024 x 16 x 4096."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    kind: Literal["gslm"] = "gslm"
-    layers: int = Field(6, ge=1, le=128)
-    dim: int = Field(256, ge=8, le=8192)
-    heads: int = Field(4, ge=1, le=128)
-    ffn_dim: int = Field(1024, ge=8, le=65536)
-
-    @model_validator(mode="after")
-    def _heads_divide(self) -> Self:
-        if self.dim % (2 * self.heads):
-            raise fault(f"has dim {self.dim} for {self.heads} heads", "make dim a multiple of twice the heads")
-        return self
-
-    @model_validator(mode="after")
-    def _fits_in_memory(self) -> Self:
-        parameters = self.layers * self.dim * (4 * self.dim + 2 * self.ffn_dim)
-        if parameters > MOST_PARAMETERS:
-            message = f"has {parameters:,} parameters, and at most {MOST_PARAMETERS:,} are trained"
-            raise fault(message, "lower layers, dim or ffn_dim")
-        return self
-
-
-class MultistreamSection(UnitLMSection):
-    """A unit LM that also reads and predicts each unit's duration and F0."""
-
-    kind: Literal["pgslm"] = "pgslm"  # type: ignore[assignment]  # the key of the two kinds
-    streams: Literal["discrete", "continuous"] = "discrete"
-    """Durations and F0 as classes, or as numbers."""
-    duration_cap: int = Field(20, ge=1, le=10_000)
-    """Longest duration in frames that discrete streams tell apart."""
-    f0_bins: int = Field(32, ge=2, le=1024)
-    """Bins of discrete F0, equally full on the training rows."""
-    ignore_duration: bool = False
-    ignore_f0: bool = False
-    prosody: ProsodySettings = Field(default_factory=lambda: ProsodySettings(f0_mean="utterance"))
-    """How F0 is tracked and normalised; by utterance unless you say otherwise, as a service knows no speakers."""
-
-
-UNIT_LM_SECTIONS: Final[dict[str, type[UnitLMSection]]] = {"gslm": UnitLMSection, "pgslm": MultistreamSection}
+from workers.unit_lm.section import UnitLMSection
 
 
 class BorrowedTokenizer(BaseModel):
@@ -90,13 +44,15 @@ class BorrowedTokenizer(BaseModel):
     """Directory of that backbone."""
 
 
-TokenizerSection = MfccConfig | ExternalConfig | BorrowedTokenizer
+def tokenizer_sections() -> dict[str, type[BaseModel]]:
+    """What ``tokenizer`` may be: the settings of each registered kind that has some, or another backbone's."""
+    kinds = {name: kind.settings for name, kind in TOKENIZERS.items() if kind.settings is not None}
+    return {**kinds, "backbone": BorrowedTokenizer}
 
-TOKENIZER_SETTINGS: Final[dict[str, type[TokenizerSection]]] = {
-    "mfcc": MfccConfig,
-    "external": ExternalConfig,
-    "backbone": BorrowedTokenizer,
-}
+
+def unit_lm_sections() -> dict[str, type[UnitLMSection]]:
+    """What ``unit_lm`` may be: the section of each registered kind that can be pretrained."""
+    return {name: kind.section for name, kind in UNIT_LMS.items() if kind.section is not None}
 
 
 def _of_kind(value: Any, info: ValidationInfo, kinds: Mapping[str, type[BaseModel]], default: str) -> Any:
@@ -112,11 +68,11 @@ def _of_kind(value: Any, info: ValidationInfo, kinds: Mapping[str, type[BaseMode
 
 
 def _tokenizer(value: Any, info: ValidationInfo) -> Any:
-    return _of_kind(value, info, TOKENIZER_SETTINGS, "mfcc")
+    return _of_kind(value, info, tokenizer_sections(), "mfcc")
 
 
 def _unit_lm(value: Any, info: ValidationInfo) -> Any:
-    return _of_kind(value, info, UNIT_LM_SECTIONS, "gslm")
+    return _of_kind(value, info, unit_lm_sections(), "gslm")
 
 
 class PretrainFile(FileModel):
@@ -129,9 +85,9 @@ class PretrainFile(FileModel):
     tasks: Annotated[tuple[Location, ...], Field(min_length=1, max_length=MAX_TASKS), BeforeValidator(task_patterns)]
     """Paths and globs of task specs; their training rows, without labels, are the text, their validation rows give
     the perplexity."""
-    tokenizer: Annotated[TokenizerSection, PlainValidator(_tokenizer)] = Field(default_factory=MfccConfig)
+    tokenizer: Annotated[BaseModel, PlainValidator(_tokenizer)] = Field(default_factory=MfccConfig)
     """How audio becomes units: ``kind`` and the settings of that kind; ``backbone`` takes one that is there."""
-    unit_lm: Annotated[UnitLMSection, PlainValidator(_unit_lm)] = Field(default_factory=UnitLMSection)
+    unit_lm: Annotated[UnitLMSection, PlainValidator(_unit_lm)] = Field(default_factory=GSLMSection)
     """Its sizes, and ``kind``: ``gslm``, or ``pgslm`` with durations and F0."""
     training: PretrainSettings = Field(default_factory=PretrainSettings)
     licence: str = Field("", max_length=2000)
@@ -177,8 +133,8 @@ def load_pretrain_file(path: str, overrides: Sequence[str] = ()) -> PretrainFile
     context = {"base": object_storage.parent(uri), "source": uri}
     models: Models = {
         (): PretrainFile,
-        ("tokenizer",): TOKENIZER_SETTINGS.get(_kind(values.get("tokenizer")), MfccConfig),
-        ("unit_lm",): UNIT_LM_SECTIONS.get(_kind(values.get("unit_lm")), UnitLMSection),
+        ("tokenizer",): tokenizer_sections().get(_kind(values.get("tokenizer")), MfccConfig),
+        ("unit_lm",): unit_lm_sections().get(_kind(values.get("unit_lm")), GSLMSection),
         ("unit_lm", "prosody"): ProsodySettings,
         ("unit_lm", "prosody", "tracker"): F0Settings,
         ("training",): PretrainSettings,

@@ -21,7 +21,7 @@ from orchestrator.cluster.failures import lost_with_its_worker
 from orchestrator.cluster.ray_train import run_ranks
 from orchestrator.cluster.session import actor_size
 from orchestrator.job_files import spool_directory
-from orchestrator.pretraining.file import BorrowedTokenizer, MultistreamSection, PretrainFile
+from orchestrator.pretraining.file import BorrowedTokenizer, PretrainFile
 from orchestrator.pretraining.units import unit_sequences
 from orchestrator.progress import ProgressView, Stage
 from orchestrator.recordings.feature_sampling import sample_features
@@ -29,21 +29,15 @@ from task_specs.dataset import Dataset, read_dataset
 from task_specs.problems import shown
 from task_specs.schema import TaskSpec, load_task_specs
 from workers.backbone.directory import BACKBONE_FILE, Backbone, read_description, read_tokenizer, write_backbone
-from workers.speech.external import ExternalConfig, ExternalTokenizer
+from workers.speech.external import ExternalConfig
 from workers.speech.mfcc import MfccConfig, MfccTokenizer, fit_from_features
-from workers.speech.prosody import bin_edges
 from workers.speech.sequences import UnitSequences
-from workers.speech.tokenizer import Tokenizer
-from workers.unit_lm.gslm import UnitLMConfig
-from workers.unit_lm.pgslm import MultistreamConfig
+from workers.speech.tokenizer import Tokenizer, tokenizer_of
 from workers.unit_lm.pretrain_rank import LM_FILE, PretrainOrder, pretrain_rank, read_progress, write_sequences
 from workers.unit_lm.pretraining import BestPerplexity
 
 if TYPE_CHECKING:
     import numpy as np
-
-SPECIAL_TOKENS = 4
-"""``<s> <pad> </s> <unk>``; before the units, as in fairseq's dictionaries, or after them in a pgslm."""
 
 
 @dataclass(frozen=True)
@@ -114,11 +108,11 @@ def _read_tasks(described: PretrainFile) -> list[tuple[TaskSpec, Dataset]]:
         except InvalidInputs as error:
             problems += error.problems
     audio = [spec for spec, dataset in tasks if dataset.audio]
-    if described.tokenizer.kind == "mfcc" and not audio and not problems:
+    if isinstance(described.tokenizer, MfccConfig) and not audio and not problems:
         message = "is 'mfcc', but no task has audio to fit it on"
         remedy = "write kind: external and the name of the tokenizer that made the units"
         problems.append(Problem(shown(described.source), "tokenizer.kind", message, remedy))
-    if described.tokenizer.kind == "external" and audio:
+    if isinstance(described.tokenizer, ExternalConfig) and audio:
         message = f"is 'external', but task {audio[0].name!r} has audio"
         problems.append(Problem(shown(described.source), "tokenizer.kind", message, "write kind: mfcc"))
     if problems:
@@ -130,10 +124,10 @@ def _make_tokenizer(
     described: PretrainFile, tasks: Sequence[tuple[TaskSpec, Dataset]], view: ProgressView
 ) -> Tokenizer:
     config = described.tokenizer
-    if isinstance(config, ExternalConfig):
-        return ExternalTokenizer(config)
     if isinstance(config, BorrowedTokenizer):
         return read_tokenizer(config.uri, read_description(config.uri))
+    if not isinstance(config, MfccConfig):
+        return tokenizer_of(config)
     clips = [example.clip for _, dataset in tasks for example in dataset.split("train") if example.clip is not None]
     with view.stage("fitting the tokenizer") as stage:
         sampled = sample_features(clips, config=config, seed=described.training.seed, progress=stage.update)
@@ -145,44 +139,13 @@ def _fit(features: NDArray[np.float32], config: MfccConfig, seed: int) -> MfccTo
     return fit_from_features(features, config, seed=seed)
 
 
-def _lm_config(described: PretrainFile, units: int, train: UnitSequences) -> tuple[UnitLMConfig, tuple[int, ...]]:
-    """The LM's configuration, and the token of each unit.
-
-    Raises:
-        BackboneError: the training rows have too few voiced units for the bins of F0.
-    """
-    section, vocabulary = described.unit_lm, units + SPECIAL_TOKENS
-    sizes = section.model_dump(include={"layers", "dim", "heads", "ffn_dim"})
-    if not isinstance(section, MultistreamSection):
-        return UnitLMConfig(**sizes, vocabulary=vocabulary), tuple(range(SPECIAL_TOKENS, vocabulary))
-    edges: tuple[float, ...] = ()
-    if section.streams == "discrete":
-        assert train.prosody is not None  # noqa: S101
-        edges = tuple(bin_edges(train.prosody.f0, bins=section.f0_bins).tolist())
-    # As in the published pGSLM, the special tokens follow the units: begin, pad, end, unknown.
-    config = MultistreamConfig(
-        **sizes,
-        vocabulary=vocabulary,
-        bos=units,
-        pad=units + 1,
-        eos=units + 2,
-        streams=section.streams,
-        duration_cap=section.duration_cap,
-        f0_edges=edges,
-        ignore_duration=section.ignore_duration,
-        ignore_f0=section.ignore_f0,
-        prosody=section.prosody,
-    )
-    return config, tuple(range(units))
-
-
 def _order(
     described: PretrainFile, tokenizer: Tokenizer, sequences: dict[str, UnitSequences]
 ) -> tuple[PretrainOrder, str]:
     """What the ranks are told, and the name under which an interrupted training is found again."""
     root = object_storage.join(described.storage, described.name)
     place = write_sequences(object_storage.join(root, "units"), sequences)
-    config, unit_tokens = _lm_config(described, tokenizer.units, sequences["train"])
+    config, unit_tokens = described.unit_lm.lm_config(tokenizer.units, sequences["train"])
     content = {
         "unit_lm": described.unit_lm.model_dump(mode="json"),
         "training": described.training.model_dump(mode="json"),

@@ -8,7 +8,7 @@ from itertools import islice
 from infra.digest import fingerprint
 from infra.errors import InvalidInputs, Problem
 from orchestrator.cluster.session import actor_size
-from orchestrator.pretraining.file import MultistreamSection, PretrainFile
+from orchestrator.pretraining.file import PretrainFile
 from orchestrator.progress import ProgressView
 from orchestrator.recordings.examples import given_units
 from orchestrator.recordings.tokenizing import ClipRequest, tokenize
@@ -36,8 +36,7 @@ def unit_sequences(
         AudioError, InvalidInputs: recordings cannot be used, as ``TokenizingReport.check`` says.
         StorageError: as ``tokenize``.
     """
-    section = described.unit_lm
-    prosody = section.prosody if isinstance(section, MultistreamSection) else None
+    prosody = described.unit_lm.prosody_settings
     requests: dict[Split, dict[ClipRequest, str | None]] = {"train": {}, "valid": {}}
     given: dict[Split, list[tuple[Units, str | None]]] = {"train": [], "valid": []}
     for split in requests:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
 from tests.fixtures.damaged_audio import with_total
+from tests.fixtures.mfcc import fit_mfcc_tokenizer
 from tests.fixtures.tones import babble
 from workers.speech.audio import RejectedAudio, decode, decode_fitted
-from workers.speech.mfcc import fit_mfcc_tokenizer
 from workers.speech.tokenize_batch import TokenizeBatch, Work
 from workers.speech.unit_cache import Cached, Quarantined, UnitCache
 

@@ -18,7 +18,7 @@ from tests.fixtures.tuning import UNITS
 from workers.backbone.directory import read_backbone
 from workers.bundle.read import find
 from workers.inference.classifier import Classifier
-from workers.unit_lm.pgslm import MultistreamConfig
+from workers.unit_lm.pgslm.config import PGSLMConfig
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -75,7 +75,7 @@ def workplace(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 def test_the_backbone_has_streams_and_bins(workplace: Path) -> None:
     config = read_backbone(str(workplace / "backbone")).config
-    assert isinstance(config, MultistreamConfig)
+    assert isinstance(config, PGSLMConfig)
     assert (config.bos, config.pad, config.eos, config.vocabulary) == (UNITS, UNITS + 1, UNITS + 2, UNITS + 4)
     assert len(config.f0_edges) == 7
     assert min(config.f0_edges) < 0 < max(config.f0_edges), "relative to the mean of each utterance"

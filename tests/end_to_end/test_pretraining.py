@@ -24,7 +24,7 @@ from tests.fixtures.command_line import Finished, speechprompt, speechprompt_pro
 from tests.fixtures.tiny_job import write_task, write_yaml
 from workers.backbone.directory import BACKBONE_FILE, read_backbone
 from workers.unit_lm import pretrain_rank
-from workers.unit_lm.gslm import UnitLM
+from workers.unit_lm.gslm.model import GSLM
 from workers.unit_lm.pretrain_rank import read_sequences
 from workers.unit_lm.pretraining import Pretraining, PretrainSettings
 
@@ -194,7 +194,7 @@ def _perplexity(root: Path) -> float:
     """Of the stored backbone's LM, on the validation rows that training saw."""
     [units] = (root / "runs" / "tiny" / "units").iterdir()
     stored = read_backbone(str(root / "backbone"))
-    lm = UnitLM(stored.config)
+    lm = GSLM(stored.config)
     lm.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in stored.lm_tensors.items()})
     run = Pretraining(
         lm,
@@ -203,4 +203,4 @@ def _perplexity(root: Path) -> float:
         valid=read_sequences(str(units))["valid"],
         unit_tokens=np.array(stored.unit_tokens),
     )
-    return run.perplexity()
+    return run.validate()["perplexity"]

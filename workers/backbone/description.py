@@ -10,8 +10,7 @@ from infra import object_storage
 from infra.digest import FileEntry, Sha256
 from infra.errors import BackboneError, ObjectNotFound
 from workers.speech.unit_prosody import ProsodySettings
-from workers.unit_lm.kinds import LM_KINDS, LMConfig
-from workers.unit_lm.pgslm import MultistreamConfig
+from workers.unit_lm.kinds import UNIT_LMS, LMConfig
 from workers.untrusted import strict_json
 from workers.untrusted.fault_text import first_fault
 
@@ -72,7 +71,7 @@ class BackboneDescription(BaseModel):
     @property
     def prosody(self) -> ProsodySettings | None:
         """How the F0 that the LM reads is made; ``None`` for an LM of units alone."""
-        return self.unit_lm.prosody if isinstance(self.unit_lm, MultistreamConfig) else None
+        return self.unit_lm.prosody_settings
 
 
 def read_description(uri: str) -> BackboneDescription:
@@ -110,7 +109,7 @@ def parse_description(text: bytes, *, file: str) -> BackboneDescription:
         described = BackboneDescription.model_validate(document)
     except ValidationError as error:
         # Below a section of several kinds, pydantic names the kind as well.
-        field, fault = first_fault(error, leave_out=LM_KINDS)
+        field, fault = first_fault(error, leave_out=tuple(UNIT_LMS))
         raise BackboneError(f"{file}: {field or 'file'}: {fault}; import or pretrain it again") from error
     for token in described.unit_tokens:
         if not 0 <= token < described.unit_lm.vocabulary:

@@ -34,8 +34,8 @@ from workers.backbone.description import (
     read_description,
 )
 from workers.speech.tokenizer import Tokenizer, build_tokenizer, tokenizer_shapes
-from workers.unit_lm.gslm import UnitLMConfig
 from workers.unit_lm.kinds import build_lm
+from workers.unit_lm.unit_lm import UnitLMConfig
 from workers.untrusted import tensor_file
 
 __all__ = [

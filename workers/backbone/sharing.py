@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from infra.errors import FrozenWeightsChanged
 from workers.backbone.directory import Backbone, lm_fingerprint
-from workers.unit_lm.gslm import UnitLM, UnitLMConfig
 from workers.unit_lm.kinds import build_lm
+from workers.unit_lm.unit_lm import UnitLM, UnitLMConfig
 
 
 @dataclass(frozen=True)

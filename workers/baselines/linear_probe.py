@@ -12,12 +12,11 @@ from workers.baselines.kind import Answer
 from workers.baselines.logistic import logistic
 from workers.precision import Precision, autocast
 from workers.prompting.examples import TaskExamples
-from workers.prompting.prompted_pass import PromptRows, prosody_inputs
 from workers.speech.sequences import UnitSequences
 from workers.tuning.step.lane import LaneSpec
-from workers.unit_lm.gslm import UnitLM
-from workers.unit_lm.packing import Packing, kernel_size, starts_of
-from workers.unit_lm.pgslm import MultistreamLM
+from workers.unit_lm.engine.packing import kernel_size, starts_of
+from workers.unit_lm.engine.rows import Rows
+from workers.unit_lm.unit_lm import UnitLM
 
 TOKENS = 8192
 """Packed tokens of a pass, about."""
@@ -72,23 +71,20 @@ def mean_states(
 def _pass(
     units: UnitSequences, rows: NDArray[np.int64], lm: UnitLM, unit_tokens: NDArray[np.int64], precision: Precision
 ) -> NDArray[np.float32]:
-    device = lm.embed.weight.device
-    pieces = [unit_tokens[units[int(row)]] for row in rows]
-    lengths = np.array([len(piece) + 1 for piece in pieces], dtype=np.int64)
-    tokens = np.full(int(lengths.sum()), lm.config.start, dtype=np.int64)
-    starts = starts_of(lengths)
-    counted = np.ones(len(tokens), dtype=bool)
-    counted[starts] = False
-    tokens[counted] = np.concatenate(pieces)
-    spare = kernel_size(len(tokens)) - len(tokens)
-    with torch.no_grad(), autocast(precision, device):
-        x = lm.embed_tokens(torch.from_numpy(tokens).to(device))
-        if isinstance(lm, MultistreamLM):
-            heard = [part for row in rows if (part := units.prosody_of(int(row))) is not None]
-            group = PromptRows(pieces, 0, prosody=heard or None, separator_prosody=False)
-            x = x + lm.prosody_terms(prosody_inputs([group], lm.config, device=device))
-        x = torch.nn.functional.pad(x, (0, 0, 0, spare))
-        states = lm(x, Packing.of(lengths, device, spare=spare))[: len(tokens)].float()
-    of_units = states[torch.from_numpy(counted).to(device)]
-    means = torch.segment_reduce(of_units, "mean", lengths=torch.from_numpy(lengths - 1).to(device))
+    tokens = [unit_tokens[units[int(row)]] for row in rows]
+    count = sum(len(row) + 1 for row in tokens)
+    inputs = Rows.of_units(
+        tokens,
+        units.prosody_of_rows(rows),
+        start=lm.config.start,
+        device=lm.device,
+        spare=kernel_size(count) - count,
+    )
+    with torch.no_grad(), autocast(precision, lm.device):
+        states = lm(lm.embed_rows(inputs), inputs.packing)[:count].float()
+    lengths = inputs.packing.lengths
+    counted = np.ones(count, dtype=bool)
+    counted[starts_of(lengths)] = False
+    of_units = states[torch.from_numpy(counted).to(lm.device)]
+    means = torch.segment_reduce(of_units, "mean", lengths=torch.from_numpy(lengths - 1).to(lm.device))
     return means.cpu().numpy()

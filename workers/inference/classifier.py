@@ -26,7 +26,6 @@ from workers.precision import Precision, autocast
 from workers.prompting.prompted_pass import PromptRows, prompted_logits
 from workers.speech.unit_prosody import UnitProsody, unit_prosody
 from workers.speech.units import Units
-from workers.unit_lm.pgslm import MultistreamLM
 
 __all__ = ["Answer", "Classifier", "Waveform"]
 
@@ -206,7 +205,8 @@ class Classifier:
                     raise
                 clips.append(error)
         distinct = list(dict.fromkeys(clip for clip in clips if isinstance(clip, Clip)))
-        f0 = self._lm.config.prosody.tracker if isinstance(self._lm, MultistreamLM) else None
+        settings = self._lm.config.prosody_settings
+        f0 = None if settings is None else settings.tracker
         units = dict(zip(distinct, listen(distinct, self._backbone.tokenizer, f0, stop_at_error=stop), strict=True))
         results = [units[clip] if isinstance(clip, Clip) else clip for clip in clips]
         heard = {clip: of for clip, of in units.items() if isinstance(of, Units)}
@@ -242,9 +242,9 @@ class Classifier:
     def _read(self, clips: Sequence[Clip], names: Sequence[str], heard: Mapping[Clip, Units]) -> list[list[Answer]]:
         """Answers of clips by their units, all windows in one batch."""
         prosody = None
-        if isinstance(self._lm, MultistreamLM):
+        if (settings := self._lm.config.prosody_settings) is not None:
             speakers = [clip.speaker for clip in heard]
-            normalised = unit_prosody(list(heard.values()), speakers, self._lm.config.prosody)
+            normalised = unit_prosody(list(heard.values()), speakers, settings)
             by_clip = dict(zip(heard, normalised, strict=True))
             prosody = [by_clip[clip].part(*span) for clip in clips for span in heard[clip].spans]
         windows = [heard[clip].units[slice(*span)] for clip in clips for span in heard[clip].spans]

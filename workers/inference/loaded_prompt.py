@@ -15,7 +15,7 @@ from workers.precision import Precision, autocast
 from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, verbalizer_name
 from workers.prompting.prompted_pass import PromptTensors
 from workers.prompting.verbalizer import class_scores
-from workers.unit_lm.gslm import UnitLM
+from workers.unit_lm.unit_lm import UnitLM
 
 
 @dataclass(frozen=True)

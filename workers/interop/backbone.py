@@ -3,47 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
 
 from infra.errors import BackboneError
 from workers.backbone.directory import Backbone
+from workers.fairseq.checkpoint import FairseqCheckpoint, read_checkpoint
+from workers.fairseq.model_kinds import check_kind
+from workers.fairseq.original_files import OriginalFiles
 from workers.interop.centroids import layer_of, read_centroids
-from workers.interop.checkpoint import FairseqCheckpoint, read_checkpoint
-from workers.interop.dictionary import read_dictionary
-from workers.interop.f0_bins import read_f0_edges
 from workers.interop.hubert import ImportedHubert, import_hubert
-from workers.interop.model_kinds import check_kind
-from workers.interop.unit_lm import ImportedLM, import_gslm, import_pgslm, is_multistream
 from workers.speech.external import ExternalConfig, ExternalTokenizer
 from workers.speech.tokenizer import Tokenizer
-
-
-@dataclass(frozen=True)
-class OriginalFiles:
-    """Where they are, local or S3, and what they do not say themselves.
-
-    Attributes:
-        lm: checkpoint of the unit LM, GSLM or pGSLM.
-        dictionary: its ``dict.txt``; for GSLM only.
-        hubert: checkpoint of the speech encoder; ``None`` for an LM whose units come with the data.
-        kmeans: centroids of the encoder's features.
-        layer: layer of the encoder whose features are clustered, from 1; ``None`` for that of the published units.
-        f0_bins: edges between the F0 bins; for discrete prosody only.
-        f0_mean: whose mean log F0 is subtracted, where the model was trained with one.
-        heads: attention heads of the LM, if its checkpoint does not state them.
-        tokenizer_name: which tokenizer makes the units, without ``hubert``.
-    """
-
-    lm: str
-    dictionary: str | None = None
-    hubert: str | None = None
-    kmeans: str | None = None
-    layer: int | None = None
-    f0_bins: str | None = None
-    f0_mean: Literal["speaker", "utterance"] | None = None
-    heads: int | None = None
-    tokenizer_name: str | None = None
+from workers.unit_lm.fairseq import ImportedLM
+from workers.unit_lm.kinds import UNIT_LMS
 
 
 @dataclass(frozen=True)
@@ -85,7 +57,10 @@ def import_backbone(files: OriginalFiles, *, name: str = "", licence: str = "") 
     centroids = None if files.kmeans is None else read_centroids(files.kmeans)
     checkpoint = read_checkpoint(files.lm)
     check_kind(checkpoint.tensors, files.lm, "unit LM")
-    lm = _import_lm(files, checkpoint, units=None if centroids is None else len(centroids))
+    # The kinds that were added last are asked first; GSLM's, the first, takes whatever no other knows.
+    importers = [kind.fairseq for kind in reversed(tuple(UNIT_LMS.values())) if kind.fairseq is not None]
+    importer = next(importer for importer in importers if importer.recognises(checkpoint))
+    lm = importer.read(checkpoint, files, units=None if centroids is None else len(centroids))
     hubert = None
     if files.hubert is not None and centroids is not None:
         hubert = import_hubert(files.hubert, centroids, layer=layer, kmeans=str(files.kmeans))
@@ -115,23 +90,6 @@ def _check_options(files: OriginalFiles) -> None:
             "say how audio becomes units: give --hubert and --kmeans, or, for units that come with the data, "
             "--tokenizer-name"
         )
-
-
-def _import_lm(files: OriginalFiles, checkpoint: FairseqCheckpoint, *, units: int | None) -> ImportedLM:
-    if is_multistream(checkpoint):
-        if files.dictionary is not None:
-            raise BackboneError(f"{files.lm}: a pGSLM, whose tokens are the units themselves; leave --dict out")
-        edges = read_f0_edges(files.f0_bins) if files.f0_bins else None
-        return import_pgslm(checkpoint, f0_edges=edges, f0_mean=files.f0_mean or "speaker", heads=files.heads)
-    for option, value in (("--f0-bins", files.f0_bins), ("--f0-mean", files.f0_mean)):
-        if value is not None:
-            raise BackboneError(f"{files.lm}: a unit LM without F0, so {option} means nothing; leave it out")
-    if files.dictionary is None:
-        raise BackboneError(f"{files.lm}: a unit's token is known from its dictionary alone; give dict.txt with --dict")
-    dictionary = read_dictionary(files.dictionary)
-    lm = import_gslm(checkpoint, dictionary, heads=files.heads)
-    dictionary = dictionary.of(units or dictionary.units)
-    return replace(lm, unit_tokens=dictionary.unit_tokens, notes=(*lm.notes, *dictionary.notes))
 
 
 def _external(files: OriginalFiles, *, units: int) -> Tokenizer:

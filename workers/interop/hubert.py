@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from infra import object_storage
 from infra.errors import BackboneError
-from workers.interop.checkpoint import FairseqCheckpoint, read_checkpoint
+from workers.fairseq.checkpoint import FairseqCheckpoint, read_checkpoint
+from workers.fairseq.model_kinds import check_kind
 from workers.interop.hubert_weights import BASE_STRIDES, TORCHAUDIO, HubertWeights, from_fairseq, from_torchaudio
-from workers.interop.model_kinds import check_kind
 from workers.speech.hubert.config import hubert_config
 from workers.speech.hubert.tokenizer import HubertTokenizer
 from workers.untrusted.pickles import shown

@@ -33,10 +33,10 @@ from workers.bundle.manifest import (
     Slot,
     Task,
 )
-from workers.interop.checkpoint import FairseqCheckpoint
+from workers.fairseq.checkpoint import FairseqCheckpoint
 from workers.interop.prompt_labels import ReferenceLabels
-from workers.interop.unit_lm import EMBEDDING
 from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, verbalizer_name
+from workers.unit_lm.fairseq import EMBEDDING
 from workers.untrusted.pickles import shown
 
 SPECIAL_ROWS: Final = 4

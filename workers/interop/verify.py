@@ -3,58 +3,27 @@ its HuBERT features of the same noise."""
 
 from __future__ import annotations
 
-import logging
-import sys
-import warnings
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.util import find_spec
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from infra.errors import BackboneError, MissingExtra, SpeechPromptError
-from workers.interop.checkpoint import FairseqCheckpoint
+from infra.errors import BackboneError
+from workers.fairseq.checkpoint import FairseqCheckpoint
+from workers.fairseq.installed import fairseq_at_hand
 from workers.interop.hubert_weights import TORCHAUDIO, as_fairseq
-from workers.interop.unit_lm import ARCHITECTURE, NOT_TRAINED, VERSION, ImportedLM
 from workers.speech.hubert.config import hubert_config
 from workers.speech.hubert.encoder import HubertEncoder
 from workers.speech.hubert.tokenizer import HubertTokenizer
 from workers.speech.unit_prosody import UnitProsody
-from workers.unit_lm.gslm import UnitLMConfig
-from workers.unit_lm.kinds import build_lm
-from workers.unit_lm.packing import Packing
-from workers.unit_lm.pgslm import MultistreamConfig, MultistreamLM, ProsodyInputs, shifted_streams
+from workers.unit_lm.engine.rows import Rows
+from workers.unit_lm.fairseq import ARCHITECTURE, NOT_TRAINED, VERSION, ImportedLM
+from workers.unit_lm.kinds import build_lm, kind_of
 
 MOST_ROUNDING = 1e-3
 """Differences of float32 sums in another order stay far below it, a wrong tensor far above."""
-
-
-NEWEST_PYTHON = (3, 12)
-"""For which there are builds of ve-fairseq."""
-
-
-def check_installed() -> None:
-    """Look for fairseq without the seconds that importing it takes.
-
-    Raises:
-        MissingExtra: it is not installed.
-        BackboneError: this Python is too new for it.
-    """
-    if find_spec("fairseq") is None:
-        raise _absent()
-
-
-def _absent() -> SpeechPromptError:
-    if sys.version_info[:2] <= NEWEST_PYTHON:
-        return MissingExtra("fairseq", "fairseq")
-    newest = ".".join(map(str, NEWEST_PYTHON))
-    return BackboneError(f"--verify: there is no fairseq for a Python newer than {newest}; use that, or leave it out")
 
 
 def check_difference(difference: float, what: str) -> None:
@@ -68,27 +37,6 @@ def check_difference(difference: float, what: str) -> None:
             f"the imported {what} differ from fairseq's by up to {difference:.2g}; nothing was written, "
             "report it with the name of the checkpoint"
         )
-
-
-@contextmanager
-def fairseq_at_hand() -> Iterator[None]:
-    """Turns a missing fairseq into a sentence, and keeps its warnings and log lines out of the output.
-
-    Raises:
-        MissingExtra: it is not installed.
-        BackboneError: this Python is too new for it.
-    """
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            # The upstream is archived; nobody will mend what it warns of.
-            warnings.simplefilter("ignore")
-            yield
-    except ImportError as error:
-        raise _absent() from error
-    finally:
-        logging.disable(disabled)
 
 
 _SAMPLES = (400, 719, 16_000, 40_000)
@@ -151,33 +99,14 @@ def logits_difference(checkpoint: FairseqCheckpoint, imported: ImportedLM) -> fl
     Raises:
         MissingExtra: fairseq is not installed.
     """
-    original = _original(checkpoint, imported.config)
+    config, importer = imported.config, kind_of(imported.config).fairseq
+    assert importer is not None  # noqa: S101
     with torch.device("meta"):
-        lm = build_lm(imported.config)
+        lm = build_lm(config)
     lm.load_state_dict({name: torch.from_numpy(array) for name, array in imported.tensors.items()}, assign=True)
     lm.eval()
-    rng = np.random.default_rng(_SEED)
-    differences = []
-    for length in _LENGTHS:
-        units = rng.integers(len(imported.unit_tokens), size=length)
-        tokens = torch.tensor([imported.config.start, *np.array(imported.unit_tokens)[units].tolist()])
-        x = lm.embed_tokens(tokens)
-        streams: tuple[Tensor, ...] = ()
-        if isinstance(lm, MultistreamLM):
-            streams = _streams(lm.config, length, rng)
-            x = x + lm.prosody_terms(ProsodyInputs(*streams))
-        ours = lm.logits(lm(x, Packing.of(np.array([length + 1]))))
-        theirs = original(tokens[None], *(stream[None] for stream in streams))
-        scores = torch.cat(list(theirs.values()), dim=-1) if isinstance(theirs, dict) else theirs[0]
-        differences.append(float((scores[0] - ours).abs().max()))
-    return max(differences)
-
-
-def _original(checkpoint: FairseqCheckpoint, config: UnitLMConfig) -> Any:
-    """fairseq's model with the checkpoint's tensors."""
     with fairseq_at_hand():
-        from fairseq.models.transformer_lm import TransformerLanguageModel, base_lm_architecture
-        from fairseq.models.transformer_ulm import TransformerUnitLanguageModel
+        from fairseq.models.transformer_lm import base_lm_architecture
 
         args = Namespace(
             **ARCHITECTURE,
@@ -191,50 +120,22 @@ def _original(checkpoint: FairseqCheckpoint, config: UnitLMConfig) -> Any:
             tokens_per_sample=3072,
         )
         base_lm_architecture(args)
-        task = _task(config)
-        kind = TransformerUnitLanguageModel if isinstance(config, MultistreamConfig) else TransformerLanguageModel
-        model = kind.build_model(args, task)
-        tensors = {name: tensor.float() for name, tensor in checkpoint.tensors.items() if name not in NOT_TRAINED}
-        model.load_state_dict({**tensors, VERSION: checkpoint.tensors[VERSION]}, strict=True)
-        return model.eval()
+        original = importer.original(args, config)
+    tensors = {name: tensor.float() for name, tensor in checkpoint.tensors.items() if name not in NOT_TRAINED}
+    original.load_state_dict({**tensors, VERSION: checkpoint.tensors[VERSION]}, strict=True)
+    original.eval()
+    rng = np.random.default_rng(_SEED)
+    differences = []
+    for length in _LENGTHS:
+        units = np.array(imported.unit_tokens)[rng.integers(len(imported.unit_tokens), size=length)]
+        prosody = None if config.prosody_settings is None else _random_prosody(length, rng)
+        rows = Rows.of_units([units], None if prosody is None else [prosody], start=config.start, device="cpu")
+        ours = lm.logits(lm(lm.embed_rows(rows), rows.packing))
+        theirs = importer.scores(original, config, rows.tokens, prosody)
+        differences.append(float((theirs - ours).abs().max()))
+    return max(differences)
 
 
-def _task(config: UnitLMConfig) -> SimpleNamespace:
-    """What fairseq's models ask of a task, without its data."""
-    tokens = _Tokens(config.vocabulary, config.pad)
-    task = SimpleNamespace(source_dictionary=tokens, target_dictionary=tokens)
-    if isinstance(config, MultistreamConfig):
-        task.channel_names, task.channel_sizes = ("token", "duration", "f0"), config.channels
-        task.source_duration_dictionary = _Tokens(config.duration_ids, 0)
-        task.source_f0_dictionary = _Tokens(config.f0_ids, config.f0_bins + 1)
-        task.cfg = SimpleNamespace(
-            discrete_duration=config.discrete,
-            discrete_f0=config.discrete,
-            ignore_duration_input=config.ignore_duration,
-            ignore_f0_input=config.ignore_f0,
-        )
-    return task
-
-
-class _Tokens:
-    """What fairseq's models ask of a dictionary."""
-
-    def __init__(self, size: int, pad: int) -> None:
-        self._size, self._pad = size, pad
-
-    def __len__(self) -> int:
-        return self._size
-
-    def pad(self) -> int:
-        return self._pad
-
-    def unk(self) -> int:
-        return self._size - 1
-
-
-def _streams(config: MultistreamConfig, length: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Random durations and F0 of the begin and ``length`` units, as the LM takes them, 2 x [length + 1]."""
-    f0: NDArray[np.float32] = rng.normal(size=length).astype(np.float32)
-    prosody = UnitProsody(rng.integers(1, 40, size=length).astype(np.int32), f0)
-    durations, pitch = (torch.from_numpy(stream[: length + 1]) for stream in shifted_streams(config, prosody))
-    return durations, pitch
+def _random_prosody(units: int, rng: np.random.Generator) -> UnitProsody:
+    f0: NDArray[np.float32] = rng.normal(size=units).astype(np.float32)
+    return UnitProsody(rng.integers(1, 40, size=units).astype(np.int32), f0)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from task_specs.recipe import Recipe
-from workers.unit_lm.gslm import UnitLMConfig
+from workers.unit_lm.unit_lm import UnitLMConfig
 
 KEYS, VALUES, SEPARATORS = "prompt.keys", "prompt.values", "separators"
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from typing import Any
-
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from infra.errors import BundleError
 from task_specs.recipe import Recipe
 from workers.bundle.format import Bundle
 from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, PromptShape, verbalizer_name
-from workers.prompting.prompted_pass import PromptRows, prosody_inputs
-from workers.unit_lm.gslm import UnitLM
-from workers.unit_lm.packing import Packing
-from workers.unit_lm.pgslm import MultistreamLM
+from workers.prompting.prompted_pass import PromptRows
+from workers.unit_lm.engine.packing import starts_of
+from workers.unit_lm.engine.rows import Rows
+from workers.unit_lm.unit_lm import UnitLM
 
 
 def initial_prompt(shape: PromptShape, recipe: Recipe, lm: UnitLM, generator: torch.Generator) -> Tensor:
@@ -29,7 +26,7 @@ def initial_prompt(shape: PromptShape, recipe: Recipe, lm: UnitLM, generator: to
     flat = torch.randn(shape.size, generator=generator)
     tensors = shape.views(flat)
     if recipe.separator_init == "eos":
-        tensors[SEPARATORS].copy_(lm.embed.weight[lm.config.eos].detach().float().cpu())
+        tensors[SEPARATORS].copy_(lm.token_vector(lm.config.eos).float().cpu())
     for slot in range(len(shape.classes) if shape.linear else 0):
         matrix = tensors[verbalizer_name(slot)]
         if recipe.verbalizer_init == "zero":
@@ -40,42 +37,19 @@ def initial_prompt(shape: PromptShape, recipe: Recipe, lm: UnitLM, generator: to
     return flat
 
 
-def attention_inputs(lm: UnitLM, rows: PromptRows) -> tuple[Tensor, list[range]]:
-    """What the layers' key and value projections see of some rows without a prompt.
-
-    Args:
-        lm: the frozen LM.
-        rows: without separators.
-
-    Returns:
-        Layer-normed states, float32 [layers, N, D] on the CPU, and the places of each row's units among the N.
-    """
-    device = lm.embed.weight.device
-    tokens = np.concatenate([np.append(lm.config.start, row) for row in rows.tokens])
-    lengths = np.array([1 + len(row) for row in rows.tokens])
-    seen: list[Tensor] = []
-
-    def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:  # noqa: ARG001
-        seen.append(output.detach().float().cpu())
-
-    with ExitStack() as hooks, torch.no_grad():
-        for layer in lm.layers:
-            hooks.callback(layer.get_submodule("attention_norm").register_forward_hook(keep).remove)
-        x = lm.embed_tokens(torch.from_numpy(tokens).to(device))
-        if isinstance(lm, MultistreamLM):
-            x = x + lm.prosody_terms(prosody_inputs([rows], lm.config, device=device))
-        lm(x, Packing.of(lengths, device))
-    ends = np.cumsum(lengths).tolist()
-    return torch.stack(seen), [range(end - len(row), end) for end, row in zip(ends, rows.tokens, strict=True)]
-
-
 def begin_with_units(
     flat: Tensor, shape: PromptShape, lm: UnitLM, rows: PromptRows, generator: torch.Generator
 ) -> None:
     """Let each prompt vector be what the layers see of one real unit, the same unit in all layers, so that prompt keys
     and values are those of tokens; the unit is drawn from a row of its own."""
-    states, places = attention_inputs(lm, rows)
-    chosen = [place[int(torch.randint(len(place), (1,), generator=generator))] for place in places]
+    bare = Rows.of_units(rows.tokens, rows.prosody, start=lm.config.start, device=lm.device)
+    states = lm.attention_inputs(bare)
+    # The start token, which is first in each row, is not drawn.
+    firsts = (starts_of(bare.packing.lengths) + 1).tolist()
+    chosen = [
+        first + int(torch.randint(len(row), (1,), generator=generator))
+        for first, row in zip(firsts, rows.tokens, strict=True)
+    ]
     tensors = shape.views(flat)
     for name in (KEYS, VALUES):
         tensors[name].copy_(states[:, chosen])

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,9 +19,9 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from workers.speech.unit_prosody import UnitProsody
-from workers.unit_lm.gslm import Prefix, Reads, UnitLM
-from workers.unit_lm.packing import Packing, kernel_size, upload
-from workers.unit_lm.pgslm import MultistreamConfig, MultistreamLM, ProsodyInputs, shifted_streams
+from workers.unit_lm.engine.packing import Packing, kernel_size, upload
+from workers.unit_lm.engine.rows import Prefix, Reads, Rows
+from workers.unit_lm.unit_lm import UnitLM
 
 
 @dataclass(frozen=True)
@@ -79,15 +78,12 @@ class PromptRows:
 
 @dataclass(frozen=True)
 class AssembledRows:
-    """The rows of all prompts, laid out for one pass. B rows, N packed tokens."""
+    """The rows of all prompts, laid out for one pass."""
 
-    tokens: Tensor
-    """int64 [N]; at separators any id."""
-    packing: Packing
-    separator_at: Tensor
-    """Packed positions of all separators, int64."""
+    rows: Rows
+    """With any token at the separators, which are vectors."""
     separator_of: Tensor
-    """Which separator stands there, counted over all prompts in order, int64."""
+    """Which separator stands at each of ``rows.vector_at``, counted over all prompts in order, int64."""
     row_prompt: NDArray[np.int64]
     """Prompt of each row, int64 [B], on the host."""
     reads: Reads
@@ -104,9 +100,12 @@ def assemble(groups: Sequence[PromptRows], *, start: int, device: torch.device |
     separator_of: list[NDArray[np.int64]] = []
     read_at: list[NDArray[np.int64]] = []
     rows_of: list[slice] = []
+    prosody: list[UnitProsody | None] = []
+    prosody_positions: list[int] = []
     first_separator, place = 0, 0
     for group in groups:
         rows_of.append(slice(len(lengths), len(lengths) + len(group.tokens)))
+        prosody += group.prosody or [None] * len(group.tokens)
         for row, tokens in enumerate(group.tokens):
             tail = np.full(group.tail, start, dtype=np.int64)
             if group.labels is not None:
@@ -120,6 +119,7 @@ def assemble(groups: Sequence[PromptRows], *, start: int, device: torch.device |
             wanted = np.arange(length - widest, length)
             read_at.append(np.maximum(wanted, length - group.reads))
             lengths.append(length)
+            prosody_positions.append(1 + len(tokens) + group.separator_prosody)
             place += length
         first_separator += group.slots
     row_lengths = np.array(lengths, dtype=np.int64)
@@ -131,37 +131,18 @@ def assemble(groups: Sequence[PromptRows], *, start: int, device: torch.device |
         return upload(array, device)
 
     return AssembledRows(
-        tokens=put(np.concatenate(pieces)),
-        packing=Packing.of(row_lengths, device, spare=kernel_size(place) - place),
-        separator_at=put(np.concatenate(separator_at)),
+        rows=Rows(
+            tokens=put(np.concatenate(pieces)),
+            packing=Packing.of(row_lengths, device, spare=kernel_size(place) - place),
+            prosody=prosody,
+            prosody_positions=np.array(prosody_positions, dtype=np.int64),
+            vector_at=put(np.concatenate(separator_at)),
+        ),
         separator_of=put(np.concatenate(separator_of)),
         row_prompt=prompts,
         reads=Reads(tokens=put((starts[:, None] + offsets).reshape(-1)), offsets=offsets),
         rows_of=rows_of,
     )
-
-
-def prosody_inputs(
-    groups: Sequence[PromptRows], config: MultistreamConfig, *, device: torch.device | str = "cpu"
-) -> ProsodyInputs:
-    """Durations and F0 beside the packed tokens of ``assemble``."""
-    durations: list[NDArray[Any]] = []
-    f0: list[NDArray[Any]] = []
-    present: list[NDArray[np.float32]] = []
-    for group in groups:
-        for row, tokens in enumerate(group.tokens):
-            heard = UnitProsody.unknown(len(tokens)) if group.prosody is None else group.prosody[row]
-            row_durations, row_f0 = shifted_streams(config, heard)
-            count = len(tokens) + 1 + group.separator_prosody
-            rest = len(tokens) + 1 + group.tail - count
-            durations.append(np.pad(row_durations[:count], (0, rest)))
-            f0.append(np.pad(row_f0[:count], (0, rest)))
-            present.append(np.pad(np.ones(count, dtype=np.float32), (0, rest)))
-
-    def put(arrays: list[NDArray[Any]]) -> Tensor:
-        return upload(np.concatenate(arrays), device)
-
-    return ProsodyInputs(put(durations), put(f0), put(present))
 
 
 def prompted_logits(lm: UnitLM, prompts: Sequence[PromptTensors], groups: Sequence[PromptRows]) -> list[Tensor]:
@@ -175,18 +156,14 @@ def prompted_logits(lm: UnitLM, prompts: Sequence[PromptTensors], groups: Sequen
     Returns:
         For each prompt float32 [rows, reads, lm.config.outputs].
     """
-    device = lm.embed.weight.device
-    rows = assemble(groups, start=lm.config.start, device=device)
+    laid_out = assemble(groups, start=lm.config.start, device=lm.device)
+    rows = laid_out.rows
     separators = torch.cat([prompt.separators for prompt in prompts])
-    x = lm.embed_tokens(rows.tokens)
-    x = x.index_copy(0, rows.separator_at, lm.embed_scale * separators.index_select(0, rows.separator_of))
-    if isinstance(lm, MultistreamLM):
-        x = x + lm.prosody_terms(prosody_inputs(groups, lm.config, device=device))
-    x = F.pad(x, (0, 0, 0, rows.packing.spare))
-    prefix = _prefix(prompts, rows.row_prompt)
-    states = lm(x, rows.packing, prefix=prefix, reads=rows.reads, trained=rows.separator_at)
-    logits = lm.logits(states).float().view(len(rows.row_prompt), -1, lm.config.outputs)
-    return [logits[place, -group.reads :] for place, group in zip(rows.rows_of, groups, strict=True)]
+    x = lm.embed_rows(rows, separators.index_select(0, laid_out.separator_of))
+    prefix = _prefix(prompts, laid_out.row_prompt)
+    states = lm(x, rows.packing, prefix=prefix, reads=laid_out.reads, trained=rows.vector_at)
+    logits = lm.logits(states).float().view(len(laid_out.row_prompt), -1, lm.config.outputs)
+    return [logits[place, -group.reads :] for place, group in zip(laid_out.rows_of, groups, strict=True)]
 
 
 def _prefix(prompts: Sequence[PromptTensors], row_prompt: NDArray[np.int64]) -> Prefix:

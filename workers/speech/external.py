@@ -34,6 +34,7 @@ class ExternalTokenizer:
     """
 
     kind: ClassVar[str] = "external"
+    settings: ClassVar[type[BaseModel] | None] = ExternalConfig
     gains_from_gpu: ClassVar[bool] = False
 
     def __init__(self, config: ExternalConfig) -> None:

@@ -3,7 +3,7 @@ iteration."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal, Self
 
 import numpy as np
@@ -144,6 +144,7 @@ class MfccTokenizer:
     """
 
     kind: ClassVar[str] = "mfcc"
+    settings: ClassVar[type[BaseModel] | None] = MfccConfig
     gains_from_gpu: ClassVar[bool] = False
 
     def __init__(self, config: MfccConfig, *, centroids: NDArray[np.float32], scale: NDArray[np.float32]) -> None:
@@ -203,35 +204,6 @@ class MfccTokenizer:
             features = mfcc_features(wave, self._config) * self._scale_f64
             units: NDArray[np.int64] = kmeans.assign(features, self._centroids_f64).numpy()
         return units
-
-
-def fit_mfcc_tokenizer(
-    waves: Iterable[NDArray[np.float32]],
-    *,
-    units: int,
-    seed: int,
-    frames: int = FRAMES_TO_FIT,
-    **settings: Any,
-) -> MfccTokenizer:
-    """Fits the tokenizer on waveforms at hand.
-
-    For a large collection, sample features on the cluster and give them to ``fit_from_features``.
-
-    Args:
-        waves: clips, each float32 [samples] at ``sample_rate`` of the settings.
-        units: clusters.
-        seed: of the choice of frames and of k-means.
-        frames: frames to cluster at most, chosen evenly at random.
-        settings: other fields of ``MfccConfig``.
-
-    Raises:
-        BackboneError: a setting is wrong, or there are fewer frames than units.
-        MissingExtra: scikit-learn is not installed.
-    """
-    config = mfcc_config({**settings, "units": units})
-    features = [mfcc_features(wave, config).float().numpy() for wave in waves]
-    rows = np.concatenate([np.empty((0, config.dim), np.float32), *features])
-    return fit_from_features(choose_frames(rows, frames, seed=seed), config, seed=seed)
 
 
 def fit_from_features(features: NDArray[np.float32], config: MfccConfig, *, seed: int) -> MfccTokenizer:

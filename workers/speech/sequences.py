@@ -59,11 +59,14 @@ class UnitSequences:
             return None
         return self.prosody.part(int(self.offsets[index]), int(self.offsets[index + 1]))
 
+    def prosody_of_rows(self, indices: NDArray[np.int64]) -> list[UnitProsody] | None:
+        """The prosody of some of the sequences, int64 [chosen]; ``None`` where there is none."""
+        parts = [part for index in indices if (part := self.prosody_of(int(index))) is not None]
+        return None if self.prosody is None else parts
+
     def take(self, indices: NDArray[np.int64]) -> UnitSequences:
         """Some of the sequences, in the order given, int64 [chosen]."""
-        chosen = [int(index) for index in indices]
-        prosody = [part for index in chosen if (part := self.prosody_of(index)) is not None]
-        return UnitSequences.of((self[index] for index in chosen), prosody if self.prosody is not None else None)
+        return UnitSequences.of((self[int(index)] for index in indices), self.prosody_of_rows(indices))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything by name, as it is stored and digested: ``units``, ``offsets``, and ``durations`` and ``f0`` of

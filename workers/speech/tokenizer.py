@@ -1,4 +1,11 @@
-"""What every tokenizer offers, and the table of those there are."""
+"""What every tokenizer offers, and the kinds that there are.
+
+A package of a user's own adds a kind by an entry point, whose name is the kind; every process in which the package is
+installed knows it, Ray workers too::
+
+    [project.entry-points."speechprompt.tokenizers"]
+    mine = "my_package.tokenizer:MyTokenizer"
+"""
 
 from __future__ import annotations
 
@@ -7,8 +14,10 @@ from typing import Any, ClassVar, Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from infra.errors import BackboneError
+from infra.registry import Registry
 from workers.speech.external import ExternalTokenizer
 from workers.speech.hubert.tokenizer import HubertTokenizer
 from workers.speech.mfcc import MfccTokenizer
@@ -20,6 +29,8 @@ class Tokenizer(Protocol):
 
     Attributes:
         kind: its key in ``TOKENIZERS``.
+        settings: what ``tokenizer`` in a file to pretrain takes, a model with the literal ``kind``, from which
+            ``cls(settings)`` makes a tokenizer (a ``mfcc`` is fitted); ``None`` where it takes files to make one.
         gains_from_gpu: whether it encodes faster on a GPU.
         units: how many different units there are.
         sample_rate: samples per second of the waveforms it takes.
@@ -27,6 +38,7 @@ class Tokenizer(Protocol):
     """
 
     kind: ClassVar[str]
+    settings: ClassVar[type[BaseModel] | None]
     gains_from_gpu: ClassVar[bool]
 
     @property
@@ -81,11 +93,10 @@ class Tokenizer(Protocol):
         ...
 
 
-TOKENIZERS: Final[dict[str, type[Tokenizer]]] = {
-    "external": ExternalTokenizer,
-    "hubert": HubertTokenizer,
-    "mfcc": MfccTokenizer,
-}
+TOKENIZERS: Final = Registry[type[Tokenizer]]("tokenizer", "speechprompt.tokenizers")
+TOKENIZERS.register("external", ExternalTokenizer)
+TOKENIZERS.register("hubert", HubertTokenizer)
+TOKENIZERS.register("mfcc", MfccTokenizer)
 
 
 def build_tokenizer(config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Tokenizer:
@@ -99,6 +110,19 @@ def build_tokenizer(config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any
         BackboneError: the kind is unknown, or its settings or tensors are wrong.
     """
     return _of_kind(config).from_parts(config, tensors)
+
+
+def tokenizer_of(settings: BaseModel) -> Tokenizer:
+    """The tokenizer that settings alone describe, without anything fitted.
+
+    Raises:
+        BackboneError: no registered kind has such settings.
+    """
+    kind: Any = next((one for one in TOKENIZERS.values() if one.settings is type(settings)), None)
+    if kind is None:
+        raise BackboneError(f"no tokenizer is made from a {type(settings).__name__}; register its kind")
+    made: Tokenizer = kind(settings)
+    return made
 
 
 def tokenizer_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

@@ -29,9 +29,9 @@ from infra.tracking.address import Address
 from workers.job_store.checkpoint import check_checkpoint, seal_checkpoint
 from workers.job_store.files import PRETRAINING, SEQUENCES
 from workers.speech.sequences import UnitSequences
-from workers.unit_lm.gslm import UnitLM
 from workers.unit_lm.kinds import LMConfig, build_lm
 from workers.unit_lm.pretraining import Pretraining, PretrainSettings
+from workers.unit_lm.unit_lm import UnitLM
 from workers.untrusted.tensor_file import parse_tensors
 
 

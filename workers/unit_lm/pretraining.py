@@ -20,9 +20,8 @@ from torch import Tensor
 from task_specs.field_types import Float, Int, Steps
 from workers.precision import Precision, autocast
 from workers.speech.sequences import UnitSequences
-from workers.unit_lm.gslm import UnitLM
-from workers.unit_lm.objective import Objective, PretrainBatch, pretrain_batch, row_tokens
-from workers.unit_lm.pgslm import MultistreamConfig
+from workers.unit_lm.kinds import kind_of
+from workers.unit_lm.unit_lm import UnitLM
 
 
 class PretrainSettings(BaseModel):
@@ -144,9 +143,11 @@ class Pretraining:
     ) -> None:
         self.lm, self.settings, self.rank, self.world = lm, settings, rank, world
         self._train, self._valid, self._unit_tokens = train, valid, unit_tokens
-        objective = Objective(lm, duration_weight=settings.duration_weight, f0_weight=settings.f0_weight)
-        self._objective = (wrap or (lambda module: module))(objective)
-        self._device = lm.embed.weight.device
+        self.objective = kind_of(lm.config).objective(lm)
+        self._wrapped = (wrap or (lambda module: module))(self.objective)
+        self._device = lm.device
+        weights = {"duration": settings.duration_weight, "f0": settings.f0_weight}
+        self._weights = torch.tensor([weights.get(stream, 1.0) for stream in self.objective.streams])
         decayed = [p for p in lm.parameters() if p.dim() > 1]
         kept = [p for p in lm.parameters() if p.dim() <= 1]
         self.optimizer = torch.optim.AdamW(
@@ -157,7 +158,7 @@ class Pretraining:
             lr=settings.learning_rate,
             betas=(0.9, settings.adam_beta2),
         )
-        self._tokens = train.lengths + row_tokens(lm.config)
+        self._tokens = train.lengths + self.objective.row_tokens
         self.batches = TokenBatches(self._tokens, batch_tokens=settings.batch_tokens, seed=settings.seed)
         self._order = iter(self.batches)
         self.step = 0
@@ -186,8 +187,8 @@ class Pretraining:
         # A rank without rows still takes part in the gradient exchange, with a loss that weighs nothing.
         weight = self.world / tokens_in_batch if len(mine) else 0.0
         with autocast(self.settings.precision, self._device):
-            losses = self._objective(self._batch(self._train, mine if len(mine) else rows[:1]))
-            loss: Tensor = weight * losses.sum()
+            batch = self.objective.batch(self._train, mine if len(mine) else rows[:1], self._unit_tokens)
+            loss: Tensor = weight * (self._weights.to(self._device) * self._wrapped(batch)).sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.lm.parameters(), self.settings.clip_norm)
@@ -195,35 +196,29 @@ class Pretraining:
         self.step += 1
         return loss.detach()
 
-    def perplexity(self) -> float:
-        """Per-unit perplexity on the validation rows."""
-        return self.validate()["perplexity"]
-
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Figures of the validation rows, each rank's share of them summed over all ranks.
+        """Metrics of the validation rows, each rank's share of them summed over all ranks.
 
         ``perplexity`` is that of the units. A multi-stream LM also has ``duration_loss`` and ``f0_loss`` per unit:
         nats of discrete streams, absolute errors of continuous ones.
         """
         self.lm.eval()
-        objective = Objective(self.lm, duration_weight=1.0, f0_weight=1.0)
-        total = torch.zeros(4, dtype=torch.float64, device=self._device)
+        streams = self.objective.streams
+        total = torch.zeros(len(streams) + 1, dtype=torch.float64, device=self._device)
         order = np.argsort(self._valid.lengths, kind="stable")[self.rank :: self.world]
         for rows in np.array_split(order, max(1, len(order) // 64)):
             if len(rows):
                 with autocast(self.settings.precision, self._device):
-                    losses = objective(self._batch(self._valid, rows))
+                    losses = self.objective(self.objective.batch(self._valid, rows, self._unit_tokens))
                 # Every row ends with one more prediction, that it ends.
                 predictions = total.new_tensor([(self._valid.lengths[rows] + 1).sum()])
                 total += torch.cat([losses.double(), predictions])
         if self.world > 1:
             torch.distributed.all_reduce(total)
-        units, durations, f0 = total[:3] / total[3]
-        figures = {"perplexity": float(units.exp())}
-        if isinstance(self.lm.config, MultistreamConfig):
-            figures |= {"duration_loss": float(durations), "f0_loss": float(f0)}
-        return figures
+        units, *others = total[:-1] / total[-1]
+        losses = {f"{stream}_loss": float(loss) for stream, loss in zip(streams[1:], others, strict=True)}
+        return {"perplexity": float(units.exp()), **losses}
 
     def state(self) -> dict[str, Any]:
         """Everything a resumed run needs."""
@@ -247,6 +242,3 @@ class Pretraining:
         )
         self.best = BestPerplexity(**state["best"])
         self._order = iter(self.batches)
-
-    def _batch(self, sequences: UnitSequences, rows: NDArray[np.int64]) -> PretrainBatch:
-        return pretrain_batch(self.lm.config, sequences, rows, self._unit_tokens, self._device)

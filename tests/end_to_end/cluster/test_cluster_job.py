@@ -21,12 +21,12 @@ from infra import object_storage
 from infra.local_cluster.cluster import BUCKET, Cluster
 from orchestrator.job_files import spool_directory
 from tests.fixtures.command_line import speechprompt
+from tests.fixtures.mfcc import fit_mfcc_tokenizer
 from tests.fixtures.tiny_job import CLIPS, write_tones, write_units_task, write_yaml
 from tests.fixtures.tones import babble, tone, write_audio
 from tests.fixtures.tuning import TINY, UNIT_TOKENS, UNITS, tiny_lm
 from workers.backbone.directory import Backbone, write_backbone
 from workers.bundle.read import verify
-from workers.speech.mfcc import fit_mfcc_tokenizer
 
 HERE = Path(orchestrator.__file__).parents[1]
 STORE = f"s3://{BUCKET}"

@@ -20,7 +20,7 @@ from tests.fixtures.golden import expected
 from tests.fixtures.hostile_files import payload
 from tests.fixtures.shared_data import shared_folder
 from workers.backbone.directory import read_backbone
-from workers.interop import verify as fairseq_at_hand
+from workers.fairseq import installed
 from workers.interop.centroids import read_centroids
 from workers.interop.hubert import import_hubert
 
@@ -174,7 +174,8 @@ def test_importing_needs_none_of_the_original_libraries() -> None:
         "import sys\n"
         "for name in 'fairseq omegaconf hydra sklearn joblib ray mlflow'.split(): sys.modules[name] = None\n"
         "from workers.interop.hubert import import_hubert\n"
-        "from workers.interop.backbone import OriginalFiles, import_backbone\n"
+        "from workers.fairseq.original_files import OriginalFiles\n"
+        "from workers.interop.backbone import import_backbone\n"
         "from workers.interop.centroids import read_centroids\n"
         "lm, dictionary, hubert, kmeans = sys.argv[1:]\n"
         "import_backbone(OriginalFiles(lm=lm, dictionary=dictionary, tokenizer_name='any'))\n"
@@ -196,8 +197,8 @@ def test_importing_needs_none_of_the_original_libraries() -> None:
 def test_without_fairseq_one_sentence_says_what_to_do(
     python: tuple[int, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fairseq_at_hand, "find_spec", lambda _: None)
-    monkeypatch.setattr(fairseq_at_hand, "sys", SimpleNamespace(version_info=python))
+    monkeypatch.setattr(installed, "find_spec", lambda _: None)
+    monkeypatch.setattr(installed, "sys", SimpleNamespace(version_info=python))
     done = _import(str(tmp_path / "out"), *_gslm("--tokenizer-name", "any", "--verify"))
     assert done.code == 2
     assert done.stderr == f"error: {said}\n"
@@ -205,7 +206,7 @@ def test_without_fairseq_one_sentence_says_what_to_do(
 
 
 def test_an_import_that_computes_something_else_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fairseq_at_hand, "find_spec", lambda _: object())
+    monkeypatch.setattr(installed, "find_spec", lambda _: object())
     monkeypatch.setattr("workers.interop.verify.logits_difference", lambda *_: 0.5)
     done = _import(str(tmp_path / "out"), *_gslm("--tokenizer-name", "any", "--verify"))
     assert done.code == 2

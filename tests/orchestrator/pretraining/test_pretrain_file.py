@@ -8,7 +8,7 @@ import pytest
 
 from infra import object_storage
 from infra.errors import InvalidInputs
-from orchestrator.pretraining.file import BorrowedTokenizer, MultistreamSection, load_pretrain_file
+from orchestrator.pretraining.file import BorrowedTokenizer, load_pretrain_file
 from orchestrator.pretraining.pretraining import _make_tokenizer
 from orchestrator.progress import ProgressView
 from tests.fixtures.s3_server import S3Server
@@ -16,6 +16,7 @@ from tests.fixtures.tuning import tiny_backbone
 from workers.backbone.directory import write_backbone
 from workers.speech.external import ExternalConfig
 from workers.speech.mfcc import MfccConfig
+from workers.unit_lm.pgslm.pretraining import PGSLMSection
 
 MINIMAL = "out: backbone\ntasks: tasks/*.yaml\n"
 
@@ -81,7 +82,7 @@ def test_a_tokenizer_may_be_that_of_another_backbone(tmp_path: Path) -> None:
 def test_a_multistream_lm_has_settings_of_its_own(tmp_path: Path) -> None:
     section = "unit_lm: {kind: pgslm, layers: 2, streams: continuous, prosody: {f0_mean: speaker}}\n"
     unit_lm = load_pretrain_file(write(tmp_path, MINIMAL + section)).unit_lm
-    assert isinstance(unit_lm, MultistreamSection)
+    assert isinstance(unit_lm, PGSLMSection)
     assert (unit_lm.streams, unit_lm.f0_bins, unit_lm.prosody.f0_mean) == ("continuous", 32, "speaker")
     wrong = "unit_lm: {kind: pgslm, f0_bin: 8, prosody: {mean: none, tracker: {hop: 1}}}\n"
     assert sorted(faults(write(tmp_path, MINIMAL + wrong))) == [

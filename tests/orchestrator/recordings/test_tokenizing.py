@@ -25,11 +25,12 @@ from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
 from tests.fixtures.deadly import DEADLY_HEADER, DEADLY_SOUND, DeadlyTokenize, deadly_hash_batch, raising_hash_batch
 from tests.fixtures.hubert import noise, toy_tokenizer
+from tests.fixtures.mfcc import fit_mfcc_tokenizer
 from tests.fixtures.shared_data import shared_rows
 from tests.fixtures.tones import babble, write_audio
 from workers.speech.audio import decode
 from workers.speech.f0 import F0Settings
-from workers.speech.mfcc import MfccTokenizer, fit_mfcc_tokenizer
+from workers.speech.mfcc import MfccTokenizer
 from workers.speech.tokenizer import build_tokenizer
 from workers.speech.units import deduplicate
 

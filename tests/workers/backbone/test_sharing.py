@@ -8,7 +8,7 @@ from infra.errors import FrozenWeightsChanged
 from tests.fixtures.tuning import make_lane, tiny_backbone, tiny_lm
 from workers.backbone.sharing import SharedLM
 from workers.tuning.step.gang import Gang
-from workers.unit_lm.packing import Packing
+from workers.unit_lm.engine.rows import Rows
 
 
 def _shared() -> SharedLM:
@@ -28,8 +28,8 @@ def test_attaching_copies_nothing() -> None:
         assert named[name].data_ptr() == array.ctypes.data, name
     assert not any(parameter.requires_grad for parameter in lm.parameters())
     assert not lm.training
-    tokens = torch.arange(7)
-    outputs = [each(each.embed_tokens(tokens), Packing.of(np.array([7]))) for each in (lm, tiny_lm())]
+    rows = Rows.of_units([np.arange(6)], None, start=6, device="cpu")
+    outputs = [each(each.embed_rows(rows), rows.packing) for each in (lm, tiny_lm())]
     assert torch.equal(*outputs)
 
 
@@ -39,7 +39,7 @@ def test_a_write_through_torch_is_detected() -> None:
     shared.verify()
     with pytest.raises(ValueError, match="read-only"):
         shared.tensors["norm.bias"][0] = 1
-    lm.norm.bias[0] += 1e-6
+    lm.get_parameter("norm.bias")[0] += 1e-6
     with pytest.raises(FrozenWeightsChanged, match="nothing tuned with them is published"):
         shared.verify()
 

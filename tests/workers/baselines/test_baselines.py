@@ -27,7 +27,7 @@ from workers.evaluation.metrics import Predictions
 from workers.prompting.examples import SplitExamples, TaskExamples
 from workers.speech.sequences import UnitSequences
 from workers.unit_lm.kinds import build_lm
-from workers.unit_lm.pgslm import MultistreamConfig
+from workers.unit_lm.pgslm.config import PGSLMConfig
 
 SHARED = SharedLM.of(tiny_backbone())
 
@@ -123,7 +123,7 @@ def test_states_are_means_over_units_without_the_start(monkeypatch: pytest.Monke
 
 
 def test_a_multistream_lm_hears_durations_and_pitch() -> None:
-    config = MultistreamConfig(
+    config = PGSLMConfig(
         layers=1, dim=16, heads=2, ffn_dim=24, vocabulary=UNITS + 4, bos=UNITS, pad=UNITS + 1, eos=UNITS + 2,
         streams="continuous",
     )  # fmt: skip

@@ -13,28 +13,34 @@ import torch
 from torch import Tensor
 
 from infra.errors import BackboneError
-from tests.fixtures.fairseq_shapes import GSLM, PGSLM
+from tests.fixtures import fairseq_shapes
 from tests.fixtures.golden import expected, imported_lm, toy_lm
 from tests.fixtures.shared_data import shared_folder
-from workers.interop.checkpoint import FairseqCheckpoint, read_checkpoint
-from workers.interop.dictionary import UnitDictionary, read_dictionary
-from workers.interop.f0_bins import read_f0_edges
-from workers.interop.unit_lm import import_gslm, import_pgslm, original_name
-from workers.unit_lm.gslm import UnitLM, UnitLMConfig
+from workers.fairseq.checkpoint import FairseqCheckpoint, read_checkpoint
+from workers.unit_lm.engine.packing import Packing
+from workers.unit_lm.fairseq import original_name
+from workers.unit_lm.gslm.config import GSLMConfig
+from workers.unit_lm.gslm.dictionary import UnitDictionary, read_dictionary
+from workers.unit_lm.gslm.fairseq import import_gslm
 from workers.unit_lm.kinds import build_lm
-from workers.unit_lm.packing import Packing
-from workers.unit_lm.pgslm import MultistreamLM, ProsodyInputs
+from workers.unit_lm.pgslm.f0_bins import read_f0_edges
+from workers.unit_lm.pgslm.fairseq import import_pgslm
+from workers.unit_lm.pgslm.model import PGSLM
+from workers.unit_lm.pgslm.streams import ProsodyInputs
+from workers.unit_lm.transformer import TransformerLM
+from workers.unit_lm.unit_lm import UnitLM
 
-SMALL = UnitLMConfig(layers=2, dim=16, heads=2, ffn_dim=24, vocabulary=14)
+SMALL = GSLMConfig(layers=2, dim=16, heads=2, ffn_dim=24, vocabulary=14)
 DICTIONARY = UnitDictionary(tuple(range(4, 14)), 14)
 LAYER = "decoder.layers.1."
 
 
 def _logits(lm: UnitLM, tokens: Tensor, prosody: ProsodyInputs | None = None) -> Tensor:
     """Scores of rows of one length, [B, T, outputs]."""
+    assert isinstance(lm, TransformerLM)
     x = lm.embed_tokens(tokens.flatten())
     if prosody is not None:
-        assert isinstance(lm, MultistreamLM)
+        assert isinstance(lm, PGSLM)
         x = x + lm.prosody_terms(prosody)
     return lm.logits(lm(x, Packing.of(np.full(len(tokens), tokens.shape[1])))).view(*tokens.shape, -1)
 
@@ -62,15 +68,15 @@ def test_both_layouts_give_the_same_bits() -> None:
     assert all(torch.equal(new[name], old[name]) for name in new)
 
 
-@pytest.mark.parametrize("name", GSLM)
+@pytest.mark.parametrize("name", fairseq_shapes.GSLM)
 @pytest.mark.parametrize("layout", ["", ".dictconfig", ".args", ".headless", ".legacy", ".old"])
 def test_fairseq_gives_the_same_scores(witness: Path, name: str, layout: str) -> None:
     arrays = expected(witness / f"{name}.npz")
     dictionary = read_dictionary(str(witness / f"{name}.dict.txt"))
-    heads = GSLM[name][2] if layout == ".headless" else None
+    heads = fairseq_shapes.GSLM[name][2] if layout == ".headless" else None
     imported = import_gslm(read_checkpoint(str(witness / f"{name}{layout}.pt")), dictionary, heads=heads)
-    layers, dim, found_heads, ffn_dim, _ = GSLM[name]
-    assert imported.config == UnitLMConfig(
+    layers, dim, found_heads, ffn_dim, _ = fairseq_shapes.GSLM[name]
+    assert imported.config == GSLMConfig(
         layers=layers, dim=dim, heads=found_heads, ffn_dim=ffn_dim, vocabulary=dictionary.vocabulary
     )
     tokens = np.array(imported.unit_tokens)[arrays["units"]]
@@ -80,7 +86,7 @@ def test_fairseq_gives_the_same_scores(witness: Path, name: str, layout: str) ->
     np.testing.assert_allclose(found.numpy(), arrays["logits"], rtol=0, atol=2e-5 if layout != ".old" else 0.05)
 
 
-@pytest.mark.parametrize("name", PGSLM)
+@pytest.mark.parametrize("name", fairseq_shapes.PGSLM)
 def test_fairseq_gives_the_same_scores_of_all_streams(witness: Path, name: str) -> None:
     arrays = {key: torch.from_numpy(array) for key, array in expected(witness / f"{name}.npz").items()}
     edges = read_f0_edges(str(witness / "f0_bins.th")) if "discrete" in name else None
@@ -354,7 +360,7 @@ def test_f0_bins_that_cannot_be_used(tmp_path: Path, content: Any, said: str) ->
 
 def test_sizes_of_the_published_model() -> None:
     # The two of pGSLM are asserted beside its module.
-    published = UnitLMConfig(layers=12, dim=1024, heads=16, ffn_dim=4096)
+    published = GSLMConfig(layers=12, dim=1024, heads=16, ffn_dim=4096)
     with torch.device("meta"):
         shapes: Mapping[str, Tensor] = build_lm(published).state_dict()
     assert sum(tensor.numel() for tensor in shapes.values()) == 151_263_232

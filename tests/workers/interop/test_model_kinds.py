@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from infra.errors import BackboneError
-from workers.interop.backbone import OriginalFiles, import_backbone
+from workers.fairseq.model_kinds import check_kind
+from workers.fairseq.original_files import OriginalFiles
+from workers.interop.backbone import import_backbone
 from workers.interop.hubert import import_hubert
-from workers.interop.model_kinds import check_kind
 
 FIRST = "feature_extractor.conv_layers.0.0.weight"
 

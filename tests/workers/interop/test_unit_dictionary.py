@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.errors import BackboneError
-from workers.interop.dictionary import UNKNOWN, UnitDictionary, read_dictionary
+from workers.unit_lm.gslm.dictionary import UNKNOWN, UnitDictionary, read_dictionary
 
 
 def _read(folder: Path, text: str | bytes) -> UnitDictionary:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from infra.errors import BackboneError
-from workers.interop.checkpoint import read_checkpoint
+from workers.fairseq.checkpoint import read_checkpoint
 
 STATE: dict[str, Tensor] = {
     "decoder.embed_tokens.weight": torch.arange(6.0).view(2, 3),

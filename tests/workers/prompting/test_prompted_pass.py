@@ -115,12 +115,14 @@ def test_what_follows_the_separators_changes_nothing_before_it() -> None:
 
 def test_rows_are_laid_out_as_documented() -> None:
     groups = [PromptRows([np.array([5, 6])], 1), PromptRows([np.array([7]), np.array([8, 9])], 2, np.array([4, 5]))]
-    rows = assemble(groups, start=2)
-    assert rows.row_prompt.tolist() == [0, 1, 1]
-    assert rows.rows_of == [slice(0, 1), slice(1, 3)]
+    laid_out = assemble(groups, start=2)
+    rows = laid_out.rows
+    assert laid_out.row_prompt.tolist() == [0, 1, 1]
+    assert laid_out.rows_of == [slice(0, 1), slice(1, 3)]
     assert rows.packing.longest == 6
+    assert rows.vector_at is not None
     separators = {3: 0, 6: 1, 7: 2, 12: 1, 13: 2}
-    assert dict(zip(rows.separator_at.tolist(), rows.separator_of.tolist(), strict=True)) == separators
+    assert dict(zip(rows.vector_at.tolist(), laid_out.separator_of.tolist(), strict=True)) == separators
     known = {place: token for place, token in enumerate(rows.tokens.tolist()) if place not in separators}
     assert known == {0: 2, 1: 5, 2: 6, 4: 2, 5: 7, 8: 4, 9: 2, 10: 8, 11: 9, 14: 5}
 

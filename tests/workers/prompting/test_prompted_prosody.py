@@ -12,19 +12,21 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.fixtures.tuning import toy_examples
-from workers.prompting.prompted_pass import PromptRows, PromptTensors, prompted_logits, prosody_inputs
+from workers.prompting.prompted_pass import PromptRows, PromptTensors, assemble, prompted_logits
 from workers.speech.unit_prosody import UnitProsody
-from workers.unit_lm.pgslm import MultistreamConfig, MultistreamLM
+from workers.unit_lm.pgslm.config import PGSLMConfig
+from workers.unit_lm.pgslm.model import PGSLM
+from workers.unit_lm.pgslm.streams import prosody_inputs
 
 Streams = Literal["discrete", "continuous"]
 STREAMS: tuple[Streams, ...] = ("discrete", "continuous")
 EDGES = (-0.5, 0.0, 0.5)
 
 
-def _lm(streams: Streams) -> MultistreamLM:
+def _lm(streams: Streams) -> PGSLM:
     edges = EDGES if streams == "discrete" else ()
-    config = MultistreamConfig(layers=2, dim=16, heads=2, ffn_dim=24, streams=streams, f0_edges=edges, duration_cap=5)
-    lm = MultistreamLM(config)
+    config = PGSLMConfig(layers=2, dim=16, heads=2, ffn_dim=24, streams=streams, f0_edges=edges, duration_cap=5)
+    lm = PGSLM(config)
     lm.initialise(0)
     return lm.requires_grad_(False).eval()
 
@@ -60,7 +62,7 @@ def test_each_position_hears_the_unit_before_it(
 ) -> None:
     prosody = UnitProsody(np.array([2, 7], np.int32), np.array([-0.3, 0.9], np.float32))
     rows = PromptRows([np.array([10, 11])], slots=2, prosody=[prosody], separator_prosody=last)
-    found = prosody_inputs([rows], LMS["discrete"].config)
+    found = prosody_inputs(assemble([rows], start=100).rows, LMS["discrete"].config)
     assert found.present is not None
     # Begin, two units, two separators; the begin of F0 is id 4, its padding 5, and 7 frames count as 5.
     assert found.present.tolist() == present
@@ -70,7 +72,8 @@ def test_each_position_hears_the_unit_before_it(
 
 def test_continuous_streams_keep_what_was_measured() -> None:
     prosody = UnitProsody(np.array([2, 70], np.int32), np.array([-0.3, 0.9], np.float32))
-    found = prosody_inputs([PromptRows([np.array([10, 11])], slots=1, prosody=[prosody])], LMS["continuous"].config)
+    rows = assemble([PromptRows([np.array([10, 11])], slots=1, prosody=[prosody])], start=100).rows
+    found = prosody_inputs(rows, LMS["continuous"].config)
     assert found.durations.tolist() == [0, 0, 2, 70]
     assert found.f0.tolist() == pytest.approx([-5, 0, -0.3, 0.9])
 

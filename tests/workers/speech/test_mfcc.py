@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.errors import BackboneError
+from tests.fixtures.mfcc import fit_mfcc_tokenizer
 from tests.fixtures.tones import babble
 from workers.speech import mfcc as features_module
-from workers.speech.mfcc import MfccConfig, MfccTokenizer, fit_mfcc_tokenizer, mfcc_config, mfcc_features
+from workers.speech.mfcc import MfccConfig, MfccTokenizer, mfcc_config, mfcc_features
 from workers.speech.tokenizer import build_tokenizer
 from workers.speech.torchaudio_import import compute_deltas, kaldi
 

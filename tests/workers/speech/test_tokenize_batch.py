@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from infra.errors import BackboneError
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
+from tests.fixtures.mfcc import fit_mfcc_tokenizer
 from tests.fixtures.tones import audio_bytes, babble, write_audio
 from workers.speech.audio import CANCELLED_NOTE
 from workers.speech.f0 import F0Settings, track_f0
-from workers.speech.mfcc import MfccTokenizer, fit_mfcc_tokenizer
+from workers.speech.mfcc import MfccTokenizer
 from workers.speech.prosody import PitchStatistics, segment_f0
 from workers.speech.tokenize_batch import TokenizeBatch, Work
 from workers.speech.unit_cache import Quarantined, UnitCache

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn.attention import varlen
 from torch.nn.functional import scaled_dot_product_attention
 
-from workers.unit_lm import attention
-from workers.unit_lm.attention import attend
-from workers.unit_lm.attention_plan import AttentionPlan
-from workers.unit_lm.packing import Packing
+from workers.unit_lm.engine import attention
+from workers.unit_lm.engine.attention import attend
+from workers.unit_lm.engine.attention_plan import AttentionPlan
+from workers.unit_lm.engine.packing import Packing
 
 HEADS, WIDTH = 2, 3
 DIM = HEADS * WIDTH

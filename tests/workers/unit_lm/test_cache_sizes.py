@@ -13,7 +13,7 @@ import workers
 
 COMPUTE = """
 import torch
-from workers.unit_lm.frozen_linear import product
+from workers.unit_lm.engine.frozen_linear import product
 print(product(torch.ones(3, 4), torch.ones(5, 4)).sum().item())
 """
 

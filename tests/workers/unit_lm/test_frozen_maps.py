@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from workers.precision import autocast
-from workers.unit_lm import frozen_linear as frozen_maps
-from workers.unit_lm.frozen_linear import Projection, feed_forward, maps_of
+from workers.unit_lm.engine import frozen_linear as frozen_maps
+from workers.unit_lm.engine.frozen_linear import Projection, feed_forward, linear
 
 D, H, N = 24, 40, 9
 
@@ -40,7 +40,7 @@ def _products(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.usefixtures("_products")
 def test_several_maps_equal_linear_layers() -> None:
     x, maps = _tokens(), [_projection(D, H, 0), _projection(D, D, 1)]
-    found, wanted = maps_of(x, maps), tuple(F.linear(x, each.weight, each.bias) for each in maps)
+    found, wanted = linear(x, maps), tuple(F.linear(x, each.weight, each.bias) for each in maps)
     for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(one, other)
     torch.testing.assert_close(_gradient(found, x), _gradient(wanted, x))
@@ -57,22 +57,22 @@ def test_feed_forward_equals_its_layers() -> None:
 
 def test_gradients_of_the_wanted_tokens_only() -> None:
     x, maps = _tokens(), [_projection(D, H, 0), _projection(D, D, 1)]
-    every = _gradient(maps_of(x, maps), x)
-    some = _gradient(maps_of(x, maps, wanted=torch.tensor([6, 2])), x)
+    every = _gradient(linear(x, maps), x)
+    some = _gradient(linear(x, maps, wanted=torch.tensor([6, 2])), x)
     torch.testing.assert_close(some[[2, 6]], every[[2, 6]])
     assert not some[[0, 1, 3, 4, 5, 7, 8]].any()
 
 
 def test_a_trained_map_gets_its_gradients() -> None:
     fc1, fc2 = (_projection(D, D, seed).requires_grad_() for seed in (4, 5))
-    (feed_forward(_tokens(), fc1, fc2).sum() + maps_of(_tokens(), [fc1])[0].sum()).backward()  # type: ignore[no-untyped-call]
+    (feed_forward(_tokens(), fc1, fc2).sum() + linear(_tokens(), [fc1])[0].sum()).backward()  # type: ignore[no-untyped-call]
     assert all(p.grad is not None and p.grad.any() for p in (fc1.weight, fc2.weight))
 
 
 def test_weights_are_converted_once() -> None:
     x, projection = _tokens(), _projection(D, H, 6)
     with autocast("bf16", x.device):
-        [found] = maps_of(x, [projection])
+        [found] = linear(x, [projection])
     assert found.dtype == torch.bfloat16
     first, again = (projection.weights_as(torch.bfloat16)[0] for _ in range(2))
     assert first is again

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.unit_lm.attention_plan import length_groups
+from workers.unit_lm.engine.attention_plan import length_groups
 
 
 def _cells(groups: list[list[int]], prefix: int, cost: int) -> int:

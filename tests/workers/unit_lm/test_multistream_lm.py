@@ -18,8 +18,10 @@ from workers.speech.sequences import UnitSequences
 from workers.speech.unit_prosody import ProsodySettings, UnitProsody, unit_prosody
 from workers.speech.units import Units
 from workers.unit_lm.kinds import build_lm, parameter_count
-from workers.unit_lm.objective import Objective, PretrainBatch, pretrain_batch
-from workers.unit_lm.pgslm import MultistreamConfig, MultistreamLM
+from workers.unit_lm.pgslm.config import PGSLMConfig
+from workers.unit_lm.pgslm.model import PGSLM
+from workers.unit_lm.pgslm.pretraining import NextUnitAndProsody, StreamsBatch
+from workers.unit_lm.pgslm.streams import prosody_inputs
 
 Kind = Literal["discrete", "continuous"]
 KINDS: tuple[Kind, ...] = ("discrete", "continuous")
@@ -38,8 +40,8 @@ class Golden:
         self.rows = np.arange(len(self.arrays["segment_counts"]))
         self.sequences = UnitSequences.of([units.units for units in self._units()], self._prosody())
 
-    def batch(self) -> PretrainBatch:
-        return pretrain_batch(self.lm.config, self.sequences, self.rows, UNITS, "cpu")
+    def batch(self) -> StreamsBatch:
+        return NextUnitAndProsody(self.lm).batch(self.sequences, self.rows, UNITS)
 
     def packed(self, name: str) -> Tensor:
         """An array of the reference without its padding, laid end to end."""
@@ -67,20 +69,21 @@ class Golden:
 def test_streams_and_masks_are_the_references(kind: Kind) -> None:
     golden = Golden(kind)
     batch = golden.batch()
-    assert batch.prosody is not None
-    inputs, targets = batch.prosody
+    inputs = prosody_inputs(batch.rows, golden.lm.config)
+    assert inputs.present is not None
+    assert inputs.present.all()
     exact = {
-        "src_tokens": batch.tokens,
+        "src_tokens": batch.rows.tokens,
         "target": batch.targets,
         "dur_src": inputs.durations,
-        "dur_target": targets.durations,
-        "mask": targets.units_asked == 0,
-        "dur_mask": targets.prosody_asked == 0,
-        "f0_mask": targets.prosody_asked == 0,
+        "dur_target": batch.durations,
+        "mask": batch.units_asked == 0,
+        "dur_mask": batch.prosody_asked == 0,
+        "f0_mask": batch.prosody_asked == 0,
     }
     for name, found in exact.items():
         assert torch.equal(found, golden.packed(name)), name
-    for name, found in {"f0_src": inputs.f0, "f0_target": targets.f0}.items():
+    for name, found in {"f0_src": inputs.f0, "f0_target": batch.f0}.items():
         torch.testing.assert_close(found, golden.packed(name), rtol=0, atol=0 if kind == "discrete" else 1e-6)
 
 
@@ -90,9 +93,8 @@ def test_scores_are_the_references(kind: Kind, ignore: bool) -> None:
     golden = Golden(kind)
     golden.lm.config = golden.lm.config.model_copy(update={"ignore_duration": ignore, "ignore_f0": ignore})
     batch = golden.batch()
-    assert batch.prosody is not None
-    x = golden.lm.embed_tokens(batch.tokens) + golden.lm.prosody_terms(batch.prosody[0])
-    scores = torch.split(golden.lm.logits(golden.lm(x, batch.packing)), golden.lm.config.channels, dim=-1)
+    states = golden.lm(golden.lm.embed_rows(batch.rows), batch.rows.packing)
+    scores = torch.split(golden.lm.logits(states), golden.lm.config.channels, dim=-1)
     for name, found in zip(("token", "duration", "f0"), scores, strict=True):
         wanted = golden.packed(f"logits_{name}{'_ignore_prosody' if ignore else ''}")
         torch.testing.assert_close(found, wanted, rtol=0, atol=5e-5)
@@ -101,10 +103,10 @@ def test_scores_are_the_references(kind: Kind, ignore: bool) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_losses_are_the_references(kind: Kind) -> None:
     golden = Golden(kind)
-    losses = Objective(golden.lm)(golden.batch())
+    plain = NextUnitAndProsody(golden.lm)(golden.batch())
     gold = golden.arrays
-    torch.testing.assert_close(float(losses.sum()), float(gold["loss"]), rtol=1e-5, atol=0)
-    plain = Objective(golden.lm, duration_weight=1, f0_weight=1)(golden.batch())
+    weighted = float((plain * torch.tensor([1, 0.5, 0.5])).sum())
+    torch.testing.assert_close(weighted, float(gold["loss"]), rtol=1e-5, atol=0)
     for found, name in zip(plain, ("token_loss", "dur_loss", "f0_loss"), strict=True):
         torch.testing.assert_close(float(found), float(gold[name]), rtol=1e-5, atol=0)
 
@@ -113,7 +115,7 @@ def test_losses_are_the_references(kind: Kind) -> None:
     ("streams", "edges", "parameters"), [("discrete", EDGES, 151_494_656), ("continuous", (), 151_375_872)]
 )
 def test_has_the_published_number_of_parameters(streams: Kind, edges: tuple[float, ...], parameters: int) -> None:
-    config = MultistreamConfig(**PUBLISHED, streams=streams, f0_edges=edges)
+    config = PGSLMConfig(**PUBLISHED, streams=streams, f0_edges=edges)
     assert parameter_count(config) == parameters
     assert config.outputs == (165 if streams == "discrete" else 106)
 
@@ -129,14 +131,14 @@ def test_has_the_published_number_of_parameters(streams: Kind, edges: tuple[floa
 )
 def test_settings_that_do_not_fit_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        MultistreamConfig.model_validate(PUBLISHED | wrong)
+        PGSLMConfig.model_validate(PUBLISHED | wrong)
 
 
-def _small(streams: Kind) -> MultistreamLM:
+def _small(streams: Kind) -> PGSLM:
     edges = EDGES if streams == "discrete" else ()
-    config = MultistreamConfig(layers=2, dim=16, heads=2, ffn_dim=24, streams=streams, f0_edges=edges)
+    config = PGSLMConfig(layers=2, dim=16, heads=2, ffn_dim=24, streams=streams, f0_edges=edges)
     lm = build_lm(config)
-    assert isinstance(lm, MultistreamLM)
+    assert isinstance(lm, PGSLM)
     lm.initialise(0)
     return lm
 
@@ -148,10 +150,9 @@ def test_a_unit_is_predicted_without_its_own_prosody(streams: Kind) -> None:
 
     def scores(durations: list[int], f0: list[float]) -> NDArray[np.float32]:
         prosody = [UnitProsody(np.array(durations, np.int32), np.array(f0, np.float32))]
-        batch = pretrain_batch(lm.config, UnitSequences.of([units], prosody), np.array([0]), UNITS, "cpu")
-        assert batch.prosody is not None
-        x = lm.embed_tokens(batch.tokens) + lm.prosody_terms(batch.prosody[0])
-        found: NDArray[np.float32] = lm.logits(lm(x, batch.packing)).detach().numpy()
+        batch = NextUnitAndProsody(lm).batch(UnitSequences.of([units], prosody), np.array([0]), UNITS)
+        states = lm(lm.embed_rows(batch.rows), batch.rows.packing)
+        found: NDArray[np.float32] = lm.logits(states).detach().numpy()
         return found
 
     plain, changed = scores([2, 3, 4], [0.1, 0.2, 0.3]), scores([2, 9, 4], [0.1, 0.9, 0.3])

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.unit_lm.packing import Packing, kernel_size, starts_of
+from workers.unit_lm.engine.packing import Packing, kernel_size, starts_of
 
 
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=8), st.integers(0, 5))

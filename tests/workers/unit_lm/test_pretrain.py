@@ -17,16 +17,16 @@ from tests.fixtures.chain import CONFIG, UNIT_TOKENS, chain, pretraining, train_
 from tests.fixtures.plain_lm import plain_logits
 from tests.fixtures.processes import run_processes
 from workers.speech.sequences import UnitSequences
-from workers.unit_lm.gslm import UnitLM
+from workers.unit_lm.gslm.model import GSLM
 from workers.unit_lm.pretrain_rank import load_pretraining, read_sequences, save_pretraining, write_sequences
 from workers.unit_lm.pretraining import BestPerplexity, Pretraining, PretrainSettings, TokenBatches
 
 
 def test_perplexity_falls_towards_that_of_the_corpus() -> None:
     run = pretraining(dropout=0.0)
-    before = run.perplexity()
+    before = run.validate()["perplexity"]
     losses = [float(run.advance()) for _ in range(40)]
-    after = run.perplexity()
+    after = run.validate()["perplexity"]
     assert before > 8
     assert 1.9 < after < 4, "the corpus itself has about 2: the first unit, one step in ten, and the end are free"
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 1
@@ -45,7 +45,7 @@ def test_perplexity_is_that_of_the_rows_one_by_one() -> None:
         shares = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
         nll -= shares[np.arange(len(targets)), targets].sum()
         tokens += len(targets)
-    assert run.perplexity() == pytest.approx(math.exp(nll / tokens), rel=1e-5)
+    assert run.validate()["perplexity"] == pytest.approx(math.exp(nll / tokens), rel=1e-5)
 
 
 @pytest.mark.parametrize("pause", [7, 20])
@@ -100,7 +100,7 @@ def test_evaluating_changes_nothing() -> None:
     for _ in range(3):
         one.advance()
         other.advance()
-        other.perplexity()
+        other.validate()["perplexity"]
     assert all(torch.equal(tensor, weights(other)[name]) for name, tensor in weights(one).items())
 
 
@@ -121,7 +121,7 @@ def test_ranks_and_steps_draw_dropout_of_their_own(dropout: float) -> None:
     rows = UnitSequences.of([[0, 1, 2]] * 64)
     losses = []
     for rank in (0, 1):
-        lm = UnitLM(CONFIG, dropout=dropout)
+        lm = GSLM(CONFIG, dropout=dropout)
         lm.initialise(0)
         settings = PretrainSettings(batch_tokens=64, dropout=dropout, precision="fp32", learning_rate=1e-12)
         run = Pretraining(lm, settings, train=rows, valid=rows, unit_tokens=UNIT_TOKENS, rank=rank, world=2)
@@ -138,7 +138,7 @@ def test_two_ranks_equal_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     wanted = torch.stack([run.advance() for _ in range(steps)])
     torch.testing.assert_close(torch.stack([one["losses"] for one in both]).mean(dim=0), wanted, rtol=1e-5, atol=0)
     for one in both:
-        assert float(one["perplexity"]) == pytest.approx(run.perplexity(), rel=1e-5)
+        assert float(one["perplexity"]) == pytest.approx(run.validate()["perplexity"], rel=1e-5)
         for name, tensor in weights(run).items():
             # The bias of keys cancels in the softmax: its gradient is rounding alone, which Adam makes large.
             if not name.endswith("k_proj.bias"):

@@ -12,8 +12,11 @@ from tests.fixtures.golden import expected, toy_lm
 from tests.fixtures.plain_lm import plain_logits
 from tests.fixtures.shared_data import shared_folder
 from tests.fixtures.tuning import TINY, tiny_lm
-from workers.unit_lm.gslm import Prefix, Reads, UnitLM, UnitLMConfig, sinusoids
-from workers.unit_lm.packing import Packing, starts_of
+from workers.unit_lm.engine.layer import sinusoids
+from workers.unit_lm.engine.packing import Packing, starts_of
+from workers.unit_lm.engine.rows import Prefix, Reads
+from workers.unit_lm.gslm.config import GSLMConfig
+from workers.unit_lm.gslm.model import GSLM
 
 LM = tiny_lm()
 LENGTHS = st.lists(st.integers(1, 10), min_size=1, max_size=6)
@@ -57,7 +60,7 @@ def test_matches_the_reference() -> None:
 
 def test_size_of_the_published_model() -> None:
     with torch.device("meta"):
-        lm = UnitLM(UnitLMConfig(layers=12, dim=1024, heads=16, ffn_dim=4096))
+        lm = GSLM(GSLMConfig(layers=12, dim=1024, heads=16, ffn_dim=4096))
     assert sum(parameter.numel() for parameter in lm.parameters()) == 151_263_232
 
 
@@ -157,10 +160,10 @@ def test_position_table_grows_with_the_longest_row() -> None:
 
 
 def test_initial_weights_come_from_the_seed() -> None:
-    config = UnitLMConfig(layers=1, dim=64, heads=2, ffn_dim=128)
+    config = GSLMConfig(layers=1, dim=64, heads=2, ffn_dim=128)
 
     def fresh(seed: int) -> dict[str, Tensor]:
-        lm = UnitLM(config)
+        lm = GSLM(config)
         lm.initialise(seed)
         return lm.state_dict()
 
@@ -177,4 +180,4 @@ def test_initial_weights_come_from_the_seed() -> None:
 
 def test_sizes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="dim 20 is not a multiple of twice the heads, 4"):
-        UnitLMConfig(layers=1, dim=20, heads=4, ffn_dim=8)
+        GSLMConfig(layers=1, dim=20, heads=4, ffn_dim=8)

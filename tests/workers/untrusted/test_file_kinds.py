@@ -18,11 +18,11 @@ import sklearn.cluster
 import torch
 
 from infra.errors import BackboneError, BundleError
+from workers.fairseq.checkpoint import read_checkpoint
 from workers.interop.centroids import read_centroids
-from workers.interop.checkpoint import read_checkpoint
-from workers.interop.dictionary import read_dictionary
-from workers.interop.f0_bins import read_f0_edges
 from workers.interop.prompt_labels import read_labels
+from workers.unit_lm.gslm.dictionary import read_dictionary
+from workers.unit_lm.pgslm.f0_bins import read_f0_edges
 from workers.untrusted.file_kinds import file_kind
 
 

@@ -23,7 +23,7 @@ from infra import object_storage
 from infra.errors import BackboneError
 from tests.fixtures.hostile_files import PAYLOADS, payload
 from tests.fixtures.shared_data import shared_folder
-from workers.interop.checkpoint import entries, read_checkpoint
+from workers.fairseq.checkpoint import entries, read_checkpoint
 from workers.untrusted.pickled_arrays import PickledArray
 from workers.untrusted.pickles import Inert
 from workers.untrusted.torch_file import read_torch_file

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.errors import BackboneError
-from workers.interop.checkpoint import FairseqCheckpoint, read_checkpoint
+from workers.fairseq.checkpoint import FairseqCheckpoint, read_checkpoint
 
 W, V = torch.arange(6.0) + 1, torch.tensor([0.5, -2.0, 3.0], dtype=torch.float16)
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel
 from torch import Tensor
 
 from infra.errors import BackboneError
@@ -126,6 +127,7 @@ class HubertTokenizer:
     """
 
     kind: ClassVar[str] = "hubert"
+    settings: ClassVar[type[BaseModel] | None] = None
     gains_from_gpu: ClassVar[bool] = True
 
     def __init__(

@@ -31,7 +31,7 @@ from workers.tuning.step.gang import ALONE, Evaluation, Gang
 from workers.tuning.step.lane import Lane, Progress
 from workers.tuning.step.lane_state import LaneState
 from workers.tuning.step.process_group import Ranks
-from workers.unit_lm.gslm import UnitLM
+from workers.unit_lm.unit_lm import UnitLM
 
 logger = logging.getLogger("speechprompt.gang")
 

@@ -15,7 +15,7 @@ from workers.bundle.read import read
 from workers.job_store.files import EXAMPLES
 from workers.prompting.examples import TaskExamples
 from workers.tuning.step.lane import Lane, LaneSpec
-from workers.unit_lm.gslm import UnitLM
+from workers.unit_lm.unit_lm import UnitLM
 
 
 class LaneSource:

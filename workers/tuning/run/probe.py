@@ -14,7 +14,7 @@ import torch
 from workers.precision import Precision
 from workers.tuning.step.gang import Gang
 from workers.tuning.step.lane import Lane
-from workers.unit_lm.gslm import UnitLM
+from workers.unit_lm.unit_lm import UnitLM
 
 WORTHWHILE = 1.10
 """A larger gang must take so many times as many lane steps a second as the one before."""
@@ -65,7 +65,7 @@ def measure_gangs(
         budget: seconds in all.
     """
     deadline = time.monotonic() + budget
-    memory = share * MEMORY_SHARE * _memory_at_hand(lm.embed.weight.device)
+    memory = share * MEMORY_SHARE * _memory_at_hand(lm.device)
     found: list[Measured] = []
     size = 1
     while size <= most:

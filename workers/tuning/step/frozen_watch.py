@@ -12,7 +12,7 @@ from torch import Tensor
 from infra.errors import FrozenWeightsChanged
 from workers.backbone.sharing import SharedLM
 from workers.tuning.step.process_group import Ranks
-from workers.unit_lm.gslm import UnitLM
+from workers.unit_lm.unit_lm import UnitLM
 
 
 class FrozenWatch:
@@ -58,7 +58,7 @@ class FrozenWatch:
         self.glance()
 
     def _agree(self, changed: bool) -> None:
-        found = torch.tensor([changed], dtype=torch.int64, device=self._lm.embed.weight.device)
+        found = torch.tensor([changed], dtype=torch.int64, device=self._lm.device)
         if self._ranks.add(found).item():
             raise FrozenWeightsChanged(
                 f"the frozen unit LM of fingerprint {self._shared.fingerprint[:12]} was written to while prompts were "

@@ -22,8 +22,8 @@ from workers.tuning.step.loss import batch_loss, slot_scores, training_rows
 from workers.tuning.step.memory import is_out_of_memory, release
 from workers.tuning.step.optimizer import LaneAdam
 from workers.tuning.step.process_group import Ranks
-from workers.unit_lm.gslm import UnitLM
-from workers.unit_lm.packing import upload
+from workers.unit_lm.engine.packing import upload
+from workers.unit_lm.unit_lm import UnitLM
 
 EVALUATION_ROWS = 256
 ALONE = Ranks()
@@ -64,7 +64,7 @@ class Gang:
         self, lm: UnitLM, lanes: Sequence[Lane], *, precision: Precision = "auto", ranks: Ranks = ALONE
     ) -> None:
         self.lm, self.precision, self.ranks = lm, precision, ranks
-        self.device = lm.embed.weight.device
+        self.device = lm.device
         self.lanes: list[Lane] = []
         self.adam = LaneAdam(
             torch.zeros(0, 0, device=self.device),

@@ -22,7 +22,7 @@ from workers.prompting.prompt_init import begin_with_bundle, begin_with_units, i
 from workers.prompting.prompted_pass import PromptRows
 from workers.prompting.sampling import class_weights, combinations, few_shot
 from workers.prompting.verbalizer import by_frequency, check_unit_count, frequent_units, random_units
-from workers.unit_lm.gslm import UnitLM
+from workers.unit_lm.unit_lm import UnitLM
 
 Stop = Literal["steps", "patience", "diverged", "dropped", "failed"]
 """Why a lane ended: all steps done, no more improvement, a loss that is not finite, others of its sweep were better, or
@@ -203,13 +203,12 @@ class Lane:
         self, examples: SplitExamples, chosen: NDArray[np.int64], *, fed: NDArray[np.int64] | None = None
     ) -> PromptRows:
         """Some examples as rows of a pass, with the tokens ``fed`` after their separators, int64 [chosen]."""
-        prosody = [part for row in chosen if (part := examples.units.prosody_of(int(row))) is not None]
         return PromptRows(
             [self._unit_tokens[examples.units[int(row)]] for row in chosen],
             len(self.shape.classes),
             fed,
             read_last_unit=fed is not None,
-            prosody=prosody or None,
+            prosody=examples.units.prosody_of_rows(chosen),
             separator_prosody=self.spec.recipe.separator_prosody == "last",
         )
 

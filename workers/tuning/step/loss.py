@@ -16,8 +16,8 @@ from workers.prompting.prompted_pass import PromptRows
 from workers.prompting.verbalizer import class_scores
 from workers.tuning.step.lane import BEGIN_OUTPUT, END_OUTPUT, Lane
 from workers.tuning.step.process_group import Ranks
-from workers.unit_lm.gslm import UnitLMConfig
-from workers.unit_lm.packing import upload
+from workers.unit_lm.engine.packing import upload
+from workers.unit_lm.unit_lm import UnitLMConfig
 
 
 @dataclass(frozen=True)

@@ -299,7 +299,8 @@ def test_a_copy_of_the_weights_on_a_device_is_watched_too(bench: Bench) -> None:
     run = bench.run([lane], width=1, name="gang")
     run.step()
     lm = run._gang.lm
-    lm.norm.bias.data = lm.norm.bias.data.clone() + 1e-6
+    bias = lm.get_parameter("norm.bias")
+    bias.data = bias.data.clone() + 1e-6
     with pytest.raises(FrozenWeightsChanged):
         run.step()
     assert read_outcome(str(bench.root / "gang"), "plain") is None

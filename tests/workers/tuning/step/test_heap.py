@@ -13,7 +13,7 @@ from infra.tracking import Tracking
 from tests.fixtures.gang_bench import Bench
 from tests.fixtures.processes import run_processes
 from workers.tuning.step import memory as heap
-from workers.unit_lm.frozen_linear import product
+from workers.unit_lm.engine.frozen_linear import product
 
 MIB = 1 << 20
 

@@ -17,8 +17,7 @@ from workers.speech.unit_prosody import UnitProsody
 from workers.tuning.step.gang import Gang
 from workers.tuning.step.lane import Lane
 from workers.unit_lm.kinds import build_lm
-from workers.unit_lm.objective import Objective, pretrain_batch
-from workers.unit_lm.pgslm import MultistreamConfig
+from workers.unit_lm.pgslm.config import PGSLMConfig
 from workers.unit_lm.pretrain_rank import load_pretraining, read_sequences, save_pretraining, write_sequences
 from workers.unit_lm.pretraining import Pretraining, PretrainSettings
 
@@ -31,9 +30,9 @@ SETTINGS = PretrainSettings(
 )
 
 
-def _config(streams: Streams) -> MultistreamConfig:
+def _config(streams: Streams) -> PGSLMConfig:
     edges = (-0.5, 0.0, 0.5) if streams == "discrete" else ()
-    return MultistreamConfig(
+    return PGSLMConfig(
         layers=1, dim=16, heads=2, ffn_dim=32, vocabulary=UNITS + 4, bos=UNITS, pad=UNITS + 1, eos=UNITS + 2,
         streams=streams, f0_edges=edges, duration_cap=12,
     )  # fmt: skip
@@ -60,27 +59,27 @@ def _losses(run: Pretraining) -> torch.Tensor:
     corpus = _corpus(20, 2)
     run.lm.eval()
     with torch.no_grad():
-        batch = pretrain_batch(run.lm.config, corpus, np.arange(len(corpus)), UNIT_TOKENS, "cpu")
-        losses: torch.Tensor = Objective(run.lm)(batch)
+        batch = run.objective.batch(corpus, np.arange(len(corpus)), UNIT_TOKENS)
+        losses: torch.Tensor = run.objective(batch)
     return losses
 
 
 @pytest.mark.parametrize("streams", STREAMS)
 def test_all_streams_are_learnt(streams: Streams) -> None:
     run = _run(streams)
-    before, untrained = _losses(run), run.perplexity()
+    before, untrained = _losses(run), run.validate()["perplexity"]
     for _ in range(SETTINGS.steps):
         run.advance()
     after = _losses(run)
     assert (after < 0.5 * before).all()
-    assert run.perplexity() < 2.5 < untrained
+    assert run.validate()["perplexity"] < 2.5 < untrained
     figures = run.validate()
     predictions = float((_corpus(20, 2).lengths + 1).sum())
     assert figures == pytest.approx(
         {
             "perplexity": math.exp(after[0] / predictions),
-            "duration_loss": float(after[1]) / 0.5 / predictions,
-            "f0_loss": float(after[2]) / 0.5 / predictions,
+            "duration_loss": float(after[1]) / predictions,
+            "f0_loss": float(after[2]) / predictions,
         },
         rel=1e-4,
     )

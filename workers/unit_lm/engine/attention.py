@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from workers.unit_lm.attention_plan import AttentionPlan, Keys
+from workers.unit_lm.engine.attention_plan import AttentionPlan, Keys
 
 FUSED_FROM = 384
 """Tokens from which a grid's scores are not worth keeping."""

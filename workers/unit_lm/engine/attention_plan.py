@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workers.unit_lm.packing import Packing, starts_of, upload
+from workers.unit_lm.engine.packing import Packing, starts_of, upload
+from workers.unit_lm.engine.rows import Prefix, Reads
 
 
 def length_groups(lengths: NDArray[np.int64], *, prefix: int = 0, cost: int) -> list[NDArray[np.int64]]:
@@ -123,6 +124,25 @@ class AttentionPlan:
         self._starts = starts_of(self._lengths)
         self.groups = length_groups(self._lengths, prefix=prefix, cost=group_cost)
         self._longest = [int(self._lengths[rows].max()) for rows in self.groups]
+
+    @classmethod
+    def of(
+        cls, packing: Packing, prefix: Prefix | None, reads: Reads | None, *, heads: int, group_cost: int = 0
+    ) -> AttentionPlan:
+        """The plan of a pass as ``UnitLM.forward`` is given it."""
+        offsets = None if reads is None else reads.offsets
+        if prefix is None:
+            return cls(packing, heads=heads, offsets=offsets, group_cost=group_cost)
+        return cls(
+            packing,
+            heads=heads,
+            prompts=len(prefix.keys),
+            prefix=prefix.keys.shape[2],
+            row_prompt=prefix.row_prompt,
+            prefix_lengths=prefix.lengths,
+            offsets=offsets,
+            group_cost=group_cost,
+        )
 
     @property
     def tokens(self) -> int:

@@ -41,7 +41,7 @@ class Projection(nn.Linear):
         return self._cast[1:]
 
 
-def maps_of(x: Tensor, maps: Sequence[Projection], *, wanted: Tensor | None = None) -> tuple[Tensor, ...]:
+def linear(x: Tensor, maps: Sequence[Projection], *, wanted: Tensor | None = None) -> tuple[Tensor, ...]:
     """Several maps of the same tokens, [N, D] to [N, E] each.
 
     Args:

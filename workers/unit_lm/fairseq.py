@@ -1,16 +1,18 @@
-"""The original unit LMs, GSLM and pGSLM, as this project's: strictly, tensor by tensor.
+"""What the original unit LMs of fairseq have in common, read strictly, tensor by tensor.
 
-A checkpoint is believed only as far as it fits: its settings must describe the one architecture that ``UnitLM``
-computes, and its tensors must be exactly that architecture's. What is missing, extra or misshapen is an error
-that names it as the checkpoint does.
+A checkpoint is believed only as far as it fits: its settings must describe the one architecture that
+``TransformerLM`` computes, and its tensors must be exactly that architecture's. What is missing, extra or misshapen is
+an error that names it as the checkpoint does.
 """
 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
+from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -20,19 +22,17 @@ from torch import Tensor
 
 from infra.errors import BackboneError
 from infra.printable import first_of, in_ascii
-from workers.interop.checkpoint import FairseqCheckpoint
-from workers.interop.dictionary import UnitDictionary
-from workers.interop.model_kinds import check_kind
-from workers.interop.stream_settings import stream_settings
-from workers.unit_lm.gslm import UnitLMConfig
-from workers.unit_lm.kinds import build_lm
-from workers.unit_lm.pgslm import SPECIAL_IDS, MultistreamConfig
+from workers.fairseq.checkpoint import FairseqCheckpoint
+from workers.fairseq.model_kinds import check_kind
+from workers.fairseq.original_files import OriginalFiles
+from workers.speech.unit_prosody import UnitProsody
+from workers.unit_lm.transformer import TransformerLM
+from workers.unit_lm.unit_lm import UnitLMConfig
 from workers.untrusted.pickles import shown
 
 EMBEDDING = "decoder.embed_tokens.weight"
 OUTPUT = "decoder.output_projection.weight"
 VERSION = "decoder.version"
-HEAD = "decoder.project_out_dim.weight"
 NOT_TRAINED = frozenset({VERSION, "decoder.embed_positions._float_tensor"})
 
 _TOP = {
@@ -57,7 +57,7 @@ _LAYER = re.compile(r"decoder\.layers\.(\d{1,4})\.")
 
 
 def original_name(name: str) -> str:
-    """fairseq's name of a tensor of ``UnitLM`` or ``MultistreamLM``."""
+    """fairseq's name of a tensor of ``TransformerLM``."""
     parts = name.split(".")
     if parts[0] == "layers":
         return f"decoder.layers.{parts[1]}.{_IN_LAYER.get(parts[2], parts[2])}.{parts[3]}"
@@ -113,7 +113,7 @@ ARCHITECTURE: Final[Mapping[str, Any]] = {
     "base_layers": 0,
     **{f"scale_{part}": False for part in ("fc", "attn", "heads", "resids")},
 }
-"""Settings of fairseq's language models that change what is computed, and the values that ``UnitLM`` stands for."""
+"""Settings of fairseq's language models that change what is computed, with the values of ``TransformerLM``."""
 _SHOWN = 5
 _ACCEPTED = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
@@ -135,70 +135,71 @@ class ImportedLM:
     notes: tuple[str, ...] = ()
 
 
-def is_multistream(checkpoint: FairseqCheckpoint) -> bool:
-    """Whether it is a pGSLM: by its head or by the name of its architecture."""
-    return HEAD in checkpoint.tensors or str(checkpoint.model.get("_name", "")).startswith("transformer_ulm")
+_Config = TypeVar("_Config", bound=UnitLMConfig)
 
 
-def import_gslm(checkpoint: FairseqCheckpoint, dictionary: UnitDictionary, *, heads: int | None = None) -> ImportedLM:
-    """fairseq's ``transformer_lm`` family over units.
+class FairseqLM(ABC, Generic[_Config]):
+    """How the original checkpoints of one kind are read, and fairseq's own model of them made."""
 
-    Args:
-        checkpoint: of training, float32 or half precision, of any age.
-        dictionary: its ``dict.txt``; units have no other place where their tokens are stated.
-        heads: attention heads, for a checkpoint that does not state them; no tensor tells them.
+    @abstractmethod
+    def recognises(self, checkpoint: FairseqCheckpoint) -> bool:
+        """Whether it is a checkpoint of this kind."""
+
+    @abstractmethod
+    def read(self, checkpoint: FairseqCheckpoint, files: OriginalFiles, *, units: int | None) -> ImportedLM:
+        """The LM of a checkpoint.
+
+        Args:
+            checkpoint: of training.
+            files: where the other files are, and what none of them says.
+            units: how many units the tokenizer has; ``None``: as many as the LM knows.
+
+        Raises:
+            BackboneError: the files are of another model, do not go together, or anything in them is missing, extra,
+                misshapen or not finite.
+        """
+
+    @abstractmethod
+    def original(self, args: Namespace, config: _Config) -> Any:
+        """fairseq's model of these arguments, with undefined weights; fairseq must be installed."""
+
+    @abstractmethod
+    def scores(self, original: Any, config: _Config, tokens: Tensor, prosody: UnitProsody | None) -> Tensor:
+        """All scores of fairseq's model for one row.
+
+        Args:
+            original: of the method of this name.
+            config: of the LM.
+            tokens: int64 [N], the start token first.
+            prosody: of the N - 1 units; ``None`` for an LM of units alone.
+
+        Returns:
+            float32 [N, config.outputs].
+        """
+
+
+class FairseqDictionary:
+    """What fairseq's models ask of a dictionary."""
+
+    def __init__(self, size: int, pad: int) -> None:
+        self._size, self._pad = size, pad
+
+    def __len__(self) -> int:
+        return self._size
+
+    def pad(self) -> int:
+        return self._pad
+
+    def unk(self) -> int:
+        return self._size - 1
+
+
+def prepared(checkpoint: FairseqCheckpoint) -> dict[str, Tensor]:
+    """The tensors under today's names, of a model that ``TransformerLM`` can compute.
 
     Raises:
-        BackboneError: it is another kind of model, or anything is missing, extra, misshapen or not finite.
+        BackboneError: it is another model.
     """
-    tensors = _prepared(checkpoint)
-    rows = tensors[EMBEDDING].shape[0]
-    if rows != dictionary.vocabulary:
-        raise BackboneError(
-            f"{dictionary.place}: {dictionary.vocabulary} tokens with the 4 special ones, but {EMBEDDING} of "
-            f"{checkpoint.place} has {rows} rows; name the dict.txt of this LM"
-        )
-    config = _checked(checkpoint, UnitLMConfig, vocabulary=rows, **_sizes(checkpoint, tensors, heads))
-    converted = _converted(checkpoint, config, tensors)
-    return ImportedLM(config, converted, dictionary.unit_tokens, _notes(checkpoint, tensors))
-
-
-def import_pgslm(
-    checkpoint: FairseqCheckpoint,
-    *,
-    f0_edges: Mapping[int, tuple[float, ...]] | None = None,
-    f0_mean: str = "speaker",
-    heads: int | None = None,
-) -> ImportedLM:
-    """fairseq's ``transformer_ulm`` family: units are tokens 0 to V - 5, the four special tokens follow them.
-
-    Args:
-        checkpoint: of training, discrete or continuous prosody.
-        f0_edges: edges between F0 bins by number of bins; for discrete prosody only.
-        f0_mean: whose mean log F0 is subtracted where the checkpoint asks for one, ``speaker`` or ``utterance``.
-        heads: as of ``import_gslm``.
-
-    Raises:
-        BackboneError: as of ``import_gslm``, or the settings of its streams cannot be followed.
-    """
-    tensors = _prepared(checkpoint)
-    units = tensors[EMBEDDING].shape[0] - SPECIAL_IDS
-    config = _checked(
-        checkpoint,
-        MultistreamConfig,
-        vocabulary=units + SPECIAL_IDS,
-        bos=units,
-        pad=units + 1,
-        eos=units + 2,
-        **_sizes(checkpoint, tensors, heads),
-        **stream_settings(checkpoint, tensors, f0_edges=f0_edges, f0_mean=f0_mean),
-    )
-    converted = _converted(checkpoint, config, tensors)
-    return ImportedLM(config, converted, tuple(range(units)), _notes(checkpoint, tensors))
-
-
-def _prepared(checkpoint: FairseqCheckpoint) -> dict[str, Tensor]:
-    """The tensors under today's names, of a model that ``UnitLM`` can compute."""
     place = checkpoint.place
     check_kind(checkpoint.tensors, place, "unit LM")
     tensors = upgraded(checkpoint.tensors, place)
@@ -220,14 +221,19 @@ def _prepared(checkpoint: FairseqCheckpoint) -> dict[str, Tensor]:
     return tensors
 
 
-def _notes(checkpoint: FairseqCheckpoint, tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
+def notes(checkpoint: FairseqCheckpoint, tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """What a user should know of a checkpoint, though nothing is wrong."""
     double = any(tensor.dtype is torch.float64 for tensor in tensors.values())
     rounded = (f"{checkpoint.place}: its float64 weights were rounded to float32",) if double else ()
     return (*checkpoint.notes, *rounded)
 
 
-def _sizes(checkpoint: FairseqCheckpoint, tensors: Mapping[str, Tensor], heads: int | None) -> dict[str, int]:
-    """Layers, dimensions and heads: as the settings state them, or else as the tensors show."""
+def sizes(checkpoint: FairseqCheckpoint, tensors: Mapping[str, Tensor], heads: int | None) -> dict[str, int]:
+    """Layers, dimensions and heads: as the settings state them, or else as the tensors show.
+
+    Raises:
+        BackboneError: the heads are unknown, or settings and tensors contradict each other.
+    """
     stated = checkpoint.model.get("decoder_attention_heads")
     if type(stated) is not int:
         if heads is None:
@@ -254,10 +260,12 @@ def _sizes(checkpoint: FairseqCheckpoint, tensors: Mapping[str, Tensor], heads: 
     return {**found, "heads": stated}
 
 
-_Config = TypeVar("_Config", bound=UnitLMConfig)
+def checked(checkpoint: FairseqCheckpoint, kind: type[_Config], **settings: Any) -> _Config:
+    """A configuration of these settings.
 
-
-def _checked(checkpoint: FairseqCheckpoint, kind: type[_Config], **settings: Any) -> _Config:
+    Raises:
+        BackboneError: they are none.
+    """
     try:
         return kind(**settings)
     except ValidationError as error:
@@ -268,12 +276,20 @@ def _checked(checkpoint: FairseqCheckpoint, kind: type[_Config], **settings: Any
         ) from error
 
 
-def _converted(
-    checkpoint: FairseqCheckpoint, config: UnitLMConfig, tensors: Mapping[str, Tensor]
+def converted(
+    checkpoint: FairseqCheckpoint, lm: TransformerLM, tensors: Mapping[str, Tensor]
 ) -> dict[str, NDArray[np.float32]]:
-    """Every tensor of the module, float32, under its name there."""
-    with torch.device("meta"):
-        wanted = {original_name(name): (name, tensor.shape) for name, tensor in build_lm(config).state_dict().items()}
+    """Every tensor of the module, float32, under its name there.
+
+    Args:
+        checkpoint: whose tensors they are.
+        lm: the module, on any device.
+        tensors: under fairseq's names of today.
+
+    Raises:
+        BackboneError: a tensor is missing, extra, misshapen or not finite.
+    """
+    wanted = {original_name(name): (name, tensor.shape) for name, tensor in lm.state_dict().items()}
     found = {name: tensor for name, tensor in tensors.items() if name not in NOT_TRAINED}
     output = found.pop(OUTPUT, tensors[EMBEDDING])
     wrong = [f"{name} is missing" for name in wanted if name not in found]

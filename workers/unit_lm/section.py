@@ -1,0 +1,62 @@
+"""What a file that describes a backbone to pretrain says of its unit LM."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from task_specs.validation import fault
+from workers.speech.sequences import UnitSequences
+from workers.speech.unit_prosody import ProsodySettings
+from workers.unit_lm.unit_lm import UnitLMConfig
+
+MOST_PARAMETERS: Final = 4_000_000_000
+"""Of the layers of a unit LM; with gradients and Adam's moments they take 64 GB on every worker."""
+
+
+class UnitLMSection(BaseModel):
+    """Sizes of the unit LM; the published one is 12 x 1024 x 16 x 4096. A kind narrows ``kind`` to its name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    kind: str
+    layers: int = Field(6, ge=1, le=128)
+    dim: int = Field(256, ge=8, le=8192)
+    heads: int = Field(4, ge=1, le=128)
+    ffn_dim: int = Field(1024, ge=8, le=65536)
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.dim % (2 * self.heads):
+            raise fault(f"has dim {self.dim} for {self.heads} heads", "make dim a multiple of twice the heads")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_in_memory(self) -> Self:
+        parameters = self.layers * self.dim * (4 * self.dim + 2 * self.ffn_dim)
+        if parameters > MOST_PARAMETERS:
+            message = f"has {parameters:,} parameters, and at most {MOST_PARAMETERS:,} are trained"
+            raise fault(message, "lower layers, dim or ffn_dim")
+        return self
+
+    @property
+    def prosody_settings(self) -> ProsodySettings | None:
+        """How the F0 that the LM reads is made; ``None`` for an LM of units alone."""
+        return None
+
+    def sizes(self) -> dict[str, Any]:
+        """The sizes that a configuration has too."""
+        return self.model_dump(include={"layers", "dim", "heads", "ffn_dim"})
+
+    def lm_config(self, units: int, train: UnitSequences) -> tuple[UnitLMConfig, tuple[int, ...]]:
+        """The LM's configuration, and the token of each unit.
+
+        Args:
+            units: how many there are.
+            train: training rows, from which settings of a kind may be fitted.
+
+        Raises:
+            BackboneError: the training rows have too few voiced units for the bins of F0.
+        """
+        raise NotImplementedError
