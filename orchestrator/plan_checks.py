@@ -89,8 +89,8 @@ def unpublishable(spec: TaskSpec, dataset: Dataset, job: Job, backbone: Backbone
     largest: dict[bool, tuple[Point, PromptShape]] = {}
     for point in points:
         shape = prompt_shape(backbone.unit_lm, point.recipe, classes)
-        if shape.linear not in largest or shape.size > largest[shape.linear][1].size:
-            largest[shape.linear] = point, shape
+        if (fixed := shape.one_unit_a_class) not in largest or shape.size > largest[fixed][1].size:
+            largest[fixed] = point, shape
     for point, shape in largest.values():
         lane = lane_spec(spec, dataset, point, seed=max(spec.seeds))
         try:

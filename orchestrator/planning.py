@@ -16,6 +16,7 @@ from task_specs.dataset import read_dataset
 from task_specs.problems import shown
 from task_specs.schema import load_task_specs
 from workers.backbone.directory import BackboneDescription, read_description
+from workers.prompting.objectives.kinds import one_unit_a_class
 from workers.speech.f0 import load_yaapt
 
 MAX_LANES = 100_000
@@ -115,7 +116,7 @@ def _misfits(task: PlannedTask, backbone: BackboneDescription) -> list[Problem]:
         )
     most = max(len(labels) for labels in dataset.labels)
     recipes = [point.recipe for point in spec.points]
-    if most > units and any(recipe.verbalizer != "linear" or recipe.loss == "paper" for recipe in recipes):
+    if most > units and any(map(one_unit_a_class, recipes)):
         problems.append(
             Problem(
                 shown(spec.source),

@@ -14,6 +14,7 @@ PromptLength = Annotated[Int, Field(ge=1, le=512)]
 LearningRate = Annotated[Float, Field(gt=0)]
 Dropout = Annotated[Float, Field(ge=0, lt=1)]
 Verbalizer = Literal["linear", "frequency", "random"]
+Loss = Literal["separators", "paper"]
 
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
@@ -85,7 +86,7 @@ class Recipe(BaseModel):
     dropout: Dropout = 0.0
     """On the prompt vectors (recipe ``paper``: on the class scores too)."""
     label_smoothing: Float = Field(0.0, ge=0, lt=1)
-    loss: Literal["separators", "paper"] = "separators"
+    loss: Loss = "separators"
     """``separators``: cross-entropy at the separators, mean over examples. ``paper``: from the separator to
     the end of the row, over all output rows, divided by all tokens of the batch."""
 

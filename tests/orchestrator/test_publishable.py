@@ -82,7 +82,7 @@ def published_and_read(slots: dict[str, list[str]], seed: int, **fields: Any) ->
         found = Figures(Predictions(scores, answers), positive=lane.positive_class, temperatures=temperatures)()
         spreads = {name: Spread(value=value, mean=value, std=0.0, seeds=1) for name, value in found.items()}
         units = None
-        if not shape.linear:
+        if shape.one_unit_a_class:
             drawn = [rng.choice(shape.vocabulary, len(labels), replace=False) for labels in dataset.labels]
             units = tuple(tuple(row.tolist()) for row in drawn)
         tuned = Tuned(

@@ -14,7 +14,8 @@ from workers.bundle.manifest import BundleManifest, Inference
 from workers.precision import Precision, autocast
 from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, verbalizer_name
 from workers.prompting.prompted_pass import PromptTensors
-from workers.prompting.verbalizer import class_scores
+from workers.prompting.verbalizers.kinds import VERBALIZERS
+from workers.prompting.verbalizers.verbalizer import SlotMapping
 from workers.unit_lm.unit_lm import UnitLM
 
 
@@ -57,11 +58,8 @@ class LoadedPrompt:
 
     def scores(self, slot: int, logits: Tensor) -> NDArray[np.float32]:
         """Class scores of a slot, float32 [rows, classes], from logits [rows, vocabulary]."""
-        scores = class_scores(
-            logits,
-            matrix=self.matrices[slot],
-            tokens=self.tokens[slot],
-            special_rows=self.manifest.prompt.special_rows,
-        )
+        prompt = self.manifest.prompt
+        mapping = SlotMapping(self.matrices[slot], self.tokens[slot], prompt.special_rows)
+        scores = VERBALIZERS[prompt.verbalizer].scores(logits, mapping)
         found: NDArray[np.float32] = scores.float().cpu().numpy()
         return found

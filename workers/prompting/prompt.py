@@ -11,16 +11,15 @@ import torch
 from torch import Tensor
 
 from task_specs.recipe import Recipe
+from workers.prompting.objectives.kinds import OBJECTIVES
+from workers.prompting.verbalizers.kinds import VERBALIZERS
 from workers.unit_lm.unit_lm import UnitLMConfig
 
 KEYS, VALUES, SEPARATORS = "prompt.keys", "prompt.values", "separators"
 
-SPECIAL_OUTPUTS = 4
-"""Rows ``<s> <pad> </s> <unk>`` of the reference's verbalizer, before its classes."""
-
 
 def verbalizer_name(slot: int) -> str:
-    """The name of a slot's trained verbalizer matrix."""
+    """The name of a slot's trained verbalizer."""
     return f"verbalizer.{slot}"
 
 
@@ -33,9 +32,9 @@ class PromptShape:
         vocabulary: scores of the LM that a verbalizer reads.
         length: key and value vectors per layer.
         classes: number of classes of each slot.
-        linear: whether each slot has a trained verbalizer matrix.
-        special_rows: rows of that matrix before the classes, for the special tokens that the reference's loss
-            also scores; never read when classifying.
+        verbalizer: name of its verbalizer.
+        special_rows: rows of a trained verbalizer before the classes, for tokens that compete with them in the loss;
+            never read when classifying.
     """
 
     layers: int
@@ -43,7 +42,7 @@ class PromptShape:
     dim: int
     vocabulary: int
     classes: tuple[int, ...]
-    linear: bool
+    verbalizer: str
     special_rows: int = 0
 
     @cached_property
@@ -54,10 +53,17 @@ class PromptShape:
             VALUES: (self.layers, self.length, self.dim),
             SEPARATORS: (len(self.classes), self.dim),
         }
-        if self.linear:
-            for slot, classes in enumerate(self.classes):
-                shapes[verbalizer_name(slot)] = (self.special_rows + classes, self.vocabulary)
+        kind = VERBALIZERS[self.verbalizer]
+        for slot, classes in enumerate(self.classes):
+            shape = kind.shape(classes, vocabulary=self.vocabulary, special_rows=self.special_rows)
+            if shape is not None:
+                shapes[verbalizer_name(slot)] = shape
         return shapes
+
+    @property
+    def one_unit_a_class(self) -> bool:
+        """Whether each class stands for a unit, and no verbalizer is trained."""
+        return VERBALIZERS[self.verbalizer].one_unit_a_class
 
     @property
     def size(self) -> int:
@@ -88,15 +94,15 @@ def read_outputs(config: UnitLMConfig, recipe: Recipe) -> int:
 
 def prompt_shape(config: UnitLMConfig, recipe: Recipe, classes: Sequence[int]) -> PromptShape:
     """The sizes of a prompt that a recipe tunes on an LM, for slots of so many classes."""
-    linear = recipe.verbalizer == "linear"
+    trains_nothing = VERBALIZERS[recipe.verbalizer].one_unit_a_class
     return PromptShape(
         layers=config.layers,
         length=recipe.prompt_length,
         dim=config.dim,
         vocabulary=read_outputs(config, recipe),
         classes=tuple(classes),
-        linear=linear,
-        special_rows=SPECIAL_OUTPUTS if linear and recipe.loss == "paper" else 0,
+        verbalizer=recipe.verbalizer,
+        special_rows=0 if trains_nothing else OBJECTIVES[recipe.loss].special_rows,
     )
 
 

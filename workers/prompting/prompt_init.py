@@ -11,6 +11,7 @@ from task_specs.recipe import Recipe
 from workers.bundle.format import Bundle
 from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, PromptShape, verbalizer_name
 from workers.prompting.prompted_pass import PromptRows
+from workers.prompting.verbalizers.kinds import VERBALIZERS
 from workers.unit_lm.engine.packing import starts_of
 from workers.unit_lm.engine.rows import Rows
 from workers.unit_lm.unit_lm import UnitLM
@@ -27,13 +28,9 @@ def initial_prompt(shape: PromptShape, recipe: Recipe, lm: UnitLM, generator: to
     tensors = shape.views(flat)
     if recipe.separator_init == "eos":
         tensors[SEPARATORS].copy_(lm.token_vector(lm.config.eos).float().cpu())
-    for slot in range(len(shape.classes) if shape.linear else 0):
-        matrix = tensors[verbalizer_name(slot)]
-        if recipe.verbalizer_init == "zero":
-            matrix.zero_()
-        else:
-            bound = shape.vocabulary**-0.5
-            matrix.uniform_(-bound, bound, generator=generator)
+    for slot in range(len(shape.classes)):
+        if (trained := tensors.get(verbalizer_name(slot))) is not None:
+            VERBALIZERS[shape.verbalizer].initialise(trained, recipe, generator)
     return flat
 
 
@@ -80,14 +77,16 @@ def begin_with_bundle(flat: Tensor, shape: PromptShape, labels: tuple[tuple[str,
     def given(name: str) -> Tensor:
         return torch.from_numpy(np.array(bundle.tensors[name]))
 
-    tensors[KEYS].copy_(given("prompt.keys"))
-    tensors[VALUES].copy_(given("prompt.values"))
-    separators = given("separators")
+    tensors[KEYS].copy_(given(KEYS))
+    tensors[VALUES].copy_(given(VALUES))
+    separators = given(SEPARATORS)
     tensors[SEPARATORS].copy_(separators[torch.arange(len(labels)).clamp(max=len(separators) - 1)])
-    if not shape.linear or manifest.prompt.verbalizer != "linear":
+    if manifest.prompt.verbalizer != shape.verbalizer:
         return
     for slot, (ours, theirs) in enumerate(zip(labels, manifest.slots, strict=False)):
-        matrix = given(f"verbalizer.{slot}")
-        target = tensors[verbalizer_name(slot)]
-        if ours == theirs.labels and matrix.shape == target.shape:
-            target.copy_(matrix)
+        target = tensors.get(verbalizer_name(slot))
+        if target is None or ours != theirs.labels:
+            continue
+        trained = given(verbalizer_name(slot))
+        if trained.shape == target.shape:
+            target.copy_(trained)

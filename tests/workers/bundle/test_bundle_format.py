@@ -148,7 +148,7 @@ def test_calibration_belongs_to_the_slots(changes: dict[str, Any]) -> None:
 
 
 def test_tensors_are_named_as_tuning_names_them() -> None:
-    shape = trained.PromptShape(layers=2, length=3, dim=4, vocabulary=11, classes=(2, 3), linear=True)
+    shape = trained.PromptShape(layers=2, length=3, dim=4, vocabulary=11, classes=(2, 3), verbalizer="linear")
     manifest = random_bundle(slots={"a": ["x", "y"], "b": ["x", "y", "z"]}).manifest
     assert manifest.tensor_shapes == dict(shape.tensors)
     assert manifest.parameters == shape.size

@@ -12,9 +12,9 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from tests.fixtures.tuning import make_lane, tiny_lm, uneven
 from workers.prompting.examples import Batches
+from workers.prompting.objectives.separators import separator_loss
 from workers.prompting.sampling import balanced_rows, class_weights, combinations
 from workers.tuning.step.gang import Gang
-from workers.tuning.step.loss import separator_loss
 
 GROUPS = st.lists(st.integers(0, 4), min_size=1, max_size=60)
 

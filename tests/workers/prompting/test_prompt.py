@@ -11,34 +11,34 @@ from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, PromptShape, rate
 from workers.prompting.prompt_init import initial_prompt
 
 
-def _published(*classes: int, linear: bool, special_rows: int = 0) -> PromptShape:
+def _published(*classes: int, verbalizer: str = "linear", special_rows: int = 0) -> PromptShape:
     """A prompt of length 5 for the published LM."""
-    return PromptShape(12, 5, 1024, 104, classes, linear, special_rows)
+    return PromptShape(12, 5, 1024, 104, classes, verbalizer, special_rows)
 
 
 def test_sizes_on_the_published_model() -> None:
-    fixed = _published(12, linear=False).size
+    fixed = _published(12, verbalizer="random").size
     assert fixed == 123_904 == 122_880 + 1_024
     # The reference counts 129,024: its prompt vectors at the input are never read once there are deep ones.
     assert fixed + 5 * 1024 == 129_024
     for classes in (2, 7, 12, 36, 50):
-        assert _published(classes, linear=True).size == fixed + 104 * classes
-        assert _published(classes, linear=True, special_rows=4).size == fixed + 104 * (classes + 4)
-    assert _published(6, 14, 4, linear=True).size == fixed + 2 * 1024 + 104 * 24
+        assert _published(classes).size == fixed + 104 * classes
+        assert _published(classes, special_rows=4).size == fixed + 104 * (classes + 4)
+    assert _published(6, 14, 4).size == fixed + 2 * 1024 + 104 * 24
 
 
 @given(
     st.integers(1, 3),
     st.integers(1, 4),
     st.lists(st.integers(1, 5), min_size=1, max_size=3),
-    st.booleans(),
+    st.sampled_from(["linear", "frequency"]),
     st.integers(0, 4),
     st.integers(0, 3),
 )
 def test_views_cover_the_flat_vector_once(
-    layers: int, length: int, classes: list[int], linear: bool, special_rows: int, spare: int
+    layers: int, length: int, classes: list[int], verbalizer: str, special_rows: int, spare: int
 ) -> None:
-    shape = PromptShape(layers, length, 6, 11, tuple(classes), linear, special_rows)
+    shape = PromptShape(layers, length, 6, 11, tuple(classes), verbalizer, special_rows)
     flat = torch.arange(float(shape.size + spare))
     views = shape.views(flat)
     assert {name: tuple(view.shape) for name, view in views.items()} == shape.tensors
@@ -51,7 +51,7 @@ def test_views_cover_the_flat_vector_once(
 
 def test_initial_values() -> None:
     lm = tiny_lm()
-    shape = PromptShape(40, 5, 16, 24, (2, 3), True, 4)
+    shape = PromptShape(40, 5, 16, 24, (2, 3), "linear", 4)
 
     def initial(seed: int, name: str) -> dict[str, torch.Tensor]:
         generator = torch.Generator().manual_seed(seed)
@@ -74,7 +74,7 @@ def test_initial_values() -> None:
 
 
 def test_rate_scales_by_tensor() -> None:
-    shape = PromptShape(2, 3, 4, 5, (2, 3), True)
+    shape = PromptShape(2, 3, 4, 5, (2, 3), "linear")
     recipe = Recipe.from_spec({"separator_lr_scale": 0.5, "verbalizer_lr_scale": 3.0})
     for name, scale in shape.views(rate_scales(shape, recipe)).items():
         wanted = {KEYS: 1.0, VALUES: 1.0, SEPARATORS: 0.5}.get(name, 3.0)

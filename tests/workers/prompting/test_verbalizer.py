@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.errors import TaskSpecError
-from task_specs.recipe import Recipe
+from task_specs.recipe import Loss, Recipe, Verbalizer
 from tests.fixtures.shared_data import shared_folder
-from workers.prompting.verbalizer import by_frequency, check_unit_count, class_scores, frequent_units, random_units
+from workers.prompting.objectives.kinds import OBJECTIVES, check_unit_count
+from workers.prompting.verbalizers.fixed import by_frequency, frequent_units, random_units
+from workers.prompting.verbalizers.kinds import VERBALIZERS
+from workers.prompting.verbalizers.verbalizer import SlotMapping
 from workers.speech.sequences import UnitSequences
 
 
@@ -67,13 +71,28 @@ def test_random_mapping_depends_on_the_seed() -> None:
     assert len(draws) == 20
 
 
-def test_scores_of_a_matrix_and_of_tokens() -> None:
-    logits = torch.randn(3, 6)
-    matrix = torch.randn(4 + 2, 6)
-    assert torch.allclose(class_scores(logits, matrix=matrix, special_rows=4), logits @ matrix[4:].T)
-    assert torch.equal(class_scores(logits, tokens=torch.tensor([5, 0])), logits[:, [5, 0]])
-    with pytest.raises(ValueError, match="either a matrix or tokens"):
-        class_scores(logits)
+def test_recipes_name_the_registered_verbalizers_and_objectives() -> None:
+    assert set(VERBALIZERS) == set(get_args(Verbalizer))
+    assert set(OBJECTIVES) == set(get_args(Loss))
+
+
+@pytest.mark.parametrize("name", VERBALIZERS)
+def test_every_verbalizer_scores_classes_and_what_competes_with_them(name: str) -> None:
+    verbalizer, logits, labels = VERBALIZERS[name], torch.randn(3, 6), torch.tensor([1, 0, 1])
+    shape = verbalizer.shape(2, vocabulary=6, special_rows=4)
+    mapping = SlotMapping(None if shape is None else torch.randn(shape), torch.tensor([5, 0]), special_rows=4)
+    scores, outputs = verbalizer.scores(logits, mapping), verbalizer.outputs(logits, mapping)
+    assert scores.shape == (3, 2)
+    rows = torch.arange(3)
+    answers = verbalizer.answers(labels, mapping)
+    torch.testing.assert_close(outputs[rows, answers], scores[rows, labels])
+    assert not set(verbalizer.begin_and_end(1, 2)) & set(answers.tolist())
+    if shape is None:
+        assert torch.equal(scores, logits[:, [5, 0]])
+    else:
+        assert mapping.matrix is not None
+        torch.testing.assert_close(scores, logits @ mapping.matrix[4:].T)
+    assert (shape is None) == verbalizer.one_unit_a_class == (verbalizer.matrix(mapping) is None)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from workers.evaluation.detection_files import detection_files
 from workers.evaluation.metrics import Predictions
 from workers.evaluation.unit_use import unit_use
 from workers.prompting.examples import SplitExamples
-from workers.prompting.prompt import verbalizer_name
 from workers.tuning.orders import GangOrder, LaneOrder
 from workers.tuning.results.final_figures import FinalFigures, final_figures
 from workers.tuning.results.mlflow_columns import lane_run, log_begin, log_failure, log_outcome, log_unit_use
@@ -25,6 +24,7 @@ from workers.tuning.results.unit_use_file import UNIT_USE_FILE, LaneUnitUse, uni
 from workers.tuning.step.frozen_watch import FrozenWatch
 from workers.tuning.step.gang import Gang
 from workers.tuning.step.lane import Lane, Stop
+from workers.tuning.step.loss import slot_mappings
 
 MOST_EXAMPLES = 2000
 """Training examples of the background, and test examples that are explained, at most."""
@@ -45,12 +45,13 @@ def lane_unit_use(gang: Gang, index: int, unit_tokens: Sequence[int]) -> LaneUni
     """
     lane = gang.lanes[index]
     shape = lane.shape
-    if not shape.linear:
+    kept = slot_mappings(lane, gang.best[index].double().cpu())
+    matrices = [matrix for slot in kept if (matrix := lane.verbalizer.matrix(slot)) is not None]
+    if not matrices:
         return None
     test = _drawn(lane.examples.splits["test"])
     background = gang.read(index, _drawn(lane.examples.splits["train"]), best=True).double().mean(dim=0).cpu().numpy()
     logits = gang.read(index, test, best=True).double().cpu().numpy()
-    views = shape.views(gang.best[index].double().cpu())
     units = np.full(shape.vocabulary, -1, dtype=np.int64)
     units[list(unit_tokens)] = np.arange(len(unit_tokens))
     # What several units share, <unk>, is none of them.
@@ -58,13 +59,8 @@ def lane_unit_use(gang: Gang, index: int, unit_tokens: Sequence[int]) -> LaneUni
     units[shared[counts > 1]] = -1
     return LaneUnitUse(
         [
-            unit_use(
-                logits[:, slot],
-                test.labels[:, slot],
-                views[verbalizer_name(slot)][shape.special_rows :].numpy(),
-                background[slot],
-            )
-            for slot in range(len(shape.classes))
+            unit_use(logits[:, slot], test.labels[:, slot], matrix.numpy(), background[slot])
+            for slot, matrix in enumerate(matrices)
         ],
         units,
     )

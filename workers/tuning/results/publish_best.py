@@ -115,7 +115,7 @@ def _manifest(
             dim=dim,
             vocabulary=read_outputs(shared.config, recipe),
             classes=tuple(len(slot.labels) for slot in best.spec.slots),
-            linear=recipe.verbalizer == "linear",
+            verbalizer=recipe.verbalizer,
             special_rows=best.special_rows,
         ),
         results=_results(best, best_point(outcomes)),

@@ -90,11 +90,12 @@ class Tuned:
         )
         names = Figures(two, positive=spec.positive_class, temperatures=[1.0] * len(shape.classes))()
         last = shape.vocabulary
+        units = tuple(tuple(range(last - classes, last)) for classes in shape.classes)
         return cls(
             shape=shape,
             results={split: dict.fromkeys(names, spread) for split in SPLITS[1:]},
             temperatures=temperatures,
-            verbalizer_units=None if shape.linear else tuple(tuple(range(last - n, last)) for n in shape.classes),
+            verbalizer_units=units if shape.one_unit_a_class else None,
             sweep=sweep_section(points[0], 10_000, dict.fromkeys(points, -_LONGEST)),
             run_id="f" * 32,
         )

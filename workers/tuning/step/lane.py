@@ -17,18 +17,17 @@ from task_specs.metric import MetricName, Resampled, merit
 from task_specs.recipe import Recipe
 from workers.bundle.format import Bundle
 from workers.prompting.examples import Batches, SplitExamples, TaskExamples, check_examples
+from workers.prompting.objectives.kinds import OBJECTIVES, check_unit_count
 from workers.prompting.prompt import prompt_shape
 from workers.prompting.prompt_init import begin_with_bundle, begin_with_units, initial_prompt
 from workers.prompting.prompted_pass import PromptRows
 from workers.prompting.sampling import class_weights, combinations, few_shot
-from workers.prompting.verbalizer import by_frequency, check_unit_count, frequent_units, random_units
+from workers.prompting.verbalizers.kinds import VERBALIZERS
 from workers.unit_lm.unit_lm import UnitLM
 
 Stop = Literal["steps", "patience", "diverged", "dropped", "failed"]
 """Why a lane ended: all steps done, no more improvement, a loss that is not finite, others of its sweep were better, or
 an error of its own."""
-
-BEGIN_OUTPUT, END_OUTPUT = 0, 2
 
 
 class SlotSpec(BaseModel):
@@ -128,8 +127,7 @@ class Lane:
     ) -> None:
         recipe = spec.recipe
         classes = tuple(len(slot.labels) for slot in spec.slots)
-        linear = recipe.verbalizer == "linear"
-        paper = recipe.loss == "paper"
+        self.verbalizer, self.objective = VERBALIZERS[recipe.verbalizer], OBJECTIVES[recipe.loss]
         check_unit_count(recipe, classes, len(np.unique(unit_tokens)), spec.task)
         check_examples(examples, classes, len(unit_tokens), spec.task)
         examples = drawn_examples(spec, examples)
@@ -151,9 +149,11 @@ class Lane:
             begin_with_bundle(self.initial, self.shape, tuple(slot.labels for slot in spec.slots), donor)
         elif recipe.prompt_init == "units":
             begin_with_units(self.initial, self.shape, lm, self._rows_to_begin_with(), self.generator)
-        self.mapped_units = None if linear else self._mapped_units(train)
-        self.fed_tokens = unit_tokens[self._ranks(train)] if paper else None
-        """Token of each class of the last slot that recipe ``paper`` feeds after the separators, int64 [classes]."""
+        self.mapped_units = self._mapped_units(train)
+        mapped = None if self.mapped_units is None else self.mapped_units[-1]
+        fed = self.objective.fed_units(train.labels[:, -1], classes[-1], mapped)
+        self.fed_tokens = None if fed is None else unit_tokens[fed]
+        """Token of each class of the last slot that is fed after the separators, int64 [classes]; ``None`` for none."""
 
     @cached_property
     def class_tokens(self) -> list[Tensor] | None:
@@ -179,9 +179,7 @@ class Lane:
     def evaluate_every(self) -> int:
         """Optimizer steps between evaluations."""
         recipe = self.spec.recipe
-        if recipe.evaluate_every is not None:
-            return recipe.evaluate_every
-        return self.batches.per_epoch if recipe.loss == "paper" else max(1, recipe.steps // 20)
+        return recipe.evaluate_every or self.objective.evaluate_every(recipe, self.batches.per_epoch)
 
     @property
     def evaluation_due(self) -> bool:
@@ -243,19 +241,17 @@ class Lane:
     def _class_weights(self, train: SplitExamples) -> list[NDArray[np.float32]]:
         return [class_weights(train.labels[:, slot], classes) for slot, classes in enumerate(self.shape.classes)]
 
-    def _mapped_units(self, train: SplitExamples) -> list[NDArray[np.int64]]:
-        if self.spec.recipe.verbalizer == "random":
-            return [
-                random_units(classes=classes, unit_tokens=self._unit_tokens, seed=self.spec.seed + slot)
-                for slot, classes in enumerate(self.shape.classes)
-            ]
-        return [
-            frequent_units(train.labels[:, slot], train.units.flat, classes=classes, unit_tokens=self._unit_tokens)
+    def _mapped_units(self, train: SplitExamples) -> list[NDArray[np.int64]] | None:
+        """Unit of each class of each slot; ``None`` for a verbalizer whose classes are no units."""
+        slots = [
+            self.verbalizer.units(
+                train.labels[:, slot],
+                train.units.flat,
+                classes=classes,
+                unit_tokens=self._unit_tokens,
+                seed=self.spec.seed + slot,
+            )
             for slot, classes in enumerate(self.shape.classes)
         ]
-
-    def _ranks(self, train: SplitExamples) -> NDArray[np.int64]:
-        """Unit number fed for each class of the last slot: the mapped unit, or the class's rank by frequency."""
-        if self.mapped_units is not None:
-            return self.mapped_units[-1]
-        return np.argsort(by_frequency(train.labels[:, -1], self.shape.classes[-1]))
+        found = [units for units in slots if units is not None]
+        return found or None

@@ -14,10 +14,11 @@ from tests.fixtures.plain_lm import plain_logits
 from tests.fixtures.shared_data import shared_folder
 from tests.fixtures.tuning import lane_spec, make_lane, tiny_lm
 from workers.prompting.examples import SplitExamples, TaskExamples
+from workers.prompting.objectives.paper import paper_loss
+from workers.prompting.objectives.separators import separator_loss
 from workers.speech.sequences import UnitSequences
 from workers.tuning.step.gang import Gang
 from workers.tuning.step.lane import Lane
-from workers.tuning.step.loss import paper_loss, separator_loss
 
 
 @pytest.mark.parametrize("kind", ["verb", "noverb"])

@@ -1,38 +1,73 @@
-"""From scores of vocabulary tokens to scores of classes."""
+"""Verbalizers without anything trained: each class is scored by one unit of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
 
-from infra.errors import TaskSpecError
-from task_specs.recipe import Recipe
+from workers.prompting.verbalizers.verbalizer import SlotMapping, Verbalizer
 
 
-def class_scores(
-    logits: Tensor, *, matrix: Tensor | None = None, tokens: Tensor | None = None, special_rows: int = 0
-) -> Tensor:
-    """Class scores of one slot.
+class Fixed(Verbalizer):
+    """A class's score is that of its unit's token."""
 
-    Args:
-        logits: scores of the vocabulary at the slot's separator, [rows, vocabulary].
-        matrix: trained verbalizer, [special_rows + classes, vocabulary].
-        tokens: fixed token id of each class instead, int64 [classes].
-        special_rows: leading rows of ``matrix`` that stand for no class.
+    one_unit_a_class: ClassVar[bool] = True
 
-    Returns:
-        [rows, classes].
-    """
-    if matrix is not None:
-        return F.linear(logits, matrix[special_rows:])
-    if tokens is None:
-        raise ValueError("either a matrix or tokens")
-    return logits.index_select(1, tokens)
+    def shape(self, *_: Any, **__: Any) -> None:
+        return None
+
+    def initialise(self, *_: Any) -> None:
+        """There is nothing to set."""
+
+    def matrix(self, mapping: SlotMapping) -> None:  # noqa: ARG002
+        return None
+
+    def scores(self, logits: Tensor, mapping: SlotMapping) -> Tensor:
+        assert mapping.tokens is not None  # noqa: S101
+        return logits.index_select(1, mapping.tokens)
+
+    def outputs(self, logits: Tensor, mapping: SlotMapping) -> Tensor:  # noqa: ARG002
+        return logits
+
+    def answers(self, labels: Tensor, mapping: SlotMapping) -> Tensor:
+        assert mapping.tokens is not None  # noqa: S101
+        return mapping.tokens[labels]
+
+    def begin_and_end(self, bos: int, eos: int) -> tuple[int, int]:
+        return bos, eos
+
+
+class Frequency(Fixed):
+    """Frequent classes take frequent units."""
+
+    def units(
+        self,
+        labels: NDArray[np.int64],
+        units: NDArray[np.int16],
+        *,
+        classes: int,
+        unit_tokens: NDArray[np.int64],
+        seed: int,  # noqa: ARG002
+    ) -> NDArray[np.int64]:
+        return frequent_units(labels, units, classes=classes, unit_tokens=unit_tokens)
+
+
+class Random(Fixed):
+    """Units are drawn."""
+
+    def units(
+        self,
+        labels: NDArray[np.int64],  # noqa: ARG002
+        units: NDArray[np.int16],  # noqa: ARG002
+        *,
+        classes: int,
+        unit_tokens: NDArray[np.int64],
+        seed: int,
+    ) -> NDArray[np.int64]:
+        return random_units(classes=classes, unit_tokens=unit_tokens, seed=seed)
 
 
 def frequent_units(
@@ -70,25 +105,6 @@ def _apart(units: NDArray[np.int64], unit_tokens: NDArray[np.int64]) -> NDArray[
     return units[np.sort(first)]
 
 
-def check_unit_count(recipe: Recipe, classes: Sequence[int], unit_count: int, task: str) -> None:
-    """A fixed mapping needs a unit for every class, and so does the paper's loss, which feeds the label back.
-
-    Raises:
-        TaskSpecError: there are more classes than units.
-    """
-    if recipe.verbalizer != "linear":
-        setting, remedy = f"recipe.verbalizer: '{recipe.verbalizer}'", "linear"
-    elif recipe.loss == "paper":
-        setting, remedy = "recipe.loss: 'paper'", "separators"
-    else:
-        return
-    if max(classes) > unit_count:
-        raise TaskSpecError(
-            f"{task}: {setting} gives each class a unit of its own, but a slot has "
-            f"{max(classes)} classes and the backbone {unit_count} units; use '{remedy}'"
-        )
-
-
 def by_frequency(values: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """The numbers below ``count``, most frequent first, ties by first occurrence, absent ones last."""
     occurrences = np.bincount(values, minlength=count)[:count]
@@ -96,8 +112,3 @@ def by_frequency(values: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     seen, positions = np.unique(values, return_index=True)
     first[seen] = positions
     return np.lexsort((np.arange(count), first, -occurrences)).astype(np.int64)
-
-
-def as_tokens(units: NDArray[np.int64], unit_tokens: NDArray[np.int64], device: torch.device) -> Tensor:
-    """Token ids of units, int64 [classes]."""
-    return torch.from_numpy(unit_tokens[units]).to(device)
