@@ -6,8 +6,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from infra.errors import TrackingUnreachable
-from infra.tracking import Tracking
-from infra.tracking.left_runs import end_left_runs
+from infra.tracking import Tracking, end_left_runs
 from orchestrator.job import Job
 from orchestrator.job_status import DriverLog
 from orchestrator.progress import ProgressView

@@ -1,4 +1,4 @@
-"""MLflow runs that survive an absent MLflow: everything is spooled on disk and sent in the background.
+"""Runs in a tracker, that survive its absence: everything is spooled on disk and sent in the background.
 
 with Tracking("http://127.0.0.1:5000", Path("runs/spool")) as tracking:
     parent = tracking.run("baltic", "submission 1", key="baltic/1")
@@ -7,8 +7,9 @@ with Tracking("http://127.0.0.1:5000", Path("runs/spool")) as tracking:
     lane.finish("FINISHED")
 """
 
-from infra.tracking.check import check
-from infra.tracking.run_log import RunLog, RunStatus
+from infra.tracking.event import RunStatus
+from infra.tracking.run_log import RunLog
+from infra.tracking.trackers import check, end_left_runs
 from infra.tracking.tracking import Tracking, Unsent
 
-__all__ = ["RunLog", "RunStatus", "Tracking", "Unsent", "check"]
+__all__ = ["RunLog", "RunStatus", "Tracking", "Unsent", "check", "end_left_runs"]

@@ -5,20 +5,28 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 
-Kind = Literal["point", "params", "tags", "artifact", "status"]
+RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 """What a database holds."""
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
-_ARTIFACT = re.compile(r"(figures|tables|texts)/(?!\.{1,2}$)[\w.\- :]+")
-_FILE = re.compile(r"[0-9a-f]{32}")
-_STATUS = re.compile(r"FINISHED|FAILED|KILLED")
+_LENIENT = ConfigDict(extra="ignore", strict=True)
+"""Lines of earlier versions hold the fields of all kinds of events."""
+
+
+def _matching(pattern: str) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError("is no name of an artifact")
+        return text
+
+    return check
 
 
 @dataclass(frozen=True)
@@ -59,53 +67,91 @@ def now() -> int:
 
 
 @dataclass(frozen=True)
-class Event:
-    """One thing to send.
+class Point:
+    """Metrics at an optimizer step.
 
     Attributes:
-        kind: what it is.
-        time: milliseconds since the epoch at which it happened; part of a metric's identity at the server, so
-            it stays what it is when an event is sent again.
-        step: optimizer step of a point.
-        values: metrics, or parameters and tags as text, by name.
-        path: where an artifact appears below the run's artifacts.
-        file: name of the artifact's content beside the journal.
-        digest: SHA-256 of that content.
-        status: final status of the run.
+        step: optimizer step.
+        values: metrics by name.
+        time: milliseconds since the epoch at which they were logged; part of a metric's identity at the server, so it
+            stays what it is when an event is sent again.
     """
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = _LENIENT
 
-    kind: Kind
+    step: Whole
+    values: Mapping[str, float]
     time: Whole = field(default_factory=now)
-    step: Whole = 0
-    values: Mapping[str, float | str] = field(default_factory=dict)
-    path: str = ""
-    file: str = ""
-    digest: str = ""
-    status: str = ""
+    kind: Literal["point"] = "point"
 
-    def document(self) -> bytes:
-        """The event as JSON on one line; NaN and infinities in Python's spelling."""
-        return json.dumps(asdict(self), ensure_ascii=False).encode()
 
-    @classmethod
-    def parse(cls, document: bytes) -> Event:
-        """Read what ``document`` wrote.
+@dataclass(frozen=True)
+class Params:
+    """Parameters, as text by name."""
 
-        Raises:
-            ValueError: it is torn, was written by something else, or holds what no store can take.
-        """
-        event = _EVENT.validate_json(document)
-        of = float if event.kind == "point" else str
-        fits = {
-            "artifact": _ARTIFACT.fullmatch(event.path) and _FILE.fullmatch(event.file),
-            "status": _STATUS.fullmatch(event.status),
-        }.get(event.kind, all(isinstance(value, of) for value in event.values.values()))
-        if not fits:
-            raise ValueError(f"no such {event.kind}")
-        return event
+    __pydantic_config__ = _LENIENT
+
+    values: Mapping[str, str]
+    kind: Literal["params"] = "params"
+
+
+@dataclass(frozen=True)
+class Tags:
+    """Tags, as text by name."""
+
+    __pydantic_config__ = _LENIENT
+
+    values: Mapping[str, str]
+    kind: Literal["tags"] = "tags"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file.
+
+    Attributes:
+        path: where it appears below the run's artifacts.
+        file: name of its content beside the journal.
+        digest: SHA-256 of that content.
+    """
+
+    __pydantic_config__ = _LENIENT
+
+    path: Annotated[str, AfterValidator(_matching(r"(figures|tables|texts)/(?!\.{1,2}$)[\w.\- :]+"))]
+    file: Annotated[str, AfterValidator(_matching(r"[0-9a-f]{32}"))]
+    digest: str
+    kind: Literal["artifact"] = "artifact"
+
+
+@dataclass(frozen=True)
+class Status:
+    """How the run ended, and when, in milliseconds since the epoch."""
+
+    __pydantic_config__ = _LENIENT
+
+    status: RunStatus
+    time: Whole = field(default_factory=now)
+    kind: Literal["status"] = "status"
+
+
+Logged = Point | Params | Tags
+"""What one call may take many of."""
+Event = Logged | Artifact | Status
+
+
+def document(event: Event) -> bytes:
+    """The event as JSON on one line; NaN and infinities in Python's spelling."""
+    return json.dumps(asdict(event), ensure_ascii=False).encode()
+
+
+def parse(document: bytes) -> Event:
+    """Read what ``document`` wrote.
+
+    Raises:
+        ValueError: it is torn, was written by something else, or holds what no store can take.
+    """
+    return _EVENT.validate_json(document)
 
 
 _HEADER = TypeAdapter(Header)
-_EVENT = TypeAdapter(Event)
+_EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])

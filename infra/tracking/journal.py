@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from infra.errors import TrackingError
-from infra.tracking.event import Event, Header
+from infra.tracking.event import Artifact, Event, Header, document, parse
 from infra.tracking.progress import EVENTS, REFUSED, Sent, count_refused, count_unsent, read_sent, write_sent
 from infra.tracking.spool_file import open_own, read_sealed, seal, unseal, write_sealed
 
@@ -107,7 +107,7 @@ class Journal:
         """
         if self._append < 0:
             raise TrackingError(f"{self.header.name}: tracking is closed; nothing can be logged any more")
-        line = seal(event.document(), self.directory.name)
+        line = seal(document(event), self.directory.name)
         if len(line) > LINE_BYTES:
             raise TrackingError(f"{self.header.name}: {len(line):,} bytes are too many for one event; log less at once")
         try:
@@ -126,7 +126,7 @@ class Journal:
             file.parent.mkdir(mode=0o700, exist_ok=True)
             with os.fdopen(open_own(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as made:
                 made.write(content)
-            self.append(Event("artifact", path=path, file=file.name, digest=hashlib.sha256(content).hexdigest()))
+            self.append(Artifact(path, file.name, hashlib.sha256(content).hexdigest()))
         except OSError as error:
             file.unlink(missing_ok=True)
             raise self._unusable(error) from error
@@ -134,7 +134,7 @@ class Journal:
             file.unlink()
             raise
 
-    def take_content(self, event: Event, target: Path) -> None:
+    def take_content(self, event: Artifact, target: Path) -> None:
         """Copy the content of an artifact.
 
         Raises:
@@ -158,7 +158,7 @@ class Journal:
         if digest.hexdigest() != event.digest:
             raise ValueError("its content was altered")
 
-    def remove_content(self, event: Event) -> None:
+    def remove_content(self, event: Artifact) -> None:
         """Give up the content of an artifact."""
         (self._files / event.file).unlink(missing_ok=True)
 
@@ -241,7 +241,7 @@ class Journal:
 
     def _parse(self, line: bytes) -> Event | bytes:
         try:
-            return Event.parse(unseal(line, self.directory.name))
+            return parse(unseal(line, self.directory.name))
         except ValueError:
             return line[:QUOTED_BYTES]
 

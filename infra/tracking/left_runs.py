@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -9,8 +10,9 @@ from infra.errors import TrackingUnreachable
 from infra.redaction import redacted
 from infra.tracking.faults import shown
 from infra.tracking.mlflow_client import client, prepare_mlflow
-from infra.tracking.store import KEY_TAG, PARENT_KEY_TAG, quotable
 
+KEY_TAG = "speechprompt.key"
+PARENT_KEY_TAG = "speechprompt.parent_key"
 PAGE = 1000
 END_SECONDS = 60.0
 """For which a command that is done waits for it; the next one goes on."""
@@ -46,6 +48,11 @@ def end_left_runs(uri: str, experiment: str, keys: Collection[str]) -> int:
     except Exception as error:
         raise TrackingUnreachable(f"MLflow at {redacted(uri)} cannot be used ({shown(error)})") from error
     return len(left)
+
+
+def quotable(key: str) -> str:
+    """The key in a form that MLflow's filter language can hold between quotes."""
+    return re.sub(r"[%'\"`\\]", lambda match: f"%{ord(match[0]):02X}", key)
 
 
 def _running(store: Any, experiment_id: str, keys: Collection[str]) -> Iterator[str]:

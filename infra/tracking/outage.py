@@ -7,8 +7,8 @@ import logging
 from pathlib import Path
 
 from infra.redaction import redacted
-from infra.tracking.faults import shown
 from infra.tracking.journal import SpoolError
+from infra.tracking.store import Store
 
 logger = logging.getLogger("speechprompt.tracking")
 
@@ -17,15 +17,17 @@ class Outage:
     """The runs that a store does not take, or not whole.
 
     Args:
-        uri: MLflow tracking URI.
+        tracker: class of the store.
+        uri: its address.
         root: where they wait.
 
     Attributes:
         reason: why the store did not take the last of them; none while it takes all.
     """
 
-    def __init__(self, uri: str, root: Path) -> None:
-        self._store = self._at_fault = f"MLflow at {redacted(uri)}"
+    def __init__(self, tracker: type[Store], uri: str, root: Path) -> None:
+        self._reason = tracker.reason
+        self._store = self._at_fault = f"{tracker.tracker} at {redacted(uri)}"
         self._root = root
         self._runs: set[Path] = set()
         self.reason: str | None = None
@@ -33,7 +35,7 @@ class Outage:
     def meets(self, run: Path, error: Exception) -> None:
         """It does not take this one."""
         self._runs.add(run)
-        reason = shown(error)
+        reason = self._reason(error)
         if self.reason is None:
             self._at_fault = "the tracking spool" if isinstance(error, SpoolError) else self._store
             logger.warning(

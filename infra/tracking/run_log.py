@@ -7,14 +7,12 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from infra.printable import printable_json, printable_lines
 from infra.redaction import redacted
-from infra.tracking.event import Event
+from infra.tracking.event import Params, Point, RunStatus, Status, Tags
 from infra.tracking.journal import Journal
-
-RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 # What MLflow takes; the rest of a longer value would make it refuse all of it.
 PARAM_CHARACTERS = 6000
@@ -46,11 +44,13 @@ class RunLog:
 
         A parameter that has a value keeps it: MLflow refuses another, which is set aside and reported.
         """
-        self._text("params", values, PARAM_CHARACTERS)
+        if values:
+            self._journal.append(Params(_texts(values, PARAM_CHARACTERS)))
 
     def tags(self, values: Mapping[str, Any]) -> None:
         """Set tags, as text of at most 8000 characters; a later value replaces an earlier one."""
-        self._text("tags", values, TAG_CHARACTERS)
+        if values:
+            self._journal.append(Tags(_texts(values, TAG_CHARACTERS)))
 
     def point(self, step: int, metrics: Mapping[str, float]) -> None:
         """Log metrics at an optimizer step.
@@ -59,7 +59,7 @@ class RunLog:
         same steps again. A point on a run that was finished makes it a running one.
         """
         values = {_name(name): float(value) for name, value in metrics.items()}
-        self._journal.append(Event("point", step=int(step), values=values))
+        self._journal.append(Point(int(step), values))
 
     def figure(self, name: str, png: bytes) -> None:
         """Keep a picture as ``figures/<name>.png``."""
@@ -88,7 +88,7 @@ class RunLog:
         """
         if status not in get_args(RunStatus):
             raise ValueError(f"status must be one of {', '.join(get_args(RunStatus))}, not {status}")
-        self._journal.append(Event("status", status=status))
+        self._journal.append(Status(status))
         self._wake()
 
     def run_id(self, wait: float = 0.0) -> str | None:
@@ -102,10 +102,9 @@ class RunLog:
             time.sleep(POLL_SECONDS)
         return known
 
-    def _text(self, kind: Literal["params", "tags"], values: Mapping[str, Any], limit: int) -> None:
-        if values:
-            texts = {_name(name): _cut(printable_lines(redacted(str(value))), limit) for name, value in values.items()}
-            self._journal.append(Event(kind, values=texts))
+
+def _texts(values: Mapping[str, Any], limit: int) -> dict[str, str]:
+    return {_name(name): _cut(printable_lines(redacted(str(value))), limit) for name, value in values.items()}
 
 
 def _name(name: str) -> str:

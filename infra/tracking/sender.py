@@ -7,7 +7,6 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +14,10 @@ from typing import Any, Literal
 
 from infra.errors import TrackingError
 from infra.redaction import redacted
-from infra.tracking.event import Event
-from infra.tracking.faults import damaged, shown
+from infra.tracking.event import Artifact, Header, Logged, Status, document
 from infra.tracking.journal import Entry, Journal
 from infra.tracking.outage import Outage
+from infra.tracking.progress import waiting
 from infra.tracking.store import Remote, Store
 
 logger = logging.getLogger("speechprompt.tracking")
@@ -38,21 +37,22 @@ class Sender(threading.Thread):
     it does not take holds up no other event.
 
     Args:
-        uri: MLflow tracking URI.
+        tracker: class of the store.
+        uri: its address.
         root: directory of the store's journals.
         interval: seconds to gather events between two passes.
     """
 
-    def __init__(self, uri: str, root: Path, *, interval: float) -> None:
+    def __init__(self, tracker: type[Store], uri: str, root: Path, *, interval: float) -> None:
         super().__init__(name="speechprompt-tracking", daemon=True)
         self._root = root
         self._interval = interval
-        self._store = Store(uri, root)
-        self._outage = Outage(uri, root)
+        self._store: Store = tracker(uri, root)
+        self._outage = Outage(tracker, uri, root)
         self._id = uuid.uuid4().hex
         self._lock = threading.Lock()
+        self._open: dict[Path, Journal] = {}
         self._journals: list[Journal] = []
-        self._leaving: list[Journal] = []
         self._remotes: dict[Path, Remote] = {}
         self._again: set[Path] = set()
         self._told: set[Path] = set()
@@ -66,39 +66,57 @@ class Sender(threading.Thread):
         """Why the store did not take something; none while it takes all."""
         return self._outage.reason
 
-    def add(self, journal: Journal) -> None:
-        """Send what this journal holds, now and later."""
+    def open(self, header: Header) -> Journal:
+        """The journal of a run, whose events are sent from now on.
+
+        Raises:
+            TrackingError: the spool cannot be written.
+        """
+        place = Journal.place(self._root, header.experiment, header.key)
         with self._lock:
-            self._journals.append(journal)
+            if place not in self._open:
+                self._open[place] = Journal(place, header)
+                self._journals.append(self._open[place])
+            return self._open[place]
+
+    def let_go(self, place: Path | None = None) -> None:
+        """Close the journal there, or all, once what they hold is sent."""
+        with self._lock:
+            if place is None:
+                self._open.clear()
+            else:
+                self._open.pop(place, None)
         self._wake.set()
 
-    def let_go(self, journals: Iterable[Journal]) -> None:
-        """Close these once all that they hold is sent."""
-        with self._lock:
-            self._leaving += journals
-        self._wake.set()
-
-    def leaving(self) -> tuple[int, int]:
-        """Events of those that are to be closed: not sent yet, and refused."""
+    def waiting(self) -> tuple[int, int]:
+        """Events of the journals that are not closed: not sent yet, and refused."""
         with self._lock:
             return (
-                sum(journal.unsent() for journal in self._leaving),
-                sum(journal.refused() for journal in self._leaving),
+                sum(journal.unsent() for journal in self._journals),
+                sum(journal.refused() for journal in self._journals),
             )
 
     def wake(self) -> None:
         """Send now."""
         self._wake.set()
 
-    def finish(self, timeout: float) -> list[Journal]:
-        """Send what is left, for at most ``timeout`` seconds, and end; returns what was to be closed and is not."""
+    def finish(self, timeout: float) -> tuple[int, int]:
+        """Send what is left, for at most ``timeout`` seconds, close all journals, and end.
+
+        Returns:
+            Events of the whole spool, whoever wrote them: not sent, and refused.
+        """
         self._closing.set()
         self._wake.set()
         self.join(timeout)
         self._abandon.set()
+        found = waiting(self._root)
         with self._lock:
-            leaving, self._leaving = self._leaving, []
-        return leaving
+            for journal in self._journals:
+                journal.close(remove_if_done=not self.is_alive())
+            self._journals.clear()
+            self._open.clear()
+        return found
 
     def run(self) -> None:
         """The thread."""
@@ -133,18 +151,20 @@ class Sender(threading.Thread):
             if attempt == "failed":
                 # To the end of the line, so that one run the store fails on does not hold up the others.
                 with self._lock:
-                    self._journals.remove(journal)
-                    self._journals.append(journal)
+                    if journal in self._journals:
+                        self._journals.remove(journal)
+                        self._journals.append(journal)
                 break
         return "sent" in attempts, attempts <= {"nothing", "sent"}
 
     def _close_sent(self) -> None:
         with self._lock:
-            for journal in list(self._leaving):
+            for journal in list(self._journals):
+                if self._open.get(journal.directory) is journal:
+                    continue
                 # Of a spool that cannot be read the next pass speaks.
                 with suppress(OSError):
                     if not journal.unsent():
-                        self._leaving.remove(journal)
                         self._journals.remove(journal)
                         self._remotes.pop(journal.directory, None)
                         journal.close(remove_if_done=True)
@@ -182,7 +202,7 @@ class Sender(threading.Thread):
         # The boundary between tuning and a server: whatever fails there is reported once and tried again.
         except Exception as error:  # noqa: BLE001
             self._remotes.pop(journal.directory, None)
-            if damaged(error):
+            if self._store.lost_data(error):
                 self._again.add(journal.directory)
             self._outage.meets(journal.directory, error)
             return "failed"
@@ -218,7 +238,8 @@ class Sender(threading.Thread):
                 entries = entries[taken:]
         self._again.discard(journal.directory)
         for start in sent.late if self._artifacts_due() else ():
-            if self._send_artifact(journal, remote, journal.read(start)[0]):
+            event = journal.read(start)[0].event
+            if not isinstance(event, Artifact) or self._send_artifact(journal, remote, event):
                 sent = replace(sent, late=tuple(other for other in sent.late if other != start))
                 journal.save(sent)
         return "late" if sent.late else "sent"
@@ -230,31 +251,28 @@ class Sender(threading.Thread):
         first = entries[0]
         if isinstance(first.event, bytes):
             self._refuse(journal, first.event, "not an event; it is torn, altered, or from elsewhere")
-        elif first.event.kind == "artifact":
+        elif isinstance(first.event, Artifact):
             # After one that is put off others are too: two may have one name, and the later one is to stay.
-            if late or not self._artifacts_due() or not self._send_artifact(journal, remote, first):
+            if late or not self._artifacts_due() or not self._send_artifact(journal, remote, first.event):
                 return 1, (first.start,)
-        elif first.event.kind == "status":
+        elif isinstance(first.event, Status):
             self._store.terminate(remote, first.event)
         else:
-            batch: list[Event] = []
+            batch: list[Logged] = []
             for entry in entries:
-                if isinstance(entry.event, bytes) or entry.event.kind in ("artifact", "status"):
+                if not isinstance(entry.event, Logged):
                     break
                 batch.append(entry.event)
-            for entity, reason in self._store.log(remote, batch):
-                self._refuse(journal, repr(dict(entity)).encode(), reason)
+            for said, reason in self._store.log(remote, batch):
+                self._refuse(journal, said.encode(), reason)
             return len(batch), ()
         return 1, ()
 
     def _artifacts_due(self) -> bool:
         return self._closing.is_set() or time.monotonic() >= self._artifacts_at
 
-    def _send_artifact(self, journal: Journal, remote: Remote, entry: Entry) -> bool:
+    def _send_artifact(self, journal: Journal, remote: Remote, event: Artifact) -> bool:
         """Whether an artifact is sent, or never will be; if not, no other is tried for a while."""
-        event = entry.event
-        if isinstance(event, bytes):
-            return True
         # MLflow names an artifact after the local file.
         with tempfile.TemporaryDirectory(prefix="speechprompt-") as directory:
             local = Path(directory) / event.path.rpartition("/")[2]
@@ -264,7 +282,7 @@ class Sender(threading.Thread):
                 # Sent before, by a sender that died between removing the content and saying so.
                 return True
             except ValueError as error:
-                self._refuse(journal, event.document(), str(error))
+                self._refuse(journal, document(event), str(error))
                 return True
             try:
                 self._store.log_artifact(remote, local, event.path)
@@ -281,9 +299,10 @@ class Sender(threading.Thread):
         journal.refuse(said, redacted(reason))
         self._tell_once(
             journal.directory,
-            "MLflow never takes part of run %s (%s); it is set aside in %s",
+            "%s never takes part of run %s (%s); it is set aside in %s",
+            self._store.tracker,
             journal.header.name,
-            shown(reason),
+            self._store.reason(Exception(reason)),
             journal.directory / "refused.jsonl",
         )
 

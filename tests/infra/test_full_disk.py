@@ -11,7 +11,7 @@ import pytest
 
 from infra import object_storage as storage
 from infra.errors import StorageError, TrackingError
-from infra.tracking.event import Event, Header
+from infra.tracking.event import Header, Point
 from infra.tracking.journal import Journal
 from tests.fixtures.bundles import random_bundle
 from workers.bundle.listing import list_bundles
@@ -93,7 +93,7 @@ def test_the_spool_holds_whole_events(disk: Path) -> None:
     said = ""
     while not said:
         try:
-            journal.append(Event("point", step=taken, values={"loss": 1.0}))
+            journal.append(Point(taken, {"loss": 1.0}))
             taken += 1
         except TrackingError as error:
             said = str(error)
@@ -102,8 +102,8 @@ def test_the_spool_holds_whole_events(disk: Path) -> None:
         journal.append_artifact("figures/f.png", bytes(64 * KIB))
     assert not list((disk / "run/files").iterdir())
     (disk / "others").unlink()
-    journal.append(Event("point", step=taken, values={"loss": 1.0}))
+    journal.append(Point(taken, {"loss": 1.0}))
     events = [event for event, *_ in journal.read(0)]
-    assert [event.step for event in events if isinstance(event, Event)] == list(range(taken + 1))
+    assert [event.step for event in events if isinstance(event, Point)] == list(range(taken + 1))
     assert len(events) == taken + 1
     journal.close()

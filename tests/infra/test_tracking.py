@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from infra.errors import StorageError, TrackingError
 from infra.local_cluster.service import Service, free_port
 from infra.tracking import RunLog, Tracking, check
-from infra.tracking.event import Event
+from infra.tracking.event import Artifact, Event, Params, Point, Status, Tags, document, parse
 from infra.tracking.mlflow_client import client
 from infra.tracking.spool_file import seal, unseal
 
@@ -382,17 +382,51 @@ figures = st.dictionaries(st.text(), st.floats(allow_nan=False), max_size=3)
 texts = st.dictionaries(st.text(), st.text(), max_size=3)
 
 
-@given(
-    st.builds(Event, st.just("point"), whole, whole, figures)
-    | st.builds(Event, st.sampled_from(["params", "tags"]), whole, whole, texts)
-)
+@given(st.builds(Point, whole, figures, whole) | st.builds(Params, texts) | st.builds(Tags, texts))
 def test_events_survive_the_disk(event: Event) -> None:
-    line = seal(event.document(), "run")
+    line = seal(document(event), "run")
     assert line.count(b"\n") == 1
-    assert Event.parse(unseal(line, "run")) == event
+    assert parse(unseal(line, "run")) == event
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Point(3, {"loss": 0.5}, 17),
+        Params({"seed": "0"}),
+        Tags({"stopped": "steps"}),
+        Artifact("figures/confusion.png", "0" * 32, "1" * 64),
+        Status("FINISHED", 17),
+    ],
+)
+def test_events_of_earlier_versions_are_read(event: Event) -> None:
+    """They held the fields of all kinds, whatever they were."""
+    flat = {"time": 17, "step": 0, "values": {}, "path": "", "file": "", "digest": "", "status": ""}
+    earlier = json.dumps(flat | json.loads(document(event)))
+    assert parse(earlier.encode()) == event
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": "figure"},
+        {"values": {"loss": "low"}},
+        {"values": None},
+        {"step": "3"},
+        {"step": 2**63},
+        {"kind": "params", "values": {"seed": 1.0}},
+        {"kind": "status", "status": "RUNNING"},
+        {"kind": "artifact", "path": "figures/..", "file": "0" * 32, "digest": ""},
+        {"kind": "artifact", "path": "figures/a.png", "file": "../a", "digest": ""},
+        {"kind": "artifact", "path": "elsewhere/a.png", "file": "0" * 32, "digest": ""},
+    ],
+)
+def test_what_no_store_can_take_is_no_event(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - whatever the JSON parser says
+        parse(json.dumps(json.loads(document(Point(3, {"loss": 0.5}))) | changes).encode())
 
 
 @given(st.binary(max_size=50) | st.from_regex(rb'\{"kind".*', fullmatch=True))
 def test_anything_else_is_a_value_error(line: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - whatever the JSON parser says
-        Event.parse(line)
+        parse(line)

@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from infra.tracking.event import Event, Header
+from infra.tracking.event import Header, Point
 from infra.tracking.journal import Journal, SpoolError
+from infra.tracking.mlflow_store import MLflowStore
 from infra.tracking.outage import Outage
 from infra.tracking.progress import Sent
 
 
 def test_a_full_spool_is_no_fault_of_the_store(disk: Path, caplog: pytest.LogCaptureFixture) -> None:
     journal = Journal(disk / "run", Header("e", "lane", "k", None))
-    journal.append(Event("point", step=1, values={"loss": 0.5}))
+    journal.append(Point(1, {"loss": 0.5}))
     (disk / "fill").write_bytes(bytes(200 << 10))
-    outage, failed = Outage("http://mlflow:5000", disk), 0
+    outage, failed = Outage(MLflowStore, "http://mlflow:5000", disk), 0
     with (disk / "rest").open("wb", buffering=0) as rest:
         while not failed:
             try:
@@ -38,7 +39,7 @@ def test_a_full_spool_is_no_fault_of_the_store(disk: Path, caplog: pytest.LogCap
 
 
 def test_a_store_that_does_not_answer_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    outage = Outage("http://user:secret@mlflow:5000", tmp_path)
+    outage = Outage(MLflowStore, "http://user:secret@mlflow:5000", tmp_path)
     outage.meets(tmp_path / "a", ConnectionError("[Errno 111] Connection refused"))
     outage.meets(tmp_path / "b", ConnectionError("[Errno 111] Connection refused"))
     outage.spares(tmp_path / "a")

@@ -134,7 +134,7 @@ def _journal(module: Any, crash: Crash) -> None:
     def torn(self: Any, event: Any) -> None:
         crash.at("metric-append:before")
         if crash.armed_for("metric-append:torn"):
-            line = event.document()
+            line = module.document(event)
             os.write(self._append, line[: len(line) // 2])
             crash.at("metric-append:torn")
         append(self, event)
@@ -145,8 +145,8 @@ def _journal(module: Any, crash: Crash) -> None:
 
 
 def _store(module: Any, crash: Crash) -> None:
-    module.Store.log = crash.around(module.Store.log, "metric-flush")
-    module.Store.attach = crash.around(module.Store.attach, "metric-run")
+    module.MLflowStore.log = crash.around(module.MLflowStore.log, "metric-flush")
+    module.MLflowStore.attach = crash.around(module.MLflowStore.attach, "metric-run")
 
 
 def _storage(module: Any, crash: Crash) -> None:
@@ -175,7 +175,7 @@ WRAPPED: dict[str, Callable[[Any, Crash], None]] = {
     "workers.tuning.run.gang_run": _gang_run,
     "workers.tuning.step.gang": _gang,
     "infra.tracking.journal": _journal,
-    "infra.tracking.store": _store,
+    "infra.tracking.mlflow_store": _store,
     "ray.train._internal.storage": _storage,
     "ray.tune.execution.experiment_state": _experiment_state,
 }
