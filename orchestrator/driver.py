@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,8 +42,10 @@ from orchestrator.submission_runs import (
 from orchestrator.task_state import TaskState
 from orchestrator.tuning.lanes import lane_orders
 from orchestrator.tuning.outcomes import Outcomes
-from orchestrator.tuning.tuning import Tuning
+from orchestrator.tuning.resolved import ResolvedSettings, precision_on_worker
+from orchestrator.tuning.tuning import Tuning, TuningContext
 from workers.backbone.sharing import SharedLM
+from workers.precision import ResolvedPrecision
 from workers.tuning.orders import LaneOrder
 from workers.tuning.results.outcome import has_whole_point
 
@@ -87,6 +90,8 @@ class JobRun:
         self.lost: set[str] = set()
         self._log: DriverLog
         self._size: ActorSize
+        self._resolved: ResolvedSettings
+        self._precision: ResolvedPrecision
         self._signing_key = signing_key()
 
     def run(self) -> JobReport:
@@ -108,7 +113,10 @@ class JobRun:
         self._log = DriverLog(self._job, self._submission, self._submitted, len(self._tasks))
         self._size = actor_size(self._job.resources)
         self._log.enter("tokenizing")
-        self._encode(tokenize_tasks(self._plan, self._view))
+        tokenized = tokenize_tasks(self._plan, self._view)
+        self._resolved = ResolvedSettings(self._root, anew=self._restart, say=self._view.line)
+        self._precision = self._resolved.precision(self._job.precision, partial(precision_on_worker, self._size))
+        self._encode(tokenized)
         self._began = self._begin()
         shared = shared_backbone(self._job.backbone, self._plan.backbone.fingerprints.unit_lm)
         # Before MLflow has a run of this submission: whoever comes after a kill looks for one.
@@ -189,7 +197,7 @@ class JobRun:
                 state.encoded,
                 examples_uri=place,
                 backbone=self._plan.backbone,
-                precision=self._job.precision,
+                precision=self._precision,
             )
             state.row = state.row.model_copy(
                 update={
@@ -204,7 +212,7 @@ class JobRun:
         """Order every lane for the attempt that this submission goes on with, or for a new one."""
         attempt = first_attempt(self._root) if not self._restart else self._begin_anew()
         if attempt > 1:
-            update = {"attempt": attempt, "began": attempt}
+            update = {"attempt": attempt, "generation": attempt}
             for state in self._tasks:
                 state.lanes = [lane.model_copy(update=update) for lane in state.lanes]
         ended = 0
@@ -224,6 +232,7 @@ class JobRun:
         baselines = Baselines(
             self._job,
             self._plan.backbone,
+            precision=self._precision,
             size=self._size,
             submission=self._submission,
             spool=self._spool,
@@ -239,9 +248,10 @@ class JobRun:
         first = [lane for state in self._tasks for lane in state.lanes]
         again = self._order_failed_again() if self._retry_failed else []
         bundles.publish_complete()
-        tuning = Tuning(
-            self._job,
-            view=self._view,
+        context = TuningContext(
+            job=self._job,
+            resolved=self._resolved,
+            precision=self._precision,
             shared=shared,
             size=self._size,
             outcomes=self._outcomes,
@@ -249,8 +259,8 @@ class JobRun:
             spool=self._spool,
             retry_failed=self._retry_failed,
             interruption=self._interruption,
-            on_lanes_ended=bundles.publish_complete,
         )
+        tuning = Tuning(context, view=self._view, on_lanes_ended=bundles.publish_complete)
         # Apart, so that unfinished lanes are found in the experiment in which they began.
         ran = [tuning.run(lanes) for lanes in (first, again)]
         if not any(ran):

@@ -39,10 +39,10 @@ class TrainingRows:
     weight: float
 
 
-def training_rows(lane: Lane, ranks: Ranks) -> TrainingRows:
-    """This rank's share of the lane's next batch."""
+def training_rows(lane: Lane, step: int, ranks: Ranks) -> TrainingRows:
+    """This rank's share of the batch of the lane's optimizer step ``step``, counted from 0."""
     train, paper = lane.examples.splits["train"], lane.spec.recipe.loss == "paper"
-    batch = lane.batches[lane.progress.step]
+    batch = lane.batches[step]
     places = ranks.own(len(batch))
     if not len(places):
         # A batch with less rows than there are ranks: this one takes a row that counts for nothing.
@@ -118,19 +118,22 @@ def slot_scores(lane: Lane, flat: Tensor, logits: Tensor) -> list[Tensor]:
     ]
 
 
-def batch_loss(lane: Lane, flat: Tensor, logits: Tensor, batch: TrainingRows, config: UnitLMConfig) -> Tensor:
+def batch_loss(
+    lane: Lane, flat: Tensor, logits: Tensor, batch: TrainingRows, config: UnitLMConfig, generator: torch.Generator
+) -> Tensor:
     """The loss of this rank's rows of a batch, float32 [].
 
     Args:
-        lane: whose batch it is; dropout draws from its random stream.
+        lane: whose batch it is.
         flat: its numbers, float32 [at least shape.size].
         logits: what its verbalizer reads, float32 [rows, reads, shape.vocabulary].
         batch: the rows.
         config: of the LM.
+        generator: the lane's random stream, from which dropout draws.
     """
     targets = upload(batch.labels, logits.device)
     if lane.spec.recipe.loss == "paper":
-        return _paper_loss(lane, flat, logits, targets, batch, config)
+        return _paper_loss(lane, flat, logits, targets, batch, config, generator)
     weights = None
     if lane.class_weights is not None:
         weights = [upload(slot, logits.device) for slot in lane.class_weights]
@@ -139,7 +142,13 @@ def batch_loss(lane: Lane, flat: Tensor, logits: Tensor, batch: TrainingRows, co
 
 
 def _paper_loss(
-    lane: Lane, flat: Tensor, logits: Tensor, labels: Tensor, batch: TrainingRows, config: UnitLMConfig
+    lane: Lane,
+    flat: Tensor,
+    logits: Tensor,
+    labels: Tensor,
+    batch: TrainingRows,
+    config: UnitLMConfig,
+    generator: torch.Generator,
 ) -> Tensor:
     """Reads are: last unit, separators, label. They predict: ``<s>``, the labels, ``</s>``."""
     shape = lane.shape
@@ -150,7 +159,7 @@ def _paper_loss(
     if shape.linear:
         matrices = [shape.views(flat)[verbalizer_name(slot)] for slot in range(slots)]
         outputs = [F.linear(logits[:, read], matrices[slot]) for read, slot in enumerate(slot_of_read)]
-        outputs = [_drop_scores(lane, output, batch) for output in outputs]
+        outputs = [_drop_scores(lane, output, batch, generator) for output in outputs]
         answers = labels + SPECIAL_OUTPUTS
     else:
         assert lane.class_tokens is not None  # noqa: S101
@@ -163,10 +172,10 @@ def _paper_loss(
     return paper_loss(outputs, torch.cat([bos, answers, eos], dim=1), tokens=source_tokens)
 
 
-def _drop_scores(lane: Lane, scores: Tensor, batch: TrainingRows) -> Tensor:
+def _drop_scores(lane: Lane, scores: Tensor, batch: TrainingRows, generator: torch.Generator) -> Tensor:
     """Dropout on single class scores, [rows, outputs]; all ranks draw the mask of the whole batch."""
     rate = lane.spec.recipe.dropout
     if not rate:
         return scores
-    kept = torch.rand(batch.batch, scores.shape[1], generator=lane.generator)[batch.places] >= rate
+    kept = torch.rand(batch.batch, scores.shape[1], generator=generator)[batch.places] >= rate
     return scores * upload((kept.float() / (1 - rate)).numpy(), scores.device)
