@@ -41,7 +41,7 @@ def together(lm: GSLM, batch_size: int) -> Callable[[], float]:
     gang = Gang(lm, [lane(lm, seed=seed, batch_size=batch_size) for seed in range(LANES)])
 
     def step() -> float:
-        gang._advance(gang.active)
+        gang.step(gang.lanes)
         _finish(lm)
         return LANES
 
@@ -54,7 +54,7 @@ def in_turn(lm: GSLM, batch_size: int) -> Callable[[], float]:
 
     def step() -> float:
         for gang in gangs:
-            gang._advance([0])
+            gang.step(gang.lanes)
         _finish(lm)
         return LANES
 
@@ -71,11 +71,11 @@ def _side(config: GSLMConfig, batch_size: int, threads: int, seed: int, orders: 
     torch.set_num_threads(threads)
     lm = frozen_lm(config)
     gang = Gang(lm, [lane(lm, seed=seed, batch_size=batch_size)])
-    gang._advance([0])
+    gang.step(gang.lanes)
     while seconds := orders.recv():
         started, steps = perf_counter(), 0
         while perf_counter() - started < seconds:
-            gang._advance([0])
+            gang.step(gang.lanes)
             steps += 1
         orders.send(steps / (perf_counter() - started))
 

@@ -47,9 +47,9 @@ def ours(lm: GSLM, precision: Precision) -> Arm:
     [only] = gang.lanes
 
     def step() -> float:
-        units = only.examples.splits["train"].units
-        rows = only.batches[only.progress.step]
-        gang._advance([0])
+        units = only.lane.examples.splits["train"].units
+        rows = only.lane.batches[only.progress.step]
+        gang.step(gang.lanes)
         return float(units.lengths[rows].sum())
 
     return step

@@ -25,6 +25,7 @@ from workers.baselines.order import BaselineOrder
 from workers.baselines.result import BaselineResult, read_result
 from workers.baselines.run import run_baselines
 from workers.job_store.files import BASELINE
+from workers.precision import ResolvedPrecision
 from workers.tuning.orders import LaneOrder
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Baselines:
     Args:
         job: which says what baselines there are.
         backbone: of the job.
+        precision: of the LM's matrix products.
         size: of the job's actors; a baseline that reads the LM takes as much.
         submission: key of the MLflow run above the baselines' runs.
         spool: local directory in which unsent tracking data waits.
@@ -67,6 +69,7 @@ class Baselines:
         job: Job,
         backbone: BackboneDescription,
         *,
+        precision: ResolvedPrecision,
         size: ActorSize,
         submission: str,
         spool: str,
@@ -74,6 +77,7 @@ class Baselines:
         view: ProgressView,
     ) -> None:
         self._job, self._backbone, self._size, self._view = job, backbone, size, view
+        self._precision = precision
         self._submission, self._spool, self._retry_failed = submission, spool, retry_failed
         self._root = BASELINE.directory(job_root(job))
         self._known: dict[str, dict[BaselineKind, BaselineResult]] = {}
@@ -133,13 +137,13 @@ class Baselines:
         """One for each baseline of the job, for the task of a lane."""
         return [
             BaselineOrder(
-                key=_key(kind, lane, self._backbone, self._job),
+                key=_key(kind, lane, self._backbone, self._precision),
                 kind=kind,
                 spec=lane.spec,
                 run_name=f"{lane.spec.task} {kind}",
                 params={name: lane.params[name] for name in SHARED_PARAMS if name in lane.params}
                 | {"recipe": f"baseline {kind}"},
-                precision=self._job.precision,
+                precision=self._precision,
                 results=self._root,
                 experiment=self._job.name,
                 parent_key=self._submission,
@@ -150,7 +154,7 @@ class Baselines:
         ]
 
 
-def _key(kind: BaselineKind, lane: LaneOrder, backbone: BackboneDescription, job: Job) -> str:
+def _key(kind: BaselineKind, lane: LaneOrder, backbone: BackboneDescription, precision: ResolvedPrecision) -> str:
     """Digest of everything the result depends on; where examples lie and how prompts are tuned are not part of it."""
     content: dict[str, Any] = {
         "baseline": kind,
@@ -158,7 +162,7 @@ def _key(kind: BaselineKind, lane: LaneOrder, backbone: BackboneDescription, job
         "task": lane.spec.model_dump(mode="json", exclude={"examples", "recipe"}),
     }
     if kind in NEEDS_LM:
-        content |= {"unit_lm": backbone.fingerprints.unit_lm, "precision": job.precision}
+        content |= {"unit_lm": backbone.fingerprints.unit_lm, "precision": precision}
     return hashlib.sha256(canonical_json(content)).hexdigest()[:32]
 
 

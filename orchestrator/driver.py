@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,12 +49,14 @@ from orchestrator.submission_runs import (
 )
 from orchestrator.tuning.lanes import lane_orders
 from orchestrator.tuning.outcomes import Outcomes
-from orchestrator.tuning.tuning import Tuning
+from orchestrator.tuning.resolved import ResolvedSettings, precision_on_worker
+from orchestrator.tuning.tuning import Tuning, TuningContext
 from workers.backbone.sharing import SharedLM
 from workers.baselines.kind import BaselineKind
 from workers.baselines.result import BaselineResult
 from workers.bundle.signing import SigningKey
 from workers.job_store.files import EXAMPLES, OUTCOME
+from workers.precision import ResolvedPrecision
 from workers.tuning.orders import LaneOrder
 from workers.tuning.results.outcome import has_whole_point
 
@@ -77,6 +80,8 @@ class Submission:
         spool: local directory in which unsent tracking data waits.
         signing_key: by which bundles are signed; ``None``: they are not.
         size: of the job's actors.
+        resolved: what the job's settings ``auto`` come to.
+        precision: of the LM's matrix products.
     """
 
     plan: Plan
@@ -90,6 +95,8 @@ class Submission:
     spool: str
     signing_key: SigningKey | None
     size: ActorSize
+    resolved: ResolvedSettings
+    precision: ResolvedPrecision
 
     @property
     def job(self) -> Job:
@@ -141,6 +148,7 @@ def run_job(
     with JobLease(root, key):
         log_fields(job=job.name)
         log = DriverLog(job, key, submitted, len(plan.tasks))
+        size, resolved = actor_size(job.resources), ResolvedSettings(root, anew=restart, say=view.line)
         submission = Submission(
             plan,
             key,
@@ -152,7 +160,9 @@ def run_job(
             Outcomes(OUTCOME.directory(root), unit_lm=plan.backbone.fingerprints.unit_lm, say=view.line),
             spool,
             own_key,
-            actor_size(job.resources),
+            size,
+            resolved,
+            resolved.precision(job.precision, partial(precision_on_worker, size)),
         )
         return _run(submission, log)
 
@@ -224,9 +234,10 @@ def _tune_and_publish(
         view=submission.view,
     )
     bundles.publish_complete()
-    tuning = Tuning(
-        submission.job,
-        view=submission.view,
+    context = TuningContext(
+        job=submission.job,
+        resolved=submission.resolved,
+        precision=submission.precision,
         shared=shared,
         size=submission.size,
         outcomes=submission.outcomes,
@@ -234,8 +245,8 @@ def _tune_and_publish(
         spool=submission.spool,
         retry_failed=submission.retry_failed,
         interruption=submission.interruption,
-        on_lanes_ended=bundles.publish_complete,
     )
+    tuning = Tuning(context, view=submission.view, on_lanes_ended=bundles.publish_complete)
     first = [lane for task in tasks for lane in task.lanes]
     again = [lane for old, new in zip(tasks, retried, strict=True) for lane in new.lanes if lane not in old.lanes]
     # Apart, so that unfinished lanes are found in the experiment in which they began.
@@ -289,7 +300,7 @@ def encode_tasks(submission: Submission, tokenized: TokenizingReport) -> tuple[l
             encoded,
             examples_uri=place,
             backbone=backbone,
-            precision=submission.job.precision,
+            precision=submission.precision,
         )
         ready.append(ReadyTask(task, encoded, tuple(lanes)))
     return ready, failures
@@ -308,7 +319,7 @@ def begin(submission: Submission, tasks: Sequence[ReadyTask]) -> tuple[list[Read
     else:
         attempt = first_attempt(submission.root)
     if attempt > 1:
-        update = {"attempt": attempt, "began": attempt}
+        update = {"attempt": attempt, "generation": attempt}
         tasks = [replace(task, lanes=tuple(lane.model_copy(update=update) for lane in task.lanes)) for task in tasks]
     ended = [len(outcomes.of(task.lanes)) for task in tasks]
     if any(ended):
@@ -323,6 +334,7 @@ def start_baselines(submission: Submission, tasks: Sequence[ReadyTask], shared: 
     baselines = Baselines(
         submission.job,
         submission.plan.backbone,
+        precision=submission.precision,
         size=submission.size,
         submission=submission.key,
         spool=submission.spool,

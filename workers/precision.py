@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 
+ResolvedPrecision = Literal["fp32", "bf16"]
 Precision = Literal["auto", "fp32", "bf16"]
 
 
@@ -18,7 +19,13 @@ def has_bf16_units(device: torch.device) -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
+def resolve(precision: Precision, device: torch.device) -> ResolvedPrecision:
+    """What a precision is on a device; ``auto``: bf16 where it is fast."""
+    if precision != "auto":
+        return precision
+    return "bf16" if has_bf16_units(device) else "fp32"
+
+
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """The context in which matrix products run in the chosen precision; ``auto``: bf16 where it is fast."""
-    enabled = precision == "bf16" or (precision == "auto" and has_bf16_units(device))
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+    """The context in which matrix products run in the chosen precision, as resolved on the device."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=resolve(precision, device) == "bf16")

@@ -20,6 +20,7 @@ from orchestrator.job_status import DriverLog, job_status
 from orchestrator.report import JobReport, TaskRow, read_report, write_report
 from orchestrator.tuning import gang_width as measured_gangs
 from orchestrator.tuning.gangs import DissolvedGangs, form_gangs, remember_gangs, remembered_gangs
+from orchestrator.tuning.resolved import Found, ResolvedSettings
 from tests.fixtures.tuning import lane_spec
 from workers.baselines.result import BaselineResult, read_result, write_result
 from workers.job_store.files import (
@@ -33,6 +34,7 @@ from workers.job_store.files import (
     LEASE,
     MEASURED_GANGS,
     REPORT,
+    RESOLVED,
     UNIT_SHARD,
     JobFile,
 )
@@ -113,6 +115,15 @@ def _dissolved(place: Path, number: int = 0) -> DissolvedGangs:
     return DissolvedGangs(f"{_root(place, number)}/gangs/tune-0-dissolved.json", lambda _: None)
 
 
+def _resolved(place: Path, number: int = 0) -> ResolvedSettings:
+    return ResolvedSettings(_root(place, number), anew=False, say=lambda _: None)
+
+
+def _read_resolved(place: Path) -> Found | None:
+    found = _resolved(place).known
+    return None if found == Found() else found
+
+
 def _write_lease(place: Path, number: int) -> None:
     with JobLease(_root(place, number), f"{_NAMES[number]}/1"):
         pass
@@ -154,6 +165,11 @@ _DOCUMENTS: Final[dict[JobFile, tuple[str, Callable[[Path, int], object], Callab
         "dissolved-gangs",
         lambda place, number: _dissolved(place, number).add([f"gang{number}"]),
         lambda place: _dissolved(place).batches or None,
+    ),
+    RESOLVED: (
+        "resolved-settings",
+        lambda place, number: _resolved(place, number).width(9, lambda: 2 + number),
+        _read_resolved,
     ),
     FAILURE_NOTE: (
         "failure-note",

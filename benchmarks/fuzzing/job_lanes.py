@@ -38,8 +38,8 @@ from workers.speech.sequences import UnitSequences
 from workers.tuning.orders import LaneOrder
 from workers.tuning.results.outcome import read_outcome, read_outcome_file, read_outcome_tensors, write_outcome
 from workers.tuning.results.unit_use_file import UNIT_USE_FILE, LaneUnitUse, read_unit_use, unit_use_bytes
-from workers.tuning.run.gang_run import GangRun
 from workers.tuning.run.lane_source import stored_examples
+from workers.tuning.run.session import GangSession
 from workers.tuning.step.lane import LaneSpec
 from workers.unit_lm.pretrain_rank import load_pretraining, read_sequences, save_pretraining, write_sequences
 from workers.unit_lm.pretraining import Pretraining
@@ -128,8 +128,8 @@ def _gang_lanes(number: int) -> list[LaneOrder]:
     return lanes
 
 
-def _gang_run(number: int, outcomes: str) -> GangRun:
-    return GangRun(gang_order(_gang_lanes(number), outcomes), lm=SHARED.attach(), shared=SHARED, tracking=None)
+def _gang_session(number: int, outcomes: str) -> GangSession:
+    return GangSession(gang_order(_gang_lanes(number), outcomes), lm=SHARED.attach(), shared=SHARED, tracking=None)
 
 
 def _checkpoint(place: Path) -> Path:
@@ -137,15 +137,15 @@ def _checkpoint(place: Path) -> Path:
 
 
 def _write_checkpoint(place: Path, number: int) -> None:
-    run = _gang_run(number, str(place / "lanes"))
+    run = _gang_session(number, str(place / "lanes"))
     run.step()
     _checkpoint(place).mkdir(parents=True)
     run.save(_checkpoint(place))
 
 
 @cache
-def _fresh_run() -> GangRun:
-    return _gang_run(0, "/nonexistent")
+def _fresh_run() -> GangSession:
+    return _gang_session(0, "/nonexistent")
 
 
 def _read_checkpoint(place: Path) -> dict[str, bytes]:

@@ -24,6 +24,18 @@ POLLING = ("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 """Train hears its workers every two seconds, and each report waits until the one before was heard."""
 
 
+class RanksFailed(TuningError):
+    """A rank failed for good; the message is the cause, without a traceback.
+
+    Args:
+        said: all that Train says of it.
+    """
+
+    def __init__(self, said: str) -> None:
+        super().__init__(cause_of(said))
+        self.said = said
+
+
 def run_ranks(
     function: Callable[[dict[str, Any]], None],
     config: Mapping[str, Any],
@@ -48,7 +60,7 @@ def run_ranks(
         heard: called with everything that is put into the queue.
 
     Raises:
-        TuningError: why a rank failed, without its traceback.
+        RanksFailed: why a rank failed, without its traceback.
     """
     storage_path, filesystem = root, None
     if object_storage.is_s3(root):
@@ -77,7 +89,7 @@ def run_ranks(
     try:
         return _fit(trainer)
     except TrainingFailedError as error:
-        raise TuningError(cause_of(str(error))) from error
+        raise RanksFailed(str(error)) from error
     finally:
         done.set()
         watcher.join()

@@ -175,7 +175,7 @@ class TaskBundles:
             outcomes=self._outcomes.root,
             bundles=job.bundles,
             experiment=job.name,
-            began=self._began,
+            generation=self._began,
         )
 
 

@@ -30,7 +30,7 @@ from task_specs.example import SPLITS
 from workers.backbone.directory import read_backbone
 from workers.backbone.sharing import SharedLM
 from workers.job_store.files import MEASURED_GANGS
-from workers.precision import Precision
+from workers.precision import ResolvedPrecision, resolve
 from workers.prompting.examples import SplitExamples, TaskExamples
 from workers.speech.sequences import UnitSequences
 from workers.tuning.orders import LaneOrder
@@ -42,7 +42,7 @@ MIB = 1 << 20
 _MEASURED = TypeAdapter(list[Measured])
 
 
-def place_of(lanes: Sequence[LaneOrder], *, most: int, size: ActorSize, precision: Precision) -> str:
+def place_of(lanes: Sequence[LaneOrder], *, most: int, size: ActorSize, precision: ResolvedPrecision) -> str:
     """The file for gangs of these lanes, on actors of this size of this machine.
 
     Args:
@@ -130,7 +130,7 @@ def measure_on_worker(
     *,
     most: int,
     size: ActorSize,
-    precision: Precision,
+    precision: ResolvedPrecision,
 ) -> list[Measured]:
     """Measure gangs of some of these lanes on a worker like those that will tune them."""
     probe = _probe.options(num_cpus=size.cpus, num_gpus=size.gpus)
@@ -139,7 +139,9 @@ def measure_on_worker(
 
 
 @ray.remote(max_retries=0)
-def _probe(specs: list[LaneSpec], shared: SharedLM, most: int, size: ActorSize, precision: Precision) -> list[Measured]:
+def _probe(
+    specs: list[LaneSpec], shared: SharedLM, most: int, size: ActorSize, precision: ResolvedPrecision
+) -> list[Measured]:
     device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
     if device.type == "cpu":
         torch.set_num_threads(max(1, int(size.cpus)))
@@ -184,7 +186,7 @@ def measure_here(plan: Plan) -> list[Measured]:
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, int(plan.job.resources.cpus or 1)))
     try:
-        return measure_gangs(lm, lanes, most=most, share=1 / actors, precision=plan.job.precision)
+        return measure_gangs(lm, lanes, most=most, share=1 / actors, precision=resolve(plan.job.precision, device))
     finally:
         torch.set_num_threads(threads)
 

@@ -12,7 +12,7 @@ from task_specs.prompt_init import shown_init
 from task_specs.schema import TaskSpec
 from task_specs.sweep import Point
 from workers.backbone.directory import BackboneDescription
-from workers.precision import Precision
+from workers.precision import ResolvedPrecision
 from workers.tuning.orders import LaneOrder
 from workers.tuning.step.lane import LaneSpec, SlotSpec
 
@@ -51,7 +51,7 @@ def lane_orders(
     *,
     examples_uri: str,
     backbone: BackboneDescription,
-    precision: Precision,
+    precision: ResolvedPrecision,
 ) -> list[LaneOrder]:
     """One order per point and seed, the seeds of a point together."""
     digest = encoded.examples.digest()
@@ -86,7 +86,7 @@ def _identity(lane: LaneSpec) -> dict[str, Any]:
 
 
 def _key(
-    lane: LaneSpec, backbone: BackboneDescription, precision: Precision, cohort: list[Any] | None, workers: int
+    lane: LaneSpec, backbone: BackboneDescription, precision: ResolvedPrecision, cohort: list[Any] | None, workers: int
 ) -> str:
     """Digest of everything the outcome depends on."""
     content: dict[str, Any] = {
@@ -107,7 +107,7 @@ def _params(
     point: Point,
     lane: LaneSpec,
     backbone: BackboneDescription,
-    precision: Precision,
+    precision: ResolvedPrecision,
     encoded: EncodedTask,
 ) -> dict[str, str]:
     """The columns of MLflow's compare view, which opens on the first three that differ: classes, family, language."""

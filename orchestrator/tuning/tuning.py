@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from infra import object_storage
 from infra.errors import DamagedFile, StorageError
@@ -14,8 +15,8 @@ from orchestrator.cluster.session import ActorSize
 from orchestrator.job import Job
 from orchestrator.progress import ProgressView
 from orchestrator.report import job_root
-from orchestrator.tuning import gang_width as measured_gangs
-from orchestrator.tuning.gang_width import measure_on_worker, measured_text
+from orchestrator.tuning import gang_width
+from orchestrator.tuning.gang_runner import GangFailure, GangListener, GangRunner, Workplace
 from orchestrator.tuning.gangs import (
     DissolvedGangs,
     GangPlan,
@@ -28,11 +29,14 @@ from orchestrator.tuning.gangs import (
     useful_width,
 )
 from orchestrator.tuning.outcomes import Outcomes
-from orchestrator.tuning.parallel_gangs import run_parallel_gangs
-from orchestrator.tuning.ray_tune import GangFailure, GangWatcher, experiment_name, run_gangs
+from orchestrator.tuning.parallel_gangs import TrainRunner
+from orchestrator.tuning.ray_tune import TuneRunner, experiment_name
+from orchestrator.tuning.resolved import ResolvedSettings
 from workers.backbone.sharing import SharedLM
+from workers.precision import ResolvedPrecision
 from workers.tuning.orders import GangOrder, LaneOrder
 from workers.tuning.run.probe import Measured, best_width
+from workers.tuning.run.progress import GangReport
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -62,19 +66,19 @@ class LaneMeter:
         self._steps |= {order.name: (0, sum(lane.spec.recipe.steps for lane in order.lanes)) for order in orders}
         self._widths |= {order.name: order.width for order in orders}
 
-    def report(self, gang: str, result: dict[str, Any]) -> None:
+    def report(self, gang: str, report: GangReport) -> None:
         """Take the latest report of a gang."""
-        self._steps[gang] = (result["lane_steps"], result["lane_steps_planned"])
-        if result["width"] < self._widths[gang]:
+        self._steps[gang] = (report.lane_steps, report.lane_steps_planned)
+        if report.width < self._widths[gang]:
             self._say(
-                f"{gang}: out of memory with {self._widths[gang]} lanes in a pass; it goes on with {result['width']}"
+                f"{gang}: out of memory with {self._widths[gang]} lanes in a pass; it goes on with {report.width}"
             )
-        self._widths[gang] = result["width"]
-        if "note" in result:
-            self._say(f"{gang}: {result['note']}")
+        self._widths[gang] = report.width
+        if report.note is not None:
+            self._say(f"{gang}: {report.note}")
         done, planned = (sum(counts) for counts in zip(*self._steps.values(), strict=True))
-        if "lane" in result:
-            self._note = f"{result['lane']} {100 * result['metric']:.1f} % valid"
+        if report.metric is not None:
+            self._note = f"{report.lane} {100 * report.metric:.1f} % valid"
         self._update(done, planned, self._note)
 
 
@@ -97,12 +101,14 @@ class Experiment:
     alone: list[Experiment]
 
 
-class Tuning:
-    """Tunes lanes of one submission.
+@dataclass(frozen=True)
+class TuningContext:
+    """What all gangs of a submission have in common.
 
-    Args:
+    Attributes:
         job: whose lanes they are.
-        view: where progress is shown.
+        resolved: what its settings ``auto`` come to.
+        precision: of the LM's matrix products.
         shared: the LM in the object store.
         size: of actors.
         outcomes: of the lanes.
@@ -110,6 +116,26 @@ class Tuning:
         spool: local directory in which unsent tracking data waits.
         retry_failed: whether gangs that failed before are taken up again.
         interruption: of the job.
+    """
+
+    job: Job
+    resolved: ResolvedSettings
+    precision: ResolvedPrecision
+    shared: ObjectRef[SharedLM]
+    size: ActorSize
+    outcomes: Outcomes
+    submission: str
+    spool: str
+    retry_failed: bool
+    interruption: Interruption
+
+
+class Tuning:
+    """Tunes lanes of one submission.
+
+    Args:
+        context: of the submission.
+        view: where progress is shown.
         on_lanes_ended: called whenever lanes have ended, with the tasks whose lanes they may be.
 
     Attributes:
@@ -119,22 +145,10 @@ class Tuning:
     """
 
     def __init__(
-        self,
-        job: Job,
-        *,
-        view: ProgressView,
-        shared: ObjectRef[SharedLM],
-        size: ActorSize,
-        outcomes: Outcomes,
-        submission: str,
-        spool: str,
-        retry_failed: bool,
-        interruption: Interruption,
-        on_lanes_ended: Callable[[Collection[str]], None],
+        self, context: TuningContext, *, view: ProgressView, on_lanes_ended: Callable[[Collection[str]], None]
     ) -> None:
-        self._job, self._view, self._shared, self._size = job, view, shared, size
-        self._root, self._outcomes, self._submission, self._spool = job_root(job), outcomes, submission, spool
-        self._retry_failed, self._interruption, self._on_lanes_ended = retry_failed, interruption, on_lanes_ended
+        self._context, self._view, self._on_lanes_ended = context, view, on_lanes_ended
+        self._root, self._outcomes = job_root(context.job), context.outcomes
         self.failures: dict[str, str] = {}
         self.lost: list[LaneOrder] = []
         self.lost_with_workers: set[str] = set()
@@ -155,19 +169,19 @@ class Tuning:
         return True
 
     def _experiment(self, lanes: Sequence[LaneOrder]) -> Experiment:
-        name = experiment_name(lanes)
+        name, context = experiment_name(lanes), self._context
         orders = [
             GangOrder(
                 name=_gang_name(number, gang.lanes),
                 lanes=gang.lanes,
                 width=gang.width,
-                precision=self._job.precision,
-                cpus=self._size.cpus,
+                precision=context.precision,
+                cpus=context.size.cpus,
                 outcomes=self._outcomes.root,
-                experiment=self._job.name,
-                parent_key=self._submission,
-                tracking=self._job.tracking,
-                spool=self._spool,
+                experiment=context.job.name,
+                parent_key=context.submission,
+                tracking=context.job.tracking,
+                spool=context.spool,
             )
             for number, gang in enumerate(self.gangs(lanes, name))
         ]
@@ -201,33 +215,12 @@ class Tuning:
         if not experiment.orders:
             return
         tasks = {order.name: {lane.spec.task for lane in order.lanes} for order in experiment.orders}
-        if experiment.workers == 1:
-            failures = run_gangs(
-                experiment.orders,
-                name=experiment.name,
-                root=self._root,
-                shared=self._shared,
-                size=self._size,
-                retry_failed=self._retry_failed,
-                interruption=self._interruption,
-                watcher=GangWatcher(
-                    on_report=meter.report,
-                    on_lanes_ended=lambda gang: self._on_lanes_ended(tasks.get(gang, ())),
-                    on_recovery=self._say_recovery,
-                ),
-            )
-        else:
-            failures = run_parallel_gangs(
-                experiment.orders,
-                workers=experiment.workers,
-                name=experiment.name,
-                root=self._root,
-                shared=self._shared,
-                size=self._size,
-                retry_failed=self._retry_failed,
-                on_report=meter.report,
-            )
-            self._on_lanes_ended(set().union(*tasks.values()))
+        listener = GangListener(
+            on_report=meter.report,
+            on_lanes_ended=lambda gang: self._on_lanes_ended(tasks.get(gang, ())),
+            on_recovery=self._say_recovery,
+        )
+        failures = self._runner(experiment).run(experiment.orders, listener)
         failed = [order for order in experiment.orders if order.name in failures]
         to_dissolve = [order for order in failed if several_tasks(order) and failures[order.name].of_a_task]
         for order in failed:
@@ -235,6 +228,13 @@ class Tuning:
                 self._lose(order, failures[order.name])
         if to_dissolve:
             self._dissolve(experiment, to_dissolve, failures, meter)
+
+    def _runner(self, experiment: Experiment) -> GangRunner:
+        context = self._context
+        place = Workplace(experiment.name, self._root, context.shared, context.size)
+        if experiment.workers == 1:
+            return TuneRunner(place, retry_failed=context.retry_failed, interruption=context.interruption)
+        return TrainRunner(place, retry_failed=context.retry_failed, workers=experiment.workers)
 
     def _say_recovery(self, gang: str, cause: str) -> None:
         self._view.line(f"{gang}: {cause}; it goes on from its last checkpoint")
@@ -275,9 +275,9 @@ class Tuning:
             gangs = None
         if gangs is None:
             # Workers that tune one gang together are one actor to it.
-            width, actors = self._job.gang, self._size.workers if lanes[0].workers == 1 else 1
+            width, actors = self._context.job.gang, self._context.size.workers if lanes[0].workers == 1 else 1
             if width == "auto":
-                width = self._measured_width(lanes, actors)
+                width = self._auto_width(lanes, actors)
             else:
                 actors = min(actors, -(-len(lanes) // width))
             gangs = form_gangs(lanes, width=width, actors=actors)
@@ -285,29 +285,34 @@ class Tuning:
         self._view.line(f"gangs: {' + '.join(f'{len(gang.lanes)} lanes ({gang.width} in a pass)' for gang in gangs)}")
         return gangs
 
-    def _measured_width(self, lanes: Sequence[LaneOrder], actors: int) -> int:
+    def _auto_width(self, lanes: Sequence[LaneOrder], actors: int) -> int:
         most = useful_width([len(block) for block in blocks_of(lanes)], actors)
-        if most == 1:
-            return 1
+        return 1 if most == 1 else self._context.resolved.width(most, partial(self._measured_width, lanes, most))
+
+    def _measured_width(self, lanes: Sequence[LaneOrder], most: int) -> int:
+        """As many as pay on this machine, where fresh jobs of the same lanes form the same gangs."""
+        size, precision = self._context.size, self._context.precision
         try:
-            place = measured_gangs.place_of(lanes, most=most, size=self._size, precision=self._job.precision)
+            place = gang_width.place_of(lanes, most=most, size=size, precision=precision)
         except StorageError as error:
             place = None
             self._not_kept(error)
         measured = self._remembered_widths(place) if place is not None else None
         if measured is None:
-            measured = measure_on_worker(lanes, self._shared, most=most, size=self._size, precision=self._job.precision)
+            measured = gang_width.measure_on_worker(
+                lanes, self._context.shared, most=most, size=size, precision=precision
+            )
             try:
                 if place is not None:
-                    measured_gangs.remember(place, measured)
+                    gang_width.remember(place, measured)
             except StorageError as error:
                 self._not_kept(error)
-        self._view.line(f"gangs: {measured_text(measured)}")
+        self._view.line(f"gangs: {gang_width.measured_text(measured)}")
         return best_width(measured)
 
     def _remembered_widths(self, place: str) -> list[Measured] | None:
         try:
-            return measured_gangs.remembered(place)
+            return gang_width.remembered(place)
         except DamagedFile as error:
             self._view.line(str(error))
             return None

@@ -38,8 +38,8 @@ def baselines(directory: Path, backbone: BackboneDescription, *, retry_failed: b
     file = directory / "job.yaml"
     file.write_text("backbone: b\ntasks: t.yaml\nbaselines: [majority, ngrams, probe]\n", encoding="utf-8")
     return Baselines(
-        load_job(str(file)), backbone, size=ActorSize(1, 0, 1), submission="first", spool=str(directory / "spool"),
-        retry_failed=retry_failed, view=ProgressView(),
+        load_job(str(file)), backbone, precision="fp32", size=ActorSize(1, 0, 1), submission="first",
+        spool=str(directory / "spool"), retry_failed=retry_failed, view=ProgressView(),
     )  # fmt: skip
 
 

@@ -126,6 +126,7 @@ GANGS: Final = JobFile("<job>/gangs/<experiment>.json", "sealed", "gangs are for
 DISSOLVED: Final = JobFile(
     "<job>/gangs/<experiment>-dissolved.json", "sealed", "its gangs are tried together again", 16 * _MIB
 )
+RESOLVED: Final = JobFile("<job>/gangs/resolved.json", "sealed", "what was auto is found anew", _KIB)
 FAILURE_NOTE: Final = JobFile(
     "<experiment>/<gang>/failure.json", "sealed", "run the job with --retry-failed to try the gang again", _MIB
 )
@@ -162,6 +163,7 @@ JOB_FILES: Final = (
     PUBLISHED,
     GANGS,
     DISSOLVED,
+    RESOLVED,
     FAILURE_NOTE,
     CHECKPOINT,
     CHECKPOINT_PART,

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from infra.tracking.address import Address
 from task_specs.sweep import Halving
-from workers.precision import Precision
+from workers.precision import ResolvedPrecision
 from workers.tuning.step.lane import LaneSpec
 
 
@@ -17,7 +17,7 @@ class LaneOrder(BaseModel):
         key: digest of all that its prompt depends on.
         point: the settings of a sweep that it tries.
         attempt: how often it has been ordered, this time included.
-        began: the attempt with which its job last began anew.
+        generation: the attempt with which its job last began anew.
         halving: how the points of its task's sweep are thinned out.
         workers: ranks that tune it together.
     """
@@ -30,14 +30,14 @@ class LaneOrder(BaseModel):
     params: dict[str, str]
     point: str = ""
     attempt: int = 1
-    began: int = 1
+    generation: int = 1
     halving: Halving | None = None
     workers: int = 1
 
 
-def run_key(key: str, began: int) -> str:
+def run_key(key: str, generation: int) -> str:
     """Key of a lane's MLflow run: one for all attempts since the job last began anew."""
-    return key if began == 1 else f"{key}/{began}"
+    return key if generation == 1 else f"{key}/{generation}"
 
 
 class GangOrder(BaseModel):
@@ -45,7 +45,7 @@ class GangOrder(BaseModel):
 
     Attributes:
         name: of the gang.
-        lanes: those to tune; the first ``width`` begin, the others join as lanes leave.
+        lanes: to tune; the first ``width`` start, the others join as lanes leave.
         width: lanes that share a forward pass at most.
         precision: of the LM's matrix products.
         cpus: threads to compute with.
@@ -62,7 +62,7 @@ class GangOrder(BaseModel):
     name: str
     lanes: tuple[LaneOrder, ...]
     width: int
-    precision: Precision
+    precision: ResolvedPrecision
     cpus: float
     outcomes: str
     experiment: str

@@ -111,8 +111,8 @@ def _gang_checkpoint(module: Any, crash: Crash) -> None:
     module.save_states = crash.around(module.save_states, "checkpoint-tensors")
 
 
-def _gang_run(module: Any, crash: Crash) -> None:
-    module.GangRun.save = crash.around(module.GangRun.save, "checkpoint-save")
+def _session(module: Any, crash: Crash) -> None:
+    module.GangSession.save = crash.around(module.GangSession.save, "checkpoint-save")
 
 
 def _gang(module: Any, crash: Crash) -> None:
@@ -120,10 +120,10 @@ def _gang(module: Any, crash: Crash) -> None:
     advance = module.Gang.advance
 
     def counted(self: Any) -> None:
-        lanes = [self.lanes[index] for index in self.active]
+        lanes = self.active
         advance(self)
         for lane in lanes:
-            os.write(steps, f"{lane.spec.task} {lane.spec.seed} {lane.progress.step}\n".encode())
+            os.write(steps, f"{lane.lane.spec.task} {lane.lane.spec.seed} {lane.progress.step}\n".encode())
 
     module.Gang.advance = counted
 
@@ -172,7 +172,7 @@ def _experiment_state(module: Any, crash: Crash) -> None:
 WRAPPED: dict[str, Callable[[Any, Crash], None]] = {
     "infra.local_files": _local_files,
     "workers.tuning.run.checkpoint": _gang_checkpoint,
-    "workers.tuning.run.gang_run": _gang_run,
+    "workers.tuning.run.session": _session,
     "workers.tuning.step.gang": _gang,
     "infra.tracking.journal": _journal,
     "infra.tracking.mlflow_store": _store,

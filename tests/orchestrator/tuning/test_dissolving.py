@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-import orchestrator.tuning.tuning
 from orchestrator.cluster.interruption import Interruption
 from orchestrator.cluster.session import ActorSize
 from orchestrator.job import Job, load_job
 from orchestrator.progress import ProgressView
+from orchestrator.tuning.gang_runner import GangFailure
 from orchestrator.tuning.outcomes import Outcomes
-from orchestrator.tuning.ray_tune import GangFailure
-from orchestrator.tuning.tuning import Tuning
+from orchestrator.tuning.ray_tune import TuneRunner
+from orchestrator.tuning.resolved import ResolvedSettings
+from orchestrator.tuning.tuning import Tuning, TuningContext
 from tests.fixtures.orders import lane_outcome
 from tests.fixtures.tiny_job import write_yaml
 from tests.fixtures.tuning import lane_spec
@@ -40,7 +41,7 @@ class Machines:
         self.ran: list[list[str]] = []
         self._of_a_task = of_a_task
 
-    def run_gangs(self, orders: Sequence[GangOrder], **_: Any) -> dict[str, GangFailure]:
+    def run(self, orders: Sequence[GangOrder], _: Any) -> dict[str, GangFailure]:
         failures = {}
         self.ran.append([f"{order.name}: {' '.join(lane.key for lane in order.lanes)}" for order in orders])
         for order in orders:
@@ -65,15 +66,16 @@ def job(tmp_path: Path) -> Job:
 
 def tune(job: Job, machines: Machines, monkeypatch: pytest.MonkeyPatch) -> Tuning:
     """One submission."""
-    monkeypatch.setattr(orchestrator.tuning.tuning, "run_gangs", machines.run_gangs)
+    monkeypatch.setattr(TuneRunner, "run", lambda _, *given: machines.run(*given))
 
     def heard(_: Collection[str]) -> None:
         return
 
     with ProgressView() as view:
-        tuning = Tuning(
-            job,
-            view=view,
+        context = TuningContext(
+            job=job,
+            resolved=ResolvedSettings(f"{job.storage}/toy", anew=False, say=view.line),
+            precision="fp32",
             shared=None,  # type: ignore[arg-type]
             size=ActorSize(cpus=1, gpus=0, workers=2),
             outcomes=Outcomes(f"{job.storage}/toy/lanes", unit_lm="0" * 64, say=view.line),
@@ -81,8 +83,8 @@ def tune(job: Job, machines: Machines, monkeypatch: pytest.MonkeyPatch) -> Tunin
             spool="",
             retry_failed=False,
             interruption=Interruption(),
-            on_lanes_ended=heard,
         )
+        tuning = Tuning(context, view=view, on_lanes_ended=heard)
         tuning.run(LANES)
     return tuning
 

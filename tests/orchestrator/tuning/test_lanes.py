@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from orchestrator.recordings.examples import encode
 from orchestrator.tuning.lanes import lane_orders
+from orchestrator.tuning.resolved import ResolvedSettings
 from task_specs.dataset import read_dataset
 from task_specs.recipe import Recipe
 from task_specs.schema import TaskSpec
+from tests.fixtures.orders import gang_order
 from tests.fixtures.tuning import tiny_backbone
 from tests.task_specs.files import SOUND, delimited, task
 from workers.backbone.directory import BackboneDescription, read_description, write_backbone
-from workers.precision import Precision
+from workers.precision import ResolvedPrecision
 from workers.tuning.orders import LaneOrder
 
 
@@ -32,7 +35,7 @@ def backbone(tmp_path: Path) -> BackboneDescription:
 
 
 def orders(
-    spec: TaskSpec, backbone: BackboneDescription, *, place: str = "/a", precision: Precision = "fp32"
+    spec: TaskSpec, backbone: BackboneDescription, *, place: str = "/a", precision: ResolvedPrecision = "fp32"
 ) -> list[LaneOrder]:
     dataset = read_dataset(spec)
     encoded = encode(spec, dataset, {})
@@ -72,6 +75,19 @@ def test_a_lane_is_known_by_all_its_prompt_depends_on(
     ]
     everything = [*known, *(key for other in others for key in other)]
     assert len(set(everything)) == len(everything) == 2 * (1 + len(others))
+
+
+@pytest.mark.parametrize("found", ["fp32", "bf16"])
+def test_a_key_holds_what_auto_came_to(
+    tmp_path: Path, spec: TaskSpec, backbone: BackboneDescription, found: ResolvedPrecision
+) -> None:
+    settings = ResolvedSettings(str(tmp_path / "job"), anew=False, say=print)
+    precision = settings.precision("auto", lambda: found)
+    made = orders(spec, backbone, precision=precision)
+    assert [order.key for order in made] == keys(spec, backbone, precision=found)
+    assert {order.params["precision"] for order in made} == {found}
+    with pytest.raises(ValidationError, match="precision"):
+        gang_order(made, "", precision="auto")
 
 
 def test_where_things_lie_and_how_they_are_called_is_no_part_of_a_lane(

@@ -14,10 +14,10 @@ from orchestrator.cluster.interruption import Interruption
 from orchestrator.cluster.session import ActorSize
 from orchestrator.job import load_job
 from orchestrator.tuning import gang_width as measured_gangs
-from orchestrator.tuning import tuning
 from orchestrator.tuning.gang_width import place_of, remember, remembered
 from orchestrator.tuning.gangs import GangPlan
-from orchestrator.tuning.tuning import Tuning
+from orchestrator.tuning.resolved import ResolvedSettings
+from orchestrator.tuning.tuning import Tuning, TuningContext
 from tests.orchestrator.tuning.test_gangs import lanes
 from workers.tuning.run.probe import Measured
 
@@ -65,10 +65,12 @@ def test_fresh_runs_of_a_job_form_the_same_gangs_though_times_vary(tmp_path: Pat
     job = load_job(str(tmp_path / "job.yaml"))
     formed: list[list[GangPlan]] = []
     for times in (FAST, SLOW):
-        with mock.patch.object(tuning, "measure_on_worker", return_value=times):
-            fresh = Tuning(
-                job.model_copy(update={"storage": str(tmp_path / f"runs{len(formed)}")}),
-                view=mock.Mock(),
+        with mock.patch.object(measured_gangs, "measure_on_worker", return_value=times):
+            storage = str(tmp_path / f"runs{len(formed)}")
+            context = TuningContext(
+                job=job.model_copy(update={"storage": storage}),
+                resolved=ResolvedSettings(storage, anew=False, say=mock.Mock()),
+                precision="fp32",
                 shared=mock.Mock(),
                 size=SIZE,
                 outcomes=mock.Mock(),
@@ -76,8 +78,8 @@ def test_fresh_runs_of_a_job_form_the_same_gangs_though_times_vary(tmp_path: Pat
                 spool=str(tmp_path),
                 retry_failed=False,
                 interruption=Interruption(),
-                on_lanes_ended=lambda tasks: None,  # noqa: ARG005
             )
+            fresh = Tuning(context, view=mock.Mock(), on_lanes_ended=mock.Mock())
             formed.append(fresh.gangs(lanes(4), "first"))
     assert formed[0] == formed[1]
     assert [gang.width for gang in formed[0]] == [2, 2]

@@ -9,7 +9,7 @@ from tests.fixtures.tuning import lane_spec, toy_examples
 from workers.evaluation.bootstrap import interval, resampled
 from workers.evaluation.metrics import Predictions
 from workers.prompting.examples import SplitExamples
-from workers.tuning.results.final_figures import final_figures
+from workers.tuning.results.final_metrics import final_metrics
 
 
 def _share(right: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -44,7 +44,7 @@ def test_a_draw_without_a_figure_is_left_out() -> None:
     assert interval(np.array([np.nan, 0.5, 0.5])) == (0.5, 0.5)
 
 
-def test_final_figures_hold_intervals_of_test_and_temperatures_of_valid() -> None:
+def test_final_metrics_hold_intervals_of_test_and_temperatures_of_valid() -> None:
     examples = toy_examples((2,), rows=60)
     rng = np.random.default_rng(0)
     predictions: dict[Split, Predictions] = {}
@@ -54,14 +54,14 @@ def test_final_figures_hold_intervals_of_test_and_temperatures_of_valid() -> Non
         predictions[split] = Predictions([(np.eye(2, dtype=np.float32)[labels[:, 0]] + noise) * 8], labels)
     spec = lane_spec((2,), metric="eer", positive="class1")
     test = examples.splits["test"]
-    final = final_figures(spec, predictions, test)
+    final = final_metrics(spec, predictions, test)
     assert final.temperatures[0] > 3
-    assert final.figures["valid"]["ece"] < final.figures["valid"]["ece_uncalibrated"]
-    assert set(final.intervals) == set(final.figures["test"])
+    assert final.metrics["valid"]["ece"] < final.metrics["valid"]["ece_uncalibrated"]
+    assert set(final.intervals) == set(final.metrics["test"])
     for name, (low, high) in final.intervals.items():
         if not name.startswith("ece"):  # whose bias grows with each draw
-            assert low < final.figures["test"][name] < high, name
+            assert low < final.metrics["test"][name] < high, name
     assert interval(np.array(final.draws)) == pytest.approx(final.intervals["eer"], abs=1e-5)
     one_speaker = SplitExamples(test.units, test.labels, np.zeros(60, np.int64))
-    low, high = final_figures(spec, predictions, one_speaker).intervals["accuracy"]
+    low, high = final_metrics(spec, predictions, one_speaker).intervals["accuracy"]
     assert low == high

@@ -138,12 +138,12 @@ def test_a_lane_is_explained_from_what_its_verbalizer_reads(settings: dict[str, 
     gang = Gang(lm, [lane], precision="fp32")
     while gang.run_to_evaluation():
         pass
-    use = lane_unit_use(gang, 0, UNIT_TOKENS.tolist())
+    use = lane_unit_use(gang, lane, gang.best[0], UNIT_TOKENS.tolist())
     assert use is not None
     assert use.names == ["#0", "#1", "#2", "#3", *map(str, range(UNITS))]
     test = lane.examples.splits["test"]
-    scores = gang.predict(0, test, best=True).scores
-    train = gang.predict(0, lane.examples.splits["train"], best=True).scores
+    scores = gang.predict(lane, gang.best[0], test).scores
+    train = gang.predict(lane, gang.best[0], lane.examples.splits["train"]).scores
     for slot in range(2):
         # What the units of a class add up to is how much higher its own examples score than the background.
         for number in range(len(lane.spec.slots[slot].labels)):
@@ -155,8 +155,9 @@ def test_a_lane_is_explained_from_what_its_verbalizer_reads(settings: dict[str, 
 
 def test_fixed_verbalizers_are_not_explained() -> None:
     lm = tiny_lm()
-    gang = Gang(lm, [make_lane(lm, verbalizer="random")], precision="fp32")
-    assert lane_unit_use(gang, 0, UNIT_TOKENS.tolist()) is None
+    lane = make_lane(lm, verbalizer="random")
+    gang = Gang(lm, [lane], precision="fp32")
+    assert lane_unit_use(gang, lane, gang.best[0], UNIT_TOKENS.tolist()) is None
 
 
 def test_big_splits_are_drawn_from(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,9 +170,9 @@ def test_big_splits_are_drawn_from(monkeypatch: pytest.MonkeyPatch) -> None:
     lm = tiny_lm()
     lane = make_lane(lm, examples=examples, verbalizer_init="uniform")
     gang = Gang(lm, [lane], precision="fp32")
-    use = lane_unit_use(gang, 0, UNIT_TOKENS.tolist())
+    use = lane_unit_use(gang, lane, gang.best[0], UNIT_TOKENS.tolist())
     lane.examples = smaller
-    expected = lane_unit_use(gang, 0, UNIT_TOKENS.tolist())
+    expected = lane_unit_use(gang, lane, gang.best[0], UNIT_TOKENS.tolist())
     assert use is not None
     assert expected is not None
     np.testing.assert_allclose(use.slots[0].importance, expected.slots[0].importance, rtol=1e-5)

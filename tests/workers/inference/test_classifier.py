@@ -75,7 +75,7 @@ def tuned(kind: str, slots: int = 2) -> tuple[Bundle, Predictions]:
     )
     tensors = {name: view.numpy() for name, view in lane.shape.views(gang.best[0]).items()}
     manifest = made.manifest.model_copy(update={"prompt": sizes})
-    return Bundle(manifest, tensors), gang.predict(0, lane.examples.splits["test"], best=True)
+    return Bundle(manifest, tensors), gang.predict(lane, gang.best[0], lane.examples.splits["test"])
 
 
 def utterances(slots: int = 2) -> list[NDArray[np.int16]]:

@@ -105,8 +105,8 @@ def test_an_example_is_scored_by_the_mean_of_its_windows() -> None:
     gang = Gang(tiny_lm(), [lane], precision="fp32")
     while gang.active:
         gang.run_to_evaluation()
-    found = gang.predict(0, test, best=True)
-    rows = gang.predict(0, SplitExamples(test.units, test.labels), best=True)
+    found = gang.predict(lane, gang.best[0], test)
+    rows = gang.predict(lane, gang.best[0], SplitExamples(test.units, test.labels))
     assert test.windows is not None
     for slot in (0, 1):
         means = [rows.scores[slot][test.windows == example].mean(axis=0) for example in range(test.examples)]

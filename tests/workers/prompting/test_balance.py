@@ -80,7 +80,7 @@ def test_a_rare_class_is_recalled_more_often(balance: str) -> None:
         lane = make_lane(lm, (2,), examples=uneven(), balance=balance, **settings)
         gang = Gang(lm, [lane], precision="fp32")
         gang.run_to_evaluation()
-        predictions = gang.predict(0, lane.examples.splits["test"], best=False)
+        predictions = gang.predict(lane, gang.adam.values[0], lane.examples.splits["test"])
         rare = predictions.labels[:, 0] == 1
         return float((predictions.classes[rare, 0] == 1).mean())
 
@@ -93,5 +93,5 @@ def test_the_gradient_of_weights_is_that_of_their_definition() -> None:
     lane = make_lane(tiny_lm(), (2,), examples=examples, balance="weights", batch_size=len(examples.splits["train"]))
     assert lane.class_weights is not None
     np.testing.assert_allclose(lane.class_weights[0], [36 / (2 * 30), 36 / (2 * 6)])
-    [evaluation] = Gang(tiny_lm(), [lane], precision="fp32").run_to_evaluation()
+    [evaluation] = Gang(tiny_lm(), [lane], precision="fp32").run_to_evaluation().values()
     assert evaluation.losses[0][1] == pytest.approx(math.log(2), abs=1e-5)

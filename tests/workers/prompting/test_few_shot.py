@@ -54,7 +54,7 @@ def test_a_lane_is_tuned_on_its_draw_and_measured_on_everything() -> None:
 
 def _losses(lane: Lane) -> list[tuple[int, float]]:
     gang = Gang(tiny_lm(), [lane], precision="fp32")
-    return [point for evaluation in gang.run_to_evaluation() for point in evaluation.losses]
+    return [point for evaluation in gang.run_to_evaluation().values() for point in evaluation.losses]
 
 
 def test_a_recording_in_windows_is_one_shot() -> None:

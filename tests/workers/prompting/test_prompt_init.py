@@ -24,7 +24,7 @@ LM = tiny_lm()
 
 
 def initial(lane: Lane) -> dict[str, torch.Tensor]:
-    return lane.shape.views(lane.initial)
+    return lane.shape.views(lane.initial_state().values)
 
 
 def states_of(tokens: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -71,7 +71,7 @@ def begun_with(bundle: Bundle, labels: tuple[tuple[str, ...], ...], **recipe: An
         examples=toy_examples([len(slot) for slot in labels]),
         lm=LM,
         unit_tokens=UNIT_TOKENS,
-        donor=bundle,
+        donor=lambda: bundle,
     )
     return initial(lane)
 

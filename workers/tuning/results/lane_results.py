@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
+from torch import Tensor
 
 from infra.errors import DamagedFile
 from infra.tracking import RunLog, Tracking
@@ -17,41 +18,42 @@ from workers.evaluation.metrics import Predictions
 from workers.evaluation.unit_use import unit_use
 from workers.prompting.examples import SplitExamples
 from workers.tuning.orders import GangOrder, LaneOrder
-from workers.tuning.results.final_figures import FinalFigures, final_figures
+from workers.tuning.results.final_metrics import FinalMetrics, final_metrics
 from workers.tuning.results.mlflow_columns import lane_run, log_begin, log_failure, log_outcome, log_unit_use
 from workers.tuning.results.outcome import LaneOutcome, read_outcome, write_outcome
 from workers.tuning.results.unit_use_file import UNIT_USE_FILE, LaneUnitUse, unit_use_bytes
 from workers.tuning.step.frozen_watch import FrozenWatch
 from workers.tuning.step.gang import Gang
-from workers.tuning.step.lane import Lane, Stop
+from workers.tuning.step.lane import Lane
+from workers.tuning.step.lane_state import LaneState, Stop
 from workers.tuning.step.loss import slot_mappings
 
 MOST_EXAMPLES = 2000
 """Training examples of the background, and test examples that are explained, at most."""
 
 
-def lane_unit_use(gang: Gang, index: int, unit_tokens: Sequence[int]) -> LaneUnitUse | None:
-    """Of a lane's kept prompt on the test split, against the mean of the training split; all ranks take part.
+def lane_unit_use(gang: Gang, lane: Lane, values: Tensor, unit_tokens: Sequence[int]) -> LaneUnitUse | None:
+    """Unit use of a prompt on the test split, against the mean of the training split; all ranks take part.
 
     Of either split at most ``MOST_EXAMPLES`` are looked at, a seeded draw that is the same for all lanes of a task.
 
     Args:
-        gang: in which the lane still has its row.
-        index: of the lane.
+        gang: that reads with the prompt.
+        lane: whose prompt it is.
+        values: its numbers, float32 [at least shape.size].
         unit_tokens: token id of each unit.
 
     Returns:
         ``None`` for a verbalizer that is not linear, of which there is nothing to find out.
     """
-    lane = gang.lanes[index]
     shape = lane.shape
-    kept = slot_mappings(lane, gang.best[index].double().cpu())
+    kept = slot_mappings(lane, values.double().cpu())
     matrices = [matrix for slot in kept if (matrix := lane.verbalizer.matrix(slot)) is not None]
     if not matrices:
         return None
     test = _drawn(lane.examples.splits["test"])
-    background = gang.read(index, _drawn(lane.examples.splits["train"]), best=True).double().mean(dim=0).cpu().numpy()
-    logits = gang.read(index, test, best=True).double().cpu().numpy()
+    background = gang.read(lane, values, _drawn(lane.examples.splits["train"])).double().mean(dim=0).cpu().numpy()
+    logits = gang.read(lane, values, test).double().cpu().numpy()
     units = np.full(shape.vocabulary, -1, dtype=np.int64)
     units[list(unit_tokens)] = np.arange(len(unit_tokens))
     # What several units share, <unk>, is none of them.
@@ -128,25 +130,38 @@ class LaneDesk:
         self._tracking.flush(self._patience)
         self._patience = max(0.0, self._patience - (time.monotonic() - started))
 
-    def write(self, order: LaneOrder, gang: Gang, index: int, log: RunLog | None, seconds: float) -> str | None:
-        """The outcome of a lane that has stopped and still has its row; returns why it has no prompt, if so."""
-        lane = gang.lanes[index]
-        progress = lane.progress
+    def write(
+        self, order: LaneOrder, lane: Lane, state: LaneState, gang: Gang, *, log: RunLog | None, seconds: float
+    ) -> str | None:
+        """The outcome of a lane that has stopped.
+
+        Args:
+            order: of the lane.
+            lane: its spec and data.
+            state: in which it stopped; its best prompt is kept.
+            gang: that computes with the prompt.
+            log: its MLflow run; ``None`` on a rank that leaves runs and outcomes to another.
+            seconds: that it had of steps and evaluations.
+
+        Returns:
+            Why it has no prompt, if so.
+        """
+        progress = state.progress
         assert progress.stopped is not None  # noqa: S101
         diverged = progress.stopped == "diverged"
         predictions: dict[Split, Predictions] = {}
         if not diverged:
-            predictions = {split: gang.predict(index, lane.examples.splits[split], best=True) for split in SPLITS[1:]}
-        # Of a point that was dropped nobody asks.
-        use = lane_unit_use(gang, index, self._shared.unit_tokens) if progress.stopped in KEPT else None
-        # The figures above were computed after the weights were verified.
+            predictions = {split: gang.predict(lane, state.best, lane.examples.splits[split]) for split in SPLITS[1:]}
+        # Nobody looks at the units of a point that was dropped.
+        use = lane_unit_use(gang, lane, state.best, self._shared.unit_tokens) if progress.stopped in KEPT else None
+        # The predictions above were computed after the weights were verified.
         self._watch.glance()
         if log is None:
             return None
-        final, files, positive = FinalFigures(), {}, lane.spec.positive_class
+        final, files, positive = FinalMetrics(), {}, lane.spec.positive_class
         confusions: list[Cells] = []
         if not diverged:
-            final = final_figures(lane.spec, predictions, lane.examples.splits["test"])
+            final = final_metrics(lane.spec, predictions, lane.examples.splits["test"])
             confusions = [confusion_cells(predictions["test"], slot) for slot in range(len(lane.spec.slots))]
             if positive is not None:
                 files = detection_files(predictions["test"], lane.spec.slots[0].labels, positive)
@@ -154,13 +169,13 @@ class LaneDesk:
             key=order.key,
             spec=order.spec,
             lm_fingerprint=self._shared.fingerprint,
-            error=_divergence(order, lane) if diverged else None,
+            error=_divergence(order, lane, progress.step) if diverged else None,
             stopped=progress.stopped,
             point=order.point,
             attempt=order.attempt,
             steps=progress.step,
             best_step=progress.best_step,
-            figures=final.figures,
+            figures=final.metrics,
             temperatures=final.temperatures,
             intervals=final.intervals,
             draws=final.draws,
@@ -171,7 +186,7 @@ class LaneDesk:
             seconds=seconds,
             run_id=log.run_id(),
         )
-        views = lane.shape.views(gang.best[index].cpu())
+        views = lane.shape.views(state.best)
         tensors = {name: view.numpy() for name, view in views.items()}
         beside = files if use is None else files | {UNIT_USE_FILE: unit_use_bytes(use)}
         outcome = write_outcome(self._order.outcomes, outcome, tensors, beside)
@@ -214,7 +229,7 @@ class LaneDesk:
         self._let_go(run)
 
     def write_interruption(self, order: LaneOrder) -> None:
-        """Into the MLflow run of a lane that may go on later: with its next figures it is running again."""
+        """Into the MLflow run of a lane that may go on later: its next metrics make it run again."""
         run = self._run(order)
         if run is not None:
             run.finish("KILLED")
@@ -230,9 +245,9 @@ class LaneDesk:
         return lane_run(self._tracking, self._order.experiment, self._order.parent_key, order)
 
 
-def _divergence(order: LaneOrder, lane: Lane) -> str:
+def _divergence(order: LaneOrder, lane: Lane, step: int) -> str:
     name = f"{lane.spec.name} {order.point}".strip()
     return (
-        f"{name}: the loss was not finite at step {lane.progress.step}; "
+        f"{name}: the loss was not finite at step {step}; "
         f"lower recipe.learning_rate, which is {lane.spec.recipe.learning_rate:g}"
     )

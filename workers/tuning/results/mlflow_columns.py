@@ -22,7 +22,8 @@ from workers.tuning.orders import LaneOrder, run_key
 from workers.tuning.results.outcome import LaneOutcome
 from workers.tuning.results.unit_use_file import LaneUnitUse
 from workers.tuning.step.gang import Evaluation
-from workers.tuning.step.lane import Lane, LaneSpec, Stop
+from workers.tuning.step.lane import Lane, LaneSpec
+from workers.tuning.step.lane_state import Stop
 
 TOP_UNITS = 10
 """Units of each class in the table of unit use."""
@@ -35,7 +36,7 @@ def lane_run(tracking: Tracking, experiment: str, parent_key: str, order: LaneOr
     return tracking.run(
         experiment,
         order.run_name,
-        key=run_key(order.key, order.began),
+        key=run_key(order.key, order.generation),
         parent_key=parent_key,
         params=order.params,
         tags={"task": order.spec.task, "seed": order.spec.seed, "point": order.point},
@@ -57,11 +58,11 @@ def log_begin(log: RunLog, lane: Lane) -> None:
 
 
 def log_evaluation(log: RunLog, evaluation: Evaluation) -> None:
-    """Curves: training loss as means over some steps, and the figures on the validation examples."""
+    """Curves: training loss as means over some steps, and validation metrics."""
     for window in np.array_split(np.array(evaluation.losses), min(LOSS_POINTS, len(evaluation.losses))):
         log.point(int(window[-1, 0]), {"tuning/train_loss": float(window[:, 1].mean())})
-    curves = {f"tuning/valid_{name}": value for name, value in evaluation.figures.items()}
-    log.point(evaluation.step, {**curves, "tuning/learning_rate": evaluation.rate})
+    curves = {f"tuning/valid_{name}": value for name, value in evaluation.metrics.items()}
+    log.point(evaluation.step, {**curves, "tuning/learning_rate": evaluation.learning_rate})
 
 
 def log_outcome(log: RunLog, lane: Lane, outcome: LaneOutcome, test: Predictions) -> None:

@@ -24,7 +24,8 @@ from task_specs.metric import MetricName, merit, slot_figure
 from workers.evaluation.bootstrap import Interval
 from workers.evaluation.confusion import Cells
 from workers.job_store.files import OUTCOME, PROMPT
-from workers.tuning.step.lane import LaneSpec, Stop
+from workers.tuning.step.lane import LaneSpec
+from workers.tuning.step.lane_state import Stop
 from workers.untrusted.tensor_file import parse_tensors
 
 _Value = TypeVar("_Value")

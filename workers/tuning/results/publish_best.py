@@ -44,7 +44,7 @@ class PublishOrder(BaseModel):
         outcomes: where their outcomes are.
         bundles: where bundles are published.
         experiment: of the lanes' MLflow runs.
-        began: attempt with which the job last began anew.
+        generation: attempt with which the job last began anew.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -54,7 +54,7 @@ class PublishOrder(BaseModel):
     outcomes: str
     bundles: str
     experiment: str
-    began: int = 1
+    generation: int = 1
 
 
 def publish_task(order: PublishOrder, shared: SharedLM, tracking: Tracking) -> Published:
@@ -160,4 +160,4 @@ def _number(value: float) -> float | None:
 def _tag_runs(order: PublishOrder, bundle: str, tracking: Tracking) -> None:
     """The bundle's place, on the run of every lane that the choice was made from."""
     for key, name in order.lanes:
-        tracking.run(order.experiment, name, key=run_key(key, order.began), tags={"bundle": bundle})
+        tracking.run(order.experiment, name, key=run_key(key, order.generation), tags={"bundle": bundle})

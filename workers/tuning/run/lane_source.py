@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -32,12 +33,13 @@ class LaneSource:
         self._examples: WeakValueDictionary[str, TaskExamples] = WeakValueDictionary()
 
     def lane(self, spec: LaneSpec) -> Lane:
-        """The lane, fresh.
+        """Its spec with its data; the bundle that it begins with is read when its initial state is asked for.
 
         Raises:
-            InputError: its data, its bundle or its recipe cannot be used.
+            InputError: its data or its recipe cannot be used.
             StorageError: they cannot be read.
         """
+        init = spec.recipe.prompt_init
         examples = self._examples.get(spec.examples_digest)
         if examples is None:
             examples = self._examples[spec.examples_digest] = stored_examples(spec)
@@ -46,13 +48,10 @@ class LaneSource:
             examples=examples,
             lm=self._lm,
             unit_tokens=self._unit_tokens,
-            donor=self._donor(spec),
+            donor=partial(self._donor, init) if isinstance(init, BundleInit) else None,
         )
 
-    def _donor(self, spec: LaneSpec) -> Bundle | None:
-        init = spec.recipe.prompt_init
-        if not isinstance(init, BundleInit):
-            return None
+    def _donor(self, init: BundleInit) -> Bundle:
         bundle = read(init.bundle)
         if bundle.manifest.version != init.version:
             raise BundleError(f"{init.bundle}: no longer version {init.version}; run the job again")

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from workers.tuning.run.halving import HalvingBoard, Score
 
@@ -82,27 +82,29 @@ class SavedQueue(BaseModel):
 
     Attributes:
         lanes: their keys; a lane's number is its place.
-        seated: those that were being tuned, in the gang's order.
-        shared_by: lanes that share a pass at most, since more did not fit into memory; ``None``: all.
+        running: those that were being tuned, in the gang's order.
+        max_lanes_per_pass: lanes that share a pass at most, since more did not fit into memory; ``None``: all.
         queue: where the others were.
     """
 
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+
     lanes: list[str]
-    seated: list[int]
-    shared_by: int | None = Field(default=None, ge=1)
+    running: list[int] = Field(alias="seated")
+    max_lanes_per_pass: int | None = Field(default=None, ge=1, alias="shared_by")
     queue: Queue
 
     @model_validator(mode="after")
     def _every_lane_once(self) -> Self:
         queue = self.queue
-        if sorted([*self.seated, *queue.waiting, *queue.parked, *queue.ended]) != list(range(len(self.lanes))):
+        if sorted([*self.running, *queue.waiting, *queue.parked, *queue.ended]) != list(range(len(self.lanes))):
             raise ValueError(f"the {len(self.lanes)} lanes are not each in one place")
         return self
 
     @property
     def begun(self) -> set[int]:
         """Lanes that cannot go on without their state."""
-        return {*self.seated, *self.queue.parked}
+        return {*self.running, *self.queue.parked}
 
     def write(self, directory: Path) -> None:
         """Into a checkpoint."""

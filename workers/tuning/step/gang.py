@@ -1,4 +1,11 @@
-"""A gang: lanes that share each forward pass of the frozen LM and nothing else."""
+"""A gang: lanes that share each forward pass of the frozen LM and nothing else.
+
+``run_to_evaluation`` steps until a lane is due; ``advance`` is one step of every lane, in as many passes as memory
+requires; ``step`` is one pass: batches, prompts, logits, losses, ``backward``, Adam.
+
+Shapes: L lanes, S numbers of the largest lane's prompt (the rows of shorter ones end in zeros), k lanes of one pass, B
+rows of a lane's batch, R positions read in each of them, V scores of the LM that the lane's verbalizer reads.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +29,7 @@ from workers.tuning.step.loss import batch_loss, slot_scores, training_rows
 from workers.tuning.step.memory import is_out_of_memory, release
 from workers.tuning.step.optimizer import LaneAdam
 from workers.tuning.step.process_group import Ranks
+from workers.tuning.step.running_lane import RunningLane
 from workers.unit_lm.engine.packing import upload
 from workers.unit_lm.unit_lm import UnitLM
 
@@ -31,22 +39,20 @@ ALONE = Ranks()
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one lane learned about itself.
+    """A lane on its validation examples.
 
     Attributes:
-        lane: its place in the gang.
-        step: optimizer step.
+        step: optimizer steps taken.
         losses: training loss by optimizer step since the last evaluation.
-        rate: learning rate of the last step.
-        figures: on the validation examples.
+        learning_rate: of the last step.
+        metrics: by name, with ``loss``.
         best: whether they are the best so far.
     """
 
-    lane: int
     step: int
     losses: list[tuple[int, float]]
-    rate: float
-    figures: dict[str, float]
+    learning_rate: float
+    metrics: dict[str, float]
     best: bool
 
 
@@ -55,9 +61,15 @@ class Gang:
 
     Args:
         lm: the frozen LM, on its device, in evaluation mode.
-        lanes: those that begin; each keeps its own data, schedule, random stream and early stop.
+        lanes: lanes to start with; each keeps its own data, schedule, random stream and early stop.
         precision: of the LM's matrix products.
         ranks: those that tune the same lanes together.
+
+    Attributes:
+        lanes: those at hand; a lane's place is its row in ``adam`` and ``best``.
+        adam: the trained numbers and Adam's moments, float32 [L, S].
+        best: the numbers of each lane's best evaluation, float32 [L, S].
+        max_lanes_per_pass: lanes that share a pass at most, since more did not fit into memory; ``None``: all.
     """
 
     def __init__(
@@ -65,7 +77,7 @@ class Gang:
     ) -> None:
         self.lm, self.precision, self.ranks = lm, precision, ranks
         self.device = lm.device
-        self.lanes: list[Lane] = []
+        self.lanes: list[RunningLane] = []
         self.adam = LaneAdam(
             torch.zeros(0, 0, device=self.device),
             scales=torch.zeros(0, 0, device=self.device),
@@ -73,83 +85,18 @@ class Gang:
             clip_norms=torch.zeros(0, device=self.device),
         )
         self.best = self.adam.values.clone()
-        self.shared_by: int | None = None
-        """Lanes that share a pass at most, since more did not fit into memory; ``None``: all."""
-        self._readable = EVALUATION_ROWS
-        """Rows of a pass without gradients at most."""
-        self._losses: list[list[tuple[int, Tensor]]] = []  # since each lane's last evaluation
+        self.max_lanes_per_pass: int | None = None
+        self._rows_without_gradients = EVALUATION_ROWS
+        """Rows of such a pass at most."""
         for lane in lanes:
-            self.join(lane)
-
-    def join(self, lane: Lane, state: LaneState | None = None) -> None:
-        """Take in a lane behind the others, fresh, or as it once left a gang.
-
-        Raises:
-            ValueError: the state is that of another lane.
-        """
-        state = state or LaneState.fresh(lane)
-        if len(state.values) != lane.shape.size:
-            raise ValueError(f"a state of {len(state.values)} numbers for a lane of {lane.shape.size}")
-        recipe = lane.spec.recipe
-        row = LaneAdam(
-            state.values[None].to(self.device, copy=True),
-            scales=rate_scales(lane.shape, recipe)[None].to(self.device),
-            betas=torch.tensor([[recipe.adam_beta1, recipe.adam_beta2]], device=self.device),
-            clip_norms=torch.tensor([recipe.clip_norm], device=self.device),
-        )
-        row.first, row.second = (
-            state.first[None].to(self.device, copy=True),
-            state.second[None].to(self.device, copy=True),
-        )
-        row.steps += state.progress.step
-        lane.progress = replace(state.progress)
-        lane.generator.set_state(state.generator)
-        self.lanes.append(lane)
-        self._losses.append([(step, torch.tensor(loss)) for step, loss in state.losses])
-        self._resize()
-        row.resize(self.adam.size)
-        self.adam.extend(row)
-        best = F.pad(state.best, (0, self.adam.size - len(state.best)))
-        self.best = torch.cat([self.best, best[None].to(self.device)])
-
-    def leave(self, index: int) -> LaneState:
-        """Take a lane out; those behind it move up. Returns what it needs to go on elsewhere."""
-        state = self.state(index)
-        del self.lanes[index], self._losses[index]
-        self.adam.remove(index)
-        self.best = torch.cat([self.best[:index], self.best[index + 1 :]])
-        self._resize()
-        return state
-
-    def state(self, index: int) -> LaneState:
-        """A copy of how far a lane is."""
-        lane = self.lanes[index]
-
-        def part(rows: Tensor) -> Tensor:
-            return rows[index, : lane.shape.size].detach().cpu().clone()
-
-        return LaneState(
-            values=part(self.adam.values),
-            best=part(self.best),
-            first=part(self.adam.first),
-            second=part(self.adam.second),
-            generator=lane.generator.get_state(),
-            progress=replace(lane.progress),
-            losses=[(step, float(loss)) for step, loss in self._losses[index]],
-        )
-
-    def _resize(self) -> None:
-        """Rows as wide as the largest lane at hand, so that a resumed gang computes bit for bit as this one."""
-        size = max((lane.shape.size for lane in self.lanes), default=0)
-        self.adam.resize(size)
-        self.best = F.pad(self.best, (0, size - self.best.shape[1]))
+            self.join(lane, lane.initial_state())
 
     @property
-    def active(self) -> list[int]:
+    def active(self) -> list[RunningLane]:
         """Lanes that have not stopped."""
-        return [index for index, lane in enumerate(self.lanes) if lane.active]
+        return [lane for lane in self.lanes if lane.active]
 
-    def run_to_evaluation(self, seconds: float | None = None) -> list[Evaluation]:
+    def run_to_evaluation(self, seconds: float | None = None) -> dict[RunningLane, Evaluation]:
         """Take steps until a lane is due for evaluation, and evaluate those that are.
 
         Args:
@@ -161,12 +108,12 @@ class Gang:
         started = time.monotonic()
         while active := self.active:
             self.advance()
-            due = [index for index in active if self.lanes[index].active and self.lanes[index].evaluation_due]
+            due = [lane for lane in active if lane.active and lane.evaluation_due]
             if due:
-                return [self._evaluate(index) for index in due]
+                return {lane: self._evaluate(lane) for lane in due}
             if seconds is not None and time.monotonic() - started >= seconds:
                 break
-        return []
+        return {}
 
     def advance(self) -> None:
         """One optimizer step of every lane that goes on.
@@ -176,56 +123,124 @@ class Gang:
         """
         waiting = self.active
         while waiting:
-            together = waiting[: self.shared_by]
-            drawn = [self.lanes[index].generator.get_state() for index in together]
+            together = waiting[: self.max_lanes_per_pass]
+            drawn = [lane.generator.get_state() for lane in together]
             try:
-                self._advance(together)
+                self.step(together)
             except (RuntimeError, MemoryError) as error:
                 # Ranks would no longer agree on who shares a pass.
                 if not is_out_of_memory(error) or self.ranks.world > 1:
                     raise
-                for index, state in zip(together, drawn, strict=True):
-                    self.lanes[index].generator.set_state(state)
+                for lane, state in zip(together, drawn, strict=True):
+                    lane.generator.set_state(state)
                 if len(together) == 1:
-                    self.lanes[waiting.pop(0)].progress.stopped = "failed"
+                    waiting.pop(0).progress.stopped = "failed"
                     # It was the one that made the others go apart.
-                    self.shared_by = None
+                    self.max_lanes_per_pass = None
                 else:
-                    self.shared_by = len(together) // 2
+                    self.max_lanes_per_pass = len(together) // 2
             else:
                 del waiting[: len(together)]
                 continue
             # Out of the except clause, which keeps the broken pass alive.
             release(self.device)
 
-    def predict(self, index: int, examples: SplitExamples, *, best: bool) -> Predictions:
-        """Class scores of one lane's prompt, the present or the best one, on a split; for an example in several windows
-        the mean of theirs."""
-        lane = self.lanes[index]
+    def step(self, together: Sequence[RunningLane]) -> None:
+        """One optimizer step of some lanes, one forward and one backward pass for all.
+
+        Raises:
+            RuntimeError, MemoryError: among others, the pass does not fit into memory; only random streams have moved.
+        """
+        places = [self.lanes.index(lane) for lane in together]
+        rows = upload(np.array(places), self.device)
+        values = self.adam.values[rows].requires_grad_()  # [k, S]
+        lanes = [running.lane for running in together]
+        steps = [running.progress.step for running in together]
+
+        batches = [training_rows(lane, step, self.ranks) for lane, step in zip(lanes, steps, strict=True)]
+        dropped = [self._drop_prompt(running, own) for running, own in zip(together, values, strict=True)]
+        logits = self._logits(lanes, dropped, [batch.rows for batch in batches])  # each [B, R, V]
+        losses = torch.stack(
+            [
+                batch.weight * batch_loss(running.lane, own, scores, batch, self.lm.config, running.generator)
+                for running, own, scores, batch in zip(together, values, logits, batches, strict=True)
+            ]
+        )  # [k]
+
+        # Each loss depends on its own lane's numbers alone, so the gradient of the sum is every lane's own.
+        losses.sum().backward()  # type: ignore[no-untyped-call]
+        assert values.grad is not None  # noqa: S101
+        summed = self.ranks.add(torch.cat([values.grad, losses.detach()[:, None]], dim=1))  # [k, S + 1]
+        rates = [lane.learning_rate(step) for lane, step in zip(lanes, steps, strict=True)]
+        self.adam.step(rows, summed[:, :-1], upload(np.array(rates, dtype=np.float32), self.device))
+
+        for running, loss in zip(together, summed[:, -1], strict=True):
+            running.progress.step += 1
+            running.losses.append((running.progress.step, loss))
+
+    def _drop_prompt(self, running: RunningLane, values: Tensor) -> Tensor:
+        """Dropout on single numbers of the key and value vectors, one mask for the whole batch, [S]."""
+        rate, shape = running.lane.spec.recipe.dropout, running.lane.shape
+        if not rate:
+            return values
+        kept = torch.rand(shape.prefix_size, generator=running.generator) >= rate
+        mask = F.pad(kept.float() / (1 - rate), (0, len(values) - len(kept)), value=1.0)
+        return values * upload(mask.numpy(), self.device)
+
+    def _logits(self, lanes: Sequence[Lane], values: Sequence[Tensor], groups: Sequence[PromptRows]) -> list[Tensor]:
+        """For each lane the scores that its verbalizer reads, float32 [B, R, V], with these numbers [S or less]."""
+        prompts = []
+        for lane, own in zip(lanes, values, strict=True):
+            views = lane.shape.views(own)
+            prompts.append(PromptTensors(views[KEYS], views[VALUES], views[SEPARATORS]))
+        with autocast(self.precision, self.device):
+            outputs = prompted_logits(self.lm, prompts, groups)
+        return [scores[..., : lane.shape.vocabulary] for lane, scores in zip(lanes, outputs, strict=True)]
+
+    def _evaluate(self, running: RunningLane) -> Evaluation:
+        lane, place = running.lane, self.lanes.index(running)
+        values = self.adam.values[place]
+        metrics = measure(self.predict(lane, values, lane.selection), lane.spec.positive_class)
+        best = running.judge(metrics)
+        if best:
+            self.best[place] = values
+        losses = [(step, float(loss)) for step, loss in running.losses]
+        running.losses.clear()
+        step = running.progress.step
+        return Evaluation(step, losses, lane.learning_rate(step - 1), metrics, best)
+
+    def predict(self, lane: Lane, values: Tensor, examples: SplitExamples) -> Predictions:
+        """Class scores of a prompt on a split; for an example in several windows the mean of theirs.
+
+        Args:
+            lane: whose prompt it is, in this gang or not.
+            values: its numbers, float32 [at least shape.size].
+            examples: of the split.
+        """
+        values = values.to(self.device)
         with torch.no_grad():
-            scores = slot_scores(lane, self._values(index, best), self.read(index, examples, best=best))
+            scores = slot_scores(lane, values, self.read(lane, values, examples))
         return Predictions([examples.by_example(part.cpu().numpy()) for part in scores], examples.example_labels)
 
-    def read(self, index: int, examples: SplitExamples, *, best: bool) -> Tensor:
-        """What the verbalizer of one lane's prompt reads on a split, float32 [rows, slots, shape.vocabulary]; all
-        ranks read their shares and have the whole."""
-        lane, flat = self.lanes[index], self._values(index, best)
-        shape = lane.shape
+    def read(self, lane: Lane, values: Tensor, examples: SplitExamples) -> Tensor:
+        """What the verbalizer of a prompt reads on a split, float32 [rows, slots, V]; all ranks read their shares and
+        have the whole. The arguments are those of ``predict``."""
+        values, shape = values.to(self.device), lane.shape
         found = torch.zeros(len(examples), len(shape.classes), shape.vocabulary, device=self.device)
         order = np.argsort(examples.units.lengths, kind="stable")
         parts = np.array_split(order, min(len(order), max(self.ranks.world, -(-len(order) // EVALUATION_ROWS))))
         with torch.no_grad():
             waiting = [parts[place] for place in self.ranks.own(len(parts))]
             while waiting:
-                if len(waiting[0]) > self._readable:
-                    waiting[:1] = np.array_split(waiting[0], -(-len(waiting[0]) // self._readable))
+                if len(waiting[0]) > self._rows_without_gradients:
+                    waiting[:1] = np.array_split(waiting[0], -(-len(waiting[0]) // self._rows_without_gradients))
                 rows = waiting[0]
                 try:
-                    [logits] = self._logits([lane], [self._tensors(lane, flat)], [lane.rows(examples, rows)])
+                    [logits] = self._logits([lane], [values], [lane.rows(examples, rows)])
                 except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error) or len(rows) == 1:
                         raise
-                    self._readable = len(rows) // 2
+                    self._rows_without_gradients = len(rows) // 2
                 else:
                     found[upload(rows, self.device)] = logits
                     del waiting[0]
@@ -233,63 +248,61 @@ class Gang:
                 release(self.device)
         return self.ranks.add(found)
 
-    def _values(self, index: int, best: bool) -> Tensor:
-        return (self.best if best else self.adam.values)[index]
+    def join(self, lane: Lane, state: LaneState) -> RunningLane:
+        """Take in a lane behind the others, as it begins, or as it once left a gang; the state stays as it is.
 
-    def _advance(self, active: list[int]) -> None:
-        """One optimizer step of the active lanes, one forward and one backward pass for all."""
-        lanes = [self.lanes[index] for index in active]
-        rows = upload(np.array(active), self.device)
-        flats = self.adam.values[rows].requires_grad_()
-        batches = [training_rows(lane, self.ranks) for lane in lanes]
-        dropped = [self._drop_prompt(lane, flat) for lane, flat in zip(lanes, flats, strict=True)]
-        tensors = [self._tensors(lane, flat) for lane, flat in zip(lanes, dropped, strict=True)]
-        logits = self._logits(lanes, tensors, [batch.rows for batch in batches])
-        losses = torch.stack(
-            [
-                batch.weight * batch_loss(lane, flat, lane_logits, batch, self.lm.config)
-                for lane, flat, lane_logits, batch in zip(lanes, flats, logits, batches, strict=True)
-            ]
+        Raises:
+            ValueError: the state is that of another lane.
+        """
+        if len(state.values) != lane.shape.size:
+            raise ValueError(f"a state of {len(state.values)} numbers for a lane of {lane.shape.size}")
+        recipe = lane.spec.recipe
+        row = LaneAdam(
+            state.values[None].to(self.device, copy=True),
+            scales=rate_scales(lane.shape, recipe)[None].to(self.device),
+            betas=torch.tensor([[recipe.adam_beta1, recipe.adam_beta2]], device=self.device),
+            clip_norms=torch.tensor([recipe.clip_norm], device=self.device),
         )
-        # Each loss depends on its own lane's numbers alone, so the gradient of the sum is every lane's own.
-        losses.sum().backward()  # type: ignore[no-untyped-call]
-        assert flats.grad is not None  # noqa: S101
-        summed = self.ranks.add(torch.cat([flats.grad, losses.detach()[:, None]], dim=1))
-        rates = upload(np.array([lane.rate(lane.progress.step) for lane in lanes], dtype=np.float32), self.device)
-        self.adam.step(rows, summed[:, :-1], rates)
-        for index, lane, loss in zip(active, lanes, summed[:, -1], strict=True):
-            lane.progress.step += 1
-            self._losses[index].append((lane.progress.step, loss))
+        row.exp_avg = state.exp_avg[None].to(self.device, copy=True)
+        row.exp_avg_sq = state.exp_avg_sq[None].to(self.device, copy=True)
+        row.steps += state.progress.step
+        running = RunningLane.of(lane, state)
+        self.lanes.append(running)
+        self._resize()
+        row.resize(self.adam.size)
+        self.adam.extend(row)
+        best = F.pad(state.best, (0, self.adam.size - len(state.best)))
+        self.best = torch.cat([self.best, best[None].to(self.device)])
+        return running
 
-    def _evaluate(self, index: int) -> Evaluation:
-        lane = self.lanes[index]
-        figures = measure(self.predict(index, lane.selection, best=False), lane.spec.positive_class)
-        best = lane.judge(figures)
-        if best:
-            self.best[index] = self.adam.values[index]
-        losses = [(step, float(loss)) for step, loss in self._losses[index]]
-        self._losses[index].clear()
-        step = lane.progress.step
-        return Evaluation(index, step, losses, lane.rate(step - 1), figures, best)
+    def leave(self, running: RunningLane) -> LaneState:
+        """Take a lane out. Returns what it needs to go on elsewhere."""
+        state, place = self.state(running), self.lanes.index(running)
+        del self.lanes[place]
+        self.adam.remove(place)
+        self.best = torch.cat([self.best[:place], self.best[place + 1 :]])
+        self._resize()
+        return state
 
-    def _logits(
-        self, lanes: Sequence[Lane], tensors: Sequence[PromptTensors], groups: Sequence[PromptRows]
-    ) -> list[Tensor]:
-        """For each lane the scores that its verbalizer reads, [rows, reads, shape.vocabulary]."""
-        with autocast(self.precision, self.device):
-            outputs = prompted_logits(self.lm, tensors, groups)
-        return [scores[..., : lane.shape.vocabulary] for lane, scores in zip(lanes, outputs, strict=True)]
+    def state(self, running: RunningLane) -> LaneState:
+        """A copy of how far a lane is."""
+        place, size = self.lanes.index(running), running.lane.shape.size
 
-    @staticmethod
-    def _tensors(lane: Lane, flat: Tensor) -> PromptTensors:
-        views = lane.shape.views(flat)
-        return PromptTensors(views[KEYS], views[VALUES], views[SEPARATORS])
+        def part(rows: Tensor) -> Tensor:
+            return rows[place, :size].detach().cpu().clone()
 
-    def _drop_prompt(self, lane: Lane, flat: Tensor) -> Tensor:
-        """Dropout on single numbers of the key and value vectors, one mask for the whole batch."""
-        rate = lane.spec.recipe.dropout
-        if not rate:
-            return flat
-        kept = torch.rand(lane.shape.prefix_size, generator=lane.generator) >= rate
-        mask = F.pad(kept.float() / (1 - rate), (0, len(flat) - len(kept)), value=1.0)
-        return flat * upload(mask.numpy(), self.device)
+        return LaneState(
+            values=part(self.adam.values),
+            best=part(self.best),
+            exp_avg=part(self.adam.exp_avg),
+            exp_avg_sq=part(self.adam.exp_avg_sq),
+            generator=running.generator.get_state(),
+            progress=replace(running.progress),
+            losses=[(step, float(loss)) for step, loss in running.losses],
+        )
+
+    def _resize(self) -> None:
+        """Rows as wide as the largest lane at hand, so that a resumed gang computes bit for bit as this one."""
+        size = max((running.lane.shape.size for running in self.lanes), default=0)
+        self.adam.resize(size)
+        self.best = F.pad(self.best, (0, size - self.best.shape[1]))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from task_specs.metric import MetricName, Resampled, merit
+from task_specs.metric import MetricName, Resampled
 from task_specs.recipe import Recipe
 from workers.bundle.format import Bundle
 from workers.prompting.examples import Batches, SplitExamples, TaskExamples, check_examples
@@ -23,11 +23,8 @@ from workers.prompting.prompt_init import begin_with_bundle, begin_with_units, i
 from workers.prompting.prompted_pass import PromptRows
 from workers.prompting.sampling import class_weights, combinations, few_shot
 from workers.prompting.verbalizers.kinds import VERBALIZERS
+from workers.tuning.step.lane_state import LaneState, Progress
 from workers.unit_lm.unit_lm import UnitLM
-
-Stop = Literal["steps", "patience", "diverged", "dropped", "failed"]
-"""Why a lane ended: all steps done, no more improvement, a loss that is not finite, others of its sweep were better, or
-an error of its own."""
 
 
 class SlotSpec(BaseModel):
@@ -88,32 +85,19 @@ def drawn_examples(spec: LaneSpec, examples: TaskExamples) -> TaskExamples:
     return TaskExamples({**examples.splits, "train": drawn})
 
 
-@dataclass
-class Progress:
-    """How far a lane is; with the trained numbers this is all that a checkpoint holds."""
-
-    step: int = 0
-    best_score: tuple[float, float] | None = None
-    best_step: int = 0
-    evaluations_since_best: int = 0
-    stopped: Stop | None = None
-    """Why it stopped; ``None`` while it goes on."""
-
-
 class Lane:
-    """The fixed side of a lane: its data, its order, its targets, its schedule.
+    """Spec and data of a lane: its examples, their order, its targets, its schedule. Tuning changes nothing of it.
 
     Args:
         spec: what it is.
         examples: the task's encoded examples.
         lm: the frozen LM.
         unit_tokens: token id of each unit, int64 [units].
-        donor: the bundle that the recipe begins with, on the same LM; ``None`` where it names none.
+        donor: reads the bundle that the recipe begins with, on the same LM; ``None`` where it names none.
 
     Raises:
         TaskSpecError: a fixed verbalizer, or recipe ``paper``, with more classes than units.
         DatasetError: an example holds a unit or a class that there is not.
-        BundleError: the donor's prompt has another length.
     """
 
     def __init__(
@@ -123,7 +107,7 @@ class Lane:
         examples: TaskExamples,
         lm: UnitLM,
         unit_tokens: NDArray[np.int64],
-        donor: Bundle | None = None,
+        donor: Callable[[], Bundle] | None = None,
     ) -> None:
         recipe = spec.recipe
         classes = tuple(len(slot.labels) for slot in spec.slots)
@@ -131,10 +115,8 @@ class Lane:
         check_unit_count(recipe, classes, len(np.unique(unit_tokens)), spec.task)
         check_examples(examples, classes, len(unit_tokens), spec.task)
         examples = drawn_examples(spec, examples)
-        self.spec, self.examples, self.progress = spec, examples, Progress()
+        self.spec, self.examples = spec, examples
         self.shape = prompt_shape(lm.config, recipe, classes)
-        self.generator = torch.Generator().manual_seed(spec.seed)
-        self.initial = initial_prompt(self.shape, recipe, lm, self.generator)
         train = examples.splits["train"]
         self.batches = Batches(
             train.units.lengths,
@@ -144,16 +126,28 @@ class Lane:
         )
         self.class_weights = self._class_weights(train) if recipe.balance == "weights" else None
         """Of the loss of each class of each slot, float32 [classes]."""
-        self._unit_tokens = unit_tokens
-        if donor is not None:
-            begin_with_bundle(self.initial, self.shape, tuple(slot.labels for slot in spec.slots), donor)
-        elif recipe.prompt_init == "units":
-            begin_with_units(self.initial, self.shape, lm, self._rows_to_begin_with(), self.generator)
+        self._unit_tokens, self._lm, self._donor = unit_tokens, lm, donor
         self.mapped_units = self._mapped_units(train)
         mapped = None if self.mapped_units is None else self.mapped_units[-1]
         fed = self.objective.fed_units(train.labels[:, -1], classes[-1], mapped)
         self.fed_tokens = None if fed is None else unit_tokens[fed]
         """Token of each class of the last slot that is fed after the separators, int64 [classes]; ``None`` for none."""
+
+    def initial_state(self) -> LaneState:
+        """How a lane begins: everything is drawn with its seed, for ``prompt_init: units`` after a pass of the LM.
+
+        Raises:
+            BundleError: the donor's prompt has another length, or the donor cannot be read.
+        """
+        spec, shape = self.spec, self.shape
+        generator = torch.Generator().manual_seed(spec.seed)
+        values = initial_prompt(shape, spec.recipe, self._lm, generator)
+        if self._donor is not None:
+            begin_with_bundle(values, shape, tuple(slot.labels for slot in spec.slots), self._donor())
+        elif spec.recipe.prompt_init == "units":
+            begin_with_units(values, shape, self._lm, self._rows_to_begin_with(), generator)
+        zeros = torch.zeros_like(values)
+        return LaneState(values, values, zeros, zeros, generator.get_state(), Progress(), [])
 
     @cached_property
     def class_tokens(self) -> list[Tensor] | None:
@@ -172,22 +166,13 @@ class Lane:
         return valid.take(chosen)
 
     @property
-    def active(self) -> bool:
-        return self.progress.stopped is None
-
-    @property
     def evaluate_every(self) -> int:
         """Optimizer steps between evaluations."""
         recipe = self.spec.recipe
         return recipe.evaluate_every or self.objective.evaluate_every(recipe, self.batches.per_epoch)
 
-    @property
-    def evaluation_due(self) -> bool:
-        step = self.progress.step
-        return step % self.evaluate_every == 0 or step == self.spec.recipe.steps
-
-    def rate(self, step: int) -> float:
-        """Learning rate of the optimizer step ``step``, counted from 0."""
+    def learning_rate(self, step: int) -> float:
+        """Of the optimizer step ``step``, counted from 0."""
         recipe = self.spec.recipe
         if step < recipe.warmup_steps:
             return recipe.learning_rate * (step + 1) / recipe.warmup_steps
@@ -216,27 +201,6 @@ class Lane:
         order = np.random.default_rng([self.spec.seed, 2]).permutation(len(train))
         rows = self.rows(train, np.resize(order, wanted))
         return replace(rows, slots=0, separator_prosody=False)
-
-    def judge(self, figures: dict[str, float]) -> bool:
-        """Take the figures of an evaluation on the validation split; returns whether they are the best so far."""
-        recipe, progress = self.spec.recipe, self.progress
-        if not math.isfinite(figures["loss"]):
-            progress.stopped = "diverged"
-            return False
-        metric = merit(self.spec.metric, figures[self.spec.metric]) if recipe.select_on == "metric" else 0.0
-        if math.isnan(metric):
-            metric = -math.inf  # undefined on a draw of validation examples that lacks a class
-        score = (metric, -figures["loss"])
-        better = progress.best_score is None or score > progress.best_score
-        if better:
-            progress.best_score, progress.best_step, progress.evaluations_since_best = score, progress.step, 0
-        else:
-            progress.evaluations_since_best += 1
-        if progress.step >= recipe.steps:
-            progress.stopped = "steps"
-        elif progress.evaluations_since_best >= recipe.patience:
-            progress.stopped = "patience"
-        return better
 
     def _class_weights(self, train: SplitExamples) -> list[NDArray[np.float32]]:
         return [class_weights(train.labels[:, slot], classes) for slot, classes in enumerate(self.shape.classes)]

@@ -6,16 +6,45 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final, Literal
 
 import torch
 from pydantic import BaseModel, TypeAdapter
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from workers.tuning.step.lane import Lane, Progress
-
 TENSORS_FILE, PROGRESS_FILE = "lanes.safetensors", "lanes.json"
-PARTS = ("values", "best", "first", "second", "generator")
+STORED_NAMES: Final = {
+    "values": "values",
+    "best": "best",
+    "exp_avg": "first",
+    "exp_avg_sq": "second",
+    "generator": "generator",
+}
+"""By attribute of ``LaneState``, how its tensor is called in a checkpoint."""
+
+Stop = Literal["steps", "patience", "diverged", "dropped", "failed"]
+"""Why a lane ended: all steps done, no more improvement, a loss that is not finite, others of its sweep were better, or
+an error of its own."""
+
+
+@dataclass
+class Progress:
+    """How far a lane is; with its tensors this is all that a checkpoint holds.
+
+    Attributes:
+        step: optimizer steps taken.
+        best_score: metric and negative loss of the best evaluation; more is better.
+        best_step: step of that evaluation.
+        evaluations_since_best: how many came after it.
+        stopped: why it stopped; ``None`` while it goes on.
+    """
+
+    step: int = 0
+    best_score: tuple[float, float] | None = None
+    best_step: int = 0
+    evaluations_since_best: int = 0
+    stopped: Stop | None = None
 
 
 @dataclass(frozen=True)
@@ -25,7 +54,7 @@ class LaneState:
     Attributes:
         values: its trained numbers, float32 [size].
         best: those it would keep now, float32 [size].
-        first, second: Adam's moments, float32 [size]; Adam's clock is ``progress.step``.
+        exp_avg, exp_avg_sq: Adam's moments, float32 [size]; Adam's clock is ``progress.step``.
         generator: state of its random stream, uint8.
         progress: steps, best score, why it stopped.
         losses: training loss by optimizer step since the last evaluation.
@@ -33,23 +62,19 @@ class LaneState:
 
     values: Tensor
     best: Tensor
-    first: Tensor
-    second: Tensor
+    exp_avg: Tensor
+    exp_avg_sq: Tensor
     generator: Tensor
     progress: Progress
     losses: list[tuple[int, float]]
-
-    @classmethod
-    def fresh(cls, lane: Lane) -> LaneState:
-        """Of a lane that has not begun."""
-        nothing = torch.zeros_like(lane.initial)
-        return cls(lane.initial, lane.initial, nothing, nothing, lane.generator.get_state(), lane.progress, [])
 
 
 def save_states(directory: Path, states: Mapping[str, LaneState]) -> None:
     """Store lanes by name, without pickling."""
     tensors = {
-        f"{name}.{part}": getattr(state, part).cpu().contiguous() for name, state in states.items() for part in PARTS
+        f"{name}.{stored}": getattr(state, part).cpu().contiguous()
+        for name, state in states.items()
+        for part, stored in STORED_NAMES.items()
     }
     save_file(tensors, directory / TENSORS_FILE)
     saved = {name: {"progress": asdict(state.progress), "losses": state.losses} for name, state in states.items()}
@@ -76,10 +101,12 @@ _SAVED = TypeAdapter(dict[str, _SavedLane])
 
 
 def _state(name: str, saved: _SavedLane, tensors: Mapping[str, Tensor]) -> LaneState:
-    parts = {part: tensors[f"{name}.{part}"] for part in PARTS if f"{name}.{part}" in tensors}
-    for part in PARTS:
-        like, kind = (part, torch.uint8) if part == "generator" else ("values", torch.float32)
-        found = parts.get(part)
-        if found is None or found.ndim != 1 or found.shape != parts[like].shape or found.dtype != kind:
-            raise ValueError(f"{part} of lane {name} is missing, or not what a lane holds")
+    parts: dict[str, Tensor] = {}
+    values = tensors.get(f"{name}.values")
+    for part, stored in STORED_NAMES.items():
+        found = tensors.get(f"{name}.{stored}")
+        like, dtype = (found, torch.uint8) if part == "generator" else (values, torch.float32)
+        if found is None or like is None or found.ndim != 1 or found.shape != like.shape or found.dtype != dtype:
+            raise ValueError(f"{stored} of lane {name} is missing, or not what a lane holds")
+        parts[part] = found
     return LaneState(**parts, progress=saved.progress, losses=saved.losses)

@@ -38,10 +38,10 @@ class TrainingRows:
     weight: float
 
 
-def training_rows(lane: Lane, ranks: Ranks) -> TrainingRows:
-    """This rank's share of the lane's next batch."""
+def training_rows(lane: Lane, step: int, ranks: Ranks) -> TrainingRows:
+    """This rank's share of the batch of the lane's optimizer step ``step``, counted from 0."""
     train = lane.examples.splits["train"]
-    batch = lane.batches[lane.progress.step]
+    batch = lane.batches[step]
     places = ranks.own(len(batch))
     if not len(places):
         # A batch with less rows than there are ranks: this one takes a row that counts for nothing.
@@ -80,15 +80,18 @@ def slot_mappings(lane: Lane, flat: Tensor) -> list[SlotMapping]:
     ]
 
 
-def batch_loss(lane: Lane, flat: Tensor, logits: Tensor, batch: TrainingRows, config: UnitLMConfig) -> Tensor:
+def batch_loss(
+    lane: Lane, flat: Tensor, logits: Tensor, batch: TrainingRows, config: UnitLMConfig, generator: torch.Generator
+) -> Tensor:
     """The loss of this rank's rows of a batch, float32 [].
 
     Args:
-        lane: whose batch it is; dropout draws from its random stream.
+        lane: whose batch it is.
         flat: its numbers, float32 [at least shape.size].
         logits: what its verbalizer reads, float32 [rows, reads, shape.vocabulary].
         batch: the rows.
         config: of the LM.
+        generator: the lane's random stream, from which dropout draws.
     """
     weights = lane.class_weights
     return lane.objective.loss(
@@ -101,15 +104,15 @@ def batch_loss(lane: Lane, flat: Tensor, logits: Tensor, batch: TrainingRows, co
             class_weights=None if weights is None else [upload(slot, logits.device) for slot in weights],
             source_tokens=sum(len(tokens) + 1 + batch.rows.tail for tokens in batch.rows.tokens),
             begin_and_end=(config.bos, config.eos),
-            drop=lambda scores: _drop_scores(lane, scores, batch),
+            drop=lambda scores: _drop_scores(lane, scores, batch, generator),
         )
     )
 
 
-def _drop_scores(lane: Lane, scores: Tensor, batch: TrainingRows) -> Tensor:
+def _drop_scores(lane: Lane, scores: Tensor, batch: TrainingRows, generator: torch.Generator) -> Tensor:
     """Dropout on single class scores, [rows, outputs]; all ranks draw the mask of the whole batch."""
     rate = lane.spec.recipe.dropout
     if not rate:
         return scores
-    kept = torch.rand(batch.batch, scores.shape[1], generator=lane.generator)[batch.places] >= rate
+    kept = torch.rand(batch.batch, scores.shape[1], generator=generator)[batch.places] >= rate
     return scores * upload((kept.float() / (1 - rate)).numpy(), scores.device)

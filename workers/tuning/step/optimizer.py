@@ -1,4 +1,4 @@
-"""Adam for many prompts at once: one row of each state tensor is one lane, with its own rate and its own clock."""
+"""Adam for many prompts at once: each row of a state tensor is one lane, with its own learning rate and clock."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from torch.nn import functional as F  # noqa: N812
 class LaneAdam:
     """Adam (Kingma and Ba, 2015) over lanes as the rows of one matrix.
 
-    A row is updated from its own gradient, gradient norm, rate and step count alone, so a lane never feels its
+    A row is updated from its own gradient, gradient norm, learning rate and step count alone, so a lane never feels its
     neighbours, whatever they do.
 
     Args:
         values: trained numbers, float32 [lanes, size]; rows shorter than ``size`` end in zeros that never change.
-        scales: factor on the rate of each number, float32 [lanes, size]; zero where a row has no number.
+        scales: factor on the learning rate of each number, float32 [lanes, size]; zero where a row has no number.
         betas: decay of the first and second moment of each lane, float32 [lanes, 2].
         clip_norms: largest gradient norm of each lane, float32 [lanes].
     """
 
     EPSILON = 1e-8
-    _ROWS = ("values", "_scales", "_betas", "_clip_norms", "first", "second", "steps")
+    _ROWS = ("values", "_scales", "_betas", "_clip_norms", "exp_avg", "exp_avg_sq", "steps")
 
     def __init__(self, values: Tensor, *, scales: Tensor, betas: Tensor, clip_norms: Tensor) -> None:
         self.values = values
         self._scales, self._betas, self._clip_norms = scales, betas, clip_norms
-        self.first = torch.zeros_like(values)
-        self.second = torch.zeros_like(values)
+        self.exp_avg = torch.zeros_like(values)
+        self.exp_avg_sq = torch.zeros_like(values)
         self.steps = torch.zeros(len(values), device=values.device)
 
     @property
@@ -37,7 +37,7 @@ class LaneAdam:
 
     def resize(self, size: int) -> None:
         """Make every row ``size`` numbers long; what is cut off must be its filling."""
-        for name in ("values", "_scales", "first", "second"):
+        for name in ("values", "_scales", "exp_avg", "exp_avg_sq"):
             rows = getattr(self, name)
             setattr(self, name, F.pad(rows, (0, size - rows.shape[1])))
 
@@ -53,21 +53,21 @@ class LaneAdam:
             setattr(self, name, torch.cat([rows[:lane], rows[lane + 1 :]]))
 
     @torch.no_grad()
-    def step(self, lanes: Tensor, gradients: Tensor, rates: Tensor) -> None:
-        """Update some lanes.
+    def step(self, lanes: Tensor, gradients: Tensor, learning_rates: Tensor) -> None:
+        """Update k of the lanes.
 
         Args:
             lanes: their rows, int64 [k].
-            gradients: [k, size].
-            rates: learning rate of each, float32 [k].
+            gradients: float32 [k, size].
+            learning_rates: of each, float32 [k].
         """
         norms = gradients.norm(dim=1)
         gradients = gradients * (self._clip_norms[lanes] / norms.clamp(min=1e-12)).clamp(max=1.0)[:, None]
         beta1, beta2 = self._betas[lanes, :1], self._betas[lanes, 1:]
         steps = self.steps[lanes] + 1
-        first = beta1 * self.first[lanes] + (1 - beta1) * gradients
-        second = beta2 * self.second[lanes] + (1 - beta2) * gradients.square()
-        unbiased = first / (1 - beta1 ** steps[:, None])
-        deviation = (second / (1 - beta2 ** steps[:, None])).sqrt() + self.EPSILON
-        self.values[lanes] -= rates[:, None] * self._scales[lanes] * unbiased / deviation
-        self.first[lanes], self.second[lanes], self.steps[lanes] = first, second, steps
+        exp_avg = beta1 * self.exp_avg[lanes] + (1 - beta1) * gradients
+        exp_avg_sq = beta2 * self.exp_avg_sq[lanes] + (1 - beta2) * gradients.square()
+        unbiased = exp_avg / (1 - beta1 ** steps[:, None])
+        deviation = (exp_avg_sq / (1 - beta2 ** steps[:, None])).sqrt() + self.EPSILON
+        self.values[lanes] -= learning_rates[:, None] * self._scales[lanes] * unbiased / deviation
+        self.exp_avg[lanes], self.exp_avg_sq[lanes], self.steps[lanes] = exp_avg, exp_avg_sq, steps

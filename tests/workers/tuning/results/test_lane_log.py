@@ -58,7 +58,7 @@ def test_a_run_begins_with_the_test_metric_not_yet_a_number(journal: Journal, me
 @pytest.mark.parametrize("steps", [1, 3, 10, 25])
 def test_an_evaluation_becomes_curves(journal: Journal, steps: int) -> None:
     losses = [(100 + step, float(step)) for step in range(1, steps + 1)]
-    log_evaluation(_log(journal), Evaluation(0, 100 + steps, losses, 0.02, {"accuracy": 0.5, "loss": 2.0}, True))
+    log_evaluation(_log(journal), Evaluation(100 + steps, losses, 0.02, {"accuracy": 0.5, "loss": 2.0}, True))
     *points, last = _events(journal)
     assert len(points) == min(steps, LOSS_POINTS)
     assert [point.values.keys() for point in points] == [{"tuning/train_loss"}] * len(points)
@@ -71,7 +71,7 @@ def test_an_evaluation_becomes_curves(journal: Journal, steps: int) -> None:
 
 
 def test_a_loss_that_is_not_finite_is_shown(journal: Journal) -> None:
-    log_evaluation(_log(journal), Evaluation(0, 1, [(1, math.nan)], 0.02, {"loss": math.nan}, False))
+    log_evaluation(_log(journal), Evaluation(1, [(1, math.nan)], 0.02, {"loss": math.nan}, False))
     assert math.isnan(float(_events(journal)[0].values["tuning/train_loss"]))
 
 

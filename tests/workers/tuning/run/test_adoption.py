@@ -10,11 +10,10 @@ import pytest
 from task_specs.sweep import Halving
 from tests.fixtures.gang_bench import SOUND, Bench, mixed, sweep
 from workers.tuning.orders import LaneOrder
-from workers.tuning.run.gang_run import GangRun
-from workers.tuning.run.trainable import adopt_lanes
+from workers.tuning.run.session import GangSession
 
 
-def leave_checkpoint(run: GangRun, trial: Path, number: int) -> Path:
+def leave_checkpoint(run: GangSession, trial: Path, number: int) -> Path:
     directory = trial / f"checkpoint_{number:06d}"
     directory.mkdir(parents=True)
     run.save(directory)
@@ -35,11 +34,11 @@ def test_lanes_go_on_alone_from_the_last_checkpoint_of_their_gang(bench: Bench, 
     taken = 0
     for lane in lanes:
         run = bench.run([lane], width=1, name="alone")
-        assert adopt_lanes(run, str(tmp_path / "trial"))
+        assert run.adopt_from(str(tmp_path / "trial"))
         if not run.done:
-            taken += int(bench.finish(run)[0]["lane_steps"] > 3)
+            taken += int(bench.finish(run)[0].lane_steps > 3)
     assert taken > 0 or pauses == 1
-    assert reports[-1]["lane_steps"] > 0
+    assert reports[-1].lane_steps > 0
     bench.assert_same("alone", "together", SOUND)
 
 
@@ -54,7 +53,7 @@ def test_a_sweep_goes_on_alone_with_its_rungs(bench: Bench, tmp_path: Path, paus
         dying.step()
     leave_checkpoint(dying, tmp_path / "trial", pauses)
     run = bench.run(lanes, width=3, name="alone")
-    assert adopt_lanes(run, str(tmp_path / "trial"))
+    assert run.adopt_from(str(tmp_path / "trial"))
     bench.finish(run)
     bench.assert_same("alone", "straight", keys(lanes))
 
@@ -71,8 +70,8 @@ def test_a_checkpoint_that_is_not_whole_is_passed_over(bench: Bench, tmp_path: P
         directory = leave_checkpoint(dying, tmp_path / "trial", number)
     (directory / "lanes.safetensors").write_bytes(b"x")
     run = bench.run([second], width=1, name="alone")
-    assert adopt_lanes(run, str(tmp_path / "trial"))
-    assert run.step()["lane_steps"] == 9
+    assert run.adopt_from(str(tmp_path / "trial"))
+    assert run.step().lane_steps == 9
     fresh = bench.run([second], width=1, name="alone")
-    assert not adopt_lanes(fresh, str(tmp_path / "nothing"))
-    assert fresh.step()["lane_steps"] == 3
+    assert not fresh.adopt_from(str(tmp_path / "nothing"))
+    assert fresh.step().lane_steps == 3

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
 
 import workers.tuning.run.probe as probe
+from tests.fixtures.memory import Memory
 from tests.fixtures.tuning import make_lane, tiny_lm
 from workers.tuning.run.probe import Measured, best_width, measure_gangs
 from workers.tuning.step.gang import Gang
 from workers.tuning.step.lane import Lane
+from workers.tuning.step.running_lane import RunningLane
 
 LM = tiny_lm()
 
@@ -67,24 +70,40 @@ def test_measuring_ends_when_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_measuring_ends_where_the_device_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    def timed(gang: Gang, deadline: float) -> Measured:  # noqa: ARG001
-        if len(gang.lanes) > 2:
-            raise torch.OutOfMemoryError
-        return Measured(len(gang.lanes), 1.0, 0)
-
-    monkeypatch.setattr(probe, "_measure", timed)
+    """Also where tuning would go on, with fewer lanes a pass than were to be timed."""
+    Memory(monkeypatch, lanes=2)
     found = measure_gangs(LM, lanes, most=8, share=1.0, precision="fp32", budget=1e9)
     assert [one.lanes for one in found] == [1, 2]
 
 
-def test_real_steps_are_timed() -> None:
-    made: list[Lane] = []
+def test_real_steps_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    step = Gang.step
 
-    def remembered(count: int) -> list[Lane]:
-        made.extend(lanes(count))
-        return made[-count:]
+    def counted(gang: Gang, together: Sequence[RunningLane]) -> None:
+        step(gang, together)
+        taken.append(len(together))
 
-    found = measure_gangs(LM, remembered, most=2, share=1.0, precision="fp32")
+    monkeypatch.setattr(Gang, "step", counted)
+    found = measure_gangs(LM, lanes, most=2, share=1.0, precision="fp32")
     assert [one.lanes for one in found] == [1, 2]
     assert all(one.seconds > 0 and one.memory >= 0 for one in found)
-    assert all(lane.progress.step >= 2 for lane in made)
+    assert taken.count(1) >= 2
+    assert taken.count(2) >= 2
+
+
+def test_a_container_has_no_more_memory_than_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "CGROUPS", tmp_path)
+    cpu = torch.device("cpu")
+    machine = probe._memory_at_hand(cpu)
+    assert machine > 10_000
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory" / "memory.limit_in_bytes").write_text("8000\n")
+    (tmp_path / "memory" / "memory.stat").write_text("cache 5000\ntotal_rss 1000\n")
+    assert probe._memory_at_hand(cpu) == 7000
+    (tmp_path / "memory.max").write_text("6000\n")
+    (tmp_path / "memory.stat").write_text("anon 2000\nfile 1\n")
+    assert probe._memory_at_hand(cpu) == 4000
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory" / "memory.limit_in_bytes").unlink()
+    assert probe._memory_at_hand(cpu) > 10_000

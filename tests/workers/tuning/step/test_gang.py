@@ -40,8 +40,8 @@ def _tune(gang: Gang) -> list[list[Evaluation]]:
     """Tune to the end; the evaluations of each lane."""
     seen: list[list[Evaluation]] = [[] for _ in gang.lanes]
     while evaluations := gang.run_to_evaluation():
-        for evaluation in evaluations:
-            seen[evaluation.lane].append(evaluation)
+        for lane, evaluation in evaluations.items():
+            seen[gang.lanes.index(lane)].append(evaluation)
     return seen
 
 
@@ -50,7 +50,7 @@ def _curve(evaluations: Sequence[Evaluation]) -> list[tuple[int, float]]:
 
 
 def _tensors(gang: Gang, index: int) -> Tensor:
-    size = gang.lanes[index].shape.size
+    size = gang.lanes[index].lane.shape.size
     return torch.stack([gang.adam.values[index, :size], gang.best[index, :size]])
 
 
@@ -63,8 +63,8 @@ def _same(gang: Gang, index: int, seen: list[list[Evaluation]], name: str) -> No
     assert [step for step, _ in _curve(found)] == list(range(1, wanted[-1].step + 1))
     np.testing.assert_allclose(_curve(found), _curve(wanted), rtol=1e-5, atol=1e-5, err_msg=name)
     for one, other in zip(found, wanted, strict=True):
-        assert one.figures == pytest.approx(other.figures, abs=1e-5)
-        assert (one.rate, one.best) == (other.rate, other.best)
+        assert one.metrics == pytest.approx(other.metrics, abs=1e-5)
+        assert (one.learning_rate, one.best) == (other.learning_rate, other.best)
     torch.testing.assert_close(_tensors(gang, index), _tensors(alone, 0), rtol=1e-5, atol=1e-5)
     assert gang.lanes[index].progress.stopped == alone.lanes[0].progress.stopped
 
@@ -81,7 +81,7 @@ def test_a_lane_does_not_feel_a_neighbour_that_diverges() -> None:
     bad = make_lane(LM, seed=9, learning_rate=HOPELESS, prompt_length=7, warmup_steps=0, evaluate_every=9)
     gang = Gang(LM, [MIXED["plain"](), bad, MIXED["two slots"](), MIXED["dropout"]()], precision="fp32")
     seen = _tune(gang)
-    assert bad.progress.stopped == "diverged"
+    assert gang.lanes[1].progress.stopped == "diverged"
     assert not gang.adam.values[1].isfinite().all()
     assert any(not math.isfinite(loss) for _, loss in _curve(seen[1]))
     for index, name in zip((0, 2, 3), names, strict=True):
@@ -95,7 +95,7 @@ def test_tuning_solves_the_toy_task() -> None:
     curve = _curve(evaluations)
     assert curve[0][1] == pytest.approx(math.log(3), abs=1e-5), "an untrained verbalizer knows nothing"
     assert np.mean([loss for _, loss in curve[-10:]]) < 0.6
-    assert measure(gang.predict(0, lane.examples.splits["test"], best=True))["accuracy"] > 0.7
+    assert measure(gang.predict(lane, gang.best[0], lane.examples.splits["test"]))["accuracy"] > 0.7
 
 
 def test_the_same_seed_gives_the_same_bytes() -> None:
@@ -123,14 +123,14 @@ def test_dropout_is_drawn_from_the_lane_and_not_while_evaluating() -> None:
     lane = make_lane(LM, dropout=0.5, verbalizer="frequency")
     gang = Gang(LM, [lane], precision="fp32")
     valid = lane.examples.splits["valid"]
-    first, again = (gang.predict(0, valid, best=False).scores[0] for _ in range(2))
+    first, again = (gang.predict(lane, gang.adam.values[0], valid).scores[0] for _ in range(2))
     assert np.array_equal(first, again)
 
 
 def test_dropout_keeps_the_mean_and_spares_the_rest() -> None:
     lane = make_lane(LM, dropout=0.2, prompt_length=40)
     gang = Gang(LM, [lane])
-    dropped = gang._drop_prompt(lane, torch.ones(lane.shape.size + 3))
+    dropped = gang._drop_prompt(gang.lanes[0], torch.ones(lane.shape.size + 3))
     prefix, rest = dropped[: lane.shape.prefix_size], dropped[lane.shape.prefix_size :]
     assert sorted(set(prefix.tolist())) == [0.0, 1.25]
     assert float(prefix.mean()) == pytest.approx(1, abs=0.05)
@@ -142,13 +142,13 @@ def test_the_best_prompt_is_kept() -> None:
     lane = make_lane(LM, select_on="loss", learning_rate=1.0, warmup_steps=0, schedule="constant", steps=20)
     gang = Gang(LM, [lane], precision="fp32")
     [evaluations] = _tune(gang)
-    losses = {one.step: one.figures["loss"] for one in evaluations}
+    losses = {one.step: one.metrics["loss"] for one in evaluations}
     best = min(losses, key=lambda step: losses[step])
     assert best != evaluations[-1].step
-    assert lane.progress.best_step == best
+    assert gang.lanes[0].progress.best_step == best
     valid = lane.examples.splits["valid"]
-    assert gang.predict(0, valid, best=True).loss() == pytest.approx(losses[best])
-    assert gang.predict(0, valid, best=False).loss() == pytest.approx(losses[evaluations[-1].step])
+    assert gang.predict(lane, gang.best[0], valid).loss() == pytest.approx(losses[best])
+    assert gang.predict(lane, gang.adam.values[0], valid).loss() == pytest.approx(losses[evaluations[-1].step])
 
 
 def test_lanes_stop_one_by_one() -> None:
@@ -161,13 +161,13 @@ def test_lanes_stop_one_by_one() -> None:
     assert len(impatient) < 9
     assert gang.adam.steps.tolist() == [impatient[-1].step, 4, 9]
     assert not gang.active
-    assert gang.run_to_evaluation() == []
+    assert not gang.run_to_evaluation()
 
 
 def test_an_evaluation_reports_the_rate_of_its_last_step() -> None:
     gang = Gang(LM, [make_lane(LM, learning_rate=0.1, warmup_steps=0, schedule="linear", steps=4, evaluate_every=2)])
     [evaluations] = _tune(gang)
-    assert [one.rate for one in evaluations] == pytest.approx([0.075, 0.025])
+    assert [one.learning_rate for one in evaluations] == pytest.approx([0.075, 0.025])
 
 
 @pytest.mark.parametrize("pauses", [1, 2, 5])
@@ -179,9 +179,9 @@ def test_a_resumed_gang_goes_on_byte_for_byte(tmp_path: Path, pauses: int) -> No
     wanted = _tune(straight)
     found: list[list[Evaluation]] = [[] for _ in MIXED]
     for _ in range(pauses):
-        for evaluation in before.run_to_evaluation():
-            found[evaluation.lane].append(evaluation)
-    save_states(tmp_path, {name: before.state(index) for index, name in enumerate(MIXED)})
+        for lane, evaluation in before.run_to_evaluation().items():
+            found[before.lanes.index(lane)].append(evaluation)
+    save_states(tmp_path, {name: before.state(lane) for lane, name in zip(before.lanes, MIXED, strict=True)})
     del before
     states = load_states(tmp_path)
     resumed = Gang(LM, [], precision="fp32")
@@ -189,7 +189,7 @@ def test_a_resumed_gang_goes_on_byte_for_byte(tmp_path: Path, pauses: int) -> No
         resumed.join(make(), states[name])
     for index, evaluations in enumerate(_tune(resumed)):
         found[index] += evaluations
-    for name in ("values", "first", "second", "steps"):
+    for name in ("values", "exp_avg", "exp_avg_sq", "steps"):
         assert torch.equal(getattr(resumed.adam, name), getattr(straight.adam, name)), name
     assert torch.equal(resumed.best, straight.best)
     assert [lane.progress for lane in resumed.lanes] == [lane.progress for lane in straight.lanes]
@@ -199,7 +199,7 @@ def test_a_resumed_gang_goes_on_byte_for_byte(tmp_path: Path, pauses: int) -> No
 def test_the_state_of_another_lane_is_refused() -> None:
     gang = Gang(LM, [make_lane(LM)])
     with pytest.raises(ValueError, match=r"\d+ numbers for a lane of \d+"):
-        gang.join(make_lane(LM, prompt_length=7), gang.state(0))
+        gang.join(make_lane(LM, prompt_length=7), gang.state(gang.lanes[0]))
 
 
 def test_predictions_do_not_depend_on_the_rows_beside(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,9 +207,9 @@ def test_predictions_do_not_depend_on_the_rows_beside(monkeypatch: pytest.Monkey
     gang = Gang(LM, [lane], precision="fp32")
     _tune(gang)
     test = lane.examples.splits["test"]
-    together = gang.predict(0, test, best=True)
+    together = gang.predict(lane, gang.best[0], test)
     monkeypatch.setattr("workers.tuning.step.gang.EVALUATION_ROWS", 1)
-    alone = gang.predict(0, test, best=True)
+    alone = gang.predict(lane, gang.best[0], test)
     for slot in (0, 1):
         np.testing.assert_allclose(together.scores[slot], alone.scores[slot], rtol=1e-4, atol=1e-5)
     assert np.array_equal(together.labels, test.labels)
@@ -229,9 +229,9 @@ def test_a_gang_that_does_not_fit_into_memory_takes_fewer_lanes_a_pass(monkeypat
     memory = Memory(monkeypatch, lanes=2)
     narrowed = Gang(LM, [MIXED[name]() for name in names], precision="fp32")
     curves = _tune(narrowed)
-    assert (narrowed.shared_by, memory.refused) == (2, 1)
+    assert (narrowed.max_lanes_per_pass, memory.refused) == (2, 1)
     narrow = Gang(LM, [MIXED[name]() for name in names], precision="fp32")
-    narrow.shared_by = 2
+    narrow.max_lanes_per_pass = 2
     assert _tune(narrow) == curves, "dropout draws what it would have drawn"
     assert torch.equal(narrow.adam.values, narrowed.adam.values)
 
@@ -241,11 +241,11 @@ def test_a_lane_that_does_not_fit_alone_stops_and_the_others_go_on(monkeypatch: 
     Memory(monkeypatch, rows=8)
     gang = Gang(LM, lanes, precision="fp32")
     curves = _tune(gang)
-    assert [lane.progress.stopped for lane in lanes] == ["steps", "failed", "steps"]
+    assert [lane.progress.stopped for lane in gang.lanes] == ["steps", "failed", "steps"]
     assert [len(curve) for curve in curves] == [3, 0, 3]
     alone = Gang(LM, [make_lane(LM)], precision="fp32")
     for seen, expected in zip(curves[0], _tune(alone)[0], strict=True):
-        assert seen.figures["loss"] == pytest.approx(expected.figures["loss"], abs=1e-5)
+        assert seen.metrics["loss"] == pytest.approx(expected.metrics["loss"], abs=1e-5)
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tests.fixtures.tuning import make_lane, tiny_lm
 from workers.tuning.step.gang import Evaluation, Gang
-from workers.tuning.step.lane import Lane, Progress
+from workers.tuning.step.lane import Lane
 from workers.tuning.step.lane_state import LaneState, load_states, save_states
 
 LM = tiny_lm()
@@ -49,8 +49,8 @@ class Course:
 def alone(name: str) -> Course:
     course, gang = Course(), Gang(LM, [LANES[name]()], precision="fp32")
     while evaluations := gang.run_to_evaluation():
-        course.evaluations += evaluations
-    course.final = gang.leave(0)
+        course.evaluations += evaluations.values()
+    course.final = gang.leave(gang.lanes[0])
     return course
 
 
@@ -94,16 +94,17 @@ def test_any_schedule_gives_what_each_lane_gives_alone(order: list[str], width: 
     while waiting or seated:
         while waiting and len(seated) < width:
             name = waiting.pop(decisions.below(len(waiting)))
-            gang.join(LANES[name](), out.pop(name, None))
+            lane = LANES[name]()
+            gang.join(lane, out.pop(name) if name in out else lane.initial_state())
             seated.append(name)
-        for evaluation in gang.run_to_evaluation():
-            courses[seated[evaluation.lane]].evaluations.append(evaluation)
+        for running, evaluation in gang.run_to_evaluation().items():
+            courses[seated[gang.lanes.index(running)]].evaluations.append(evaluation)
         for index in reversed(range(len(seated))):
             if not gang.lanes[index].active:
-                courses[seated.pop(index)].final = gang.leave(index)
+                courses[seated.pop(index)].final = gang.leave(gang.lanes[index])
             elif decisions.below(6) == 1:
                 name = seated.pop(index)
-                out |= through_a_file({name: gang.leave(index)})
+                out |= through_a_file({name: gang.leave(gang.lanes[index])})
                 waiting.append(name)
     for name, course in courses.items():
         assert_same(course, alone(name), name)
@@ -118,34 +119,33 @@ def test_the_diverging_lane_of_these_schedules_does_diverge() -> None:
 
 def test_rows_are_as_wide_as_the_largest_lane_at_hand() -> None:
     gang = Gang(LM, [LANES["plain"](), LANES["long prompt"](), LANES["fixed"]()])
-    sizes = [lane.shape.size for lane in gang.lanes]
+    sizes = [running.lane.shape.size for running in gang.lanes]
 
     def shapes() -> set[tuple[int, ...]]:
-        adam: list[Tensor] = [gang.adam.values, gang.adam.first, gang.adam.second, gang.best]
+        adam: list[Tensor] = [gang.adam.values, gang.adam.exp_avg, gang.adam.exp_avg_sq, gang.best]
         return {tuple(tensor.shape) for tensor in adam}
 
     assert shapes() == {(3, max(sizes))}
     gang.advance()
-    before = gang.state(2)
-    gang.leave(1)
+    before = gang.state(gang.lanes[2])
+    gang.leave(gang.lanes[1])
     assert shapes() == {(2, sizes[0])}
-    assert torch.equal(gang.state(1).values, before.values)
-    gang.leave(0)
-    gang.leave(0)
+    assert torch.equal(gang.state(gang.lanes[1]).values, before.values)
+    gang.leave(gang.lanes[0])
+    gang.leave(gang.lanes[0])
     assert shapes() == {(0, 0)}
-    assert gang.run_to_evaluation() == []
+    assert not gang.run_to_evaluation()
 
 
 def test_a_state_is_a_copy() -> None:
     gang = Gang(LM, [LANES["dropout"]()])
     gang.advance()
-    state = gang.state(0)
+    state = gang.state(gang.lanes[0])
     kept = (state.values.clone(), state.generator.clone(), state.progress.step, len(state.losses))
     gang.advance()
     assert torch.equal(state.values, kept[0])
     assert torch.equal(state.generator, kept[1])
     assert (state.progress.step, len(state.losses)) == kept[2:] == (1, 1)
-    assert isinstance(state.progress, Progress)
     other = Gang(LM, [])
     other.join(LANES["dropout"](), state)
     other.advance()

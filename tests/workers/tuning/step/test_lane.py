@@ -10,18 +10,24 @@ import torch
 from infra.errors import TaskSpecError
 from tests.fixtures.tuning import UNIT_TOKENS, lane_spec, make_lane, tiny_lm, toy_examples
 from workers.tuning.step.lane import Lane
+from workers.tuning.step.running_lane import RunningLane
 
 LM = tiny_lm()
 
 
-def _figures(accuracy: float, loss: float = 1.0) -> dict[str, float]:
+def _metrics(accuracy: float, loss: float = 1.0) -> dict[str, float]:
     return {"accuracy": accuracy, "macro_f1": 1 - accuracy, "loss": loss}
 
 
-def _judge(lane: Lane, figures: list[dict[str, float]]) -> list[bool]:
+def _running(**settings: Any) -> RunningLane:
+    lane = make_lane(LM, **settings)
+    return RunningLane.of(lane, lane.initial_state())
+
+
+def _judge(lane: RunningLane, metrics: list[dict[str, float]]) -> list[bool]:
     """Hand the lane one evaluation after the other, three steps apart, until it stops."""
     verdicts = []
-    for one in figures:
+    for one in metrics:
         lane.progress.step += 3
         verdicts.append(lane.judge(one))
         if not lane.active:
@@ -35,21 +41,21 @@ def _judge(lane: Lane, figures: list[dict[str, float]]) -> list[bool]:
 )
 def test_learning_rate(schedule: str, middle: float, end: float) -> None:
     lane = make_lane(LM, schedule=schedule, learning_rate=0.2, warmup_steps=10, steps=110)
-    assert [lane.rate(step) for step in (0, 4, 9, 10)] == pytest.approx([0.02, 0.1, 0.2, 0.2])
-    assert lane.rate(60) == pytest.approx(0.2 * middle)
-    assert lane.rate(110) == pytest.approx(0.2 * end)
+    assert [lane.learning_rate(step) for step in (0, 4, 9, 10)] == pytest.approx([0.02, 0.1, 0.2, 0.2])
+    assert lane.learning_rate(60) == pytest.approx(0.2 * middle)
+    assert lane.learning_rate(110) == pytest.approx(0.2 * end)
 
 
 def test_cosine_is_a_cosine() -> None:
     lane = make_lane(LM, schedule="cosine", learning_rate=1.0, warmup_steps=0, steps=8)
-    assert [lane.rate(step) for step in range(8)] == pytest.approx(
+    assert [lane.learning_rate(step) for step in range(8)] == pytest.approx(
         [(1 + math.cos(math.pi * s / 8)) / 2 for s in range(8)]
     )
 
 
 def test_the_best_is_kept_by_metric_and_ties_by_loss() -> None:
-    lane = make_lane(LM, steps=100)
-    assert _judge(lane, [_figures(0.5), _figures(0.5), _figures(0.5, 0.9), _figures(0.4, 0.1)]) == [
+    lane = _running(steps=100)
+    assert _judge(lane, [_metrics(0.5), _metrics(0.5), _metrics(0.5, 0.9), _metrics(0.4, 0.1)]) == [
         True,
         False,
         True,
@@ -59,42 +65,42 @@ def test_the_best_is_kept_by_metric_and_ties_by_loss() -> None:
 
 
 def test_selection_by_another_metric_or_by_loss() -> None:
-    history = [_figures(0.9, 0.5), _figures(0.8, 0.6), _figures(0.95, 0.4)]
-    assert _judge(make_lane(LM, steps=100, metric="macro_f1"), history) == [True, True, False]
-    assert _judge(make_lane(LM, steps=100, select_on="loss"), history) == [True, False, True]
+    history = [_metrics(0.9, 0.5), _metrics(0.8, 0.6), _metrics(0.95, 0.4)]
+    assert _judge(_running(steps=100, metric="macro_f1"), history) == [True, True, False]
+    assert _judge(_running(steps=100, select_on="loss"), history) == [True, False, True]
 
 
 def test_a_lower_error_rate_is_better_and_one_that_is_undefined_the_worst() -> None:
-    lane = make_lane(LM, (2,), steps=100, metric="eer")
+    lane = _running(classes=(2,), steps=100, metric="eer")
     rates = [math.nan, 0.4, 0.5, 0.3, math.nan]
     assert [lane.judge({"eer": rate, "loss": 1.0}) for rate in rates] == [True, True, False, True, False]
 
 
 def test_patience_counts_evaluations_without_improvement() -> None:
-    lane = make_lane(LM, steps=100, patience=2)
-    verdicts = _judge(lane, [_figures(a) for a in (0.5, 0.4, 0.6, 0.6, 0.5, 0.9)])
+    lane = _running(steps=100, patience=2)
+    verdicts = _judge(lane, [_metrics(a) for a in (0.5, 0.4, 0.6, 0.6, 0.5, 0.9)])
     assert verdicts == [True, False, True, False, False]
     assert (lane.progress.stopped, lane.progress.best_step) == ("patience", 9)
 
 
 def test_the_last_step_stops() -> None:
-    lane = make_lane(LM, steps=6, patience=1)
-    assert _judge(lane, [_figures(0.5), _figures(0.6), _figures(0.7)]) == [True, True]
+    lane = _running(steps=6, patience=1)
+    assert _judge(lane, [_metrics(0.5), _metrics(0.6), _metrics(0.7)]) == [True, True]
     assert lane.progress.stopped == "steps"
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_stops(loss: float) -> None:
-    lane = make_lane(LM, steps=100)
-    assert _judge(lane, [_figures(0.5), _figures(0.9, loss)]) == [True, False]
+    lane = _running(steps=100)
+    assert _judge(lane, [_metrics(0.5), _metrics(0.9, loss)]) == [True, False]
     assert (lane.progress.stopped, lane.progress.best_step) == ("diverged", 3)
 
 
 def test_evaluations_fall_due() -> None:
     def due(**recipe: Any) -> list[int]:
-        lane = make_lane(LM, **recipe)
+        lane = _running(**recipe)
         steps = []
-        for step in range(1, lane.spec.recipe.steps + 1):
+        for step in range(1, lane.lane.spec.recipe.steps + 1):
             lane.progress.step = step
             steps += [step] if lane.evaluation_due else []
         return steps
@@ -121,8 +127,8 @@ def test_selection_is_a_seeded_draw() -> None:
 
 def test_the_seed_decides_start_and_order() -> None:
     first, again, other = make_lane(LM), make_lane(LM), make_lane(LM, seed=1)
-    assert torch.equal(first.initial, again.initial)
-    assert not torch.equal(first.initial, other.initial)
+    assert torch.equal(first.initial_state().values, again.initial_state().values)
+    assert not torch.equal(first.initial_state().values, other.initial_state().values)
     assert np.array_equal(first.batches[3], again.batches[3])
     assert not all(np.array_equal(first.batches[index], other.batches[index]) for index in range(6))
 

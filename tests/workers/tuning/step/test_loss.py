@@ -45,17 +45,19 @@ def test_paper_loss_and_gradients_match_the_reference(kind: Kind) -> None:
     lane.fed_tokens = gold["label_token_ids"]
     if kind == "noverb":
         lane.mapped_units = [gold["label_token_ids"] - 4]
-    for name, tensor in lane.shape.views(lane.initial).items():
+    state = lane.initial_state()
+    for name, tensor in lane.shape.views(state.values).items():
         tensor.copy_(gold_prompt(folder / "prompted", kind)[name])
 
-    gang = Gang(lm, [lane], precision="fp32")
-    [evaluation] = gang.run_to_evaluation()
+    gang = Gang(lm, [], precision="fp32")
+    gang.join(lane, state)
+    [evaluation] = gang.run_to_evaluation().values()
 
     tokens = int(gold["ntokens"])
     [(_, loss)] = evaluation.losses
     assert loss * tokens == pytest.approx(float(gold["loss_sum"]), abs=5e-4)
     assert loss / math.log(2) == pytest.approx(float(gold["loss_bits_per_token"]), rel=1e-4)
-    found = lane.shape.views(gang.adam.first[0] / (1 - spec.recipe.adam_beta1) * tokens)
+    found = lane.shape.views(gang.adam.exp_avg[0] / (1 - spec.recipe.adam_beta1) * tokens)
     wanted = gold_gradients(folder / "prompted", kind)
     assert found.keys() == wanted.keys()
     for name, gradient in wanted.items():
@@ -71,7 +73,7 @@ def test_paper_loss_of_several_slots_by_hand(verbalizer: str) -> None:
     lane = make_lane(
         lm, (3, 2), name="paper", verbalizer=verbalizer, steps=1, evaluate_every=1, batch_size=24, dropout=0.0
     )
-    tensors = {name: tensor.double().numpy() for name, tensor in lane.shape.views(lane.initial).items()}
+    tensors = {name: tensor.double().numpy() for name, tensor in lane.shape.views(lane.initial_state().values).items()}
     train = lane.examples.splits["train"]
     assert lane.fed_tokens is not None
     loss, tokens = 0.0, 0
@@ -94,7 +96,7 @@ def test_paper_loss_of_several_slots_by_hand(verbalizer: str) -> None:
             outputs = [matrices[slot] @ scores for slot, scores in zip((0, 0, 1, 1), outputs, strict=True)]
         loss += sum(np.log(np.exp(out).sum()) - out[target] for out, target in zip(outputs, targets, strict=True))
         tokens += len(source) + 3
-    [evaluation] = Gang(lm, [lane], precision="fp32").run_to_evaluation()
+    [evaluation] = Gang(lm, [lane], precision="fp32").run_to_evaluation().values()
     assert evaluation.losses[0][1] == pytest.approx(loss / tokens, rel=1e-5)
 
 
@@ -103,7 +105,7 @@ def test_the_paper_drops_class_scores_too() -> None:
     lm = tiny_lm()
     lane = make_lane(lm, (3,), name="paper", dropout=0.999999999, batch_size=24, steps=1, evaluate_every=1)
     units = lane.examples.splits["train"].units
-    [evaluation] = Gang(lm, [lane], precision="fp32").run_to_evaluation()
+    [evaluation] = Gang(lm, [lane], precision="fp32").run_to_evaluation().values()
     tokens = len(units.flat) + 3 * len(units)
     assert evaluation.losses[0][1] == pytest.approx(3 * len(units) * math.log(4 + 3) / tokens, rel=1e-5)
 

@@ -154,7 +154,7 @@ def test_prompts_hear_durations_and_pitch(streams: Streams, recipe: str) -> None
         gang = Gang(lm, [lane], precision="fp32")
         while gang.run_to_evaluation():
             pass
-        figures = gang.predict(0, lane.examples.splits["test"], best=True)
+        figures = gang.predict(lane, gang.best[0], lane.examples.splits["test"])
         return float((figures.classes == figures.labels).mean())
 
     assert accuracy(heard=True) > 0.6

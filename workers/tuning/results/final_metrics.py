@@ -16,22 +16,24 @@ from workers.tuning.step.lane import LaneSpec
 
 
 @dataclass(frozen=True)
-class FinalFigures:
-    """Attributes:
-    figures: by split, every figure; those of calibration with the temperatures, and without.
-    temperatures: by which the scores of each slot are divided.
-    intervals: by figure, where the middle 95 % of the bootstrap's draws of the test split lie.
-    draws: the lane's metric on each draw.
+class FinalMetrics:
+    """What an outcome says of a prompt.
+
+    Attributes:
+        metrics: every metric by split; those of calibration with the temperatures, and without.
+        temperatures: by which the scores of each slot are divided.
+        intervals: by metric, where the middle 95 % of the bootstrap's draws of the test split lie.
+        draws: the lane's metric on each draw.
     """
 
-    figures: dict[str, dict[str, float]] = field(default_factory=dict)
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     temperatures: list[float] = field(default_factory=list)
     intervals: dict[str, Interval] = field(default_factory=dict)
     draws: list[float] = field(default_factory=list)
 
 
-def final_figures(spec: LaneSpec, predictions: Mapping[Split, Predictions], test: SplitExamples) -> FinalFigures:
-    """Everything that an outcome says of a prompt.
+def final_metrics(spec: LaneSpec, predictions: Mapping[Split, Predictions], test: SplitExamples) -> FinalMetrics:
+    """Measure a prompt in every way that its outcome tells.
 
     Args:
         spec: of the lane.
@@ -46,8 +48,8 @@ def final_figures(spec: LaneSpec, predictions: Mapping[Split, Predictions], test
     }
     groups = np.arange(test.examples) if test.speakers is None else test.speakers
     drawn = resampled(by_split["test"], groups)
-    return FinalFigures(
-        figures={split: figures() for split, figures in by_split.items()},
+    return FinalMetrics(
+        metrics={split: figures() for split, figures in by_split.items()},
         temperatures=temperatures,
         intervals={name: interval(values) for name, values in drawn.items() if np.isfinite(values).any()},
         draws=[round(value, 6) for value in drawn[spec.metric].tolist()],

@@ -24,7 +24,7 @@ from workers.job_store.checkpoint import seal_checkpoint
 from workers.tuning.orders import LaneOrder
 from workers.tuning.results.outcome import read_outcome
 from workers.tuning.run.checkpoint import GANG_FILES
-from workers.tuning.run.gang_run import GangRun
+from workers.tuning.run.session import GangSession
 from workers.tuning.step.gang import Gang
 
 
@@ -41,14 +41,14 @@ def test_a_lane_fails_alone_and_the_others_go_as_they_go_alone(bench: Bench, wid
     assert f"split train holds units 0 to {UNITS}, but the backbone has {UNITS}" in str(errors["wrong unit"])
     assert "not the examples of toy" in str(errors["damaged"])
     assert [bench.outcome("together", key).stopped for key in errors] == ["diverged", "failed", "failed", "failed"]
-    assert [report["lanes_ended"] for report in reports] == sorted(report["lanes_ended"] for report in reports)
-    assert reports[-1]["lanes_ended"] == len(lanes)
-    assert reports[-1]["lane_steps"] == reports[-1]["lane_steps_planned"]
+    assert [report.lanes_ended for report in reports] == sorted(report.lanes_ended for report in reports)
+    assert reports[-1].lanes_ended == len(lanes)
+    assert reports[-1].lane_steps == reports[-1].lane_steps_planned
 
 
 def test_an_outcome_is_written_while_others_go_on(bench: Bench) -> None:
     run = bench.run([bench.lane("long", steps=30), bench.lane("short", steps=3)], width=2, name="gang")
-    while run.step()["lanes_ended"] == 0:
+    while run.step().lanes_ended == 0:
         pass
     assert not run.done
     assert bench.outcome("gang", "short").steps == 3
@@ -85,7 +85,7 @@ def test_a_run_goes_on_from_its_checkpoint_byte_for_byte(
     resumed.load(checkpoint)
     reports += bench.finish(resumed)
     bench.assert_same("resumed", "straight", SOUND, atol=0)
-    assert [report for report in reports if report["evaluated"]] == straight
+    assert [report for report in reports if report.evaluated] == straight
 
 
 def expected_survivors(bench: Bench, lanes: Sequence[LaneOrder], rungs: dict[int, int]) -> dict[str, int]:
@@ -102,8 +102,10 @@ def expected_survivors(bench: Bench, lanes: Sequence[LaneOrder], rungs: dict[int
         seen: dict[int, tuple[float, float]] = {}
         while not run.done:
             report = run.step()
-            step = report["lane_steps"]
-            seen[step] = max([*seen.values(), (report["metric"], -report["loss"])])
+            step = report.lane_steps
+            assert report.metric is not None
+            assert report.loss is not None
+            seen[step] = max([*seen.values(), (report.metric, -report.loss)])
         lost = bench.outcome("looked at", lane.key).error is not None
         for step, points in best.items():
             points.setdefault(lane.point, []).append((-1.0, 0.0) if lost else seen[step])
@@ -264,7 +266,7 @@ class Tampered:
         self._step(gang)
 
 
-def finish_with_checkpoints(run: GangRun, directory: Path) -> None:
+def finish_with_checkpoints(run: GangSession, directory: Path) -> None:
     while not run.done:
         run.step()
         shutil.rmtree(directory, ignore_errors=True)

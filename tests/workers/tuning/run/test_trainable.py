@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import ray
+from ray.tune.result import DONE
 
 import workers.tuning.results.lane_results
 from infra.json_log import ROOT, log_fields
@@ -16,8 +17,9 @@ from tests.fixtures.gang_bench import SHARED, Bench
 from tests.fixtures.orders import gang_order
 from workers.tuning.orders import LaneOrder
 from workers.tuning.results.outcome import read_outcome
+from workers.tuning.run.progress import GangReport
 from workers.tuning.run.status import read_status
-from workers.tuning.run.trainable import GangTrainable
+from workers.tuning.run.trainable import REPORT, GangTrainable
 
 
 class LocalTrainable(GangTrainable):
@@ -46,12 +48,18 @@ def order(root: Path, lanes: list[LaneOrder], **fields: Any) -> dict[str, Any]:
     return {"gang": gang.model_dump(mode="json")}
 
 
+def step(trainable: GangTrainable) -> tuple[bool, GangReport]:
+    """Whether the gang is done, and its report."""
+    result = trainable.step()
+    return result[DONE], GangReport(**result[REPORT])
+
+
 @pytest.mark.usefixtures("in_process")
 def test_it_tunes_a_gang_tells_its_status_and_goes_on_where_another_stopped(bench: Bench, tmp_path: Path) -> None:
     lanes = [bench.lane("one", steps=12), bench.lane("two", seed=1, steps=12)]
     trainable = LocalTrainable(order(tmp_path, lanes))
-    report = trainable.step()
-    assert (report["lane_steps"], report["width"], report["done"]) == (6, 2, False)
+    done, report = step(trainable)
+    assert (report.lane_steps, report.width, done) == (6, 2, False)
     checkpoint = tmp_path / "trial" / "checkpoint_000000"
     checkpoint.mkdir(parents=True)
     trainable.save_checkpoint(str(checkpoint))
@@ -59,10 +67,10 @@ def test_it_tunes_a_gang_tells_its_status_and_goes_on_where_another_stopped(benc
     assert [(lane.lane, lane.state, lane.step) for lane in status.lanes] == [("one", "tuning", 3), ("two", "tuning", 3)]
     # The actor is given one of the lanes alone, as if another actor had died with both.
     assert trainable.reset_config(order(tmp_path, lanes[1:], began_in=str(tmp_path / "trial")))
-    report = trainable.step()
-    assert report["lane_steps"] == 6
-    while not report["done"]:
-        report = trainable.step()
+    done, report = step(trainable)
+    assert report.lane_steps == 6
+    while not done:
+        done, report = step(trainable)
     outcome = read_outcome(str(tmp_path / "lanes"), "two")
     assert outcome is not None
     assert (outcome.error, outcome.steps) == (None, 12)
