@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from infra.local_cluster import cluster as local_cluster
 from infra.local_cluster.cluster import Cluster
+from tests.fixtures.mlflow_server import copy_store
 
 
 @pytest.fixture(scope="package")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Ray, S3 and MLflow; nothing of them is left at the end."""
     directory = tmp_path_factory.mktemp("cluster")
     # Open to everybody, were it not that the cluster closes it; as it would be what it makes under this umask.
     directory.chmod(0o755)
+    copy_store(empty_store, directory)
     umask = os.umask(0o022)
     try:
         with pytest.MonkeyPatch.context() as patch:

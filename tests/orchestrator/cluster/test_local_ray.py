@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from infra.private_ray import PREFIX
+from orchestrator.cluster import local_ray
 from orchestrator.cluster.local_ray import TOKEN, _environment, _remove_left
 from tests.fixtures.other_user import LOOPBACK, as_another_user, listening, walk
 
@@ -95,6 +96,8 @@ def test_what_others_call_so_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_the_environment_is_as_it_was_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The threads of a Ray that other tests use go on with the token that they have.
+    monkeypatch.setattr(local_ray, "_read_environment", lambda: None)
     monkeypatch.setenv("RAY_AUTH_TOKEN", "of a real cluster")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
