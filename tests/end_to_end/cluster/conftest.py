@@ -8,9 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from infra.errors import SpeechPromptError
 from infra.local_cluster import cluster as local_cluster
 from infra.local_cluster.cluster import Cluster
 from tests.fixtures.mlflow_server import copy_store
+from tests.fixtures.ray_cluster import ATTEMPTS
+
+
+def _up(directory: Path) -> Cluster:
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return local_cluster.up(directory, cpus=2)
+        except SpeechPromptError:
+            continue
+    return local_cluster.up(directory, cpus=2)
 
 
 @pytest.fixture(scope="package")
@@ -25,7 +36,7 @@ def cluster(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         with pytest.MonkeyPatch.context() as patch:
             # Of the Ray of other tests, where this process has started one.
             patch.delenv("RAY_enable_metrics_collection", raising=False)
-            running = local_cluster.up(directory, cpus=2)
+            running = _up(directory)
     finally:
         os.umask(umask)
     temporary = running.temporary
