@@ -168,9 +168,11 @@ def parse(words: Sequence[str]) -> None:
         click.ClickException: a command, an argument or an option that is not there.
     """
     match list(words):
-        case ["make", *targets]:
-            found = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-            assert set(targets) <= set(found), targets
+        case ["make", *named]:
+            # Targets, and variables that are set to something.
+            found = re.findall(r"^([\w-]+:|\w+ \?=)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+            known = {name.replace(" ?", "") for name in found}
+            assert {re.sub("=.*", "=", name) if "=" in name else f"{name}:" for name in named} <= known, named
         case ["python", "-m", module]:
             assert importlib.util.find_spec(module) is not None, module
         case ["speechprompt", *arguments] | ["python", "-m", "orchestrator", *arguments]:

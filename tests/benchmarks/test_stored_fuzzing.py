@@ -1,4 +1,4 @@
-"""What must hold of stored files, of a few hundred that are damaged."""
+"""What must hold of stored files, of some hundred that are damaged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.fuzzing.stored import KINDS
 from benchmarks.fuzzing.stored_kind import Files, Odd, StoredKind
 from benchmarks.fuzzing.stored_pool import StoredPool
 
-EXECUTIONS = 60
+EXECUTIONS = 25
 
 
 @pytest.fixture(params=KINDS)

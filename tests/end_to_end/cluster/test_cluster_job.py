@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
@@ -72,11 +71,9 @@ class Submitter:
         return done
 
     def refused(self, *arguments: str) -> str:
-        """What a command says that never comes to the cluster; in this process, which is quicker."""
-        with contextlib.chdir(self.directory):
-            done = speechprompt(*arguments)
-        self.shown.append(done.stdout + done.stderr)
-        assert (done.code, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done
+        """What is said of a submission that never comes to the cluster."""
+        done = self.call("orchestrator", "submit", *arguments)
+        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done
         return done.stderr
 
     def submit(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -142,7 +139,7 @@ def test_bad_input_is_exit_code_2_from_here_and_from_the_cluster(submitter: Subm
         ((str(tmp_path / "job.yaml"),), "not below the working directory"),
         (("job.yaml", "--env", "NAME"), "write NAME=VALUE"),
     ]:
-        assert said in submitter.refused("submit", *arguments)
+        assert said in submitter.refused(*arguments)
 
 
 def test_a_submitted_job_is_done_from_s3_to_s3(submitter: Submitter, tmp_path: Path) -> None:
@@ -186,7 +183,7 @@ def test_no_secret_is_written_or_shown(cluster: Cluster, submitter: Submitter) -
     for asked in (("doctor", "job.yaml"), ("plan", "job.yaml", "--no-probe", "--set", "tracking=ftp://me:planted-x@h")):
         submitter.call("orchestrator", *asked)
     for argument in ("--set=tracking=http://me:planted-x@host", "--env=AWS_SECRET_ACCESS_KEY=planted-x"):
-        assert "which Ray would keep and show" in submitter.refused("submit", "job.yaml", argument)
+        assert "which Ray would keep and show" in submitter.refused("job.yaml", argument)
     assert cluster.temporary is not None
     names = ("AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD")
     secrets = [

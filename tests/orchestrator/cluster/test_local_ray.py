@@ -121,6 +121,8 @@ def test_what_others_call_so_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_the_environment_is_as_it_was_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The threads of a Ray that other tests use go on with the token that they have.
+    monkeypatch.setattr(local_ray, "_read_environment", lambda: None)
     monkeypatch.setenv("RAY_AUTH_TOKEN", "of a real cluster")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
