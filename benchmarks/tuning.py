@@ -32,7 +32,7 @@ from benchmarks.workload import CLASSES, FULL, UNIT_TOKENS, frozen_lm, lane, utt
 from workers.precision import Precision, has_bf16_units
 from workers.prompting.prompted_pass import PromptRows, PromptTensors, prompted_logits
 from workers.tuning.step.gang import Gang
-from workers.unit_lm.engine import frozen_linear as frozen_maps
+from workers.unit_lm.engine import frozen_linear
 from workers.unit_lm.gslm.config import GSLMConfig
 from workers.unit_lm.gslm.model import GSLM
 
@@ -59,7 +59,7 @@ def on_torchs_products(arm: Arm) -> Arm:
     """The arm without oneDNN in float32."""
 
     def step() -> float:
-        with mock.patch.object(frozen_maps, "_onednn", return_value=False):
+        with mock.patch.object(frozen_linear, "_onednn", return_value=False):
             return arm()
 
     return step

@@ -161,11 +161,6 @@ class TaskSpec(FileModel):
     """What becomes of recordings that cannot be used as they are."""
 
     @property
-    def seed_list(self) -> list[int]:
-        """The seeds to tune with."""
-        return list(self.seeds)
-
-    @property
     def points(self) -> list[Point]:
         """The settings to tune with: those of the recipe, or every combination of the sweep."""
         return [Point("", self.recipe)] if self.sweep is None else self.sweep.points(self.recipe)

@@ -18,7 +18,7 @@ from tests.fixtures.bundles import random_bundle
 from tests.fixtures.command_line import speechprompt
 from tests.fixtures.s3_server import S3Server
 from tests.fixtures.tones import tone, write_audio
-from tests.fixtures.tuning import TINY, UNIT_TOKENS, UNITS, tiny_backbone, tiny_lm
+from tests.fixtures.tuning import TINY, UNIT_TOKENS, UNITS, make_lane, tiny_backbone, tiny_lm
 from tests.task_specs.files import SOUND, delimited
 from workers.backbone.directory import Backbone, read_description, write_backbone
 from workers.bundle.publish import publish
@@ -324,3 +324,23 @@ def test_prompts_of_all_tasks_are_counted_first(workplace: Path, monkeypatch: py
     assert done.problems == [
         "job.yaml: tasks: 12 prompts are to be tuned, and a job has at most 10; give fewer tasks, or seeds"
     ]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "trained"),
+    [
+        ({}, 384),
+        ({"name": "paper"}, 480),
+        ({"verbalizer": "random"}, 336),
+        ({"name": "paper", "verbalizer": "frequency"}, 336),
+    ],
+)
+def test_the_plan_counts_all_that_a_prompt_trains(workplace: Path, recipe: dict[str, Any], trained: int) -> None:
+    """2 x 2 x 5 x 16 numbers of the layers, 16 of the separator, and 24 of each class and of each special token."""
+    add_task(workplace, "a", recipe=recipe)
+    plan = make_plan("job.yaml")
+    [shape] = plan.tasks[0].prompt_shapes(plan.backbone)
+    assert shape.size == trained
+    assert len(make_lane(tiny_lm(), shape.classes, **recipe).initial) == trained
+    done = speechprompt("plan", "job.yaml", "--no-probe")
+    assert re.search(rf"\b{trained}\b", done.stdout), done.stdout

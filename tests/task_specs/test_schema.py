@@ -34,7 +34,7 @@ def faults(tmp_path: Path, text: str) -> list[str]:
 
 def test_name_and_data_are_enough(tmp_path: Path) -> None:
     loaded = spec(tmp_path, data={"path": "data.csv"})
-    assert loaded.seed_list == [0]
+    assert list(loaded.seeds) == [0]
     assert loaded.slots == ("label",)
     assert loaded.recipe == Recipe.from_spec("default")
     assert loaded.audio == AudioPolicy()
@@ -58,7 +58,7 @@ def test_every_field_can_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert isinstance(loaded.data, Manifest)
     assert loaded.data.root == "/data/audio"
     assert loaded.data.path == f"{tmp_path.parent}/x.csv"
-    assert loaded.seed_list == [7, 3]
+    assert list(loaded.seeds) == [7, 3]
     assert loaded.recipe == Recipe.from_spec({"name": "paper", "learning_rate": 0.005})
     assert loaded.audio.max_seconds == 5
 

@@ -24,7 +24,7 @@ class ImportedBackbone:
 
     Attributes:
         backbone: complete, nowhere stored.
-        checkpoint: the LM's original tensors and settings, for ``fairseq_verify``.
+        checkpoint: the LM's original tensors and settings, for ``verify``.
         lm: the LM alone.
         hubert: the speech encoder, where one was given.
         notes: what a user should know about the files, though nothing is wrong.

@@ -94,9 +94,9 @@ class Tokenizer(Protocol):
 
 
 TOKENIZERS: Final = Registry[type[Tokenizer]]("tokenizer", "speechprompt.tokenizers")
-TOKENIZERS.register("external", ExternalTokenizer)
-TOKENIZERS.register("hubert", HubertTokenizer)
 TOKENIZERS.register("mfcc", MfccTokenizer)
+TOKENIZERS.register("hubert", HubertTokenizer)
+TOKENIZERS.register("external", ExternalTokenizer)
 
 
 def build_tokenizer(config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Tokenizer:

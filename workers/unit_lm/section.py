@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -15,7 +16,7 @@ MOST_PARAMETERS: Final = 4_000_000_000
 """Of the layers of a unit LM; with gradients and Adam's moments they take 64 GB on every worker."""
 
 
-class UnitLMSection(BaseModel):
+class UnitLMSection(BaseModel, ABC):
     """Sizes of the unit LM; the published one is 12 x 1024 x 16 x 4096. A kind narrows ``kind`` to its name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -49,6 +50,7 @@ class UnitLMSection(BaseModel):
         """The sizes that a configuration has too."""
         return self.model_dump(include={"layers", "dim", "heads", "ffn_dim"})
 
+    @abstractmethod
     def lm_config(self, units: int, train: UnitSequences) -> tuple[UnitLMConfig, tuple[int, ...]]:
         """The LM's configuration, and the token of each unit.
 
@@ -59,4 +61,3 @@ class UnitLMSection(BaseModel):
         Raises:
             BackboneError: the training rows have too few voiced units for the bins of F0.
         """
-        raise NotImplementedError

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from workers.precision import autocast
-from workers.unit_lm.engine import frozen_linear as frozen_maps
+from workers.unit_lm.engine import frozen_linear
 from workers.unit_lm.engine.frozen_linear import Projection, feed_forward, linear
 
 D, H, N = 24, 40, 9
@@ -34,7 +34,7 @@ def _gradient(outputs: tuple[Tensor, ...], x: Tensor) -> Tensor:
 @pytest.fixture(params=[True, False], ids=["onednn", "torch"])
 def _products(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if not request.param:
-        monkeypatch.setattr(frozen_maps, "_onednn", lambda _: False)
+        monkeypatch.setattr(frozen_linear, "_onednn", lambda _: False)
 
 
 @pytest.mark.usefixtures("_products")
