@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pydantic import BaseModel
 
 from task_specs.sweep import Halving
+from workers.tuning.orders import LaneOrder
 
 Score = tuple[float, float]
 """What lanes select by: the metric, negative if lower is better, then the negative loss."""
@@ -36,6 +37,28 @@ class HalvingBoard(BaseModel):
     steps: list[int]
     lanes: dict[str, list[int]]
     rung: int = 0
+
+    @classmethod
+    def of(cls, orders: Sequence[LaneOrder], order: LaneOrder, evaluate_every: int) -> HalvingBoard:
+        """The board of a sweep that begins.
+
+        Args:
+            orders: lanes of a gang, all those of the sweep among them.
+            order: a lane of the sweep.
+            evaluate_every: optimizer steps between its evaluations.
+        """
+        assert order.halving is not None  # noqa: S101
+        lanes: dict[str, list[int]] = {}
+        for number, other in enumerate(orders):
+            if other.spec.task == order.spec.task:
+                lanes.setdefault(other.point, []).append(number)
+        steps = order.halving.steps(order.spec.recipe.steps, evaluate_every)
+        return cls(halving=order.halving, steps=steps, lanes=lanes)
+
+    @property
+    def members(self) -> list[int]:
+        """Numbers of the lanes that are still in."""
+        return [number for numbers in self.lanes.values() for number in numbers]
 
     def waits_at(self, step: int) -> bool:
         """Whether a lane that was evaluated at this step waits for the verdict."""

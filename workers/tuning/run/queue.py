@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -38,6 +38,18 @@ class Queue(BaseModel):
     ended: dict[int, Ended] = {}
     boards: dict[str, HalvingBoard] = {}
     seconds: dict[int, float] = {}
+
+    def all_at_rung(self, board: HalvingBoard) -> list[int]:
+        """Lanes of a sweep that are parked, once none of its lanes is on its way to the rung."""
+        members = board.members
+        if any(number not in self.parked and number not in self.ended for number in members):
+            return []
+        return [number for number in members if number in self.parked]
+
+    def go_on(self, lanes: Sequence[int]) -> None:
+        """Let parked lanes be the next to join."""
+        self.parked = [number for number in self.parked if number not in lanes]
+        self.waiting = [*lanes, *self.waiting]
 
     def part(self, numbers: Mapping[int, int]) -> Queue:
         """Of some lanes, which have other numbers in an order of their own.

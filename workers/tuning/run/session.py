@@ -205,20 +205,18 @@ class GangSession:
         self._tracking.close()
         self._tracking = None
 
-    # Taking up checkpoints
-
     def _first_sound(self, checkpoints: Sequence[Opener], load: Callable[[Path], None]) -> int | None:
         for place, checkpoint in enumerate(checkpoints):
-            sound, damage = False, None
+            refused, damage = False, None
             try:
                 with checkpoint() as directory:
                     load(Path(directory))
-                sound = True
             except (FileNotFoundError, ObjectNotFound):
-                pass
+                refused = True  # half written, or half deleted, when a process was killed
             except DamagedFile as error:
-                damage = str(error)
-            if not self._on_any_rank(not sound):
+                refused, damage = True, str(error)
+            anywhere = torch.tensor([refused], dtype=torch.int64, device=self._gang.device)
+            if not self._ranks.add(anywhere).item():
                 return place
             # Another rank may have refused what this one took up.
             self._queue, self._parked_states = Queue(waiting=list(range(len(self._order.lanes)))), {}
@@ -229,10 +227,6 @@ class GangSession:
                 logger.warning("%s", damage)
                 self._note = damage
         return None
-
-    def _on_any_rank(self, finding: bool) -> bool:
-        found = torch.tensor([finding], dtype=torch.int64, device=self._gang.device)
-        return bool(self._ranks.add(found).item())
 
     def _go_on(self, saved: SavedQueue, numbers: Mapping[int, int], states: Mapping[int, LaneState]) -> None:
         """Take up lanes that have other numbers here."""
@@ -253,8 +247,6 @@ class GangSession:
 
     def _keys(self) -> list[str]:
         return [order.key for order in self._order.lanes]
-
-    # The parts of a step
 
     def _admit(self) -> None:
         """Give free rows to waiting lanes."""
@@ -280,8 +272,7 @@ class GangSession:
         self._open_log(number, lane)
 
     def _open_log(self, number: int, lane: Lane) -> None:
-        log = self._desk.open_run(self._order.lanes[number], lane)
-        if log is not None:
+        if number not in self._logs and (log := self._desk.open_run(self._order.lanes[number], lane)) is not None:
             self._logs[number] = log
 
     def _share_time(self, seconds: float) -> None:
@@ -327,28 +318,18 @@ class GangSession:
         order = self._order.lanes[number]
         if order.halving is None:
             return None
-        task = order.spec.task
-        if task not in self._queue.boards:
-            lanes: dict[str, list[int]] = {}
-            for other, described in enumerate(self._order.lanes):
-                if described.spec.task == task:
-                    lanes.setdefault(described.point, []).append(other)
-            steps = order.halving.steps(order.spec.recipe.steps, lane.evaluate_every)
-            self._queue.boards[task] = HalvingBoard(halving=order.halving, steps=steps, lanes=lanes)
-        return self._queue.boards[task]
+        boards, task = self._queue.boards, order.spec.task
+        if task not in boards:
+            boards[task] = HalvingBoard.of(self._order.lanes, order, lane.evaluate_every)
+        return boards[task]
 
     def _judge(self) -> None:
         """Where all lanes of a sweep are at their rung or over, the best go on and the others end."""
-        queue = self._queue
-        for board in queue.boards.values():
-            members = [number for numbers in board.lanes.values() for number in numbers]
-            parked = [number for number in members if number in queue.parked]
-            if not parked or any(number not in queue.parked and number not in queue.ended for number in members):
-                continue
-            dropped = board.judge({number: self._score(number) for number in members})
-            queue.parked = [number for number in queue.parked if number not in parked]
-            queue.waiting = [number for number in parked if number not in dropped] + queue.waiting
-            self._drop([number for number in parked if number in dropped])
+        for board in self._queue.boards.values():
+            if parked := self._queue.all_at_rung(board):
+                dropped = board.judge({number: self._score(number) for number in board.members})
+                self._queue.go_on([number for number in parked if number not in dropped])
+                self._drop([number for number in parked if number in dropped])
 
     def _score(self, number: int) -> Score:
         ended = self._queue.ended.get(number)
@@ -360,18 +341,16 @@ class GangSession:
             return
         self._desk.before_outcomes()
         for number in numbers:
+            self._queue.parked.remove(number)
             state = self._parked_states.pop(number)
             try:
                 lane = self._source.lane(self._order.lanes[number].spec)
             except (InputError, ObjectNotFound) as error:
                 self._fail(number, str(error))
                 continue
-            if number not in self._logs:
-                self._open_log(number, lane)
+            self._open_log(number, lane)
             self._end(number, lane, replace(state, progress=replace(state.progress, stopped="dropped")))
         heap.trim()
-
-    # What is told of a step
 
     def _log_evaluations(self, evaluations: Mapping[RunningLane, Evaluation]) -> tuple[int, Evaluation] | None:
         """Into MLflow; returns the last one and the number of its lane."""
