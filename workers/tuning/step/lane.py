@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from task_specs.metric import MetricName, Resampled, merit
+from task_specs.metric import METRICS, MetricName, Resampled
 from task_specs.recipe import Recipe
 from workers.bundle.format import Bundle
 from workers.prompting.examples import Batches, SplitExamples, TaskExamples, check_examples
@@ -226,9 +226,10 @@ class Lane:
         if not math.isfinite(figures["loss"]):
             progress.stopped = "diverged"
             return False
-        metric = merit(self.spec.metric, figures[self.spec.metric]) if recipe.select_on == "metric" else 0.0
-        if math.isnan(metric):
-            metric = -math.inf  # undefined on a draw of validation examples that lacks a class
+        metric = 0.0
+        if recipe.select_on == "metric":
+            # Undefined on a draw of validation examples that lacks a class.
+            metric = METRICS[self.spec.metric].score(figures[self.spec.metric])
         score = (metric, -figures["loss"])
         better = progress.best_score is None or score > progress.best_score
         if better:
