@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError
 from infra import object_storage
 from infra.errors import InvalidInputs, Problem
 from infra.tracking.address import Address
+from infra.tracking.trackers import TRACKERS
 from task_specs.field_types import Location, Slug, expand, literal, located
 from task_specs.problems import shown
 from task_specs.schema import MAX_TASKS
@@ -77,7 +78,7 @@ def task_patterns(value: Any) -> Any:
 
 
 def tracking_address(value: Any, info: ValidationInfo) -> str:
-    """An MLflow tracking URI; the file of ``sqlite:///relative.db`` is made absolute."""
+    """The address of a registered tracker; the file of ``sqlite:///relative.db`` is made absolute."""
     if not isinstance(value, str):
         raise fault(f"must be an address, not {described(value)}", "write http://... or sqlite:///mlflow.db")
     try:
@@ -93,7 +94,9 @@ def tracking_address(value: Any, info: ValidationInfo) -> str:
         if object_storage.is_s3(path):
             raise fault("SQLite cannot keep its file in S3", "name an MLflow server, or a local file")
         return f"sqlite:///{path}"
-    if not re.match(r"(https?|postgresql|mysql|mssql)(\+[a-z0-9]+)?://.|databricks", address):
+    server = re.match(r"([a-z]+)(\+[a-z0-9]+)?://.|databricks", address)
+    # SQLite without a file is no address of a server.
+    if server is None or server[1] == "sqlite" or (server[1] or "databricks") not in TRACKERS:
         raise fault("is not an address that MLflow can track to", "write http://host:port or sqlite:///mlflow.db")
     return address
 

@@ -19,7 +19,7 @@ from task_specs.audio_policy import AudioPolicy
 from task_specs.field_types import MOST_EXAMPLES, Slug
 from task_specs.file_patterns import find_files
 from task_specs.label import OneLine
-from task_specs.metric import BINARY, MetricName, Resampled
+from task_specs.metric import METRICS, MetricName, Resampled
 from task_specs.packaged import base_of
 from task_specs.problems import ProblemList, shown
 from task_specs.prompt_init import BundleInit
@@ -84,7 +84,7 @@ def _rows_for_all(workers: int, info: ValidationInfo) -> int:
 
 def _positive(label: str | None, info: ValidationInfo) -> str | None:
     metric = info.data.get("metric")
-    if label is None and metric in BINARY:
+    if label is None and metric in METRICS and METRICS[metric].binary:
         raise fault(f"is required by metric {metric!r}", "name the class that is to be detected")
     if "data" not in info.data:
         return label
@@ -95,7 +95,7 @@ def _positive(label: str | None, info: ValidationInfo) -> str | None:
 
 
 def _several_slots(metric: MetricName, info: ValidationInfo) -> MetricName:
-    if metric == "slot_accuracy" and "data" in info.data and len(info.data["data"].slots) == 1:
+    if METRICS[metric].several_slots and "data" in info.data and len(info.data["data"].slots) == 1:
         raise fault("is the accuracy where examples have one label", "write accuracy")
     return metric
 

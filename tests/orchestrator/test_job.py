@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from infra import object_storage
 from infra.errors import InvalidInputs
+from infra.tracking.mlflow_store import MLflowStore
+from infra.tracking.trackers import TRACKERS
 from orchestrator.job import Job, Resources, load_job
 from tests.fixtures.s3_server import S3Server
 
@@ -206,6 +208,13 @@ tracking: file:///mlruns
 )
 def test_each_fault(tmp_path: Path, line: str, message: str) -> None:
     assert faults(write(tmp_path, MINIMAL + line))[0].startswith(message)
+
+
+def test_the_address_of_a_registered_tracker_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, MINIMAL + "tracking: board://host/team")
+    assert faults(path)[0].startswith("commands.yaml:3: tracking: is not an address that MLflow can track to; ")
+    monkeypatch.setitem(TRACKERS, "board", MLflowStore)
+    assert load_job(path).tracking == "board://host/team"
 
 
 def test_no_tasks(tmp_path: Path) -> None:

@@ -341,6 +341,6 @@ def test_the_plan_counts_all_that_a_prompt_trains(workplace: Path, recipe: dict[
     plan = make_plan("job.yaml")
     [shape] = plan.tasks[0].prompt_shapes(plan.backbone)
     assert shape.size == trained
-    assert len(make_lane(tiny_lm(), shape.classes, **recipe).initial) == trained
+    assert len(make_lane(tiny_lm(), shape.classes, **recipe).initial_state().values) == trained
     done = speechprompt("plan", "job.yaml", "--no-probe")
     assert re.search(rf"\b{trained}\b", done.stdout), done.stdout

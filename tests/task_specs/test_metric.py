@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from task_specs.dataset import read_dataset
-from task_specs.metric import merit
+from task_specs.metric import METRICS
 from tests.task_specs.files import Rows, delimited, spec, texts
 
 DETECTION: Rows = [
@@ -62,5 +63,7 @@ def test_who_draws_speakers_knows_those_of_test(tmp_path: Path) -> None:
 
 
 def test_more_is_better() -> None:
-    assert merit("accuracy", 0.9) > merit("accuracy", 0.8)
-    assert merit("eer", 0.1) > merit("eer", 0.2)
+    assert METRICS["accuracy"].score(0.9) > METRICS["accuracy"].score(0.8)
+    assert METRICS["eer"].score(0.1) > METRICS["eer"].score(0.2)
+    for metric in METRICS.values():
+        assert metric.score(math.nan) < min(metric.score(0.0), metric.score(1.0))

@@ -17,7 +17,7 @@ from workers.tuning.step.lane import LaneSpec
 
 
 @dataclass(frozen=True)
-class Answer:
+class Fitted:
     """Class scores of a baseline.
 
     Attributes:

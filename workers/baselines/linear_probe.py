@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
 from task_specs.example import SPLITS
-from workers.baselines.kind import Answer
+from workers.baselines.kind import Fitted
 from workers.baselines.logistic import logistic
 from workers.precision import Precision, autocast
 from workers.prompting.examples import TaskExamples
@@ -30,7 +30,7 @@ def linear_probe(
     unit_tokens: NDArray[np.int64],
     *,
     precision: Precision = "auto",
-) -> Answer:
+) -> Fitted:
     """Mean states of every utterance, each dimension with mean 0 and variance 1 over the training split, then logistic
     regression.
 

@@ -13,8 +13,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from task_specs.example import SPLITS, Split
-from task_specs.metric import merit
-from workers.baselines.kind import Answer, figures_of, predictions_of
+from task_specs.metric import METRICS
+from workers.baselines.kind import Fitted, figures_of, predictions_of
 from workers.evaluation.metrics import Predictions
 from workers.prompting.examples import TaskExamples
 from workers.tuning.step.lane import LaneSpec
@@ -29,7 +29,7 @@ Features = Any
 
 def logistic(
     features: Mapping[Split, Features], examples: TaskExamples, spec: LaneSpec, *, strengths: Sequence[float]
-) -> Answer:
+) -> Fitted:
     """Fit with every strength and keep the best by the task's metric on the validation split, then by the loss: as the
     prompt of a lane is chosen.
 
@@ -48,12 +48,12 @@ def logistic(
             for split in SPLITS[1:]
         }
         figures = figures_of(predictions["valid"], spec)
-        score = (merit(spec.metric, figures[spec.metric]), -figures["loss"])
+        score = (METRICS[spec.metric].score(figures[spec.metric]), -figures["loss"])
         if best is None or score > best[0]:
             best = score, strength, predictions, all(converged)
     assert best is not None  # noqa: S101
     _, chosen, predictions, whole = best
-    return Answer(
+    return Fitted(
         predictions,
         trained=sum(slot.trained for slot in slots),
         settings={

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from task_specs.example import SPLITS
-from workers.baselines.kind import Answer, predictions_of
+from workers.baselines.kind import Fitted, predictions_of
 from workers.prompting.examples import TaskExamples
 
 
-def majority(examples: TaskExamples, classes: Sequence[int]) -> Answer:
+def majority(examples: TaskExamples, classes: Sequence[int]) -> Fitted:
     """Always the most frequent label of the training split; with several slots the most frequent combination.
 
     The answer has score 1 and every other class 0, so that figures other than accuracy are defined too.
@@ -24,6 +24,6 @@ def majority(examples: TaskExamples, classes: Sequence[int]) -> Answer:
     [(answer, _)] = Counter(map(tuple, examples.splits["train"].labels.tolist())).most_common(1)
     rows = [np.eye(count, dtype=np.float32)[number] for count, number in zip(classes, answer, strict=True)]
     parts = {split: examples.splits[split] for split in SPLITS[1:]}
-    return Answer(
+    return Fitted(
         {split: predictions_of(part, [np.tile(row, (len(part), 1)) for row in rows]) for split, part in parts.items()}
     )

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from task_specs.example import SPLITS
-from workers.baselines.kind import Answer
+from workers.baselines.kind import Fitted
 from workers.baselines.logistic import logistic
 from workers.prompting.examples import TaskExamples
 from workers.speech.sequences import UnitSequences
@@ -19,7 +19,7 @@ MOST_FEATURES, MOST_WEIGHTS = 100_000, 20_000_000
 STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0)
 
 
-def ngrams(examples: TaskExamples, spec: LaneSpec) -> Answer:
+def ngrams(examples: TaskExamples, spec: LaneSpec) -> Fitted:
     """TF-IDF of 1- to 3-grams of units (1 + log of the count, rows of norm 1), then logistic regression.
 
     Durations and F0 are not looked at.

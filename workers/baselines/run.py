@@ -12,7 +12,7 @@ import torch
 from infra.errors import MissingExtra, SpeechPromptError
 from infra.tracking import Tracking
 from workers.backbone.sharing import SharedLM
-from workers.baselines.kind import Answer, figures_of
+from workers.baselines.kind import Fitted, figures_of
 from workers.baselines.majority import majority
 from workers.baselines.order import BaselineOrder
 from workers.baselines.result import BaselineResult, write_result
@@ -74,7 +74,7 @@ def run_baseline(
 
 def _answer(
     order: BaselineOrder, examples: TaskExamples, shared: SharedLM | None, device: torch.device | str
-) -> Answer:
+) -> Fitted:
     spec = order.spec
     if order.kind == "majority":
         return majority(examples, [len(slot.labels) for slot in spec.slots])

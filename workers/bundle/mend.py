@@ -1,4 +1,7 @@
-"""Put right what was damaged after it was published; what lay there is kept beside it, unless it is too large."""
+"""Put right what was damaged after it was published; what lay there is kept beside it, unless it is too large.
+
+A version lies where its content says, so a damaged one would keep that content from ever being published there again.
+"""
 
 from __future__ import annotations
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 from numpy.typing import NDArray
 
 from infra.errors import MissingExtra
 from infra.printable import spreadsheet_cell
 from workers.evaluation.error_rates import ErrorRates
+from workers.evaluation.figures import axes_of, png
 from workers.evaluation.metrics import Predictions
 
 SCORES_FILE, DET_FILE = "scores_test.tsv", "det_test.tsv"
@@ -49,16 +48,12 @@ def det_png(test: Predictions, positive: int, title: str) -> bytes:
         MissingExtra: matplotlib or scipy is not installed.
     """
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
         from scipy.special import ndtri
     except ImportError as error:
-        raise MissingExtra("matplotlib", "train") from error
+        raise MissingExtra("scipy", "train") from error
     curve = ErrorRates(*test.detection(positive))
     misses, alarms = (_deviates(ndtri, rates) for rates in curve.rates())
-    figure = Figure(figsize=(5.6, 5.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    axes = axes_of((5.6, 5.2), f"{title}: EER {100 * curve.equal_error_rate():.2f} %")
     axes.step(alarms, misses, where="post")
     places = ndtri(np.array(TICKS))
     axes.plot(places[[0, -1]], places[[0, -1]], color="grey", linewidth=0.8, linestyle="--")
@@ -69,11 +64,8 @@ def det_png(test: Predictions, positive: int, title: str) -> bytes:
     axes.set_ylim(places[0], places[-1])
     axes.set_xlabel("false alarms, %")
     axes.set_ylabel("misses, %")
-    axes.set_title(f"{title}: EER {100 * curve.equal_error_rate():.2f} %", fontsize=10, parse_math=False)
     axes.grid(alpha=0.3)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
+    return png(axes)
 
 
 def _deviates(ndtri: np.ufunc, rates: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,35 @@ MOST_NUMBERED = 20
 """Beyond this many classes the cells are too small for numbers."""
 
 
+def axes_of(size: tuple[float, float], title: str) -> Any:
+    """The axes of a picture of their own, drawn without a display.
+
+    Args:
+        size: width and height in inches.
+        title: cut where it is long; ``$`` begins no formula.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtra("matplotlib", "train") from error
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_title(shortened(title, 4 * LABEL_CHARACTERS), fontsize=10, parse_math=False)
+    return axes
+
+
+def png(axes: Any) -> bytes:
+    """The picture as a file."""
+    buffer = io.BytesIO()
+    axes.figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
+
+
 def confusion_png(table: NDArray[np.int64], labels: Sequence[str], title: str) -> bytes:
     """Draw counts, rows are labels and columns predictions; colour is the share of the row.
 
@@ -29,18 +59,11 @@ def confusion_png(table: NDArray[np.int64], labels: Sequence[str], title: str) -
     Raises:
         MissingExtra: matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra("matplotlib", "train") from error
     side = min(14.0, 2.6 + 0.42 * len(labels))
-    figure = Figure(figsize=(side + 1, side), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    axes = axes_of((side + 1, side), title)
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    figure.colorbar(image, ax=axes, label="share of the label", shrink=0.8)
+    axes.figure.colorbar(image, ax=axes, label="share of the label", shrink=0.8)
     ticks = range(len(labels))
     labels = [shortened(label) for label in labels]
     size = 9 if len(labels) <= MOST_NUMBERED else 5
@@ -48,14 +71,11 @@ def confusion_png(table: NDArray[np.int64], labels: Sequence[str], title: str) -
     axes.set_yticks(ticks, labels, fontsize=size, parse_math=False)
     axes.set_xlabel("predicted")
     axes.set_ylabel("label")
-    axes.set_title(shortened(title, 4 * LABEL_CHARACTERS), fontsize=10, parse_math=False)
     if len(labels) <= MOST_NUMBERED:
         for row, column in zip(*np.nonzero(table), strict=True):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(table[row, column]), ha="center", va="center", fontsize=7, color=colour)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
+    return png(axes)
 
 
 def shortened(text: str, most: int = LABEL_CHARACTERS) -> str:
@@ -79,29 +99,19 @@ def unit_use_png(use: UnitUse, labels: Sequence[str], names: Sequence[str], titl
     Raises:
         MissingExtra: matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra("matplotlib", "train") from error
     labels = [shortened(label) for label in labels[:MOST_CLASSES]]
     columns = _columns(use, len(labels))
     values = use.own[: len(labels), columns]
-    figure = Figure(figsize=(3.5 + 0.24 * len(columns), 1.8 + 0.3 * len(labels)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    axes = axes_of((3.5 + 0.24 * len(columns), 1.8 + 0.3 * len(labels)), title)
     limit = float(np.abs(values).max()) or 1.0
     image = axes.imshow(values, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
-    figure.colorbar(image, ax=axes, label="mean Shapley value")
+    axes.figure.colorbar(image, ax=axes, label="mean Shapley value")
     axes.set_xticks(
         range(len(columns)), [names[column] for column in columns], rotation=90, fontsize=8, parse_math=False
     )
     axes.set_yticks(range(len(labels)), labels, fontsize=8, parse_math=False)
     axes.set_xlabel("unit")
-    axes.set_title(shortened(title, 4 * LABEL_CHARACTERS), fontsize=10, parse_math=False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
+    return png(axes)
 
 
 def _columns(use: UnitUse, classes: int) -> list[int]:

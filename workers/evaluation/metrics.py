@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from task_specs.metric import MetricName, slot_figure
+from task_specs.metric import METRICS, slot_figure
 from workers.evaluation.calibration import CalibrationError, softmax
 from workers.evaluation.error_rates import ErrorRates
 
-__all__ = ["Figures", "MetricName", "Predictions", "measure"]
+__all__ = ["MEASURES", "Figures", "Predictions", "Weighted", "measure"]
 
 Floats = NDArray[np.float64]
 
@@ -73,7 +75,7 @@ class Predictions:
 
 
 class Figures:
-    """Every figure that is reported, where each example counts as often as a weight says.
+    """Every figure that is reported, where each example counts as often as its weight says.
 
     Args:
         predictions: of a split.
@@ -88,59 +90,132 @@ class Figures:
         positive: int | None = None,
         temperatures: Sequence[float] | None = None,
     ) -> None:
-        self._positive = positive
-        self._labels, self._predicted = predictions.labels, predictions.classes
-        self._sizes = [scores.shape[1] for scores in predictions.scores]
-        self._right = self._predicted == self._labels
-        self._all_right = self._right.all(axis=1).astype(np.float64)
+        self._split = _Split(predictions, positive)
         self._losses = predictions.losses()
-        self._detection = None if positive is None else ErrorRates(*predictions.detection(positive))
+        slots = len(predictions.scores)
+        self._measures = {
+            name: MEASURES[name]
+            for name, metric in METRICS.items()
+            if (positive is not None or not metric.binary) and (slots > 1 or not metric.several_slots)
+        }
         # Of each slot, by the name of the figure.
         self._calibration: dict[str, list[CalibrationError]] = {}
         if temperatures is not None:
-            plain = [1.0] * len(self._sizes)
+            right, plain = self._split.right, [1.0] * slots
             for name, divisors in {"ece": temperatures, "ece_uncalibrated": plain}.items():
                 shares = [softmax(scores, by) for scores, by in zip(predictions.scores, divisors, strict=True)]
                 self._calibration[name] = [
-                    CalibrationError(slot.max(axis=1), self._right[:, place]) for place, slot in enumerate(shares)
+                    CalibrationError(slot.max(axis=1), right[:, place]) for place, slot in enumerate(shares)
                 ]
 
     def __call__(self, weights: Floats | None = None) -> dict[str, float]:
-        """``accuracy``, ``macro_f1``, ``weighted_f1``, ``loss``, and what else applies; with several slots
-        ``slot_accuracy`` and ``accuracy_slot1`` and so on, the accuracy of each.
+        """The metrics that apply and ``loss``; with several slots ``accuracy_slot1`` and so on, the accuracy of each;
+        and the calibration errors.
 
         Args:
             weights: how often each example counts, float64 [examples]; once where left out.
         """
-        counts = np.ones(len(self._labels)) if weights is None else weights
-        total = counts.sum()
-        f1 = [self._f1(slot, counts) for slot in range(len(self._sizes))]
-        figures = {
-            "accuracy": float((self._all_right * counts).sum() / total),
-            "macro_f1": float(np.mean([scores[occurs].mean() for scores, occurs, _ in f1])),
-            "weighted_f1": float(np.mean([scores @ support / total for scores, _, support in f1])),
-            "loss": float((self._losses * counts).sum() / total),
-        }
-        if len(self._sizes) > 1:
-            by_slot = self._right.T @ counts / total
-            figures["slot_accuracy"] = float(by_slot.mean())
-            figures |= {slot_figure("accuracy", slot): float(share) for slot, share in enumerate(by_slot)}
-        if self._positive is not None and self._detection is not None:
-            figures["f1"] = float(f1[0][0][self._positive])
-            figures["eer"] = self._detection.equal_error_rate(counts)
+        weighted = Weighted(self._split, np.ones(len(self._losses)) if weights is None else weights)
+        figures = {name: measure(weighted) for name, measure in self._measures.items()}
+        figures["loss"] = float((self._losses * weighted.counts).sum() / weighted.total)
+        if len(self._split.sizes) > 1:
+            shares = enumerate(weighted.slot_accuracies)
+            figures |= {slot_figure("accuracy", slot): float(share) for slot, share in shares}
         for name, errors in self._calibration.items():
-            figures[name] = float(np.mean([error(counts) for error in errors]))
+            figures[name] = float(np.mean([error(weighted.counts) for error in errors]))
         return figures
-
-    def _f1(self, slot: int, counts: Floats) -> tuple[Floats, NDArray[np.bool_], Floats]:
-        """F1 of each class, 0 where it does not occur; whether it occurs in labels or predictions; its examples."""
-        labels, predicted, size = self._labels[:, slot], self._predicted[:, slot], self._sizes[slot]
-        support: Floats = np.bincount(labels, counts, minlength=size).astype(np.float64)
-        either = support + np.bincount(predicted, counts, minlength=size)
-        right = np.bincount(labels, counts * self._right[:, slot], minlength=size)
-        return 2 * right / np.where(either > 0, either, 1), either > 0, support
 
 
 def measure(predictions: Predictions, positive: int | None = None) -> dict[str, float]:
     """The figures of predictions as they are, without calibration."""
     return Figures(predictions, positive=positive)()
+
+
+class _Split:
+    """What all weights of a split's examples share.
+
+    Attributes:
+        labels, predicted: class numbers, int64 [examples, slots].
+        right: where they are equal, bool [examples, slots].
+        sizes: number of classes of each slot.
+        positive: number of the positive class.
+        detection: of the positive class, where there is one.
+    """
+
+    def __init__(self, predictions: Predictions, positive: int | None) -> None:
+        self.labels, self.predicted = predictions.labels, predictions.classes
+        self.right = self.predicted == self.labels
+        self.all_right = self.right.all(axis=1).astype(np.float64)
+        self.sizes = [scores.shape[1] for scores in predictions.scores]
+        self.positive = positive
+        self.detection = None if positive is None else ErrorRates(*predictions.detection(positive))
+
+
+class Weighted:
+    """A split in which each example counts as often as its weight says: what metrics are computed from.
+
+    Attributes:
+        split: its labels and predictions.
+        counts: weights, float64 [examples].
+        total: their sum.
+    """
+
+    def __init__(self, split: _Split, counts: Floats) -> None:
+        self.split, self.counts, self.total = split, counts, counts.sum()
+
+    @cached_property
+    def slot_accuracies(self) -> Floats:
+        """Share of right answers of each slot, float64 [slots]."""
+        shares: Floats = self.split.right.T @ self.counts / self.total
+        return shares
+
+    @cached_property
+    def f1(self) -> list[tuple[Floats, NDArray[np.bool_], Floats]]:
+        """Of each slot: F1 of each class, 0 where it does not occur; whether it occurs in labels or predictions; its
+        examples."""
+        return [self._f1(slot, size) for slot, size in enumerate(self.split.sizes)]
+
+    def _f1(self, slot: int, size: int) -> tuple[Floats, NDArray[np.bool_], Floats]:
+        split, counts = self.split, self.counts
+        labels, predicted = split.labels[:, slot], split.predicted[:, slot]
+        support: Floats = np.bincount(labels, counts, minlength=size).astype(np.float64)
+        either = support + np.bincount(predicted, counts, minlength=size)
+        right = np.bincount(labels, counts * split.right[:, slot], minlength=size)
+        return 2 * right / np.where(either > 0, either, 1), either > 0, support
+
+
+def accuracy(of: Weighted) -> float:
+    """Share of examples with every slot right, which for intents is the sentence accuracy."""
+    return float((of.split.all_right * of.counts).sum() / of.total)
+
+
+def slot_accuracy(of: Weighted) -> float:
+    """Share of right slots."""
+    return float(of.slot_accuracies.mean())
+
+
+def macro_f1(of: Weighted) -> float:
+    """F1 of each class, mean over classes."""
+    return float(np.mean([scores[occurs].mean() for scores, occurs, _ in of.f1]))
+
+
+def weighted_f1(of: Weighted) -> float:
+    """F1 of each class, mean weighted by how many examples a class has."""
+    return float(np.mean([scores @ support / of.total for scores, _, support in of.f1]))
+
+
+def f1(of: Weighted) -> float:
+    """F1 of the positive class alone."""
+    return float(of.f1[0][0][of.split.positive])
+
+
+def eer(of: Weighted) -> float:
+    """Equal error rate."""
+    assert of.split.detection is not None  # noqa: S101
+    return of.split.detection.equal_error_rate(of.counts)
+
+
+MEASURES: Final[dict[str, Callable[[Weighted], float]]] = {
+    measured.__name__: measured for measured in (accuracy, slot_accuracy, macro_f1, weighted_f1, f1, eer)
+}
+"""How each of ``task_specs.metric.METRICS`` is computed."""

@@ -45,26 +45,14 @@ class UnitUse:
         return order[:, :count]
 
 
-def shapley_values(logits: Floats, matrix: Floats, background: Floats) -> Floats:
-    """The value of every output for every class on every example.
-
-    Args:
-        logits: [examples, outputs].
-        matrix: verbalizer, [classes, outputs].
-        background: mean logits of training examples, [outputs].
-
-    Returns:
-        float64 [examples, classes, outputs].
-    """
-    values: Floats = matrix[None] * (logits - background)[:, None]
-    return values
-
-
 def unit_use(logits: Floats, labels: NDArray[np.int64], matrix: Floats, background: Floats) -> UnitUse:
-    """Sum up ``shapley_values`` over examples, without making all of them: the weight is the same on each.
+    """Sum up Shapley values over examples: of an output for a class it is its weight times how far its logit is from
+    the background, and the weight is the same on each example.
 
     Args:
-        logits, matrix, background: as of ``shapley_values``.
+        logits: float64 [examples, outputs].
+        matrix: verbalizer, float64 [classes, outputs].
+        background: mean logits of training examples, float64 [outputs].
         labels: class of each example, int64 [examples].
     """
     away = logits - background

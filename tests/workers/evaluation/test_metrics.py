@@ -11,7 +11,11 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import accuracy_score as sklearn_accuracy
 from sklearn.metrics import confusion_matrix, f1_score, log_loss
 
-from workers.evaluation.metrics import Figures, Predictions, measure
+from task_specs.metric import METRICS, Metric
+from tests.fixtures.tuning import lane_spec
+from workers.evaluation.metrics import MEASURES, Figures, Predictions, Weighted, measure
+from workers.tuning.results.outcome import LaneOutcome, best_lane
+from workers.tuning.step.lane import LaneSpec
 
 
 def _scores(seed: int, rows: int, classes: int) -> NDArray[np.float32]:
@@ -84,3 +88,55 @@ def test_scores_that_are_not_finite_give_a_loss_that_is_not(bad: float) -> None:
     """And nothing is said on the way: it is how a lane is found to diverge."""
     scores = np.full((2, 2), bad, np.float32)
     assert np.isnan(measure(Predictions([scores], np.array([[0], [1]])), positive=0)["loss"])
+
+
+def predictions_of(metric: Metric, *, right: bool) -> tuple[Predictions, int | None]:
+    """Of a task for which the metric is defined, all right or all wrong."""
+    slots = 2 if metric.several_slots else 1
+    labels = np.repeat(np.array([0, 1, 0, 1])[:, None], slots, axis=1)
+    scores = np.eye(2, dtype=np.float32)[labels[:, 0] if right else 1 - labels[:, 0]]
+    return Predictions([scores] * slots, labels), 1 if metric.binary else None
+
+
+def make_outcome(spec: LaneSpec, figures: dict[str, dict[str, float]]) -> LaneOutcome:
+    """Of a lane that ended well."""
+    ended = {"stopped": "steps", "steps": 9, "best_step": 9, "trained": 1, "special_rows": 0, "seconds": 1.0}
+    fields = {"key": "k", "lm_fingerprint": "a" * 64, "mapped_units": None, "figures": figures}
+    return LaneOutcome.model_validate(fields | ended | {"spec": spec})
+
+
+def test_every_metric_is_computed_and_no_other() -> None:
+    assert MEASURES.keys() == METRICS.keys()
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_says_which_way_is_better(name: str) -> None:
+    metric = METRICS[name]
+    best, worst = (measure(*predictions_of(metric, right=right))[name] for right in (True, False))
+    assert 0 <= min(best, worst) <= max(best, worst) <= 1
+    assert metric.score(best) > metric.score(worst)
+    assert (best > worst) == metric.higher_is_better
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_is_there_only_where_it_is_defined(name: str) -> None:
+    metric = METRICS[name]
+    three = Predictions([_scores(1, 9, 3)], np.arange(9)[:, None] % 3)
+    assert (name in measure(three)) == (not metric.binary and not metric.several_slots)
+
+
+def test_another_metric_is_a_function_and_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def error_rate(of: Weighted) -> float:
+        return 1 - MEASURES["accuracy"](of)
+
+    monkeypatch.setitem(METRICS, "error_rate", Metric(higher_is_better=False))
+    monkeypatch.setitem(MEASURES, "error_rate", error_rate)
+    spec = lane_spec(metric="error_rate")
+    assert type(spec).model_validate_json(spec.model_dump_json()) == spec
+    lanes = []
+    for seed, labels in enumerate(([0, 1, 2, 0], [0, 1, 2, 2], [1, 1, 1, 1])):
+        found = measure(Predictions([np.eye(3, dtype=np.float32)[labels]], np.array([[0], [1], [2], [2]])))
+        assert found["error_rate"] == 1 - found["accuracy"]
+        lane = make_outcome(spec.model_copy(update={"seed": seed}), {"valid": found, "test": found})
+        lanes.append(lane)
+    assert best_lane(lanes) == lanes[1]

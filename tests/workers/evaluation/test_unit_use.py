@@ -17,7 +17,7 @@ from infra.errors import StorageError
 from tests.fixtures.orders import lane_outcome
 from tests.fixtures.tuning import UNIT_TOKENS, UNITS, lane_spec, make_lane, tiny_lm, toy_examples
 from workers.evaluation.figures import MOST_CLASSES, unit_use_png
-from workers.evaluation.unit_use import Floats, UnitUse, mean_use, shapley_values, unit_use
+from workers.evaluation.unit_use import Floats, UnitUse, mean_use, unit_use
 from workers.prompting.examples import SplitExamples, TaskExamples
 from workers.tuning.results.lane_results import lane_unit_use
 from workers.tuning.results.outcome import write_outcome
@@ -45,6 +45,12 @@ def by_definition(score: Floats, logits: Floats, backgrounds: Floats) -> Floats:
             share = math.factorial(size) * math.factorial(len(others) - size) / math.factorial(len(logits))
             for coalition in combinations(others, size):
                 values[player] += share * (worth((*coalition, player)) - worth(coalition))
+    return values
+
+
+def shapley_values(logits: Floats, matrix: Floats, background: Floats) -> Floats:
+    """The closed form of each value, float64 [examples, classes, outputs]."""
+    values: Floats = matrix[None] * (logits - background)[:, None]
     return values
 
 

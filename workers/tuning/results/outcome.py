@@ -7,7 +7,6 @@ says what the others hold: a lane without it has not finished, and one of which 
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Self, TypeVar
@@ -20,7 +19,7 @@ from safetensors.numpy import save
 from infra import object_storage
 from infra.digest import FileEntry
 from infra.errors import DamagedFile, ObjectNotFound, TuningError
-from task_specs.metric import MetricName, merit, slot_figure
+from task_specs.metric import METRICS, slot_figure
 from workers.evaluation.bootstrap import Interval
 from workers.evaluation.confusion import Cells
 from workers.job_store.files import OUTCOME, PROMPT
@@ -192,8 +191,8 @@ def best_point(outcomes: Sequence[LaneOutcome]) -> list[LaneOutcome]:
     whole = [lanes for lanes in by_point(outcomes).values() if _is_whole(lanes)]
     if not whole:
         raise TuningError(next(outcome.error for outcome in outcomes if outcome.error is not None))
-    metric = outcomes[0].spec.metric
-    return max(whole, key=lambda lanes: (_merit(metric, mean_valid(lanes)), -_mean(lanes, "loss")))
+    metric = METRICS[outcomes[0].spec.metric]
+    return max(whole, key=lambda lanes: (metric.score(mean_valid(lanes)), -_mean(lanes, "loss")))
 
 
 def has_whole_point(outcomes: Sequence[LaneOutcome]) -> bool:
@@ -203,18 +202,13 @@ def has_whole_point(outcomes: Sequence[LaneOutcome]) -> bool:
 
 def best_lane(lanes: Sequence[LaneOutcome]) -> LaneOutcome:
     """The best seed of a point by the metric on the validation split; the first of equal ones."""
-    metric = lanes[0].spec.metric
-    return max(lanes, key=lambda outcome: _merit(metric, outcome.figures["valid"][metric]))
+    name = lanes[0].spec.metric
+    return max(lanes, key=lambda outcome: METRICS[name].score(outcome.figures["valid"][name]))
 
 
 def mean_valid(lanes: Sequence[LaneOutcome]) -> float:
     """Mean over seeds of the metric on the validation split."""
     return _mean(lanes, lanes[0].spec.metric)
-
-
-def _merit(metric: MetricName, value: float) -> float:
-    """The value so that more is better; what is undefined is worse than anything, and NaN cannot be compared."""
-    return -math.inf if math.isnan(value) else merit(metric, value)
 
 
 def _is_whole(lanes: Sequence[LaneOutcome]) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from task_specs.metric import merit
+from task_specs.metric import METRICS
 from workers.tuning.step.lane import Lane
 from workers.tuning.step.lane_state import LaneState, Progress
 
@@ -63,9 +63,8 @@ class RunningLane:
             progress.stopped = "diverged"
             return False
         name = self.lane.spec.metric
-        metric = merit(name, metrics[name]) if recipe.select_on == "metric" else 0.0
-        if math.isnan(metric):
-            metric = -math.inf  # undefined on a draw of validation examples that lacks a class
+        # Undefined on a draw of validation examples that lacks a class.
+        metric = METRICS[name].score(metrics[name]) if recipe.select_on == "metric" else 0.0
         score = (metric, -metrics["loss"])
         better = progress.best_score is None or score > progress.best_score
         if better:

@@ -15,7 +15,7 @@ from infra.tracking.event import Header
 from infra.tracking.journal import Journal
 from tests.fixtures.allocation import allocating_at_most
 from tests.fixtures.tuning import lane_spec, make_lane, tiny_lm
-from workers.evaluation.metrics import MetricName, Predictions
+from workers.evaluation.metrics import Predictions
 from workers.evaluation.unit_use import UnitUse
 from workers.tuning.results.mlflow_columns import (
     LOSS_POINTS,
@@ -48,7 +48,7 @@ def _events(journal: Journal) -> list[Any]:
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
-def test_a_run_begins_with_the_test_metric_not_yet_a_number(journal: Journal, metric: MetricName) -> None:
+def test_a_run_begins_with_the_test_metric_not_yet_a_number(journal: Journal, metric: str) -> None:
     log_begin(_log(journal), make_lane(tiny_lm(), metric=metric))
     [event] = _events(journal)
     assert (event.step, list(event.values)) == (0, [f"test/{metric}"])
