@@ -18,7 +18,7 @@ from infra.printable import printable_json
 from orchestrator.job import Job
 from orchestrator.plan import PlannedTask
 from orchestrator.progress import as_text
-from task_specs.metric import METRICS
+from task_specs.metric import lower_is_better
 from task_specs.published import PublishedResult
 from workers.baselines.kind import BaselineKind
 from workers.baselines.result import BaselineResult
@@ -253,7 +253,7 @@ def report_table(report: JobReport) -> Group:
             str(row.examples.get("train", "")) + (f" ({row.shots}-shot)" if row.shots is not None else ""),
             *([str(row.quarantined)] if left_out else []),
             *([f"{row.long} {_LONG[row.long_policy]}" if row.long else ""] if too_long else []),
-            as_text(f"{row.metric} ↓" if not METRICS[row.metric].higher_is_better else row.metric),
+            as_text(f"{row.metric} ↓" if lower_is_better(row.metric) else row.metric),
             _percent(row.valid),
             _percent(row.test) + spread,
             "–".join(_percent(end) for end in row.test_interval or ()),

@@ -55,6 +55,12 @@ def _known(name: Any) -> Any:
 MetricName = Annotated[str, BeforeValidator(_known)]
 """A key of ``METRICS``."""
 
+
+def lower_is_better(name: str) -> bool:
+    """Whether less of a metric is better; not of one that is unknown, as in a report of another installation."""
+    return name in METRICS and not METRICS[name].higher_is_better
+
+
 Resampled = Literal["utterances", "speakers"]
 """What a bootstrap draws: utterances are independent, or only speakers are, with all that they say."""
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from infra.printable import markdown_text, spreadsheet_cell
 from orchestrator.progress import as_text
 from orchestrator.report import JobReport, TaskRow, report_table
-from task_specs.metric import METRICS
+from task_specs.metric import lower_is_better
 from task_specs.published import SYSTEMS, System, published_figures
 from workers.baselines.kind import BASELINES, BaselineKind
 
@@ -105,7 +105,7 @@ def percent(share: float | None) -> str:
 
 def metric_of(row: TaskRow) -> str:
     """The task's metric, with an arrow where less of it is better."""
-    return f"{row.metric} ↓" if not METRICS[row.metric].higher_is_better else row.metric
+    return f"{row.metric} ↓" if lower_is_better(row.metric) else row.metric
 
 
 def _headings(columns: Columns) -> list[str]:

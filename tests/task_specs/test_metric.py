@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from task_specs.dataset import read_dataset
-from task_specs.metric import METRICS
+from task_specs.metric import METRICS, lower_is_better
 from tests.task_specs.files import Rows, delimited, spec, texts
 
 DETECTION: Rows = [
@@ -65,5 +65,6 @@ def test_who_draws_speakers_knows_those_of_test(tmp_path: Path) -> None:
 def test_more_is_better() -> None:
     assert METRICS["accuracy"].score(0.9) > METRICS["accuracy"].score(0.8)
     assert METRICS["eer"].score(0.1) > METRICS["eer"].score(0.2)
+    assert [name for name in (*METRICS, "", "of somebody else") if lower_is_better(name)] == ["eer"]
     for metric in METRICS.values():
         assert metric.score(math.nan) < min(metric.score(0.0), metric.score(1.0))

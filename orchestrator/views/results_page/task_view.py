@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from orchestrator.report import TaskRow
 from orchestrator.views.results_page.unit_view import UnitView, unit_views
 from orchestrator.views.tables import metric_of, ours, percent
-from task_specs.metric import METRICS
+from task_specs.metric import lower_is_better
 from workers.baselines.kind import BaselineKind
 from workers.evaluation.confusion import confusion_table
 from workers.tuning.results.outcome import LaneOutcome
@@ -128,7 +128,7 @@ def task_view(row: TaskRow, outcomes: Sequence[LaneOutcome], uses: Sequence[Lane
         row=row,
         metric=metric_of(row),
         figure=ours(row),
-        lower_is_better=not METRICS[row.metric].higher_is_better,
+        lower_is_better=lower_is_better(row.metric),
         bars=_bars(row, other),
         matrices=_matrices(outcomes),
         units=unit_views(row, outcomes, uses),
