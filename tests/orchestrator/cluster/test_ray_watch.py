@@ -14,7 +14,7 @@ LOST = "Ray's control process (GCS) has ended, as its logs may explain; run it a
 BEGIN = """
     import socket, sys, time
     from infra.errors import RayFailed
-    from orchestrator import ray_watch
+    from orchestrator.cluster import ray_watch
 
     ports = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     names = ("Ray's control process (GCS)", "Ray's node process (raylet)")
