@@ -1,5 +1,4 @@
-"""Processes below this one, for an end at once: Ray's agents, whose parent was killed while they started, go on for as
-long as that takes."""
+"""Killing of all descendants of this process: Ray's agents outlive a parent that is killed while they start."""
 
 from __future__ import annotations
 
@@ -11,17 +10,17 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _PARENT = 1
-"""Field of ``/proc/<pid>/stat`` after the name of the program, which may hold anything."""
+"""Index of a field of ``/proc/<pid>/stat``, counted after the program's name, which may hold any characters."""
 
 
 def kill_descendants() -> None:
-    """End them without further ado; where there is no ``/proc``, they are left to find out by themselves."""
+    """Kill all descendants of this process; without ``/proc`` do nothing."""
     children: defaultdict[int, list[int]] = defaultdict(list)
     for entry in _PROC.glob("[0-9]*/stat"):
         with suppress(OSError):
             fields = entry.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
             children[int(fields[_PARENT])].append(int(entry.parent.name))
-    # All are found before the first is killed, since the children of one that has ended are another's.
+    # All are found before the first is killed, since children of a dead process get another parent.
     below = list(children[os.getpid()])
     for pid in below:
         below += children[pid]

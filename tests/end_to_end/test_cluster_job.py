@@ -189,7 +189,7 @@ def test_no_secret_is_written_or_shown(cluster: Cluster, submitter: Submitter) -
     for argument in ("--set=tracking=http://me:planted-x@host", "--env=AWS_SECRET_ACCESS_KEY=planted-x"):
         refused = submitter.submit(argument)
         assert refused.returncode == 2
-        assert "which Ray would keep and show" in refused.stderr
+        assert "which Ray would store and show" in refused.stderr
     assert cluster.temporary is not None
     names = ("AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD")
     secrets = [

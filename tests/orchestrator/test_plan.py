@@ -234,7 +234,7 @@ def test_a_sweep_is_shown_with_its_lanes_and_sizes(workplace: Path) -> None:
     done = speechprompt("plan", "job.yaml", "--no-probe")
     assert done.code == 0, done.stderr
     assert "sweep  swept: 2 learning_rate x 2 prompt_length; 2 times 1 of 3 goes on" in done.stdout
-    assert "12 lanes; how many share a pass is measured when the job starts" in done.stdout
+    assert "12 lanes; how many share a forward pass is measured when the job starts" in done.stdout
     sizes = [2 * TINY.layers * length * TINY.dim + TINY.dim + 2 * TINY.vocabulary for length in (2, 9)]
     assert f"{sizes[0]:,} to {sizes[1]:,}" in done.stdout
 
@@ -284,7 +284,7 @@ def test_few_shots_are_shown_with_the_classes_that_have_less(workplace: Path) ->
     shown = speechprompt("plan", "job.yaml", "--no-probe").stdout
     assert "6/8/8" in shown
     assert "linear verbalizer, balanced by sampling" in shown
-    assert "few: 4 of each of 2 classes, drawn by seed from 8; yes with less, all they have" in shown
+    assert "few: 4 of each of 2 classes, drawn by seed from 8; yes with all they have, which are fewer" in shown
 
 
 def test_labels_that_no_bundle_holds_are_problems_of_their_rows(workplace: Path) -> None:
@@ -313,7 +313,7 @@ def test_a_prompt_that_no_bundle_holds_is_a_problem_of_its_task(workplace: Path)
     assert done.code == 2
     # It is wrong for every task, and said once.
     [problem] = done.problems
-    assert "backbone: a bundle could not name it, as its backbone_uri has " in problem
+    assert "backbone: a bundle's manifest cannot hold it: backbone_uri has " in problem
 
 
 def test_prompts_of_all_tasks_are_counted_first(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,5 +322,5 @@ def test_prompts_of_all_tasks_are_counted_first(workplace: Path, monkeypatch: py
     add_task(workplace, "two", "no table", sweep={"dropout": [0.1, 0.2, 0.3]}, seeds=2)
     done = speechprompt("plan", "job.yaml", "--no-probe")
     assert done.problems == [
-        "job.yaml: tasks: 12 prompts are to be tuned, and a job has at most 10; give fewer tasks, or seeds"
+        "job.yaml: tasks: 12 prompts are too many for one job, which tunes at most 10; use fewer tasks or seeds"
     ]

@@ -75,7 +75,7 @@ def test_a_gang_that_lost_its_node_is_not_given_up_for_later_submissions(
         ),
         (
             "safetensors.SafetensorError: I/O error: No space left on device (os error 28)",
-            "what workers save cannot be written (No space left on device)",
+            "workers' files cannot be written (No space left on device)",
         ),
     ],
 )
