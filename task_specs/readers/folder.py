@@ -205,7 +205,7 @@ class Folder:
         header = [folded(str(name).strip()) for name in table.columns]
         missing = [name for name in columns if folded(name) not in header]
         for name in missing:
-            self.problem(path, "there is no such column", "get the file anew", line=1, field=name)
+            self.problem(path, "there is no such column", "get the file again", line=1, field=name)
         if not missing:
             places = [(name, header.index(folded(name))) for name in columns]
             for number, row in table.rows:

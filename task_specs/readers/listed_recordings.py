@@ -68,7 +68,7 @@ class ListedRecordings:
 
     def _remedy(self, paths: list[str], error: NotFound, remedy: str) -> str:
         directory, name = posixpath.split(paths[0])
-        without = "or write 'missing: drop' under data to do without"
+        without = "or write 'missing: drop' under data to leave it out"
         if posixpath.isabs(directory) or directory.startswith(".."):
             return f"{error.remedy}, {without}"
         for ending in UNREADABLE:

@@ -71,7 +71,7 @@ def read_parquet(uri: str, wanted: Wanted, problems: ProblemList, *, data: bytes
                 raise ValueError("its columns differ in length")
     except (pyarrow.ArrowException, OSError, ValueError, LookupError, OverflowError, RecursionError) as error:
         what = " ".join(str(error).split())[:200]
-        problems.add(uri, "", f"is not a Parquet file that can be read ({what})", "write it anew")
+        problems.add(uri, "", f"is not a Parquet file that can be read ({what})", "write it again")
         return None
     sound = True
     for name, classes in _classes(schema).items():

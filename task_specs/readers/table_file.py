@@ -47,7 +47,7 @@ def read_table(uri: str, wanted: Wanted, problems: ProblemList, *, data: bytes |
         return read_parquet(uri, wanted, problems, data=data)
     kind = not_a_table(data)
     if kind is None and ending == "parquet":
-        kind = FileKind("not a Parquet file", "write it anew; if it is text, name it .csv, .tsv or .jsonl")
+        kind = FileKind("not a Parquet file", "write it again; if it is text, name it .csv, .tsv or .jsonl")
     if kind is not None:
         problems.add(uri, "", f"is {kind.what}", kind.remedy)
         return None

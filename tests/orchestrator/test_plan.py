@@ -195,10 +195,10 @@ def test_results_of_a_job_that_has_not_run(workplace: Path) -> None:
     [
         (
             "auto",
-            r"11 lanes, at most [1-6] in a pass \(1/2.* lanes take .* lane steps a second and .*\)",
+            r"11 lanes, at most [1-6] per forward pass \(1/2.* lanes take .* lane steps a second and .*\)",
         ),
-        ("3", "11 lanes, at most 3 in a pass"),
-        ("1", "11 lanes, at most 1 in a pass"),
+        ("3", "11 lanes, at most 3 per forward pass"),
+        ("1", "11 lanes, at most 1 per forward pass"),
     ],
 )
 def test_a_sound_job_is_shown(workplace: Path, gang: str, said: str) -> None:
@@ -294,10 +294,10 @@ def test_labels_that_no_bundle_holds_are_problems_of_their_rows(workplace: Path)
     done = speechprompt("plan", "job.yaml", "--no-probe")
     assert done.code == 2
     assert [re.sub(r"^.*?csv:[0-9]+: label: '.*' ", "", line) for line in done.problems] == [
-        "has 201 characters, and a bundle holds at most 200; shorten it",
+        "has 201 characters, but a bundle holds at most 200; shorten it",
         "holds a line break; write it on one line",
         "holds the control character U+001B; remove it",
-        "has no character that can be seen; write a word",
+        "has no visible character; write a word",
         "holds a line break; write it on one line",
     ]
 

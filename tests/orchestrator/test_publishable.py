@@ -229,7 +229,7 @@ def test_a_prompt_that_is_too_large_for_a_bundle_is_said() -> None:
         (
             {"backbone": "/data/" + "b/" * 300},
             "backbone",
-            "cannot hold it: backbone_uri has 605 characters, and a bundle holds at most 500",
+            "cannot hold it: backbone_uri has 605 characters, but a bundle holds at most 500",
         ),
         ({"backbone": "/data/a\nb"}, "backbone", "cannot hold it: backbone_uri holds a line break"),
         ({"bundles": "s3://bucket/" + "k" * 980}, "bundles", "would have a path of 1046 bytes, but the limit is 1024"),

@@ -219,7 +219,7 @@ FAULTS = {
     "units,label,split\n1 40000,x,train\n": "data.csv:2: units: 40000 is not a unit number; units go from 0 to 32767",
     "units,label,split\n,x,train\n": "data.csv:2: units: holds no units",
     "units,label,split\n1 1,x,train\n": "data.csv:2: units: unit 1 follows itself, so these seem to be frames",
-    "units,label,split\n1,x,train\n2,x,valid\n3,x,test\n": "data.csv: label: train has the one label 'x'",
+    "units,label,split\n1,x,train\n2,x,valid\n3,x,test\n": "data.csv: label: train has only the label 'x'",
     "units,label,split\n1,x,train\n1,y,train\n2,z,valid\n3,x,test\n": "data.csv:4: label: 'z' occurs in valid but not",
     "": "data.csv: is empty",
     "units,label,split\n": "data.csv: has names of columns, but no rows; write a row for each recording",

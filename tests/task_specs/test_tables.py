@@ -151,7 +151,7 @@ NAMED: dict[str, tuple[str, str | bytes, str]] = {
     "git-LFS as Parquet": ("parquet", "version https://git-lfs.github.com/spec/v1\n", "data.parquet: is a git-LFS"),
     "HTML": ("csv", "\n<!DOCTYPE html>\n<html>", "data.csv: is an HTML page; fetch the file again"),
     "a recording": ("csv", b"RIFF\x24\0\0\0WAVEfmt ", "data.csv: is a recording; name the table that lists"),
-    "CSV as Parquet": ("parquet", written(","), "data.parquet: is not a Parquet file; write it anew; if it is text,"),
+    "CSV as Parquet": ("parquet", written(","), "data.parquet: is not a Parquet file; write it again; if it is text,"),
     "Arrow": ("arrow", b"\xff\xff\xff\xff\x10\0\0\0", "data.arrow: is an Arrow stream, as Hugging Face caches it;"),
     "cp1252": ("csv", written(",").replace("x", "é").encode("cp1252"), "data.csv:2: is not UTF-8 text; save it"),
     "UTF-16 unmarked": ("txt", written("\t").encode("utf-16-le"), "data.txt: seems to be UTF-16 text without a byte"),

@@ -282,7 +282,7 @@ def test_speakers_of_easycall_who_are_not_there_are_one_problem_with_a_way_on(tm
         shutil.rmtree(tmp_path / speaker)
     [problem] = wrong("easycall", tmp_path)
     assert "there is no directory of the speaker f05, nor any of 2 more; get it from" in problem
-    assert problem.endswith(", or write 'missing: drop' under data to do without")
+    assert problem.endswith(", or write 'missing: drop' under data to leave it out")
     dataset = read("easycall", tmp_path, missing="drop")
     assert sum(dataset.counts.values()) == tree.total - 30
     assert "there is no directory of the speaker f05, nor any of 2 more" in dataset.notes
