@@ -86,7 +86,7 @@ def test_no_path_is_other_than_utf8(path: str) -> None:
     ],
 )
 def test_no_path_is_longer_than_a_disk_takes(path: str, base: str, most: int) -> None:
-    with pytest.raises(StorageError, match=f"more than a file system takes; shorten it to {most}$") as raised:
+    with pytest.raises(StorageError, match=f"more than a file system allows; shorten it to {most}$") as raised:
         resolve(path, base)
     assert len(str(raised.value)) < 200
 

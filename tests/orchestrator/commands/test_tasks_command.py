@@ -40,7 +40,7 @@ def test_a_complete_download_is_as_published(tmp_path: Path) -> None:
     done = speechprompt("tasks", "check", "arabic-speech-commands", "--root", str(tmp_path))
     assert done.code == 0
     assert "1107 of 1107" in done.stdout
-    assert done.stdout.splitlines()[-1] == "as published"
+    assert done.stdout.splitlines()[-1] == "counts are as published"
 
 
 def test_a_download_that_lacks_recordings_differs(tmp_path: Path) -> None:
