@@ -9,7 +9,7 @@ from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
 
 
 class ArrowS3(S3FileSystem):  # type: ignore[misc]  # pyarrow has no types
-    """An ``S3FileSystem`` that keeps its retries when pickled, so that Ray's workers do not get Arrow's default of three.
+    """An ``S3FileSystem`` that keeps its retries when pickled, which Arrow itself would reset to three.
 
     Args:
         options: options of ``S3FileSystem``, without credentials.

@@ -151,9 +151,7 @@ def _no_answer(error: Exception, uri: str) -> StorageError:
             f"the host of {server()}"
         )
     if "Invalid header value" in said:
-        return StorageError(
-            f"{uri} cannot be used: the credentials hold a line break or a similar character; set them again"
-        )
+        return StorageError(f"{uri} cannot be used: the credentials hold an invalid character; set them again")
     if isinstance(error, SSLError):
         bundle = os.environ.get("AWS_CA_BUNDLE", "")
         if bundle and not Path(bundle).exists():

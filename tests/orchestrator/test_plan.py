@@ -233,7 +233,7 @@ def test_a_sweep_is_shown_with_its_lanes_and_sizes(workplace: Path) -> None:
     add_task(workplace, "swept", seeds=3, sweep=sweep)
     done = speechprompt("plan", "job.yaml", "--no-probe")
     assert done.code == 0, done.stderr
-    assert "sweep  swept: 2 learning_rate x 2 prompt_length; 2 times 1 of 3 goes on" in done.stdout
+    assert "sweep  swept: 2 learning_rate x 2 prompt_length; 2 times, 1 of 3 goes on" in done.stdout
     assert "12 lanes; how many share a forward pass is measured when the job starts" in done.stdout
     sizes = [2 * TINY.layers * length * TINY.dim + TINY.dim + 2 * TINY.vocabulary for length in (2, 9)]
     assert f"{sizes[0]:,} to {sizes[1]:,}" in done.stdout

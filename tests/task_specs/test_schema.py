@@ -135,7 +135,7 @@ BASE = "name: t\ndata: {path: x.csv}\n"
         ("name: t", "task.yaml: data: is required; add 'data:'"),
         ("name: t\ndata: x.csv", "task.yaml:2: data: must be a mapping (lines of 'key: value'), not 'x.csv'"),
         ("name: t\ndata: {reader: manifst}", "task.yaml:2: data: there is no reader 'manifst'; did you mean 'man"),
-        ("name: t\ndata: {path: 3}", "task.yaml:2: data.path: must be a path, or one path a split, not the number 3"),
+        ("name: t\ndata: {path: 3}", "task.yaml:2: data.path: must be a path, or one path per split, not the number 3"),
         ("name: t\ndata: {path: {train: x, dev: y}}", "task.yaml:2: data.path.valid: is required"),
         ("name: t\ndata: {path: {train: x, valdi: y}}", "task.yaml:2: data.path.valdi: is not a known key; did you me"),
         ("name: t\ndata: {path: x.csv, label: []}", "task.yaml:2: data.label: has too few entries; give 1 or more"),

@@ -134,4 +134,4 @@ def test_faults_of_several_data_sets_come_at_once(tmp_path: Path, monkeypatch: p
     assert "esc50/meta/esc50.csv:152: there is no file 'audio/4-10000-A-0.wav'" in said
     assert "mustard/utterances_final/3_0.wav: is not audio" in said
     assert "iden_split.txt:25: '9' is not a split" in said
-    assert "iden_split.txt:26: this clip is listed before, in voxceleb1_speaker/iden_split.txt:1" in said
+    assert "iden_split.txt:26: this clip is already listed in voxceleb1_speaker/iden_split.txt:1" in said

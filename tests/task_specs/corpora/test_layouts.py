@@ -95,7 +95,7 @@ def test_a_root_that_is_a_part_of_a_data_set_is_left_for_the_whole(tmp_path: Pat
     tree = BUILDERS[name](tmp_path / "data")
     dataset = read(name, tmp_path / "data" / part)
     assert sum(dataset.counts.values()) == tree.total
-    left = [note for note in dataset.notes if f"for the root is its {part}/" in note]
+    left = [note for note in dataset.notes if f"since the root is its {part}/" in note]
     assert len(left) == (name != "voxforge")
 
 

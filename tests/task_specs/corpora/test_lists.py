@@ -137,7 +137,7 @@ def test_missing_recordings_are_one_problem_with_a_way_on(
     assert sum(dataset.counts.values()) == left
     [note] = [note for note in dataset.notes if "left out" in note]
     assert note.startswith(f"{len(gone)} of ")
-    assert note.endswith(f" recordings are not there and are left out, the first {first}")
+    assert note.endswith(f" recordings are missing and left out, the first {first}")
 
 
 @pytest.mark.parametrize(

@@ -209,7 +209,7 @@ WRONG_ROWS: list[tuple[str, str, str, str, str]] = [
     ("voice_activity", "manifest/balanced_speech_testing_manifest.json", "0.63,", "-1,",
      ":1: is not a piece of speech"),
     ("esc50", "meta/esc50.csv", "A-7.wav,1,", "A-7.wav,6,", ":9: fold: '6' is not a fold"),
-    ("esc50", "meta/esc50.csv", "sound 3", '"sound 3', ":5: cannot be read on from here"),
+    ("esc50", "meta/esc50.csv", "sound 3", '"sound 3', ":5: cannot be read from here on"),
 ]  # fmt: skip
 
 
@@ -241,7 +241,7 @@ def test_a_row_that_stands_there_twice_is_said(built: Callable[[str], Tree], nam
     )
     (tree.root / path).write_text("\n".join([*lines, row]) + "\n", encoding="utf-8")
     [problem] = wrong(tree)
-    assert "this clip is listed before, in " in problem
+    assert "this clip is already listed in " in problem
 
 
 @pytest.mark.parametrize(
