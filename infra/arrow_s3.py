@@ -1,4 +1,4 @@
-"""Arrow's S3 client with patience that survives being pickled."""
+"""Arrow's S3 client with retries that survive pickling."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
 
 
 class ArrowS3(S3FileSystem):  # type: ignore[misc]  # pyarrow has no types
-    """``S3FileSystem`` forgets its retries when it is pickled, and so Ray's workers would have Arrow's three.
+    """An ``S3FileSystem`` that keeps its retries when pickled, which Arrow itself would reset to three.
 
     Args:
-        options: of ``S3FileSystem``, without credentials.
-        attempts: of each request, the first included.
+        options: options of ``S3FileSystem``, without credentials.
+        attempts: attempts for each request, including the first.
     """
 
     def __init__(self, options: Mapping[str, Any], *, attempts: int) -> None:

@@ -1,4 +1,4 @@
-"""Whether a store obeys conditions, without which two writers of one name would mix."""
+"""Check that a store obeys conditional writes, which keep two writers of one name apart."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from infra import object_storage
 from infra.errors import StorageError
 
 PROBE = ".speechprompt-probe"
-"""A small object that stays, so that nothing need ever be deleted."""
+"""Name of a small object that stays, so that the check needs no permission to delete."""
 _NEVER = '"00000000000000000000000000000000"'
 _ATTEMPTS = 5
 
 
 def require_conditional_writes(place: str) -> None:
-    """Try both conditions on one small object below ``place``; local directories always obey.
+    """Try both conditions on a small object below ``place``; local directories always obey them.
 
     Raises:
         StorageError: the store ignores a condition, or cannot be used.
@@ -28,7 +28,7 @@ def require_conditional_writes(place: str) -> None:
     if object_storage.write_if_version(probe, _fresh(), _NEVER):
         raise _ignored(place, "If-Match")
     for _ in range(_ATTEMPTS):
-        # Another prober may come in between.
+        # Another check may write in between.
         if object_storage.write_if_version(probe, _fresh(), object_storage.read_versioned(probe)[1]):
             return
     raise StorageError(f"{place} cannot be used: the store refuses every If-Match", remedy="use another store")
@@ -40,5 +40,6 @@ def _fresh() -> bytes:
 
 def _ignored(place: str, condition: str) -> StorageError:
     return StorageError(
-        f"{place} cannot be used: the store ignores {condition}, so two writers would mix", remedy="use another store"
+        f"{place} cannot be used: the store ignores {condition}, which keeps two writers apart",
+        remedy="use another store",
     )

@@ -1,4 +1,4 @@
-"""Digests: of a configuration with its tensors, and of a file that a description names."""
+"""Digests of configurations with tensors, and of files."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ class FileEntry(BaseModel):
 
     sha256: Sha256
     size: Count
-    """Bytes."""
+    """Size in bytes."""
 
     @classmethod
     def of(cls, data: bytes) -> Self:
-        """What is to be said of these bytes."""
+        """Return the entry of a file with this content."""
         return cls(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
 
     def describes(self, data: bytes) -> bool:
-        """Whether these are the bytes."""
+        """Return whether this is the content of the file."""
         return len(data) == self.size and hashlib.sha256(data).hexdigest() == self.sha256
 
 
 def canonical_json(value: Any) -> bytes:
-    """JSON with sorted keys and no spaces; the same value always gives the same bytes.
+    """Return JSON with sorted keys and no spaces; the same value always gives the same bytes.
 
     Raises:
-        ValueError: a number that is not finite.
-        TypeError: something JSON cannot say.
+        ValueError: a number is not finite.
+        TypeError: a value has no form in JSON.
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def fingerprint(config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:
-    """SHA-256, 64 hexadecimal digits, over the canonical configuration and, by name, every tensor's dtype, shape
-    and little-endian bytes."""
+    """Return the SHA-256, 64 hexadecimal digits, of the canonical configuration and, sorted by name, of every tensor's
+    dtype, shape and little-endian bytes."""
     digest = hashlib.sha256(canonical_json(dict(config)))
     for name in sorted(tensors):
         array = np.asarray(tensors[name], order="C")

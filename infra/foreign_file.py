@@ -1,4 +1,4 @@
-"""What stands in place of any file where a download, a clone or a disk went wrong, told by how it begins."""
+"""Recognising files that are something else after a failed download, clone or disk, by their first bytes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Final, NamedTuple
 
 
 class FileKind(NamedTuple):
-    """What a file is, and what helps.
+    """Kind of a file, and the remedy.
 
     Attributes:
-        what: what follows "it is": with its article, if it has one.
-        remedy: what to do with it; empty where nothing is known but to name another file.
+        what: kind, with its article, to follow "it is".
+        remedy: what to do with the file; empty if only another file helps.
     """
 
     what: str
@@ -22,10 +22,10 @@ class FileKind(NamedTuple):
 
 
 Beginnings = Sequence[tuple[bytes, str, str]]
-"""Regular expressions of how a file begins, each with what it is, and the remedy."""
+"""Regular expressions for the first bytes of files, each with the kind and the remedy."""
 
 FETCH_AGAIN: Final = "fetch the file again"
-_FROM_PAGE: Final = f"{FETCH_AGAIN}, by the link of its download"
+_FROM_PAGE: Final = f"{FETCH_AGAIN}, with its download link"
 _NAME_INNER: Final = "and name the file in it"
 _TEXT: Final = rb"(?:\xef\xbb\xbf)?\s*"
 _TAR: Final = rb".{257}ustar"
@@ -51,24 +51,24 @@ _BEGINNINGS: Final[Beginnings] = (
 
 
 def foreign_file(head: bytes) -> FileKind | None:
-    """What a file is that was meant to be something else; ``None`` if it may be what it was meant to be.
+    """Return the kind of a file that is recognisably not what it should be; ``None`` for any other file.
 
     Args:
-        head: how it begins; at least 512 bytes, or all of it.
+    head: first bytes of the file, at least 512 or all of them.
     """
     return _gzipped(head) if head.startswith(b"\x1f\x8b") else recognised(head, _BEGINNINGS)
 
 
 def recognised(head: bytes, beginnings: Beginnings) -> FileKind | None:
-    """The first of the kinds that begins so; ``None`` if none does."""
+    """Return the first kind that matches; ``None`` if none does."""
     found = (FileKind(what, remedy) for pattern, what, remedy in beginnings if re.match(pattern, head, re.DOTALL))
     return next(found, None)
 
 
 def beginning_of_text(head: bytes) -> str | None:
-    """How a file begins if it is text in UTF-8, without its byte order mark; ``None`` if it is not."""
+    """Return the beginning of a UTF-8 text without its byte order mark; ``None`` if the file is not UTF-8 text."""
     try:
-        # A character may be cut at the end of what was read.
+        # The last character may be cut off.
         text = codecs.getincrementaldecoder("utf-8-sig")().decode(head)
     except UnicodeDecodeError:
         return None

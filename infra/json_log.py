@@ -1,4 +1,4 @@
-"""Logs for machines: one JSON object a line, with what it is about in fields of its own."""
+"""Logs for programs: one JSON object per line, with structured fields."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from infra.printable import printable_json
 from infra.redaction import redacted
 
 ROOT = "speechprompt"
-"""Logger above all of the product's own."""
+"""Parent of all of the product's loggers."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _HOST = socket.gethostname()
 _fields: dict[str, str] = {}
 
 
 class JsonFormatter(logging.Formatter):
-    """Time (ISO 8601, UTC), level, logger, host, process and message, the fields of the process, and what ``extra`` the
-    record has."""
+    """Formats time (ISO 8601, UTC), level, logger, host, process, message, the fields of the process, and the record's
+    ``extra``."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -40,21 +40,21 @@ class JsonFormatter(logging.Formatter):
 
 
 def log_fields(**fields: str) -> None:
-    """Fields of every further line of this process, in place of those set before."""
+    """Set the fields of all further lines of this process, replacing those set before."""
     _fields.clear()
     _fields.update(fields)
 
 
 def logs_as_json() -> bool:
-    """Whether ``log_as_json`` has been called in this process."""
+    """Return whether ``log_as_json`` was called in this process."""
     return any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger(ROOT).handlers)
 
 
 def log_as_json(stream: TextIO | None = None) -> None:
-    """Write what the product's loggers say, from level INFO, as JSON lines.
+    """Write records of the product's loggers, from level INFO, as JSON lines.
 
     Args:
-        stream: where to; standard error where it is left out.
+        stream: stream to write to; default: standard error.
     """
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter())

@@ -1,4 +1,4 @@
-"""Object storage in a local directory: atomic, durable, and safe among processes that write the same name."""
+"""Object storage in local directories: atomic, durable, and safe for concurrent writers of one name."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from typing import BinaryIO
 from infra.errors import DamagedFile, ObjectNotFound, StorageError, TooLarge
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# Content on its way to its final name; a crash can leave one behind, unseen by listings.
+# A file before it gets its final name; a crash can leave one, which listings hide.
 _PART = ".speechprompt-part"
-# Held while a version is compared and replaced; removed by whoever held it.
+# Held while a version is compared and replaced; its holder removes it.
 _LOCK = ".speechprompt-lock"
 _BLOCK = 1 << 20
 _HANDED_OVER = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
-"""What a shell hands over under a name, as for ``<(command)``; any other pipe may have nobody at its other end."""
+"""Pipes that a shell passes by name, as for ``<(command)``; any other pipe may have no writer."""
 
 
 def check(root: str) -> None:
@@ -51,11 +51,11 @@ def read_own(uri: str, limit: int) -> bytes:
 
 
 def digest_own(uri: str, size: int) -> str:
-    """SHA-256 of a file of this size, without holding it in memory.
+    """Return the SHA-256 of a file of a known size, without holding it in memory.
 
     Raises:
-        ObjectNotFound: nothing is there.
-        DamagedFile: it is a link or no regular file, or has another size.
+        ObjectNotFound: there is no such file.
+        DamagedFile: it is a link, not a regular file, or has another size.
         StorageError: it cannot be read.
     """
     with _explained(uri), _opened(uri, links=False) as file:
@@ -72,27 +72,24 @@ def _read(file: BinaryIO, uri: str, limit: int | None) -> bytes:
         return file.read()
     size = os.fstat(file.fileno()).st_size
     blocks, room = [], limit + 1
-    # The file may have grown, or be a pipe without a size; but a limit of terabytes makes no room for as many.
+    # The file may grow, or be a pipe without a size. In blocks, since a large limit must not reserve memory.
     while size <= limit and room and (block := file.read(min(room, max(size, _BLOCK)))):
         blocks.append(block)
         room -= len(block)
     if size > limit or not room:
-        raise TooLarge(
-            f"is larger than the {limit} bytes allowed here", where=uri, remedy="it is not what it should be"
-        )
+        raise TooLarge(f"is larger than the {limit} bytes allowed here", where=uri, remedy="replace it")
     return b"".join(blocks)
 
 
 @contextmanager
 def _opened(uri: str, *, links: bool) -> Iterator[BinaryIO]:
-    """A regular file, without waiting for the other end of a pipe or for a device.
+    """Open a regular file, without waiting for a pipe or a device.
 
     Args:
-        uri: its path.
-        links: whether it may be reached through a link, as what users name may; else whatever stands in place of a
-            file of our own is damage.
+    uri: path of the file.
+    links: whether links are followed, as for users' files; for this product's own files, a link is damage.
     """
-    # What a shell hands over is a link to a pipe, which is waited for.
+    # A shell passes a link to a pipe, which is waited for.
     handed_over = links and uri.startswith(_HANDED_OVER)
     flags = (0 if handed_over else os.O_NONBLOCK) | (0 if links else os.O_NOFOLLOW)
     wrong, remedy = (StorageError, "name a file") if links else (DamagedFile, "remove it")
@@ -102,16 +99,16 @@ def _opened(uri: str, *, links: bool) -> Iterator[BinaryIO]:
         if error.errno == errno.ELOOP:
             raise wrong(f"{uri} is a link that is not followed; {remedy}") from error
         if error.errno == errno.ENXIO:
-            raise wrong(f"{uri} is a socket or a device and no file; {remedy}") from error
+            raise wrong(f"{uri} is a socket or a device, not a file; {remedy}") from error
         raise
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISDIR(mode) or not (handed_over or stat.S_ISREG(mode)):
         os.close(descriptor)
         if stat.S_ISDIR(mode) and links:
-            raise StorageError("is a directory and no file", where=uri, remedy="name a file in it")
+            raise StorageError("is a directory, not a file", where=uri, remedy="name a file in it")
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), uri)
-        raise wrong(f"{uri} is a pipe or a device and no file; {remedy}")
+        raise wrong(f"{uri} is a pipe or a device, not a file; {remedy}")
     with os.fdopen(descriptor, "rb") as file:
         yield file
 
@@ -132,7 +129,7 @@ def write_if_absent(uri: str, data: bytes) -> bool:
     with _explained(uri):
         part = _write_part(target, lambda file: file.write(data))
         try:
-            # Unlike rename, link fails where a name exists: of several writers one wins, with a whole file.
+            # Unlike rename, link fails if the name exists, so one of several writers wins, with a whole file.
             os.link(part, target)
         except FileExistsError:
             return False
@@ -184,7 +181,7 @@ def download(uri: str, local_path: str) -> None:
 
 
 def receive(local_path: str, fill: Callable[[BinaryIO], object]) -> None:
-    """Make the file ``local_path`` of what ``fill`` writes; it appears when that is done, or not at all."""
+    """Write the file ``local_path`` with ``fill``; it appears only when ``fill`` is done."""
     with _explained(local_path):
         _replace(Path(local_path), fill)
 
@@ -204,7 +201,7 @@ def _replace(target: Path, fill: Callable[[BinaryIO], object]) -> None:
 
 
 def _write_part(target: Path, fill: Callable[[BinaryIO], object]) -> Path:
-    """A new file beside ``target``, on disk to the last byte, with the permissions the umask grants."""
+    """Write a new file beside ``target``, synced to disk, with the permissions that the umask grants."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.parent / f".{secrets.token_hex(8)}{_PART}"
     with part.open("xb") as file:
@@ -229,13 +226,13 @@ def _sync_directory(directory: Path) -> None:
 
 @contextmanager
 def _locked(target: Path) -> Iterator[None]:
-    """Hold the lock of ``target`` among processes and threads; the kernel frees it when the holder dies."""
+    """Hold the lock of ``target`` against other processes and threads; the kernel frees it when the holder dies."""
     target.parent.mkdir(parents=True, exist_ok=True)
     lock = target.parent / f".{hashlib.sha256(target.name.encode()).hexdigest()[:16]}{_LOCK}"
     while True:
         with lock.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            # The last holder may have removed the name meanwhile; a lock on a nameless file excludes nobody.
+            # The last holder may have unlinked the file meanwhile; a lock on it would exclude nobody.
             if not _is_named(file.fileno(), lock):
                 continue
             try:
@@ -254,7 +251,7 @@ def _is_named(descriptor: int, path: Path) -> bool:
 
 @contextmanager
 def _explained(uri: str) -> Iterator[None]:
-    """Turn what the operating system says into one sentence."""
+    """Turn errors of the operating system into one sentence."""
     try:
         yield
     except FileNotFoundError as error:
@@ -267,7 +264,7 @@ def _explained(uri: str) -> Iterator[None]:
         reason = error.strerror or type(error).__name__
         if error.errno == errno.EISDIR:
             raise StorageError(
-                "is a directory and no file", where=uri, remedy="remove it, or name another place"
+                "is a directory, not a file", where=uri, remedy="remove it, or name another place"
             ) from error
         if error.errno in _FULL:
             raise StorageError(

@@ -1,13 +1,13 @@
-"""Files and objects under one roof: a place is an absolute local path or ``s3://bucket/key``, as ``str``.
+"""Storage in local files and S3: a place is an absolute local path or ``s3://bucket/key``, as ``str``.
 
-Both kinds keep the same promises. A write is seen whole or not at all, also after a crash. Of several writers
-that create a name, or that replace the same version of it, exactly one wins: by ``If-None-Match`` and ``If-Match``
-in S3, by a hard link and a lock on a local disk. What was written is what the next read sees.
+Both give the same guarantees. A write is atomic, even in a crash. Of several writers that create a name, or that
+replace the same version of it, exactly one wins: by ``If-None-Match`` and ``If-Match`` in S3, by a hard link and a lock
+on a local disk. A read sees the last write.
 
-S3 is set up by the variables that every AWS tool reads: ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``,
+S3 is configured by the variables that every AWS tool reads: ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``,
 ``AWS_SESSION_TOKEN``, ``AWS_REGION``, ``AWS_ENDPOINT_URL_S3`` (or ``AWS_ENDPOINT_URL``), and
 ``AWS_REQUEST_CHECKSUM_CALCULATION=when_required`` for stores that reject the checksums botocore sends. A server that
-is slow, busy or down is waited for, a minute at least; ``AWS_MAX_ATTEMPTS`` changes how long.
+is slow, busy or down is waited for, for at least a minute; ``AWS_MAX_ATTEMPTS`` changes how long.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ __all__ = [
 
 
 class _Backend(Protocol):
-    """What the two modules provide."""
+    """Functions of the two backends."""
 
     def check(self, root: str) -> None: ...
     def exists(self, uri: str) -> bool: ...
@@ -68,47 +68,47 @@ def _backend(uri: str) -> _Backend:
 
 
 def check(root: str) -> None:
-    """Ask at once, without patience, whether files could be below ``root``, which need not exist.
+    """Check, without waiting for a server, that files can be below ``root``, which need not exist.
 
     Raises:
         StoreUnreachable: the server does not answer.
-        StorageError: it refuses these credentials, its bucket is missing, or the local directory is none and cannot be
-            made.
+        StorageError: the server refuses the credentials, the bucket is missing, or the local directory cannot be made
+            or is not a directory.
     """
     _backend(root).check(root)
 
 
 def exists(uri: str) -> bool:
-    """Whether a file or object is there; a directory or prefix is not one.
+    """Return whether a file or object exists; a directory or prefix is neither.
 
     Raises:
-        StorageError: the place cannot be asked, for example because the bucket is missing.
+    StorageError: this cannot be determined, for example because the bucket is missing.
     """
     return _backend(uri).exists(uri)
 
 
 def read_bytes(uri: str, *, limit: int | None = None) -> bytes:
-    """The whole content.
+    """Read a whole file.
 
     Args:
         uri: the file or object.
-        limit: refuse more than this many bytes, before reading them.
+        limit: most bytes; a larger file is refused before it is read.
 
     Raises:
         ObjectNotFound: nothing is there.
         TooLarge: it is larger than ``limit``.
-        StorageError: it cannot be read, or is no regular file and not what a shell hands over (``/dev/stdin``).
+        StorageError: it cannot be read, or is neither a regular file nor a shell's pipe (``/dev/stdin``).
     """
     return _backend(uri).read_bytes(uri, limit)
 
 
 def read_own(uri: str, *, limit: int) -> bytes:
-    """The whole content of a file that this product wrote: no link is followed, and no pipe or device waited for.
+    """Read a whole file that this product wrote, without following links or waiting for pipes and devices.
 
     Raises:
         ObjectNotFound: nothing is there.
-        DamagedFile: it is a link or no regular file, or larger than ``limit``.
-        StorageError: it cannot be read, or is a directory, which only its owner can put out of the way.
+        DamagedFile: it is a link, not a regular file, or larger than ``limit``.
+        StorageError: it cannot be read, or is a directory.
     """
     try:
         return _backend(uri).read_own(uri, limit)
@@ -117,19 +117,19 @@ def read_own(uri: str, *, limit: int) -> bytes:
 
 
 def read_versioned(uri: str, *, limit: int | None = None) -> tuple[bytes, str]:
-    """The content and its version, for `write_if_version`: the ETag in S3, the content's SHA-256 on a disk.
+    """Read a file and its version, for `write_if_version`: the ETag in S3, the content's SHA-256 on a local disk.
 
     Raises:
         ObjectNotFound: nothing is there.
         TooLarge: it is larger than ``limit`` bytes.
-        DamagedFile: it is a link or no regular file.
+        DamagedFile: it is a link or not a regular file.
         StorageError: it cannot be read.
     """
     return _backend(uri).read_versioned(uri, limit)
 
 
 def write_bytes(uri: str, data: bytes) -> None:
-    """Write or replace; directories are made as needed. On return a local file has reached the disk.
+    """Write or replace a file, and make missing directories; a local file is synced to disk.
 
     Raises:
         StorageError: it cannot be written.
@@ -138,10 +138,10 @@ def write_bytes(uri: str, data: bytes) -> None:
 
 
 def write_if_absent(uri: str, data: bytes) -> bool:
-    """Write where nothing is; ``False`` if something was there, which stays untouched.
+    """Write a file unless one exists; return whether it was written.
 
-    Where an answer of the server was lost, finding ``data`` stored counts as having written it; of two writers of the
-    same bytes both may then be told so.
+    If an answer of the server was lost, finding ``data`` stored counts as written; of two writers of the same bytes,
+    both may then succeed.
 
     Raises:
         StorageError: it cannot be written.
@@ -150,10 +150,10 @@ def write_if_absent(uri: str, data: bytes) -> bool:
 
 
 def write_addressed(uri: str, data: bytes) -> bool:
-    """Write a file whose name is the digest of what it holds; anything else that is there is replaced.
+    """Write a file whose name is the digest of its content; a file with other content is replaced.
 
     Returns:
-        Whether something else was there.
+        Whether a file with other content was there.
 
     Raises:
         StorageError: it cannot be written, or a directory is there.
@@ -170,14 +170,14 @@ def write_addressed(uri: str, data: bytes) -> bool:
 
 
 def write_if_version(uri: str, data: bytes, version: str | None) -> bool:
-    """Replace what `read_versioned` returned; ``False`` if it is no longer that, and nothing was written.
+    """Replace a file if it still has the version from `read_versioned`; return whether it was written.
 
-    Lost answers are as in `write_if_absent`.
+    Lost answers are treated as in `write_if_absent`.
 
     Args:
         uri: the file or object.
-        data: its new content.
-        version: from `read_versioned`, or ``None`` for "nothing is there".
+        data: new content.
+        version: version from `read_versioned`, or ``None`` if there must be no file.
 
     Raises:
         StorageError: it cannot be written.
@@ -188,7 +188,7 @@ def write_if_version(uri: str, data: bytes, version: str | None) -> bool:
 
 
 def remove(uri: str) -> None:
-    """Remove a file, or the link that stands for one; nothing need be there.
+    """Remove a file or link, if there is one.
 
     Raises:
         StorageError: it cannot be removed.
@@ -197,7 +197,7 @@ def remove(uri: str) -> None:
 
 
 def list_files(root: str) -> list[str]:
-    """Names of all files below ``root``, relative to it, with ``/``, sorted; none where no such directory is.
+    """Return the names of all files below ``root``, relative to it, with ``/``, sorted; empty without such a directory.
 
     Raises:
         StorageError: it cannot be listed, for example because the bucket is missing.
@@ -206,7 +206,7 @@ def list_files(root: str) -> list[str]:
 
 
 def upload(local_path: str, uri: str) -> None:
-    """Copy a local file to ``uri``, in parts, without holding it in memory.
+    """Copy a local file to ``uri`` in parts, without holding it in memory.
 
     Raises:
         ObjectNotFound: there is no such local file.
@@ -216,7 +216,7 @@ def upload(local_path: str, uri: str) -> None:
 
 
 def download(uri: str, local_path: str) -> None:
-    """Copy ``uri`` to a local file, in parts; the file appears only when it is complete.
+    """Copy ``uri`` to a local file in parts; the file appears only when it is complete.
 
     Raises:
         ObjectNotFound: nothing is there.
@@ -226,9 +226,9 @@ def download(uri: str, local_path: str) -> None:
 
 
 def arrow_filesystem(uri: str) -> tuple[FileSystem, str]:
-    """The same place for Arrow, and so for Ray Tune and Ray Data: a file system and the path in it.
+    """Return a place as a file system and path for Arrow, which Ray Tune and Ray Data use.
 
-    No credential is copied into the file system: pickled to a worker, it finds that process's own.
+    The file system holds no credentials: in a worker it finds those of that process.
 
     Raises:
         MissingExtra: pyarrow is not installed.

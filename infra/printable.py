@@ -1,4 +1,4 @@
-"""Text by unknown hands on its way to terminals, logs, tables and Markdown: what would steer them is spelled out."""
+"""Untrusted text for terminals, logs, tables and Markdown, with control characters spelled out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 
 def first_of(items: Sequence[str], most: int, between: str = ", ") -> str:
-    """The first few of the items, and how many more there are: ``a, b (and 3 more)``."""
+    """Return the first items and the number of others: ``a, b (and 3 more)``."""
     more = f" (and {len(items) - most} more)" if len(items) > most else ""
     return between.join(items[:most]) + more
 
@@ -20,42 +20,42 @@ _STEERING = re.compile(
     "\u2028\u2029"  # ends of lines and paragraphs
     "\ud800-\udfff]"  # bytes of a file name that are not UTF-8, and halves of surrogate pairs
 )
-# Those of full width are taken for the others where Japanese or Chinese is set.
+# Full-width characters count as their ASCII forms in Japanese and Chinese locales.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _LINE_STEERING = re.compile(rf"[\t\n]|{_STEERING.pattern}")
 
 
 def printable(text: str) -> str:
-    r"""The text as one line that shows every character: ``\x1b``, ``\n``, ``\u202e``, and ``\xf6`` for a byte of a file
-    name that is not UTF-8."""
+    r"""Return text as one line with every character visible: ``\x1b``, ``\n``, ``\u202e``, and ``\xf6`` for a byte of a
+    file name that is not UTF-8."""
     return _LINE_STEERING.sub(_escape, text)
 
 
 def printable_lines(text: str) -> str:
-    """The same, but its line breaks and tabs stay."""
+    """Return text like `printable`, but with its line breaks and tabs."""
     return _STEERING.sub(_escape, text)
 
 
 def printable_json(document: str) -> str:
-    """A JSON document with the same characters as escapes of JSON, which its readers undo."""
+    """Return a JSON document with these characters as JSON escapes, which its readers undo."""
     return _STEERING.sub(lambda found: json.dumps(found[0])[1:-1], document)
 
 
 def spreadsheet_cell(text: str) -> str:
-    """The text as one line that a spreadsheet shows as it is: what would begin a formula there follows a quote, as
-    spreadsheets write it themselves; numbers stay numbers."""
+    """Return text as one line that a spreadsheet shows literally: a quote precedes what would be a formula; numbers
+    stay numbers."""
     shown = printable(text)
     return f"'{shown}" if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text) else shown
 
 
 def in_ascii(text: object, most: int = 80) -> str:
-    """The beginning of the text, with escapes for all but printable ASCII, as for names in binary files."""
+    """Return the beginning of text, such as a name in a binary file, with escapes for all but printable ASCII."""
     return ascii(str(text))[1:-1][:most]
 
 
 def is_text(name: str) -> bool:
-    """Whether a file name is UTF-8, so that it can be stored, hashed and sent."""
+    """Return whether a file name is UTF-8, so that it can be stored, hashed and sent."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -78,5 +78,5 @@ _SPECIAL = re.compile(
 
 
 def markdown_text(text: str) -> str:
-    """``text`` as one line within a paragraph, an entry of a list or a cell of a table."""
+    """Return text as one line of Markdown, for a paragraph, a list entry or a table cell."""
     return _SPECIAL.sub(lambda found: f"\\{found[0]}", printable(text))

@@ -1,4 +1,4 @@
-"""Directories that no other user of the machine can enter, look into or replace, and files that none can read."""
+"""Directories and files that no other user of the machine can read, enter or replace."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def private_directory(path: Path) -> Path:
-    """Make a directory of mode 0700, whatever the umask, or see that one is; missing parents are made likewise.
+    """Make a directory with mode 0700, whatever the umask, or check an existing one; missing parents are made likewise.
 
-    One of this user that others could only read is closed to them; what others could write is not trusted.
+    A directory of this user that others can read is closed to them; one that others can write is refused.
 
     Args:
-        path: absolute.
+        path: absolute path.
 
     Returns:
         ``path``.
 
     Raises:
-        StorageError: it cannot be made, is a link or no directory, belongs to another user, or others can write it or
-            replace it from above.
+        StorageError: it cannot be made, is a link or not a directory, belongs to another user, or others can write it
+            or a directory above it.
     """
     try:
         for missing in reversed([place for place in (path, *path.parents) if not os.path.lexists(place)]):
@@ -38,7 +38,7 @@ def private_directory(path: Path) -> Path:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, even while it is being written; one that is there is replaced.
+    """Write or replace a file that only its owner can read, even while it is being written.
 
     Raises:
         OSError: it cannot be written.
@@ -53,7 +53,7 @@ def _make(path: Path) -> None:
     try:
         path.mkdir(0o700)
     except FileExistsError:
-        # Another process of ours was quicker, or somebody else, whom the check finds.
+        # Made by another process; the check that follows finds other users.
         return
     path.chmod(0o700)
 
@@ -68,7 +68,7 @@ def _check(path: Path) -> None:
         raise StorageError(f"{path} belongs to another user (uid {found.st_uid}); name another place")
     if _open_to_others(found):
         raise StorageError(
-            f"{path} can be written by other users (mode {stat.S_IMODE(found.st_mode):04o}), and what lies in it may "
+            f"{path} can be written by other users (mode {stat.S_IMODE(found.st_mode):04o}), so its files may "
             "be theirs; look through it, then chmod 700 it, or name another place"
         )
     if stat.S_IMODE(found.st_mode) != 0o700:
@@ -80,17 +80,18 @@ def _check_above(path: Path) -> None:
         found = above.stat()
         if found.st_uid not in (0, os.geteuid()):
             raise StorageError(
-                f"{path} lies in {above}, which belongs to another user (uid {found.st_uid}); name another place"
+                f"{path} is in {above}, which belongs to another user (uid {found.st_uid}); name another place"
             )
-        # In a sticky directory, such as /tmp, nobody can replace what is another's.
+        # In a sticky directory, such as /tmp, users cannot replace each other's files.
         if _open_to_others(found) and not found.st_mode & stat.S_ISVTX:
             raise StorageError(
-                f"{path} lies in {above}, which other users can write (mode {stat.S_IMODE(found.st_mode):04o}); "
+                f"{path} is in {above}, which other users can write (mode {stat.S_IMODE(found.st_mode):04o}); "
                 "name another place"
             )
 
 
 def _open_to_others(found: os.stat_result) -> bool:
-    """Whether others can write; a user's own group is the user, where groups are given out so (umask 002)."""
+    """Return whether others can write; the user's own group does not count, since it often has only the user (umask
+    002)."""
     theirs = stat.S_IWOTH if found.st_gid == os.getegid() else _OTHERS_WRITE
     return bool(found.st_mode & theirs)

@@ -1,7 +1,7 @@
-"""What keeps a Ray from the other users of its machine: it listens on loopback alone, asks for a token, and keeps its
-files where nobody else can enter.
+"""Protection of a Ray from other users of its machine: it listens on loopback only, asks for a token, and keeps its
+files in a private directory.
 
-Ray itself opens its directories to everybody, and lets whoever reaches it run code.
+By itself Ray opens its directories to everybody, and lets anyone who reaches it run code.
 """
 
 from __future__ import annotations
@@ -14,57 +14,57 @@ from pathlib import Path
 from infra.private_directory import private_directory, write_private
 
 HOST = "127.0.0.1"
-"""Also to be given to servers as the address of their node."""
+"""Loopback address; also the node address of servers."""
 
 PREFIX = "sp-"
-"""Of the name of a private directory, of which 8 random characters are the rest."""
+"""Start of the name of a private directory; 8 random characters follow."""
 SESSIONS = "ray"
-"""Ray's temporary directory, below a private one: it makes its own writable by everybody, whoever made it."""
+"""Ray's temporary directory in a private one; Ray makes it writable by everybody."""
 
 _NOT_SERVED = {
-    # Ports that ask for no token, which whoever scrapes metrics opens by setting these otherwise.
+    # Ports without a token; set these variables to open them for scraping metrics.
     "RAY_enable_metrics_collection": "0",
     "AUTOSCALER_METRIC_PORT": "-1",
     "DASHBOARD_METRIC_PORT": "-1",
 }
 OF_ANOTHER_CLUSTER = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
-"""Variables that would lead servers, clients or a job elsewhere; those of ``closed`` come in their place."""
+"""Variables that point to another cluster; those of ``closed`` replace them."""
 
 
 def closed(token_file: Path) -> dict[str, str]:
-    """Make a token, and say what servers and clients of a Ray that only its owner can use need in their environment.
+    """Make a token, and return the environment for servers and clients of a Ray that only its owner can use.
 
     Args:
-        token_file: absolute; written anew, readable by its owner alone.
+        token_file: absolute path of the token, which is written again, readable only by its owner.
 
     Raises:
         OSError: it cannot be written.
     """
     write_private(token_file, secrets.token_hex(32))
     return {
-        # Ray replaces 127.0.0.1 by the machine's outward address, and with any other one it listens on all
-        # interfaces. This switch, made for systems where Ray is meant for one machine, keeps everything on loopback.
+        # Ray replaces 127.0.0.1 by the machine's external address, and with any other address it listens on all
+        # interfaces. This switch, made for systems on which Ray supports only one machine, keeps it on loopback.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        # Left unset, a server may ask for a token that its clients do not send, or make one in the home directory.
+        # If unset, a server may ask for a token that its clients do not send, or make one in the home directory.
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token_file),
     }
 
 
 def unserved() -> dict[str, str]:
-    """What servers need besides, so that they open no port that nobody asked for."""
+    """Return further variables for servers, so that they open no unused ports."""
     return {name: value for name, value in _NOT_SERVED.items() if name not in os.environ}
 
 
 def directory_for_ray(parent: Path) -> Path:
-    """Make a private directory with a short name, for ``SESSIONS`` to lie in.
+    """Make a private directory with a short name, to hold ``SESSIONS``.
 
     Raises:
-        StorageError: others could replace it.
+        StorageError: other users could replace it.
         OSError: it cannot be made.
     """
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-    # Whatever the umask took from its owner.
+    # The umask may have removed the owner's permissions.
     made.chmod(0o700)
     return private_directory(made)

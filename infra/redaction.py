@@ -1,4 +1,4 @@
-"""Texts without the credentials in them, for everything that is printed, logged or stored."""
+"""Redaction of credentials in everything that is printed, logged or stored."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SECRET_VARIABLES = (
     "RAY_AUTH_TOKEN",
 )
 SHORTEST_SECRET = 4
-"""Shorter values are no secrets, and taking them out would leave a text unreadable."""
+"""Shortest value that is redacted: shorter ones are not secrets, and removing them would make texts unreadable."""
 
 
 def redacted(text: str) -> str:
-    """The text with the credentials of URIs, and those of the environment, replaced by ``***``."""
+    """Return text with credentials in URIs, and those of the environment, replaced by ``***``."""
     text = USER_INFO.sub("***@", text)
     text = QUERY_SECRET.sub(r"\1***", text)
     for variable in SECRET_VARIABLES:
@@ -30,10 +30,10 @@ def redacted(text: str) -> str:
 
 
 def without_user_info(uri: str) -> str:
-    """The same server, whoever asks: names spools, so that a changed password does not orphan one."""
+    """Return a URI without user and password; it names spools, so that a changed password does not orphan one."""
     return USER_INFO.sub("", uri)
 
 
 def holds_credentials(text: str) -> bool:
-    """Whether a URI in the text holds what ``redacted`` would take out of it."""
+    """Return whether a URI in the text has credentials that ``redacted`` would remove."""
     return USER_INFO.search(text) is not None or QUERY_SECRET.search(text) is not None

@@ -1,4 +1,4 @@
-"""The S3 client of this process: where the server is, and how patiently it is asked."""
+"""S3 client of this process: its server and its retries."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 5
 READ_SECONDS = 60
 PATIENT_ATTEMPTS = 20
-"""A server that is down for a minute must be survived. botocore waits a random part of 0.05, 0.1, 0.2, ... seconds,
-never more than 20: of nineteen waits the first nine take 13 s in the mean and the others 10 s each, under one minute
-once in some hundred times, and four minutes at most. Older versions begin with a second and wait longer."""
+"""Attempts that outlast a server that is down for a minute. botocore waits a random part of 0.05, 0.1, 0.2, ...
+seconds, at most 20: of nineteen waits the first nine take 13 s on average and the others 10 s each. This is less than
+a minute about once in a hundred times, and at most four minutes. Older versions begin with a second and wait longer."""
 ARROW_ATTEMPTS = 16
-"""The same for Arrow's client, which waits a random part of 1, 2, 4, ... seconds, never more than 20."""
+"""The same for Arrow's client, which waits a random part of 1, 2, 4, ... seconds, at most 20."""
 IMPATIENT_ATTEMPTS = 6
-"""Enough for a server that is busy; one that is away is found out in a second."""
+"""Enough for a busy server; one that is down is found in a second."""
 WORTH_SAYING = 6
-"""Attempts after which somebody who watches is told: waits have become seconds."""
+"""Attempts after which a warning is logged, since waits take seconds from then on."""
 
 logger = logging.getLogger("speechprompt.storage")
 _patient = True
@@ -49,7 +49,7 @@ _patient = True
 
 @contextmanager
 def impatient() -> Iterator[None]:
-    """Do not wait for a server that is down, in this process for the time of the block: somebody is looking on."""
+    """Do not wait for a server that is down, in this process for the duration of the block, since a user is waiting."""
     global _patient
     before, _patient = _patient, False
     try:
@@ -59,10 +59,10 @@ def impatient() -> Iterator[None]:
 
 
 def client(*, patient: bool = True) -> S3Client:
-    """One client for the process, and another one after a fork or when its settings change.
+    """Return the process's client; after a fork or changed settings it is a new one.
 
     Args:
-        patient: whether to wait for a server that is down, outside of ``impatient``; ``AWS_MAX_ATTEMPTS`` changes how
+        patient: whether to wait for a server that is down, except in ``impatient``; ``AWS_MAX_ATTEMPTS`` changes how
             long.
     """
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_MAX_ATTEMPTS")
@@ -73,23 +73,23 @@ def client(*, patient: bool = True) -> S3Client:
 
 
 def endpoint() -> str | None:
-    """The server's URL as the environment has it; none for AWS itself."""
+    """Return the server's URL from the environment; ``None`` for AWS itself."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
 
 
 def region() -> str | None:
-    """What the environment says of it."""
+    """Return the region from the environment."""
     return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or None
 
 
 def server() -> str:
-    """The server's name for messages: scheme and host only, since an endpoint may carry a password."""
+    """Return the server's name for messages: scheme and host only, since an endpoint may hold a password."""
     url = endpoint()
     return "AWS" if url is None else "://".join(_scheme_and_host(url))
 
 
 def arrow_filesystem() -> FileSystem:
-    """The same server for Arrow; credentials it finds by itself, also where it is pickled to."""
+    """Return Arrow's client of the same server; it finds its credentials by itself, also after pickling."""
     from infra.arrow_s3 import ArrowS3
 
     options: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "request_timeout": READ_SECONDS}
@@ -111,7 +111,7 @@ def _new_client(
     if url is not None and not re.match(r"https?://[^/\s]", url):
         raise StorageError("AWS_ENDPOINT_URL_S3 is not a URL", remedy="write it like http://host:port")
     try:
-        # A session of its own: the default one is not safe among threads while it makes a client.
+        # Its own session, since making a client from the default one is not thread-safe.
         session = botocore.session.Session()
         attempts = _max_attempts(session) or attempts
         made = boto3.session.Session(botocore_session=session).client(
@@ -122,7 +122,7 @@ def _new_client(
                 connect_timeout=CONNECT_SECONDS,
                 read_timeout=READ_SECONDS,
                 retries={"mode": "standard", "total_max_attempts": attempts},
-                s3={"addressing_style": "path"},  # a server of one's own seldom has a host name for each bucket
+                s3={"addressing_style": "path"},  # few local servers have a host name for each bucket
             ),
         )
     except BotoCoreError:
@@ -136,17 +136,17 @@ def _new_client(
 
 
 def _max_attempts(session: botocore.session.Session) -> int | None:
-    """What ``AWS_MAX_ATTEMPTS``, or ``max_attempts`` of the profile, says."""
+    """Return ``AWS_MAX_ATTEMPTS``, or ``max_attempts`` of the profile."""
     said: int | None = session.get_config_variable("max_attempts")
     return said
 
 
 def _retry_without_quota(made: S3Client, attempts: int) -> None:
-    """Keep botocore's conditions and waits where its quota ends them.
+    """Continue botocore's retries when its quota is used up.
 
-    A client's quota of 500 pays 35 retries, at 14 each, and comes back by one with each call that goes well: eight
-    threads that read through an outage use it up in seconds. This handler is asked after botocore's own, and answers
-    only where that one gave up while attempts are left.
+    A client's quota of 500 pays for 35 retries, at 14 each, and each successful call returns one: eight threads that
+    read during an outage use it up in seconds. This handler runs after botocore's own, and acts only if that one gave
+    up while attempts are left.
     """
     handler = RetryHandler(
         retry_policy=RetryPolicy(StandardRetryConditions(max_attempts=attempts), ExponentialBackoff()),
@@ -154,7 +154,7 @@ def _retry_without_quota(made: S3Client, attempts: int) -> None:
         retry_quota=_NoQuota(),  # type: ignore[arg-type]  # the stubs name another class
     )
     outage = _Outage(attempts)
-    # First: of several handlers the first answer counts, and this one has none.
+    # Registered first: the first answer of several handlers counts, and this one gives none.
     made.meta.events.register_first("needs-retry.s3", outage.noticed)
     made.meta.events.register_last("needs-retry.s3", handler.needs_retry)  # type: ignore[arg-type]  # it may answer
     made.meta.events.register("after-call.s3", outage.over)
@@ -166,7 +166,7 @@ class _NoQuota:
 
 
 class _Outage:
-    """Says once that a server does not answer, and once that it is back."""
+    """Logs once that a server does not answer, and once that it answers again."""
 
     def __init__(self, attempts: int) -> None:
         self._attempts = attempts

@@ -1,4 +1,4 @@
-"""What an S3 store or botocore raises, as one sentence with a remedy; their own texts can hold keys and tokens."""
+"""Errors of S3 stores and botocore as one sentence with a remedy; their own texts may hold keys and tokens."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ _ELSEWHERE = (
     "307",
 )
 _RIGHTS = {
-    "GetObject": "s3:GetObject and s3:ListBucket, without which S3 refuses also what is not there",
-    "HeadObject": "s3:GetObject and s3:ListBucket, without which S3 refuses also what is not there",
+    "GetObject": "s3:GetObject and s3:ListBucket, without which S3 also refuses objects that do not exist",
+    "HeadObject": "s3:GetObject and s3:ListBucket, without which S3 also refuses objects that do not exist",
     "HeadBucket": "s3:ListBucket",
     "ListObjectsV2": "s3:ListBucket",
     "PutObject": "s3:PutObject",
@@ -64,23 +64,23 @@ _RIGHTS = {
 
 @contextmanager
 def explained(uri: str) -> Iterator[None]:
-    """Turn what is raised in the block, which works on ``uri``, into one sentence.
+    """Turn errors in the block, which works on ``uri``, into one sentence.
 
     Raises:
-        ObjectNotFound: nothing is there.
-        StoreUnreachable: the server does not answer, or is not well.
-        StorageError: anything else that the store or the settings of AWS are not right for.
+        ObjectNotFound: the object does not exist.
+        StoreUnreachable: the server does not answer, or fails.
+        StorageError: the store or the AWS settings cause any other error.
     """
     try:
         yield
     except ClientError as error:
         raise _refusal(error, uri) from error
     except RecursionError as error:
-        # botocore follows a redirect that names no region to where it came from.
+        # botocore follows a redirect without a region back to the same server.
         raise _elsewhere("", uri) from error
     except RetriesExceededError as error:
         raise StorageError(
-            "could not be transferred whole", where=uri, remedy=f"check the connection to {server()}"
+            "could not be transferred completely", where=uri, remedy=f"check the connection to {server()}"
         ) from error
     except (BotoConnectionError, HTTPClientError) as error:
         raise _no_answer(error, uri) from error
@@ -95,19 +95,21 @@ def explained(uri: str) -> Iterator[None]:
 
 
 def error_code(error: ClientError) -> str:
-    """The code in the store's answer, or its HTTP status where it has none."""
+    """Return the code in the store's answer, or its HTTP status if there is none."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def missing_bucket(bucket: str, uri: str) -> StorageError:
-    """The bucket of ``uri`` is not there."""
+    """Return the error for a bucket that does not exist."""
     return StorageError(
-        f"cannot be used: there is no bucket {bucket!r} at {server()}", where=uri, remedy="create it or mend the name"
+        f"cannot be used: there is no bucket {bucket!r} at {server()}",
+        where=uri,
+        remedy="create it or correct the name",
     )
 
 
 def not_s3(uri: str, status: int) -> StorageError:
-    """What answers is something else than a store."""
+    """Return the error for a server that is not a store."""
     return StorageError(
         f"cannot be used: {server()} answered {status}, but not as S3 does",
         where=uri,
@@ -143,11 +145,13 @@ def _refusal(error: ClientError, uri: str) -> StorageError:
         return _bucket_name(uri)
     if status == 407:
         return StorageError(
-            "is out of reach: the proxy wants a login", where=uri, remedy="write it into HTTPS_PROXY, or set NO_PROXY"
+            "is out of reach: the proxy asks for a login",
+            where=uri,
+            remedy="write it into HTTPS_PROXY, or set NO_PROXY",
         )
     if status >= 500 or code == "SlowDown":
         return StoreUnreachable(
-            f"cannot be used now: {server()} answered {code or status}", where=uri, remedy="look after the server"
+            f"cannot be used now: {server()} answered {code or status}", where=uri, remedy="check the server"
         )
     if not code:
         return not_s3(uri, status)
@@ -166,7 +170,7 @@ def _no_answer(error: Exception, uri: str) -> StorageError:
         )
     if "Invalid header value" in said:
         return StorageError(
-            "cannot be used: the credentials hold a line break or the like", where=uri, remedy="set them again"
+            "cannot be used: the credentials hold an invalid character", where=uri, remedy="set them again"
         )
     if isinstance(error, SSLError):
         bundle = os.environ.get("AWS_CA_BUNDLE", "")
@@ -174,9 +178,9 @@ def _no_answer(error: Exception, uri: str) -> StorageError:
             return StorageError(
                 "cannot be used: AWS_CA_BUNDLE names no file", where=uri, remedy="correct it, or unset it"
             )
-        remedy = "write http:// in AWS_ENDPOINT_URL_S3" if "WRONG_VERSION" in said else "set AWS_CA_BUNDLE to who does"
+        remedy = "write http:// in AWS_ENDPOINT_URL_S3" if "WRONG_VERSION" in said else "set AWS_CA_BUNDLE"
         return StorageError(
-            f"is out of reach: nobody vouches for {server()}, or it speaks no TLS", where=uri, remedy=remedy
+            f"is out of reach: {server()} has no trusted certificate, or no TLS", where=uri, remedy=remedy
         )
     return StoreUnreachable(
         f"is out of reach: no answer from {server()}", where=uri, remedy="check AWS_ENDPOINT_URL_S3 and the server"
@@ -184,39 +188,39 @@ def _no_answer(error: Exception, uri: str) -> StorageError:
 
 
 def _setting(error: BotoCoreError) -> tuple[str, str]:
-    """What is wrong with the settings of AWS, and what to do."""
+    """Return what is wrong with the AWS settings, and the remedy."""
     match error:
         case NoCredentialsError():
             return "it needs credentials", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE"
         case PartialCredentialsError():
             return "only one half of the credentials is set", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         case CredentialRetrievalError():
-            return "what should give the credentials fails", "run the credential_process of ~/.aws/config by hand"
+            return "the credential provider fails", "run the credential_process of ~/.aws/config by hand"
         case ProfileNotFound():
             profile = os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE")
             return f"there is no profile {profile!r} in ~/.aws/config", "correct AWS_PROFILE, or unset it"
         case ConfigParseError():
-            return f"{error.kwargs.get('path')} cannot be parsed", "correct it, or name another by AWS_CONFIG_FILE"
+            return f"{error.kwargs.get('path')} cannot be parsed", "correct it, or name another in AWS_CONFIG_FILE"
         case InvalidRegionError():
             return "AWS_REGION is not the name of a region", "write it like eu-central-1"
         case InvalidMaxRetryAttemptsError():
             return "AWS_MAX_ATTEMPTS is not a number of attempts", "write 1 or more"
         case InvalidChecksumConfigError():
             remedy = "write when_required or when_supported in AWS_REQUEST_CHECKSUM_CALCULATION and _RESPONSE_..."
-            return "a setting of its checksums is none there is", remedy
+            return "a checksum setting is not valid", remedy
         case EndpointProviderError() | UnknownEndpointError():
             return (
                 "AWS_ENDPOINT_URL_S3 and AWS_REGION name no server",
                 "write http://host:port, a region like eu-central-1",
             )
         case ParamValidationError():
-            return "S3 has no buckets of such a name", "write 3 to 63 lower-case letters, digits, dots and hyphens"
+            return "the bucket's name is not valid", "write 3 to 63 lower-case letters, digits, dots and hyphens"
     return type(error).__name__, "check the AWS settings, in the environment and in ~/.aws/config"
 
 
 def _bucket_name(uri: str) -> StorageError:
     return StorageError(
-        "cannot be used: S3 has no buckets of such a name",
+        "cannot be used: the bucket's name is not valid",
         where=uri,
         remedy="write 3 to 63 lower-case letters, digits, dots and hyphens",
     )

@@ -1,4 +1,4 @@
-"""Object storage in S3, or in any store that speaks its protocol with conditional writes."""
+"""Object storage in S3, or in any S3-compatible store with conditional writes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from infra.s3_client import client, server
 from infra.s3_faults import NO_BUCKET, NO_KEY, error_code, explained, missing_bucket, not_s3
 from infra.uris import split_s3
 
-# As many as boto3's own downloads; the requests among them wait, so this is about bodies that break off.
+# As many as boto3's downloads. Requests have their own retries: this is for interrupted bodies.
 _READ_ATTEMPTS = 5
 _CONFLICT_ATTEMPTS = 5
 _LOST = ("PreconditionFailed", "412")
-# Two conditional writes of one key in flight at the same moment: S3 asks one of them to try again.
+# S3 asks one of two simultaneous conditional writes of a key to try again.
 _CONFLICT = ("ConditionalRequestConflict", "409")
 _NO_CONDITIONS = ("NotImplemented", "501")
 
@@ -49,18 +49,14 @@ def read_versioned(uri: str, limit: int | None) -> tuple[bytes, str]:
     with explained(uri):
         for attempt in range(1, _READ_ATTEMPTS + 1):
             answer = client().get_object(Bucket=bucket, Key=key)
-            # As a context manager it would be the bare stream, without botocore's checks of length and checksum.
+            # As a context manager it would be the raw stream, without botocore's checks of length and checksum.
             with closing(answer["Body"]) as body:
                 if limit is not None and answer["ContentLength"] > limit:
-                    raise TooLarge(
-                        f"is larger than the {limit} bytes allowed here",
-                        where=uri,
-                        remedy="it is not what it should be",
-                    )
+                    raise TooLarge(f"is larger than the {limit} bytes allowed here", where=uri, remedy="replace it")
                 try:
                     return body.read(), answer["ETag"]
                 except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
-                    # botocore repeats requests, but not a body that breaks off.
+                    # botocore repeats requests, but not interrupted bodies.
                     if attempt == _READ_ATTEMPTS:
                         raise
     raise AssertionError("unreachable: the last attempt returns or raises")
@@ -92,7 +88,7 @@ def list_files(root: str) -> list[str]:
     with explained(root):
         pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
-    # A key that ends in a slash is a folder that some tool drew; it holds nothing.
+    # A key that ends in a slash is an empty folder marker of some tool.
     return [key.removeprefix(prefix) for key in keys if not key.endswith("/")]
 
 
@@ -119,7 +115,7 @@ def check(root: str) -> None:
     bucket, key = split_s3(root)
     with explained(root):
         listed = client(patient=False).list_objects_v2(Bucket=bucket, Prefix=f"{key}/" if key else "", MaxKeys=1)
-        # botocore finds nothing wrong with a web page: it is a listing in which nothing stands.
+        # botocore accepts a web page as an empty listing.
         if "Name" not in listed and "IsTruncated" not in listed:
             raise not_s3(root, listed["ResponseMetadata"]["HTTPStatusCode"])
 
@@ -139,13 +135,13 @@ def _put_if(uri: str, data: bytes, *, absent: bool = False, version: str = "") -
                 code = error_code(error)
                 repeated = repeated or error.response["ResponseMetadata"].get("RetryAttempts", 0) > 0
                 if code in _LOST:
-                    # An answer that was lost is followed by a repeat that the write itself has made impossible.
+                    # If the answer to a successful write was lost, its repeat fails because of that write.
                     return repeated and _holds(uri, data)
                 if not absent and code in NO_KEY:
                     return False
                 if code in _NO_CONDITIONS:
                     raise StorageError(
-                        f"cannot be written: {server()} has no conditional writes, without which two writers would mix",
+                        f"cannot be written: {server()} has no conditional writes, which keep two writers apart",
                         where=uri,
                         remedy="use another store",
                     ) from error
@@ -169,7 +165,7 @@ def _object(uri: str) -> tuple[str, str]:
 
 
 def _require_bucket(bucket: str, uri: str) -> None:
-    """Tell a missing bucket from a missing key: to a HEAD request both are 404, without a body."""
+    """Raise an error if the bucket is missing: a HEAD request answers 404 for a missing bucket and a missing key."""
     try:
         client().head_bucket(Bucket=bucket)
     except ClientError as error:

@@ -1,8 +1,8 @@
-"""Documents that say where they belong, with a digest of both: another document, or one of another place, is no match.
+"""Sealed documents, which hold their place and a digest, so that damaged and misplaced documents are detected.
 
-A sealed document is itself JSON, ``{"sha256": DIGEST, "place": PLACE, "content": DOCUMENT}``, byte by byte as `seal`
-lays it out. The digest covers every byte that follows it, so a document is compared before anything parses it. It tells
-damage and mistakes; who means to deceive can write a digest too, and is told by signatures.
+A sealed document is JSON, ``{"sha256": DIGEST, "place": PLACE, "content": DOCUMENT}``, in exactly the layout of `seal`.
+The digest covers every byte that follows it, and is checked before anything is parsed. It detects damage and mistakes;
+forgeries are detected by signatures.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ _TAIL: Final = b"}\n"
 
 
 def seal(content: bytes, place: str) -> bytes:
-    """The sealed document.
+    """Return the sealed form of a document.
 
     Args:
         content: a JSON document.
-        place: where it belongs, by names that stay the same where all of it is moved.
+        place: place of the document, by names that stay the same if the whole store is moved.
     """
     rest = _lead(place) + content + _TAIL
     return _HEAD + _digest(rest) + rest
 
 
 def unseal(data: bytes, place: str) -> bytes:
-    """The content of a sealed document.
+    """Return the content of a sealed document.
 
     Raises:
-        ValueError: it is not what was sealed for this place, byte by byte; says how that shows.
+        ValueError: the document is damaged or was sealed for another place; the message says which.
     """
     begin = len(_HEAD) + _DIGITS
     rest = data[begin:]

@@ -1,6 +1,6 @@
 """Names of places: absolute local paths and ``s3://bucket/key``, as plain strings.
 
-Nothing here touches a disk or a network. Names are compared as text, so they are brought to one form first:
+Nothing here accesses a disk or a network. Names are compared as text, so they are normalised first:
 no ``.``, no ``..``, no doubled and no trailing slash.
 """
 
@@ -17,33 +17,32 @@ from infra.printable import is_text, printable
 __all__ = ["LONGEST_PATH", "basename", "is_s3", "join", "parent", "resolve", "split_s3"]
 
 _LONGEST_NAME, LONGEST_PATH = 255, 4095
-"""Bytes that Linux takes, without the NUL at the end."""
-# With one slash too few it would be a directory named like a scheme, in which everything is then looked for.
+"""Linux's limits in bytes, without the final NUL."""
+# Includes schemes with a missing slash, which would otherwise be relative paths.
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|(?i:s3[an]?|gs|hdfs|https?|file):")
 
 
 def is_s3(uri: str) -> bool:
-    """Whether ``uri`` names a place in object storage."""
+    """Return whether ``uri`` is a place in S3."""
     return uri.startswith("s3://")
 
 
 def resolve(path: str, base: str) -> str:
-    """The absolute form of a name that stands in a file of the directory ``base``.
+    """Return the absolute form of a path that is relative to the directory ``base``.
 
     Args:
-        path: an ``s3://`` URI, an absolute path (``~`` is expanded), or a name relative to ``base``, in
-            which ``..`` is allowed.
-        base: an absolute local directory or an ``s3://`` prefix.
+        path: ``s3://`` URI, absolute path (``~`` is expanded), or path relative to ``base``, which may hold ``..``.
+        base: absolute local directory or ``s3://`` prefix.
 
     Raises:
-        StorageError: the scheme is neither absent nor ``s3``, the name is empty, not UTF-8, or longer than a file
-            system takes, or holds a NUL, ``~`` has no home, a bucket is missing, or ``..`` climbs out of the bucket.
+        StorageError: the scheme is not ``s3``; the path is empty, not UTF-8, too long, or holds a NUL; there is no home
+            for ``~``; the bucket is missing; or ``..`` leads out of the bucket.
     """
     if not path or "\0" in path:
         raise StorageError(f"{path!r} is not a path", remedy="name a file or directory, local or s3://")
     for name in (path, base):
         if not is_text(name):
-            raise StorageError(f"the name of {printable(name)} is not UTF-8", remedy="rename it")
+            raise StorageError(f"the path {printable(name)} is not UTF-8", remedy="rename it")
     if is_s3(path):
         return _s3(*split_s3(path), name=path)
     if _SCHEME.match(path):
@@ -61,7 +60,7 @@ def resolve(path: str, base: str) -> str:
 
 
 def join(root: str, *parts: str) -> str:
-    """A name below ``root``; safe for parts that come from data.
+    """Join path parts below ``root``; safe for parts that come from data.
 
     Raises:
         StorageError: a part is empty or absolute, holds a NUL, or ``..`` would lead out of ``root``.
@@ -75,7 +74,7 @@ def join(root: str, *parts: str) -> str:
 
 
 def parent(uri: str) -> str:
-    """The directory or prefix that holds ``uri``; the top of a bucket or file system is its own parent."""
+    """Return the directory or prefix that holds ``uri``; the top of a bucket or file system is its own parent."""
     if is_s3(uri):
         bucket, key = split_s3(uri)
         return _s3(bucket, posixpath.dirname(key), name=uri)
@@ -83,21 +82,21 @@ def parent(uri: str) -> str:
 
 
 def basename(uri: str) -> str:
-    """The last part of ``uri``; empty for a bucket or ``/``."""
+    """Return the last part of ``uri``; empty for a bucket or ``/``."""
     return posixpath.basename(split_s3(uri)[1] if is_s3(uri) else _normal_local(uri))
 
 
 def split_s3(uri: str) -> tuple[str, str]:
-    """Bucket and key of an ``s3://`` URI; the key has no slash at either end and is empty for a bucket.
+    """Return bucket and key of an ``s3://`` URI; the key has no slash at either end and is empty for a bucket.
 
     Raises:
-        StorageError: no bucket is named, or credentials are.
+        StorageError: the URI has no bucket, or holds credentials.
     """
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not bucket:
         raise StorageError(f"{uri!r} names no bucket", remedy="write s3://bucket/key")
     if "@" in bucket:
-        # Not repeated: it would be a password.
+        # Not quoted, since it would show a password.
         raise StorageError(
             "an s3:// URI holds credentials", remedy="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead"
         )
@@ -125,13 +124,13 @@ def _short(path: str) -> str:
     longest = max(path.split("/"), key=lambda name: len(name.encode()))
     for text, most in ((longest, _LONGEST_NAME), (path, LONGEST_PATH)):
         if len(text.encode()) > most:
-            message = f"{text[:40]!r}... has {len(text.encode())} bytes, more than a file system takes"
-            raise StorageError(f"{message}", remedy=f"shorten it to {most}")
+            message = f"{text[:40]!r}... has {len(text.encode())} bytes, more than a file system allows"
+            raise StorageError(message, remedy=f"shorten it to {most}")
     return path
 
 
 def _s3(bucket: str, key: str, *, name: str) -> str:
     key = posixpath.normpath(key.strip("/")) if key.strip("/") else ""
     if key == ".." or key.startswith("../"):
-        raise StorageError(f"{name!r} climbs out of bucket {bucket!r}", remedy="use fewer '..'")
+        raise StorageError(f"{name!r} leads out of bucket {bucket!r}", remedy="use fewer '..'")
     return f"s3://{bucket}/{key}" if key not in ("", ".") else f"s3://{bucket}"

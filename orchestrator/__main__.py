@@ -6,7 +6,7 @@ from orchestrator.exit_codes import BROKEN_OFF
 
 
 def main() -> None:
-    """The command; Ctrl-C while it is imported ends it without a traceback too."""
+    """Run the command; Ctrl-C ends it without a traceback even while modules are being imported."""
     try:
         from orchestrator.cli import main as command
     except KeyboardInterrupt:

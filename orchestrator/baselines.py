@@ -1,4 +1,4 @@
-"""The baselines of a job: Ray tasks beside the tuning, each computed once for the same data and the same LM."""
+"""Baselines of a job, computed in Ray tasks during tuning, once for the same data and the same LM."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ray import ObjectRef
 
 VERSION = 1
-"""Of the baselines; another one computes them anew."""
+"""Version of the baselines; raising it recomputes stored results."""
 SHARED_PARAMS = (
     "task",
     "family",
@@ -47,21 +47,21 @@ SHARED_PARAMS = (
     "tokenizer_fingerprint",
     "units_digest",
 )
-"""MLflow parameters that a baseline has in common with the lanes of its task."""
+"""MLflow parameters that a baseline shares with the lanes of its task."""
 
 
 class Baselines:
-    """Computes what tasks reach without a prompt.
+    """Computes what tasks reach without a prompt, in Ray tasks.
 
     Args:
-        job: which says what baselines there are.
-        backbone: of the job.
-        precision: of the LM's matrix products.
-        size: of the job's actors; a baseline that reads the LM takes as much.
-        submission: key of the MLflow run above the baselines' runs.
-        spool: local directory in which unsent tracking data waits.
-        retry_failed: whether those that failed before are tried again.
-        view: where progress is shown.
+        job: job whose ``baselines`` are computed.
+        backbone: description of the job's backbone.
+        precision: precision of the LM's matrix products.
+        size: resources of one of the job's actors; a baseline that reads the LM takes as many.
+        submission: key of the submission's MLflow run, the parent of the baselines' runs.
+        spool: local directory for unsent tracking events.
+        retry_failed: whether baselines that failed before are tried again.
+        view: display of progress.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Baselines:
         self._running: list[tuple[list[BaselineOrder], ObjectRef[list[BaselineResult]]]] = []
 
     def start(self, lane: LaneOrder, shared: ObjectRef[SharedLM]) -> None:
-        """Begin with the baselines of a lane's task, as far as their results are not stored."""
+        """Start the baselines of a lane's task whose results are not stored yet."""
         known = self._known.setdefault(lane.spec.task, {})
         alone: list[BaselineOrder] = []
         with_lm: list[BaselineOrder] = []
@@ -101,7 +101,7 @@ class Baselines:
             self._running.append((with_lm, sized.remote(with_lm, self._size.cpus, shared)))
 
     def collect(self) -> dict[str, dict[BaselineKind, BaselineResult]]:
-        """Wait for all results; by task, in the order of the job file."""
+        """Wait for all results and return them by task, baselines in the order of the job file."""
         if self._running:
             with self._view.stage("baselines") as stage:
                 self._wait(stage)
@@ -124,7 +124,7 @@ class Baselines:
             try:
                 results = ray.get(running)
             except RayError as error:
-                # One of several may have been done before.
+                # Results of a batch are stored one by one: some may be there.
                 results = [self._stored(order) or _lost(order, error) for order in orders]
             for order, result in zip(orders, results, strict=True):
                 self._known[order.spec.task][order.kind] = result
@@ -134,7 +134,7 @@ class Baselines:
         self._running.clear()
 
     def orders(self, lane: LaneOrder) -> list[BaselineOrder]:
-        """One for each baseline of the job, for the task of a lane."""
+        """Return an order for each baseline of the job, for the task of a lane."""
         return [
             BaselineOrder(
                 key=_key(kind, lane, self._backbone, self._precision),
@@ -155,7 +155,7 @@ class Baselines:
 
 
 def _key(kind: BaselineKind, lane: LaneOrder, backbone: BackboneDescription, precision: ResolvedPrecision) -> str:
-    """Digest of everything the result depends on; where examples lie and how prompts are tuned are not part of it."""
+    """Return a digest of all that the result depends on, which excludes the examples' URI and the recipe."""
     content: dict[str, Any] = {
         "baseline": kind,
         "version": VERSION,
@@ -184,12 +184,12 @@ def _worker(orders: list[BaselineOrder], cpus: float) -> Iterator[None]:
     log_as_json()
     log_fields(job=orders[0].experiment, task=orders[0].spec.task)
     yield
-    # Ray gives the process to other work.
+    # Ray reuses the process for other work.
     log_fields()
 
 
 def _lost(order: BaselineOrder, error: RayError) -> BaselineResult:
-    """Of a worker that ended before it could say anything; not stored, so that another run tries again."""
+    """Return the result of a worker that died; it is not stored, so that the next run tries again."""
     cause = error.cause if isinstance(error, RayTaskError) else error
     said = str(cause).strip().partition("\n")[0]
     message = f"its worker ended ({type(cause).__name__}: {said}); run the job again"

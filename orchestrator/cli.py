@@ -1,8 +1,8 @@
 """The command line. Results go to stdout, progress and errors to stderr.
 
-Exit codes: 0 done, 1 some tasks or recordings failed, 2 bad input, 3 interrupted, 4 taken over, 5 Ray or its workers
-failed; 129, 130 and 143 broken off by a closed terminal, Ctrl-C and SIGTERM where nothing goes on, 141 the reader of
-the output has gone, 70 a fault of this program.
+Exit codes: 0 done; 1 some tasks or recordings failed; 2 bad input; 3 job interrupted; 4 job taken over by another
+submission; 5 Ray or its workers failed; 70 internal error; 141 the reader of the output is gone. A command without
+resumable work ends with 129 (terminal closed), 130 (Ctrl-C) or 143 (SIGTERM).
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from orchestrator.exit_codes import BAD_INPUT, FAULT, RAY_FAILED
 from orchestrator.progress import say
 
 COMMANDS = {
-    "backbone": "Make and look at backbones: a tokenizer and a frozen unit LM.",
+    "backbone": "Pretrain, import and inspect backbones: a tokenizer and a frozen unit LM.",
     "bundle": "List, inspect, verify, fetch and import prompt bundles.",
     "classify": "Label recordings with published prompts.",
-    "demo": "The whole story on this machine, with synthesized speech and no server, in minutes.",
-    "doctor": "Look at this machine, and at the backbone, stores and servers that a job names.",
+    "demo": "Run every step on this machine in minutes, with synthesized speech and no server.",
+    "doctor": "Check this machine, and the backbone, stores and servers that a job names.",
     "plan": "Check everything a job names, list all errors at once, and show what would run.",
-    "results": "The results of a job's last run: prompts, baselines, published figures.",
+    "results": "Show the results of a job's last run: prompts, baselines, published results.",
     "run": "Run a job here, or on the Ray cluster that RAY_ADDRESS names.",
-    "status": "What a job is doing: what runs, where, since when, its last metric and checkpoint.",
+    "status": "Show what a job is doing: what runs, where, since when, its last metric and checkpoint.",
     "submit": "Run a job on a cluster through Ray Jobs.",
     "tasks": "List the tasks that come ready to run, and check downloads of their data.",
-    "tokenize": "Tokenize the audio of all tasks of a job into its unit cache, and nothing else.",
+    "tokenize": "Tokenize the recordings of all tasks of a job into its unit cache, and nothing else.",
 }
-"""Each is the command of its own name in the module of that name in ``orchestrator.commands``."""
+"""Help of each command; command ``x`` is ``orchestrator.commands.x.x``."""
 
 PATIENT = ("backbone", "demo", "run", "tokenize")
-"""Commands that wait for a store that is down; whoever types one of the others is told at once."""
+"""Commands that wait for a store that is down; the others report it at once."""
 
 
 class CommandTable(BreakableGroup):
-    """Imports a command when it is called: help, and what needs no Ray, start without it."""
+    """Command group that imports a command when it is called, so that ``--help`` starts without Ray."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
@@ -66,7 +66,7 @@ class CommandTable(BreakableGroup):
     type=click.Choice(["text", "json"]),
     default="text",
     envvar="SPEECHPROMPT_LOG_FORMAT",
-    help="How progress and errors are written to stderr: json is an object a line.",
+    help="Format of progress and errors on stderr; json writes one object per line.",
 )
 @click.pass_context
 def cli(context: click.Context, log_format: str) -> None:
@@ -78,7 +78,7 @@ def cli(context: click.Context, log_format: str) -> None:
 
 
 def main() -> None:
-    """Entry point: errors of the user's become sentences and exit codes, without a traceback."""
+    """Run the command line; a user's error becomes one sentence and an exit code, without a traceback."""
     try:
         cli()
     except InvalidInputs as error:
@@ -90,15 +90,15 @@ def main() -> None:
     except SpeechPromptError as error:
         say(f"error: {error}", style="red")
         sys.exit(RAY_FAILED if isinstance(error, RayFailed) else BAD_INPUT)
-    # Whatever comes here is a fault of ours, which is to be told from some tasks that failed.
+    # An internal error, whose exit code must differ from that of failed tasks.
     except Exception as error:  # noqa: BLE001
         if limit := limit_reached(error):
             say(f"error: {limit}", style="red")
             sys.exit(BAD_INPUT)
         kept = keep_traceback(error)
         say(
-            f"error: a fault of speechprompt {__version__} ({type(error).__name__}: {_first_line(error)}), not of its "
-            f"input; please report it, {kept}",
+            f"error: internal error of speechprompt {__version__} ({type(error).__name__}: {_first_line(error)}); "
+            f"please report it, {kept}",
             style="red",
         )
         sys.exit(FAULT)

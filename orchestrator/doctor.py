@@ -1,4 +1,4 @@
-"""What a machine, and the places that a job names, are like: each check is one line with a verdict and a remedy."""
+"""Checks of this machine and of the places that a job names; each yields one line with a verdict and a remedy."""
 
 from __future__ import annotations
 
@@ -30,19 +30,26 @@ from workers.unit_lm.kinds import parameter_count
 Verdict = Literal["good", "warning", "bad"]
 ALWAYS: Final = ("torch", "torchaudio", "boto3", "numpy")
 FOR_TUNING: Final = ("ray", "mlflow", "scikit-learn")
-"""Of the extra ``train``."""
+"""Packages of the extra ``train``."""
 OPEN_FILES = 4096
-"""Ray opens some dozen files and sockets for each worker."""
+"""Ray opens dozens of files and sockets for each worker."""
 FREE_DISK = 2 << 30
 CLOCK_SECONDS = 60.0
-"""S3 refuses requests signed a quarter of an hour off; MLflow's curves look odd long before."""
+"""Largest tolerated clock difference. S3 refuses signatures that are 15 minutes off; MLflow's time axes are wrong
+long before."""
 CLOCK_ANSWER_SECONDS = 5.0
 GIB = 1 << 30
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was looked at, whether it is as it should be, and what was seen."""
+    """Result of one check.
+
+    Attributes:
+        what: name of what was checked.
+        verdict: whether it is as it should be.
+        seen: what was found, with the remedy where it is not good.
+    """
 
     what: str
     verdict: Verdict
@@ -50,7 +57,7 @@ class Finding:
 
 
 def examine(job: Job | None) -> Iterator[Finding]:
-    """Everything about this machine and, with a job, about the backbone, the stores and the servers that it names."""
+    """Check this machine and, with a job, the backbone, stores and servers that it names."""
     yield from _packages()
     yield from _devices()
     yield _open_files()
@@ -79,7 +86,7 @@ def _packages() -> Iterator[Finding]:
             missing.append(name)
     yield Finding("packages", "good", ", ".join(found))
     if missing:
-        seen = f"{', '.join(missing)} missing: bundles can be used, tasks not tuned; pip install 'speechprompt[train]'"
+        seen = f"{', '.join(missing)} missing, so tasks cannot be tuned; run pip install 'speechprompt[train]'"
         yield Finding("packages", "warning", seen)
 
 
@@ -100,11 +107,11 @@ def _open_files() -> Finding:
     if soft >= OPEN_FILES:
         return Finding("open files", "good", f"{soft:,} at a time")
     most = "unlimited" if hard == resource.RLIM_INFINITY else f"{hard:,}"
-    return Finding("open files", "warning", f"{soft:,} at a time, Ray wants {OPEN_FILES:,}; ulimit -n (at most {most})")
+    return Finding("open files", "warning", f"{soft:,}, but Ray wants {OPEN_FILES:,}; raise ulimit -n (limit {most})")
 
 
 def _ray() -> Iterator[Finding]:
-    """Where it would run: on a cluster, or here, below a directory that Ray can use."""
+    """Check the cluster at RAY_ADDRESS, or the directory in which a local Ray would keep its files."""
     problems = ray_problems()
     for problem in problems:
         yield Finding("Ray", "bad", str(problem))
@@ -132,7 +139,7 @@ def _backbone(uri: str) -> tuple[BackboneDescription | None, Finding]:
 
 
 def _shared_memory(description: BackboneDescription | None) -> Finding:
-    """Ray keeps objects, and with them the LM, in /dev/shm; where that is too small it falls back to slow files."""
+    """Check /dev/shm, where Ray keeps objects such as the LM; if it is too small, Ray falls back to slow files."""
     try:
         free = shutil.disk_usage("/dev/shm").free  # noqa: S108
     except OSError:
@@ -142,7 +149,7 @@ def _shared_memory(description: BackboneDescription | None) -> Finding:
     if free >= wanted:
         return Finding("shared memory", "good", seen)
     return Finding(
-        "shared memory", "warning", f"{seen}, the LM wants {wanted / GIB:.1f}; docker run --shm-size, or ask less"
+        "shared memory", "warning", f"{seen}, but the LM wants {wanted / GIB:.1f}; raise docker's --shm-size"
     )
 
 
@@ -151,20 +158,20 @@ def _disk(place: str) -> Finding:
     while not there.exists():
         there = there.parent
     if not os.access(there, os.W_OK):
-        return Finding("disk", "bad", f"{place}: {there} cannot be written; choose another place or its rights")
+        return Finding("disk", "bad", f"{place}: {there} cannot be written; choose another place")
     free = shutil.disk_usage(there).free
     verdict: Verdict = "good" if free >= FREE_DISK else "warning"
     return Finding("disk", verdict, f"{place}: {free / GIB:.0f} GiB free")
 
 
 def _conditional_writes(place: str) -> Finding:
-    """Publishing needs both conditions: bundles are created once, and ``latest.json`` is replaced knowingly."""
+    """Check both conditional writes that publishing needs: create if absent, replace if unchanged."""
     try:
         object_storage.check(place)
         require_conditional_writes(place)
     except SpeechPromptError as error:
         return Finding("S3", "bad", str(error))
-    return Finding("S3", "good", f"{place}: reads, writes, and refuses what conditions forbid")
+    return Finding("S3", "good", f"{place}: can be read and written, and obeys conditional writes")
 
 
 def _tracking(uri: str, experiment: str) -> Finding:
@@ -176,16 +183,16 @@ def _tracking(uri: str, experiment: str) -> Finding:
 
 
 def _clock(uri: str) -> Finding:
-    """Compares with the server's clock, by its answer's header."""
-    # Of a server that MLflow's client reaches: whoever lacks MLflow, and with it this, never comes here.
+    """Compare this machine's clock with the ``Date`` header of the MLflow server."""
+    # Imported here because it needs MLflow, without which the server was not reached.
     from infra.tracking.bounded_http import head
 
     try:
         date = head(uri, CLOCK_ANSWER_SECONDS).headers.get("Date")
     except OSError as error:
-        return Finding("clock", "warning", f"{redacted(uri)} did not tell the time ({shown(error)})")
+        return Finding("clock", "warning", f"{redacted(uri)} did not send its time ({shown(error)})")
     if date is None:
-        return Finding("clock", "warning", f"{redacted(uri)} did not tell the time")
+        return Finding("clock", "warning", f"{redacted(uri)} did not send its time")
     ahead = time.time() - parsedate_to_datetime(date).timestamp()
     verdict: Verdict = "good" if abs(ahead) <= CLOCK_SECONDS else "bad"
     seen = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} {redacted(uri)}"

@@ -1,7 +1,7 @@
-"""A job from recordings to bundles: tokenize, encode, tune on Ray Tune, publish, report.
+"""Driver of a job, from recordings to bundles: tokenize, encode, tune on Ray Tune, publish, report.
 
-Each stage takes what the one before it returned; a task that fails in one of them is a sentence in ``failures``, and
-the others go on.
+Each stage takes what the previous one returned. If a task fails in a stage, its reason goes into ``failures`` and the
+other tasks go on.
 """
 
 from __future__ import annotations
@@ -66,22 +66,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Submission:
-    """What every stage of one submission of a job goes by.
+    """What all stages of one submission of a job share.
 
     Attributes:
-        plan: what to do.
-        key: by which MLflow finds the submission's run.
-        submitted: when it began.
+        plan: checked job, backbone and tasks.
+        key: key of the submission's MLflow run.
+        submitted: time of the submission, UTC.
         retry_failed: whether tasks and gangs that failed before are tried again.
-        restart: whether every lane begins anew; published bundles stay.
-        view: where progress is shown.
-        interruption: by which the job can be asked to end.
-        outcomes: of the job's lanes.
-        spool: local directory in which unsent tracking data waits.
-        signing_key: by which bundles are signed; ``None``: they are not.
-        size: of the job's actors.
-        resolved: what the job's settings ``auto`` come to.
-        precision: of the LM's matrix products.
+        restart: whether every lane starts from its first step; published bundles stay.
+        view: display of progress.
+        interruption: request to end the job early.
+        outcomes: stored outcomes of the job's lanes.
+        spool: local directory for unsent tracking events.
+        signing_key: key that signs the bundles; ``None``: they are not signed.
+        size: resources of one actor.
+        resolved: values of the job's settings that are ``auto``.
+        precision: precision of the LM's matrix products.
     """
 
     plan: Plan
@@ -104,17 +104,17 @@ class Submission:
 
     @property
     def root(self) -> str:
-        """Directory of the job, local or S3."""
+        """Directory of the job in its storage, local or S3."""
         return job_root(self.job)
 
 
 @dataclass(frozen=True)
 class JobEnd:
-    """What became of a submission.
+    """Result of a submission.
 
     Attributes:
-        report: a row for each task.
-        lost_with_workers: tasks that failed with the workers or the machines that ran them.
+        report: report with a row for each task.
+        lost_with_workers: names of tasks that failed because their workers or nodes died.
     """
 
     report: JobReport
@@ -129,17 +129,17 @@ def run_job(
     view: ProgressView,
     interruption: Interruption | None = None,
 ) -> JobEnd:
-    """Run a job on the Ray of this process; a task that fails becomes a row of the report.
+    """Run a job on the Ray cluster of this process; a failed task becomes a row of the report, not an error.
 
     Args:
         plan, retry_failed, restart, view, interruption: as in ``Submission``.
 
     Raises:
-        JobError: actors of the wanted size do not fit the cluster, or another submission runs the job.
-        BackboneError: the backbone is not what its fingerprints say.
-        StorageError: a store the job needs cannot be used.
+        JobError: actors of the requested size do not fit the cluster, or another submission runs the job.
+        BackboneError: the backbone does not match its fingerprints.
+        StorageError: a store that the job needs cannot be used.
         RayFailed: Ray, or a part of it, has ended.
-        KeyboardInterrupt: the job was asked to end.
+        KeyboardInterrupt: the job was interrupted.
     """
     job, submitted = plan.job, datetime.now(UTC)
     root, key = job_root(job), submission_key(job.name, submitted)
@@ -173,7 +173,7 @@ def _run(submission: Submission, log: DriverLog) -> JobEnd:
     tasks, failures = encode_tasks(submission, tokenize_tasks(plan, view))
     tasks, attempt = begin(submission, tasks)
     shared = shared_backbone(job.backbone, plan.backbone.fingerprints.unit_lm)
-    # Before MLflow has a run of this submission: whoever comes after a kill looks for one.
+    # Before MLflow has a run of this submission: after a kill the next submission looks for that run.
     log.enter("tuning", lanes=sum(len(task.lanes) for task in tasks), failures=failures)
     with Tracking(job.tracking, Path(submission.spool)) as tracking:
         log_killed(tracking, job, log)
@@ -187,7 +187,7 @@ def _run(submission: Submission, log: DriverLog) -> JobEnd:
         try:
             with lost_ray_explained(), rays_faults_explained():
                 end = _tune_and_publish(submission, log, tasks, failures, attempt, shared, tracking)
-        # Of a bare kind where a call into Ray was broken off.
+        # Not only JobInterrupted: an interrupted call into Ray raises a bare KeyboardInterrupt.
         except KeyboardInterrupt:
             parent.finish("KILLED")
             log.enter("ended", failures=failures, outcome="interrupted; submit it again to go on")
@@ -218,7 +218,7 @@ def _tune_and_publish(
     shared: ObjectRef[SharedLM],
     tracking: Tracking,
 ) -> JobEnd:
-    """The stages on Ray; ``failures`` learns of each task that fails, also where a stage is broken off."""
+    """Run the stages on Ray, adding failed tasks to ``failures`` even if a stage is interrupted."""
     baselines = start_baselines(submission, tasks, shared)
     for task in submission.plan.tasks:
         if (error := failures.get(task.spec.name)) is not None:
@@ -249,10 +249,10 @@ def _tune_and_publish(
     tuning = Tuning(context, view=submission.view, on_lanes_ended=bundles.publish_complete)
     first = [lane for task in tasks for lane in task.lanes]
     again = [lane for old, new in zip(tasks, retried, strict=True) for lane in new.lanes if lane not in old.lanes]
-    # Apart, so that unfinished lanes are found in the experiment in which they began.
+    # Two runs, so that unfinished lanes are found in the Tune experiment in which they began.
     ran = [tuning.run(lanes) for lanes in (first, again)]
     if not any(ran):
-        submission.view.line("tuning: every lane has finished before")
+        submission.view.line("tuning: every lane finished before")
     failures |= {name: redacted(error) for name, error in tuning.failures.items()}
     for lane in tuning.lost:
         log_lost_lane(tracking, submission.job.name, submission.key, lane, tuning.failures[lane.spec.task])
@@ -260,7 +260,7 @@ def _tune_and_publish(
     published = bundles.collect()
     failures |= {name: redacted(error) for name, error in published.failures.items()}
     for name in published.tasks:
-        # Lanes may have been lost of which nothing was needed.
+        # A task can be published although some of its lanes were lost.
         failures.pop(name, None)
     report = _report(submission, tasks, failures, published.tasks, baselines.collect())
     return JobEnd(report, frozenset(tuning.lost_with_workers) | published.lost_with_workers)
@@ -270,11 +270,11 @@ def encode_tasks(submission: Submission, tokenized: TokenizingReport) -> tuple[l
     """Encode and store the examples of every task, and order its lanes.
 
     Args:
-        submission: whose tasks they are.
-        tokenized: units of their clips.
+        submission: submission whose tasks are encoded.
+        tokenized: units of the tasks' clips.
 
     Returns:
-        Tasks that can be tuned, in the order of the plan, and for each of the others its name and why it cannot.
+        Tasks that can be tuned, in the order of the plan, and why each of the others cannot, by name.
 
     Raises:
         StorageError: examples cannot be stored.
@@ -293,7 +293,7 @@ def encode_tasks(submission: Submission, tokenized: TokenizingReport) -> tuple[l
             continue
         place = EXAMPLES.at(submission.root, digest=encoded.examples.digest())
         if object_storage.write_addressed(place, encoded.examples.to_bytes()):
-            submission.view.line(f"{place} did not hold the examples of {task.spec.name}, and is written anew")
+            submission.view.line(f"{place} did not hold the examples of {task.spec.name} and was written again")
         lanes = lane_orders(
             task.spec,
             task.dataset,
@@ -307,15 +307,15 @@ def encode_tasks(submission: Submission, tokenized: TokenizingReport) -> tuple[l
 
 
 def begin(submission: Submission, tasks: Sequence[ReadyTask]) -> tuple[list[ReadyTask], int]:
-    """Order every lane for the attempt that this submission goes on with, or for a new one.
+    """Set the attempt of every lane: the current one, or a new one with ``restart``.
 
     Returns:
-        The tasks, and that attempt.
+        The tasks with their lanes so ordered, and the attempt.
     """
     outcomes, view = submission.outcomes, submission.view
     if submission.restart:
         attempt = begin_anew(submission.root, (found for task in tasks for found in outcomes.of(task.lanes)))
-        view.line(f"restart: every lane begins anew (attempt {attempt}); published bundles stay")
+        view.line(f"restart: every lane starts from its first step (attempt {attempt}); published bundles stay")
     else:
         attempt = first_attempt(submission.root)
     if attempt > 1:
@@ -330,7 +330,7 @@ def begin(submission: Submission, tasks: Sequence[ReadyTask]) -> tuple[list[Read
 
 
 def start_baselines(submission: Submission, tasks: Sequence[ReadyTask], shared: ObjectRef[SharedLM]) -> Baselines:
-    """Begin with what the tasks reach without a prompt."""
+    """Start the baselines of all tasks."""
     baselines = Baselines(
         submission.job,
         submission.plan.backbone,
@@ -347,7 +347,7 @@ def start_baselines(submission: Submission, tasks: Sequence[ReadyTask], shared: 
 
 
 def with_failed_ordered_again(tasks: Sequence[ReadyTask], outcomes: Outcomes) -> list[ReadyTask]:
-    """The tasks, with a new attempt for lanes that failed and without which their task cannot be published."""
+    """Return the tasks, with a new attempt for failed lanes without which their task cannot be published."""
     return [replace(task, lanes=_failed_again(task.lanes, outcomes)) for task in tasks]
 
 
@@ -357,7 +357,7 @@ def _failed_again(lanes: tuple[LaneOrder, ...], known: Outcomes) -> tuple[LaneOr
     if not failed or has_whole_point(outcomes):
         return lanes
     attempt = 1 + max(outcome.attempt for outcome in outcomes)
-    # Under halving a lane goes on or not by comparison with all others.
+    # Under halving, whether a lane goes on depends on all other lanes.
     return tuple(
         lane.model_copy(update={"attempt": attempt}) if lane.halving or lane.key in failed else lane for lane in lanes
     )
@@ -370,7 +370,7 @@ def _report(
     published: Mapping[str, PublishedTask],
     baselines: Mapping[str, Mapping[BaselineKind, BaselineResult]],
 ) -> JobReport:
-    """Fold what became of each task into its row, and store the rows."""
+    """Build the row of each task, and store the report."""
     encoded = {task.name: task.encoded for task in ready}
     rows = []
     for task in submission.plan.tasks:

@@ -1,5 +1,4 @@
-"""How every command ends that is broken off: by Ctrl-C, SIGTERM, a terminal that is closed, a reader that has gone, or
-a full disk."""
+"""How a command ends that is cut short by Ctrl-C, SIGTERM, a closed terminal, a closed pipe, or a full disk."""
 
 from __future__ import annotations
 
@@ -24,10 +23,10 @@ STREAMS = (1, 2)
 
 
 def leave_closed_terminal() -> bool:
-    """Turn those of standard output and standard error that lead to a closed terminal to ``/dev/null``.
+    """Redirect standard output and standard error to ``/dev/null`` if they lead to a closed terminal.
 
     Returns:
-        Whether there was one.
+        Whether one of them did.
     """
     closed = [stream for stream in STREAMS if _is_closed_terminal(stream)]
     for stream in closed:
@@ -49,14 +48,14 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 SIGNALS = {signal.SIGTERM: TERMINATED, signal.SIGHUP: HUNG_UP}
-"""That end a command, and with which code."""
+"""Signals that end a command, and the exit code of each."""
 
 
 class Terminated(KeyboardInterrupt):
-    """A signal that ends the command; what cleans up after Ctrl-C cleans up after it too.
+    """A signal that ends the command, raised as an exception so that it cleans up as after Ctrl-C.
 
     Args:
-        code: that it ends with.
+        code: exit code of the command.
     """
 
     def __init__(self, code: int) -> None:
@@ -65,7 +64,7 @@ class Terminated(KeyboardInterrupt):
 
 
 class BreakableGroup(click.Group):
-    """Commands that end in one line, with the code that a shell expects of what broke them off."""
+    """Command group that ends in one line, with a shell's exit code for what interrupted it."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command.
@@ -76,7 +75,7 @@ class BreakableGroup(click.Group):
         with _terminable():
             try:
                 done = super().invoke(ctx)
-                # Python has no stream at all where a shell has closed it (`>&-`).
+                # None if the shell closed the stream (`>&-`).
                 if sys.stdout is not None:
                     sys.stdout.flush()
             except KeyboardInterrupt as end:
@@ -87,7 +86,7 @@ class BreakableGroup(click.Group):
                 _leave_output()
                 sys.exit(READER_GONE)
             except OSError as error:
-                # An error of a stream names no file.
+                # Errors of a stream name no file.
                 if error.filename is not None or error.errno not in FULL:
                     raise
                 _leave_output()
@@ -97,18 +96,18 @@ class BreakableGroup(click.Group):
 
 
 def limit_reached(error: BaseException) -> str:
-    """What of this machine was too small for a command, and what to do; empty for any other error."""
+    """Return which limit of this machine caused an error, and the remedy; empty for any other error."""
     if isinstance(error, MemoryError):
-        return "this machine has too little memory for it; lower gang or recipe.batch_size, or use a larger one"
+        return "this machine has too little memory; lower gang or recipe.batch_size, or use a larger machine"
     if isinstance(error, OSError) and error.errno in FULL:
         return f"{error.filename} cannot be written ({error.strerror}); make room there"
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-        return f"too many files are open at a time ({error.strerror}); raise the limit, as with ulimit -n 65536"
+        return f"too many files are open ({error.strerror}); raise the limit, for example with ulimit -n 65536"
     return ""
 
 
 def keep_traceback(error: BaseException) -> str:
-    """Say where the traceback of a fault of ours is: on standard error, or in a file where somebody looks on."""
+    """Write the traceback of an internal error to a file if stderr is a terminal, else to stderr; say where it is."""
     text = "".join(traceback.format_exception(error))
     if sys.stderr.isatty():
         with suppress(OSError):
@@ -121,7 +120,7 @@ def keep_traceback(error: BaseException) -> str:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Signals as exceptions, so that nothing is left half-written; Python allows it in the main thread alone."""
+    """Raise signals as exceptions, so that nothing is left half-written; Python allows this in the main thread only."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -133,7 +132,7 @@ def _terminable() -> Iterator[None]:
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
     for number, handler in before.items():
-        # Under nohup a command goes on without its terminal.
+        # Ignored under nohup: the command goes on without its terminal.
         if handler != signal.SIG_IGN:
             signal.signal(number, hear)
     try:
@@ -144,7 +143,7 @@ def _terminable() -> Iterator[None]:
 
 
 def _leave_output() -> None:
-    """What waits to be written goes nowhere: Python would fail over it again when it ends."""
+    """Discard buffered output, which Python would fail to flush again at exit."""
     with suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

@@ -40,8 +40,8 @@ class InvalidJob(InvalidInputs):
     """A job file with problems.
 
     Attributes:
-        rest: the job without the fields that are wrong, for finding the problems of what else it names; ``None`` when
-            too little is left. Its ``backbone`` is empty if that is what is wrong.
+        rest: the job without its wrong fields, for checking everything else that it names; ``None`` if too little is
+            left. Its ``backbone`` is empty if that field is wrong.
     """
 
     def __init__(self, problems: Sequence[Problem], rest: Job | None) -> None:
@@ -50,21 +50,21 @@ class InvalidJob(InvalidInputs):
 
 
 class Resources(BaseModel):
-    """What one actor takes, and how many actors there are at most; ``None`` where the machine decides."""
+    """Resources of one actor and the largest number of actors; ``None``: the machine decides."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     gpus: float | None = Field(None, ge=0, le=64, allow_inf_nan=False)
-    """GPUs of one actor; a fraction shares one."""
+    """GPUs of one actor; with a fraction, actors share a GPU."""
     cpus: float | None = Field(None, ge=0.01, le=1024, allow_inf_nan=False)
     """CPUs of one actor."""
     workers: int | None = Field(None, ge=1, le=10_000)
-    """Actors at most."""
+    """Largest number of actors."""
 
     @field_validator("gpus")
     @classmethod
     def _whole(cls, gpus: float | None) -> float | None:
-        # Ray's own rules.
+        # Ray has the same rules.
         if gpus is not None and 0 < gpus < 0.001:
             raise fault(f"{gpus:g} GPUs are too small a share", "write 0, or 0.001 and more")
         if gpus is not None and gpus > 1 and gpus != int(gpus):
@@ -73,12 +73,12 @@ class Resources(BaseModel):
 
 
 def task_patterns(value: Any) -> Any:
-    """One pattern may stand without a list."""
+    """Wrap a single pattern into a list."""
     return [value] if isinstance(value, str) else value
 
 
 def tracking_address(value: Any, info: ValidationInfo) -> str:
-    """The address of a registered tracker; the file of ``sqlite:///relative.db`` is made absolute."""
+    """Validate the address of a registered tracker, and make the file of ``sqlite:///relative.db`` absolute."""
     if not isinstance(value, str):
         raise fault(f"must be an address, not {described(value)}", "write http://... or sqlite:///mlflow.db")
     try:
@@ -86,7 +86,7 @@ def tracking_address(value: Any, info: ValidationInfo) -> str:
     except PydanticCustomError as error:
         if "@" not in value:
             raise
-        # What follows the scheme may hold a password, so it is not repeated.
+        # Not quoted, since it may hold a password.
         raise fault("holds a '$' that begins no ${NAME} that is set", "write $$ for a dollar sign") from error
     database = re.match(r"sqlite:///(.+)", address)
     if database:
@@ -110,7 +110,7 @@ def _gang(value: Any) -> int | Literal["auto"]:
 
 
 def _baselines(value: Any) -> Any:
-    """One may stand without a list; twice is once."""
+    """Wrap a single baseline into a list, and drop repeated ones."""
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list | tuple):
         raise fault(f"must be a list of baselines, not {described(value)}", f"choose from {', '.join(BASELINES)}")
@@ -121,47 +121,47 @@ def _baselines(value: Any) -> Any:
 
 
 class Job(FileModel):
-    """A job. Only ``backbone`` and ``tasks`` are required in its file; every path in it is absolute."""
+    """A job. Its file must give ``backbone`` and ``tasks``; every path here is absolute."""
 
     name: Slug
-    """With ``storage`` it identifies the job, and it names the experiment; default: the file's name."""
+    """Name of the job and of its MLflow experiment; identifies the job in its ``storage``; default: the file's name."""
     backbone: Location
     """Backbone directory."""
     tasks: Annotated[tuple[Location, ...], Field(min_length=1, max_length=MAX_TASKS), BeforeValidator(task_patterns)]
     """Paths and globs of task specs."""
     bundles: Location
-    """Where prompts are published; default: ``./bundles``."""
+    """Directory in which bundles are published; default: ``./bundles``."""
     storage: Location
-    """Ray Tune's checkpoints; default: ``./runs``."""
+    """Directory of jobs' checkpoints, outcomes and reports; default: ``./runs``."""
     tracking: Annotated[Address, PlainValidator(tracking_address)]
     """MLflow tracking URI; default: ``sqlite:///mlflow.db`` beside the job file."""
     units: Location
     """Unit cache; default: ``./units``."""
     resources: Resources = Field(default_factory=Resources)
     gang: Annotated[int | Literal["auto"], PlainValidator(_gang)] = "auto"
-    """Lanes that share one forward pass at most; ``auto`` measures what pays when the job starts."""
+    """Largest number of lanes that share a forward pass; ``auto`` measures the fastest when the job starts."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Of the LM's matrix products; ``auto`` is bf16 where the hardware multiplies it."""
+    """Precision of the LM's matrix products; ``auto``: bf16 if the hardware has units for it."""
 
     baselines: Annotated[tuple[BaselineKind, ...], BeforeValidator(_baselines)] = ("majority", "ngrams")
-    """What to compare prompts with. ``probe`` is left out by default: it alone passes all examples through the LM."""
+    """Baselines to compute. The default omits ``probe``, the only one that passes all examples through the LM."""
 
     def canonical(self) -> dict[str, Any]:
-        """The job as JSON values with every default spelled out, for digests."""
+        """Return the job as JSON values with every default spelled out, for digests."""
         return self.model_dump(mode="json")
 
 
 def load_job(path: str, overrides: Sequence[str] = ()) -> Job:
-    """Reads a job file.
+    """Read a job file.
 
     Args:
-        path: the file, local or ``s3://``; a relative one starts from the working directory.
-        overrides: fields to set, ``a.b=VALUE``, with the value in YAML; a path is resolved as in the file.
+        path: local path or ``s3://`` URI of the file, relative to the working directory.
+        overrides: fields to set, as ``a.b=VALUE`` with a YAML value; paths are resolved as in the file.
 
     Raises:
         InvalidInputs: the file cannot be read as YAML.
-        InvalidJob: everything that is wrong with the file and the overrides.
-        StorageError: ``path`` is not a path.
+        InvalidJob: the file or the overrides have problems; it lists all of them.
+        StorageError: ``path`` is not a valid path.
     """
     uri = object_storage.resolve(path, str(Path.cwd()))
     file, problems = read_yaml(uri)
@@ -197,7 +197,7 @@ def _rest(values: dict[str, Any], wrong: set[str], uri: str) -> Job | None:
 
 @dataclass(frozen=True)
 class FieldSource:
-    """Names the line of the job file, or the command line."""
+    """Says where a field was set: a line of the job file, or the command line."""
 
     file: YamlFile
     overridden: frozenset[Place]
@@ -208,12 +208,12 @@ class FieldSource:
 
 
 def sources_of_fields(file: YamlFile, overridden: Sequence[Place]) -> FieldSource:
-    """Where each field of a file with overrides came from."""
+    """Return a function that says where each field of a file with overrides was set."""
     return FieldSource(file, frozenset(overridden))
 
 
 def _set_defaults(values: dict[str, Any], uri: str) -> list[Problem]:
-    """Fills in what may be left out. Beside a file in S3 there is no place for a job's own files."""
+    """Fill in optional fields. Directories have no default beside a job file in S3."""
     if "name" not in values:
         values["name"] = object_storage.basename(uri).rpartition(".")[0] or object_storage.basename(uri)
     problems = []
@@ -222,7 +222,7 @@ def _set_defaults(values: dict[str, Any], uri: str) -> list[Problem]:
             continue
         values[field] = default
         if object_storage.is_s3(uri):
-            # Valid for now, so that the other fields are still checked.
+            # A valid stand-in, so that the other fields are still checked.
             values[field] = "http://unset" if field == "tracking" else uri
             message = "has no default for a job file in S3"
             problems.append(Problem(shown(uri), field, message, f"add '{field}:'"))
@@ -240,7 +240,7 @@ _DEFAULTS = {
 def overridden_values(
     data: dict[str, Any], overrides: Sequence[str]
 ) -> tuple[dict[str, Any], list[Place], list[Problem]]:
-    """``data`` with the overrides applied, the places they set, and what is wrong with them."""
+    """Return ``data`` with the overrides applied, the fields that they set, and their problems."""
     values = dict(data)
     places: list[Place] = []
     problems: list[Problem] = []
@@ -264,7 +264,7 @@ def overridden_values(
                 message = f"{dotted(keys[:depth])!r} has no fields"
                 problems.append(Problem(COMMAND_LINE, dotted(keys), message, "name a field that exists"))
                 break
-            # A copy: the same mapping may stand elsewhere in the file through a YAML alias.
+            # Copied, because a YAML alias may use the same mapping elsewhere in the file.
             section[key] = dict(inner or {})
             section = section[key]
         else:

@@ -1,4 +1,4 @@
-"""The small files of a job's storage: which attempt its lanes are in, why gangs failed, where tracking data waits."""
+"""Small files of a job's storage: the attempt of its lanes, why gangs failed, and the spool of tracking events."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from workers.tuning.results.outcome import LaneOutcome
 
 
 def spool_directory(root: str, name: str) -> str:
-    """A local directory that is this user's alone, and the same at every submission, which sends what is left there.
+    """Return a local directory, private to this user, whose unsent tracking events the next submission sends.
 
-    It lies in the job's own storage where that is local and nobody else can write it, else in the temporary directory.
+    It is in the job's storage if that is local and no other user can write there, else in the temporary directory.
 
     Args:
         root: directory of the job, local or S3.
-        name: of the job.
+        name: name of the job.
 
     Raises:
-        TrackingError: another user was first in the temporary directory.
+        TrackingError: another user owns the directory in the temporary directory.
     """
     if not object_storage.is_s3(root):
         place = Path(object_storage.join(root, "spool")).absolute()
-        # What a team shares is no place for what is sent unasked; a storage that cannot be used is reported later.
+        # A shared directory would let others plant events; unusable storage is reported later.
         with suppress(StorageError, OSError):
             place.parent.mkdir(parents=True, exist_ok=True)
             return str(private_directory(place))
@@ -40,7 +40,7 @@ def spool_directory(root: str, name: str) -> str:
         private_directory(place)
         return str(private_directory(place / name))
     except StorageError as error:
-        remedy = "set TMPDIR to a directory of your own, in which events wait for MLflow"
+        remedy = "set TMPDIR to a directory of your own for unsent MLflow events"
         raise TrackingError(error.reason, remedy=remedy) from error
 
 
@@ -49,15 +49,15 @@ _CAUSE: TypeAdapter[str | None] = TypeAdapter(str | None)
 
 
 def noted_failure(directory: str) -> str | None:
-    """Why a gang failed in an earlier submission; ``None`` if it did not.
+    """Return why a gang failed in an earlier submission; ``None`` if it did not.
 
-    A note that is damaged stands for a failure of which nothing more is known.
+    A damaged note counts as a failure, with the damage as its reason.
 
     Args:
-        directory: of the gang.
+        directory: directory of the gang.
 
     Raises:
-        StorageError: it cannot be read.
+        StorageError: the note cannot be read.
     """
     place = object_storage.join(directory, NOTE_FILE)
     try:
@@ -71,7 +71,7 @@ def noted_failure(directory: str) -> str | None:
 
 
 def note_failure(directory: str, cause: str | None) -> None:
-    """Remember why a gang failed, or with ``None`` that it may be tried again."""
+    """Store why a gang failed, or ``None`` to allow another try."""
     FAILURE_NOTE.write(object_storage.join(directory, NOTE_FILE), _CAUSE.dump_json(cause))
 
 
@@ -79,13 +79,13 @@ _ATTEMPT = TypeAdapter(PositiveInt)
 
 
 def first_attempt(root: str) -> int:
-    """The attempt that a submission goes on with.
+    """Return the attempt that a submission continues.
 
     Args:
         root: directory of the job, local or S3.
 
     Raises:
-        JobError: what is stored is no attempt.
+        JobError: the stored file does not hold an attempt.
     """
     place = ATTEMPT.at(root)
     try:
@@ -99,11 +99,11 @@ def first_attempt(root: str) -> int:
 
 
 def begin_anew(root: str, outcomes: Iterable[LaneOutcome]) -> int:
-    """A new attempt for every lane; this submission and those after it know nothing of earlier ones.
+    """Store and return a new attempt; this submission and later ones ignore the results of earlier attempts.
 
     Args:
         root: directory of the job, local or S3.
-        outcomes: all that lanes have left.
+        outcomes: all outcomes stored so far.
     """
     try:
         known = first_attempt(root)

@@ -1,4 +1,4 @@
-"""What a job is doing, from the small files that its driver and its workers leave in its storage."""
+"""Status of a job, read from the small files that its driver and workers write to its storage."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ Stage = Literal["tokenizing", "tuning", "publishing", "ended"]
 
 
 class DriverStatus(BaseModel):
-    """What the driver said last.
+    """Last status that the driver wrote.
 
     Attributes:
         submission: key of the submission.
-        host, pid: of the driver.
-        submitted: when it began.
-        stage, since: what it does, and since when.
-        tasks: of the job.
-        lanes: to tune in all; 0 as long as it is not known.
-        failures: by task, why it gets no bundle, as far as that is known.
-        outcome: how it ended.
-        left: submissions, this one and earlier ones, whose runs MLflow may hold to be running after their end.
+        host, pid: host name and process ID of the driver.
+        submitted: time of the submission.
+        stage, since: current stage, and when it began.
+        tasks: number of tasks of the job.
+        lanes: number of lanes to tune; 0 until it is known.
+        failures: why tasks have failed so far, by name.
+        outcome: how the job ended; ``None`` while it runs.
+        left: keys of submissions, including this one, whose runs MLflow may show as running after their end.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -52,12 +52,12 @@ class DriverStatus(BaseModel):
 
 
 class JobStatus(BaseModel):
-    """All that is known of a job.
+    """Status of a job.
 
     Attributes:
-        job: its name.
-        driver: of the last submission.
-        gangs: of that submission; none that an earlier one left.
+        job: name of the job.
+        driver: status of the last submission's driver.
+        gangs: status of that submission's gangs.
         last_sign: when the driver, which renews its lease, or a worker last wrote anything.
     """
 
@@ -67,21 +67,21 @@ class JobStatus(BaseModel):
     last_sign: datetime
 
     def silent(self, now: datetime) -> bool:
-        """Whether a job that has not ended seems to have lost its driver."""
+        """Return whether an unfinished job seems to have lost its driver."""
         return self.driver.stage != "ended" and (now - self.last_sign).total_seconds() > LAPSE_SECONDS
 
 
 class DriverLog:
-    """Writes what the driver does; made by whoever holds the job's lease.
+    """Writer of the driver's status, for the holder of the job's lease.
 
     Args:
-        job: that it runs.
+        job: job that the driver runs.
         submission: key of the submission.
-        submitted: when it began.
-        tasks: of the job.
+        submitted: time of the submission.
+        tasks: number of tasks of the job.
 
     Attributes:
-        killed: the submission before, if it was tuning and did not say that it ended.
+        killed: key of the previous submission, if it began tuning and did not end by itself.
     """
 
     def __init__(self, job: Job, submission: str, submitted: datetime, tasks: int) -> None:
@@ -104,11 +104,11 @@ class DriverLog:
 
     @property
     def left(self) -> list[str]:
-        """Submissions, this one the last, whose runs MLflow may hold to be running."""
+        """Keys of submissions, this one last, whose runs MLflow may show as running."""
         return self._status.left
 
     def none_left(self) -> None:
-        """No run of any submission is said to be running.
+        """Record that MLflow shows no run of any submission as running.
 
         Raises:
             StorageError: the job's storage cannot be written.
@@ -124,12 +124,12 @@ class DriverLog:
         failures: Mapping[str, str] | None = None,
         outcome: str | None = None,
     ) -> None:
-        """The driver begins with something else.
+        """Record that the driver enters a stage.
 
         Args:
-            stage: what it is.
-            lanes: to tune in all, once that is known.
-            failures: by task, why it gets no bundle.
+            stage: the stage.
+            lanes: number of lanes to tune, once known.
+            failures: why tasks have failed, by name.
             outcome: how the job ended.
 
         Raises:
@@ -151,16 +151,16 @@ def _last_status(place: str) -> DriverStatus | None:
     try:
         return DriverStatus.model_validate_json(DRIVER_STATUS.read(place))
     except (ObjectNotFound, DamagedFile, ValidationError):
-        # A damaged one is replaced; all that is lost with it is which runs MLflow holds to be running.
+        # A damaged one is replaced; only the list of runs to end in MLflow is lost.
         return None
 
 
 def job_status(job: Job) -> JobStatus:
-    """Read what a job is doing.
+    """Read the status of a job.
 
     Raises:
-        JobError: it was never submitted.
-        StorageError: its storage cannot be read, or holds something else.
+        JobError: the job was never submitted.
+        StorageError: the job's storage cannot be read, or a file in it is damaged.
     """
     root, place = GANG_STATUS.directory(job_root(job)), DRIVER_STATUS.at(job_root(job))
     try:
@@ -185,9 +185,9 @@ def job_status(job: Job) -> JobStatus:
 
 
 def _latest(gangs: Sequence[GangStatus], failures: Mapping[str, str]) -> list[GangStatus]:
-    """Each lane in the gang that took it up last, and no lane of a task that failed as if it were still tuned.
+    """Keep each lane in the gang that started it last, and mark lanes of failed tasks as failed.
 
-    A worker that died leaves its file as it was.
+    Files of dead workers stay as they were.
     """
     last: dict[str, GangStatus] = {}
     for gang in sorted(gangs, key=lambda gang: gang.since):

@@ -1,4 +1,4 @@
-"""What a job would do: a value that says it all, made before anything is started."""
+"""The plan of a job: a value that describes all that a job will do, made before anything starts."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class PlannedTask:
 
     @property
     def lanes(self) -> int:
-        """Prompts to tune."""
+        """Number of prompts to tune."""
         return self.spec.lanes
 
     def prompt_shapes(self, backbone: BackboneDescription) -> list[PromptShape]:
-        """Sizes of its prompts on a backbone, one for each point of its sweep."""
+        """Return the prompt shape on a backbone for each point of the sweep."""
         return [
             prompt_shape(backbone.unit_lm, point.recipe, [len(labels) for labels in self.dataset.labels])
             for point in self.spec.points
@@ -40,8 +40,8 @@ class Plan:
 
     Attributes:
         job: the job.
-        backbone: what the backbone says of itself.
-        tasks: in the order of the job's patterns.
+        backbone: description of the backbone.
+        tasks: tasks in the order of the job's patterns.
         unheard: why the tracking server does not answer; empty if it does.
     """
 
@@ -52,18 +52,18 @@ class Plan:
 
     @property
     def lm_bytes(self) -> int:
-        """Bytes of the frozen LM."""
+        """Size of the frozen LM in bytes (fp32)."""
         return BYTES_PER_NUMBER * parameter_count(self.backbone.unit_lm)
 
     @property
     def blocks(self) -> list[int]:
-        """Sizes of the groups of lanes that cannot be parted: those of a task with halving, and single lanes."""
+        """Numbers of lanes that must run in one gang: all lanes of a task with halving, else 1."""
         halved = [task.lanes for task in self.tasks if task.spec.sweep is not None and task.spec.sweep.halving]
         return halved + [1] * (sum(task.lanes for task in self.tasks) - sum(halved))
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know, though nothing is wrong."""
+        """Sentences that a user should read although nothing is wrong."""
         notes = [f"{self.unheard}; runs are kept on disk until it answers"] if self.unheard else []
         notes += [f"{task.spec.name}: {note}" for task in self.tasks for note in task.dataset.notes]
         if self.backbone.prosody is None:
@@ -71,7 +71,7 @@ class Plan:
         untimed = [task.spec.name for task in self.tasks if task.dataset.untimed]
         unvoiced = [task.spec.name for task in self.tasks if not task.dataset.audio]
         if untimed:
-            notes.append(f"{', '.join(untimed)}: units without durations, so this pgslm hears each for one frame")
+            notes.append(f"{', '.join(untimed)}: units without durations, so this pgslm reads each as one frame")
         if unvoiced:
-            notes.append(f"{', '.join(unvoiced)}: units without recordings, so this pgslm hears no pitch")
+            notes.append(f"{', '.join(unvoiced)}: units without recordings, so this pgslm reads no pitch")
         return notes

@@ -1,5 +1,4 @@
-"""What a plan asks before anything is started: places, bundles that prompts begin with, and whether the result can
-be published."""
+"""Checks of a plan: the stores, the bundles that prompts start from, and whether the result can be published."""
 
 from __future__ import annotations
 
@@ -30,13 +29,13 @@ from workers.tuning.results.task_manifest import TaskSections, Tuned, task_manif
 from workers.untrusted.fault_text import first_fault
 
 _LONGEST_NAME: Final = "damaged/0123456789abcdef/0123456789abcdef-prompt.safetensors"
-"""Of the files below a task's directory."""
+"""Longest name of a file in a task's directory."""
 _KEY_BYTES: Final = 1024
-"""Of a key in S3: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html"""
+"""Longest S3 key: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html"""
 
 
 def task_sections(spec: TaskSpec, job: Job, backbone: BackboneDescription, data: Data) -> TaskSections:
-    """What a bundle says of a task whatever comes of tuning it.
+    """Return the sections of a bundle's manifest that do not depend on the result of tuning.
 
     Raises:
         pydantic.ValidationError: a bundle cannot hold it.
@@ -63,12 +62,12 @@ def task_sections(spec: TaskSpec, job: Job, backbone: BackboneDescription, data:
 
 
 def unpublishable(spec: TaskSpec, dataset: Dataset, job: Job, backbone: BackboneDescription) -> list[Problem]:
-    """What keeps the bundle of a task from being written, or from being read again, whatever comes of tuning it."""
+    """Return what would keep the bundle of a task from being written or read, whatever the result of tuning."""
     problems = []
     longest = object_storage.join(job.bundles, spec.name, _LONGEST_NAME)
     if (size := len(_stored_name(longest))) > (most := _KEY_BYTES if object_storage.is_s3(longest) else LONGEST_PATH):
-        message = f"a file of the bundle of {spec.name} would have a name of {size} bytes, and {most} are possible"
-        problems.append(Problem(shown(job.source), "bundles", message, "name a place with a shorter path"))
+        message = f"a file of the bundle of {spec.name} would have a path of {size} bytes, but the limit is {most}"
+        problems.append(Problem(shown(job.source), "bundles", message, "use a shorter path"))
     counts = dataset.counts
     data = Data(
         digest="f" * 64,
@@ -81,11 +80,11 @@ def unpublishable(spec: TaskSpec, dataset: Dataset, job: Job, backbone: Backbone
         sections = task_sections(spec, job, backbone, data)
     except ValidationError as error:
         field, what = first_fault(error)
-        message = f"a bundle could not name it, as its {field} {what.partition('; ')[0]}"
-        return [*problems, Problem(shown(job.source), "backbone", message, "name it by a shorter path, on one line")]
+        message = f"a bundle's manifest cannot hold it: {field} {what.partition('; ')[0]}"
+        return [*problems, Problem(shown(job.source), "backbone", message, "use a shorter path, on one line")]
     classes = [len(labels) for labels in dataset.labels]
     points = spec.points
-    # Of fixed verbalizers and of linear ones the largest prompt; all else is the same for all points.
+    # Checking the largest prompt of each kind of verbalizer is enough: all else is the same for all points.
     largest: dict[bool, tuple[Point, PromptShape]] = {}
     for point in points:
         shape = prompt_shape(backbone.unit_lm, point.recipe, classes)
@@ -109,10 +108,10 @@ WRITTEN = ("bundles", "storage", "units")
 
 
 def unusable_places(job: Job) -> list[Problem]:
-    """What keeps the job from writing where it says.
+    """Return why the job cannot write to the places that it names.
 
     Raises:
-        InvalidInputs: a server does not answer; whatever else is read from it would be waited for.
+        InvalidInputs: a server does not answer, so that every further check of it would wait too.
     """
     problems: list[Problem] = []
     for field in WRITTEN:
@@ -127,17 +126,17 @@ def unusable_places(job: Job) -> list[Problem]:
 
 
 def require_safe_places(job: Job) -> None:
-    """Refuse stores in which two writers would mix: of bundles, and of the job's own lease.
+    """Refuse stores for bundles and for the job that do not obey conditional writes.
 
     Raises:
-        StorageError: which, and why.
+        StorageError: a store does not obey them.
     """
     for place in dict.fromkeys((job.bundles, job.storage)):
         require_conditional_writes(place)
 
 
 def pinned(spec: TaskSpec, backbone: BackboneDescription) -> tuple[TaskSpec, list[Problem]]:
-    """The spec with every bundle it begins with named by its version, and what is wrong with those bundles."""
+    """Return the spec with the version of every bundle that prompts start from, and problems with these bundles."""
     problems: list[Problem] = []
     found: dict[str, FoundBundle] = {}
 

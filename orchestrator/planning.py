@@ -1,4 +1,4 @@
-"""Makes a plan: reads a job with everything it names, and finds everything that is wrong with it at once."""
+"""Making of a plan: reads a job with everything it names, and reports all problems at once."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from workers.prompting.objectives.kinds import one_unit_a_class
 from workers.speech.f0 import load_yaapt
 
 MAX_LANES = 100_000
-"""Of one job."""
+"""Largest number of lanes of a job."""
 
 
 def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
-    """Read a job with everything it names.
+    """Read a job and everything it names, and check it.
 
     Raises:
-        InvalidInputs: every problem of the job file, the backbone, the task specs and their manifests, of the Ray that
-            would run it, and of the key by which bundles are to be signed.
+        InvalidInputs: there are problems with the job file, the backbone, the task specs, their data, Ray, or the
+            signing key; it lists all of them.
     """
     problems: list[Problem] = []
     try:
@@ -42,8 +42,8 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
     specs, wrong = load_task_specs(job.tasks, object_storage.parent(job.source), named_in=job.source)
     problems += wrong
     if (lanes := sum(spec.lanes for spec in specs)) > MAX_LANES:
-        message = f"{lanes:,} prompts are to be tuned, and a job has at most {MAX_LANES:,}"
-        raise InvalidInputs([*problems, Problem(shown(job.source), "tasks", message, "give fewer tasks, or seeds")])
+        message = f"{lanes:,} prompts are too many for one job, which tunes at most {MAX_LANES:,}"
+        raise InvalidInputs([*problems, Problem(shown(job.source), "tasks", message, "use fewer tasks or seeds")])
     backbone: BackboneDescription | None = None
     if job.backbone:
         try:
@@ -78,7 +78,7 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
             wrong += _misfits(task, backbone)
             if not wrong:
                 wrong = unpublishable(spec, task.dataset, job, backbone)
-            # What is wrong with the job may be wrong for every task of it.
+            # Each task may repeat a problem of the job.
             problems += [problem for problem in wrong if problem not in problems]
         tasks.append(task)
     if backbone is not None and backbone.prosody is not None and any(task.dataset.audio for task in tasks):
@@ -92,7 +92,7 @@ def make_plan(path: str, overrides: Sequence[str] = ()) -> Plan:
 
 
 def _misfits(task: PlannedTask, backbone: BackboneDescription) -> list[Problem]:
-    """What keeps a task from this backbone."""
+    """Return why a task cannot run on this backbone."""
     spec, dataset = task.spec, task.dataset
     units = len(backbone.unit_tokens)
     problems = []
@@ -101,7 +101,7 @@ def _misfits(task: PlannedTask, backbone: BackboneDescription) -> list[Problem]:
             Problem(
                 shown(spec.source),
                 "data",
-                f"has audio, but the tokenizer of backbone {backbone.name!r} is not at hand",
+                f"has audio, but backbone {backbone.name!r} comes without its tokenizer",
                 "give units instead, or use a backbone with a tokenizer",
             )
         )

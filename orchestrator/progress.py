@@ -1,4 +1,4 @@
-"""Progress of long work: bars on a terminal, lines elsewhere, plain or JSON; on stderr, since stdout is for results."""
+"""Progress of long work on stderr: bars on a terminal, else lines, plain or JSON."""
 
 from __future__ import annotations
 
@@ -25,40 +25,39 @@ PIPE_WIDTH = 200
 
 
 class PlainConsole(Console):
-    """Shows text as it is: what a label or a file name holds is no markup, cannot steer the terminal, nor become an
-    emoji. Colours are given as styles."""
+    """Console that shows text literally: labels and file names cannot act as markup, emoji or terminal controls."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, highlight=False, emoji=False, **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """As every console does, with characters spelled out that would not be seen."""
+        """Render with invisible characters spelled out."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable_lines(segment.text), segment.style)
 
     def on_broken_pipe(self) -> None:
-        """Raises as other writers do: Rich would end the process with the code of a job of which some tasks failed."""
+        """Raise ``BrokenPipeError``; Rich would exit with 1, the code of failed tasks."""
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 def results_console() -> Console:
-    """On stdout; in a file or a pipe tables are not cut to eighty columns."""
+    """Return a console on stdout that does not cut tables to 80 columns in a file or a pipe."""
     console = PlainConsole()
     return console if console.is_terminal else PlainConsole(width=PIPE_WIDTH)
 
 
 def errors_console() -> Console:
-    """On stderr, for progress and errors; lines are as long as they are."""
+    """Return a console on stderr for progress and errors, without hard line breaks."""
     return PlainConsole(stderr=True, soft_wrap=True)
 
 
 def as_text(text: str, **options: Any) -> Text:
-    """Text by others as one line of a table or a list, in any console; ``options`` are those of ``rich.text.Text``."""
+    """Return untrusted text as one printable line for a table or list; ``options`` are those of ``rich.text.Text``."""
     return Text(printable(text), **options)
 
 
 def say(text: str, style: str = "") -> None:
-    """A sentence to the user, on stderr."""
+    """Write a sentence for the user to stderr, credentials redacted."""
     text = redacted(text)
     if logs_as_json():
         logging.getLogger("speechprompt.cli").error("%s", text)
@@ -72,11 +71,11 @@ logger = logging.getLogger("speechprompt.progress")
 
 
 class Stage:
-    """One long step, with how much of it is done.
+    """Progress of one long step.
 
     Args:
-        view: where it is shown.
-        title: what it is.
+        view: display that shows it.
+        title: name of the step.
     """
 
     def __init__(self, view: ProgressView, title: str) -> None:
@@ -90,7 +89,7 @@ class Stage:
             view.line(f"{title} ...")
 
     def update(self, done: int, total: int, note: str = "") -> None:
-        """Show that ``done`` of ``total`` is done."""
+        """Show that ``done`` of ``total`` items are done."""
         if self._view.bars is not None and self._bar is not None:
             self._view.bars.update(self._bar, completed=done, total=total, note=note)
         elif time.monotonic() >= self._next_line and done < total:
@@ -98,7 +97,7 @@ class Stage:
             self._view.line(f"{self._title}: {done}/{total}{'  ' + note if note else ''}")
 
     def close(self, note: str = "") -> None:
-        """Show that it is over."""
+        """Show that the step is done."""
         seconds = time.monotonic() - self._started
         if self._view.bars is not None and self._bar is not None:
             self._view.bars.remove_task(self._bar)
@@ -106,7 +105,7 @@ class Stage:
 
 
 class ProgressView:
-    """Shows stages of work as they go on; used as a context manager."""
+    """Display of the progress of stages; a context manager."""
 
     def __init__(self) -> None:
         self.console = errors_console()
@@ -135,7 +134,7 @@ class ProgressView:
             self.bars.stop()
 
     def line(self, text: str) -> None:
-        """One line that stays."""
+        """Show a permanent line."""
         if self._as_json:
             logger.info("%s", redacted(text))
         else:
@@ -145,13 +144,13 @@ class ProgressView:
         try:
             self.console.print(text)
         except OSError as error:
-            # The terminal was closed; SIGHUP, which asks the work to save itself, comes a moment later.
+            # The terminal was closed; SIGHUP, at which the work saves itself, comes a moment later.
             if error.errno != errno.EIO or not leave_closed_terminal():
                 raise
 
     @contextmanager
     def stage(self, title: str) -> Iterator[Stage]:
-        """A stage; its end is shown unless it failed."""
+        """Show a stage, and its end unless it failed."""
         stage = Stage(self, title)
         yield stage
         stage.close()

@@ -1,4 +1,4 @@
-"""A task that can be tuned: its examples are encoded, and its lanes are ordered."""
+"""A task that is ready to tune: its examples are encoded, and its lanes are ordered."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from workers.tuning.orders import LaneOrder
 
 @dataclass(frozen=True)
 class ReadyTask:
-    """A task between encoding and publishing.
+    """A task ready to tune.
 
     Attributes:
-        task: what was planned.
-        encoded: its examples.
-        lanes: what is tuned.
-        ended_before: whether all lanes had ended before this submission.
+        task: the planned task.
+        encoded: encoded examples of the task.
+        lanes: orders of the task's lanes.
+        ended_before: whether all lanes ended before this submission.
     """
 
     task: PlannedTask

@@ -1,4 +1,4 @@
-"""What became of a job: one row per task, stored beside its runs and shown by ``results``."""
+"""Report of a job: one row per task, stored in the job's storage and shown by ``results``."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from workers.tuning.results.outcome import LaneOutcome, best_lane, best_point, b
 from workers.tuning.results.unit_agreement import UnitAgreement
 
 _LONG = {"crop": "cropped", "window": "in windows"}
-"""What became of recordings that are too long, and were used."""
+"""What was done with recordings that are too long, by the audio policy's ``too_long``."""
 
 
 class BaselineFigures(BaseModel):
-    """What a baseline reached at the metric of a task, or why it did not.
+    """Metric of a baseline on a task, or why there is none.
 
     Attributes:
-        valid, test: the metric.
-        trained: trained numbers.
-        settings: what was chosen on validation.
-        error: why there are no figures.
+        valid, test: the task's metric on the validation and test splits.
+        trained: number of trained parameters.
+        settings: settings chosen on the validation split.
+        error: why the baseline has no metrics.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -51,34 +51,35 @@ class BaselineFigures(BaseModel):
 
 
 class TaskRow(BaseModel):
-    """One task of a job.
+    """Row of a task in the report.
 
     Attributes:
         status: ``published``, ``failed``, or ``unfinished``.
-        metric: its name; the figures below are of it.
-        positive: the positive class of ``f1`` and ``eer``.
-        recipe: how it is tuned, ``default`` or ``paper``.
-        point: the chosen point of a sweep.
-        points: how many there were; 0 without a sweep.
-        valid, test: mean over the seeds of that point.
-        test_std: standard deviation over seeds; 0 for one.
+        metric: name of the metric that ``valid`` and ``test`` give.
+        positive: positive class of ``f1`` and ``eer``.
+        recipe: name of the recipe, ``default`` or ``paper``.
+        point: name of the best point of the sweep; the fields below describe this point.
+        points: number of points; 0 without a sweep.
+        valid, test: mean of the metric over the seeds.
+        test_std: standard deviation over seeds; 0 for one seed.
         test_interval: 95 % confidence interval of ``test``, by bootstrap over utterances or speakers of the test split;
-            it says nothing of seeds.
-        ece: expected calibration error on test, mean over the seeds.
-        temperatures: of the published prompt, by slot.
-        majority: accuracy of always answering the most frequent label; the baseline of that name has the task's metric.
-        seeds: how many those are.
-        trained: trained numbers of a prompt.
-        steps: optimizer steps of all lanes.
-        shots: training examples of each class that every lane drew; ``None``: all were taken.
-        quarantined: examples left out.
-        lanes: keys of the outcomes of that point, one a seed.
-        long: recordings used that are longer than the audio policy's ``max_seconds``, and what was done about them.
-        unit_agreement: whether those seeds use the same units, by slot; only where verbalizers are linear.
-        bundle: where the prompt is published.
-        error: why there is none.
-        baselines: what is reached without a prompt, those of the job file in its order.
-        published: what others published of the task.
+            it does not include the spread over seeds.
+        ece: expected calibration error on the test split, mean over the seeds.
+        temperatures: calibration temperatures of the published prompt, by slot.
+        majority: accuracy of always answering the most frequent label; the baseline ``majority`` has the task's metric.
+        seeds: number of seeds.
+        trained: number of trained parameters of a prompt.
+        steps: optimizer steps of all lanes of the task.
+        shots: training examples that every lane drew per class; ``None``: all.
+        quarantined: number of examples left out.
+        lanes: keys of the outcomes, one per seed.
+        long: number of used recordings that are longer than the audio policy's ``max_seconds``.
+        long_policy: what was done with them.
+        unit_agreement: whether the seeds use the same units, by slot; only for linear verbalizers.
+        bundle: URI of the published bundle.
+        error: why there is no bundle.
+        baselines: results without a prompt, in the order of the job file.
+        published: result that others published for the task.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -116,10 +117,10 @@ class TaskRow(BaseModel):
     published: PublishedResult | None = None
 
     def with_outcomes(self, outcomes: Sequence[LaneOutcome]) -> TaskRow:
-        """The row with the figures of the best point of all lanes.
+        """Return the row with the metrics of the best point.
 
         Raises:
-            TuningError: no point went well with every seed.
+            TuningError: no point succeeded with every seed.
         """
         best, points = best_point(outcomes), len(by_point(outcomes))
         eces = [outcome.figures["test"]["ece"] for outcome in best if "ece" in outcome.figures["test"]]
@@ -142,7 +143,7 @@ class TaskRow(BaseModel):
         )
 
     def with_baselines(self, results: Mapping[BaselineKind, BaselineResult]) -> TaskRow:
-        """The row with the figures of its baselines."""
+        """Return the row with the metrics of its baselines."""
         figures = {
             kind: BaselineFigures(
                 valid=result.figures.get("valid", {}).get(self.metric),
@@ -157,7 +158,7 @@ class TaskRow(BaseModel):
 
 
 def planned_row(task: PlannedTask) -> TaskRow:
-    """The row of a task of which nothing is known but its spec and its dataset."""
+    """Return the row of a task before it is encoded, from its spec and dataset."""
     spec = task.spec
     return TaskRow(
         task=spec.name,
@@ -174,13 +175,13 @@ def planned_row(task: PlannedTask) -> TaskRow:
 
 
 def _interval_of_mean(outcomes: Sequence[LaneOutcome]) -> Interval | None:
-    """Of the mean over seeds, each of which was measured on the same draws of the test split."""
+    """Return the interval of the mean over seeds; all seeds share the bootstrap draws of the test split."""
     draws = [outcome.draws for outcome in outcomes]
     return interval(np.mean(draws, axis=0)) if all(draws) else None
 
 
 class JobReport(BaseModel):
-    """All tasks of a job."""
+    """Report of a job, one row per task."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -195,18 +196,18 @@ class JobReport(BaseModel):
 
 
 def job_root(job: Job) -> str:
-    """Where everything of a job lies but bundles and units."""
+    """Return the directory of a job, which holds all its files but bundles and units."""
     return object_storage.join(job.storage, job.name)
 
 
 def write_report(job: Job, report: JobReport) -> None:
-    """Store the report, replacing the one before."""
+    """Store the report, replacing the previous one."""
     place = REPORT.at(job_root(job))
     REPORT.write(place, report.model_dump_json(indent=2).encode())
 
 
 def read_report(job: Job) -> JobReport:
-    """The report of a job's last run.
+    """Read the report of a job's last run.
 
     Raises:
         JobError: the job has not run, or its report cannot be read.
@@ -225,7 +226,7 @@ def read_report(job: Job) -> JobReport:
 
 
 def report_table(report: JobReport) -> Group:
-    """The closing table, and below it where each bundle is or why there is none."""
+    """Return the table of results, and below it where each bundle is or why there is none."""
     too_long = any(row.long for row in report.tasks)
     left_out = any(row.quarantined for row in report.tasks)
     table = Table(title=as_text(f"{report.job} on backbone {report.backbone}"), title_justify="left")
@@ -266,7 +267,7 @@ def report_table(report: JobReport) -> Group:
 
 
 def report_json(report: JobReport) -> str:
-    """The report for programs."""
+    """Return the report as JSON."""
     return printable_json(json.dumps(report.model_dump(mode="json"), indent=2, ensure_ascii=False))
 
 

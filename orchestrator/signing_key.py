@@ -1,4 +1,4 @@
-"""Jobs sign what they publish, if the process that drives them has a key."""
+"""Signing of published bundles, if the driver's environment names a key."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from workers.bundle.read import FoundBundle, verify
 from workers.bundle.signing import SigningKey, check_signature
 
 SIGNING_KEY = "SPEECHPROMPT_SIGNING_KEY"
-"""Names the file of a private key. The key stays in the driver: no worker, checkpoint or log sees it."""
+"""Environment variable with the path of a private key. The key stays in the driver: no worker, checkpoint or log has
+it."""
 
 
 def signing_key() -> SigningKey | None:
-    """The key that the environment names.
+    """Read the key that the environment names; ``None`` if it names none.
 
     Raises:
-        InputError: the file holds none.
+        InputError: the file does not hold a private key.
         MissingExtra: ``cryptography`` is not installed.
         StorageError: the file cannot be read.
     """
@@ -29,12 +30,11 @@ def signing_key() -> SigningKey | None:
 
 
 def sign_published(published: Published, key: SigningKey | None) -> None:
-    """Sign what a job has published, after reading it as any user would; without a key do nothing.
+    """Verify and sign a published bundle; without a key do nothing.
 
     Raises:
-        BundleError: it is damaged, its ``bundle.json`` is not the one that the job has written, or another signature
-            lies there.
-        StorageError: the place cannot be used.
+        BundleError: the bundle is damaged, its ``bundle.json`` is not what the job wrote, or it has another signature.
+        StorageError: the bundle's store cannot be used.
     """
     if key is None:
         return
@@ -43,13 +43,13 @@ def sign_published(published: Published, key: SigningKey | None) -> None:
         key.sign(found.uri, published.document)
     elif not _is_signed(found, key):
         raise BundleError(
-            f"{found.uri}/{MANIFEST_FILE} says another provenance than this job: it was altered, or another job "
-            "published the same before; look at it with 'speechprompt bundle inspect' and sign it with 'bundle sign'"
+            f"{found.uri}/{MANIFEST_FILE} names another provenance than this job: it was altered, or another job has "
+            "published this bundle before; check it with 'speechprompt bundle inspect' and sign it with 'bundle sign'"
         )
 
 
 def _is_signed(found: FoundBundle, key: SigningKey) -> bool:
-    """Whether whoever has the key has signed these bytes before."""
+    """Return whether this key has signed these bytes before."""
     try:
         check_signature(found.uri, found.document, [key.trusted])
     except UntrustedBundle:

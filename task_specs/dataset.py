@@ -1,4 +1,4 @@
-"""The examples of a task, read and checked."""
+"""Reading and checking of a task's examples."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from task_specs.validation import described
 
 @dataclass(frozen=True)
 class Dataset:
-    """The examples of one task.
+    """Examples of a task.
 
     Attributes:
-        examples: in the order of the manifests.
-        slots: names of the labels every example has.
-        labels: for each slot its classes, sorted, as the train split has them.
-        notes: what a user should know about them, though nothing is wrong.
+        examples: examples in the order of the manifest.
+        slots: names of the slots.
+        labels: labels of each slot in the train split, sorted.
+        notes: sentences that a user should read although nothing is wrong.
     """
 
     examples: tuple[Example, ...]
@@ -38,42 +38,43 @@ class Dataset:
 
     @cached_property
     def counts(self) -> dict[Split, int]:
-        """Examples per split."""
+        """Number of examples of each split."""
         found = Counter(example.split for example in self.examples)
         return {split: found[split] for split in SPLITS}
 
     @cached_property
     def audio(self) -> bool:
-        """Whether the examples are recordings, to be tokenized, rather than units."""
+        """Whether examples are recordings, which must be tokenized, rather than units."""
         return any(example.clip is not None for example in self.examples)
 
     @cached_property
     def untimed(self) -> bool:
-        """Whether examples are units of which nothing says how long they last."""
+        """Whether examples are units without durations."""
         return any(example.units is not None and example.durations is None for example in self.examples)
 
     @cached_property
     def highest_unit(self) -> int | None:
-        """The highest unit number that occurs; ``None`` for recordings."""
+        """Highest unit number; ``None`` for recordings."""
         return max((max(example.units) for example in self.examples if example.units), default=None)
 
     def shots(self, shots: int) -> dict[tuple[str, ...], int]:
-        """How many training examples a draw of ``shots`` has of each combination of labels."""
+        """Return the number of training examples per combination of labels in a draw of ``shots``."""
         found = Counter(example.labels for example in self.examples if example.split == "train")
         return {labels: min(count, shots) for labels, count in sorted(found.items())}
 
     def split(self, split: Split) -> tuple[Example, ...]:
-        """The examples of one split, in the order of the manifests."""
+        """Return the examples of a split, in the order of the manifest."""
         return tuple(example for example in self.examples if example.split == split)
 
 
 def read_dataset(spec: TaskSpec) -> Dataset:
-    """Reads the examples of a task and checks them, without decoding audio.
+    """Read and check the examples of a task, without decoding audio.
 
-    Headers of a published data set's recordings are read, and copies are looked for unless the reader says otherwise.
+    For a published data set, headers of recordings are read, and copies are searched for unless the reader says
+    otherwise.
 
     Raises:
-        InvalidInputs: everything that is wrong with the manifests and their rows.
+        InvalidInputs: the data have problems; it lists all of them.
         MissingExtra: the reader needs a package that is not installed.
     """
     problems = ProblemList()
@@ -111,7 +112,7 @@ def _classes(examples: Sequence[Example], slots: int) -> tuple[tuple[str, ...], 
 
 
 def _check_clips(rows: Sequence[Row], problems: ProblemList) -> None:
-    """No clip is in two splits: what is tuned on must not be tested on."""
+    """Check that no clip is in two splits, since training examples must not be tested on."""
     first: dict[Clip, Row] = {}
     for row in rows:
         clip = row.example.clip
@@ -134,13 +135,13 @@ def _check_splits(spec: TaskSpec, reading: Reading, problems: ProblemList) -> No
 
 
 def _check_labels(spec: TaskSpec, reading: Reading, problems: ProblemList) -> None:
-    """Every class can be learnt, and there are classes to tell apart."""
+    """Check that each slot has at least two labels, and that all of them occur in train."""
     classes = _classes([row.example for row in reading.rows], len(spec.slots))
     for slot, name in enumerate(spec.slots):
         known = set(classes[slot])
         if len(known) == 1:
             uri = next(row.uri for row in reading.rows if row.example.split == "train")
-            message = f"train has the one label {classes[slot][0]!r}"
+            message = f"train has only the label {classes[slot][0]!r}"
             problems.add(uri, name, message, "a classification needs at least two; correct the column")
         if not known:
             continue
@@ -154,7 +155,7 @@ def _check_labels(spec: TaskSpec, reading: Reading, problems: ProblemList) -> No
 
 
 def _check_label_texts(spec: TaskSpec, reading: Reading, problems: ProblemList) -> None:
-    """A bundle can hold every label: a task is not tuned to what cannot be published."""
+    """Check that a bundle can hold every label, so that no task is tuned that cannot be published."""
     for slot, name in enumerate(spec.slots):
         first: dict[str, Row] = {}
         for row in reading.rows:
@@ -167,17 +168,17 @@ def _check_label_texts(spec: TaskSpec, reading: Reading, problems: ProblemList) 
                 message = f"{described(text)} {wrong['message']}"
                 problems.add(row.uri, name, message, wrong["remedy"], line=row.line, kind="label")
         if len(first) > MOST_LABELS:
-            message = f"there are {len(first)} labels, and a bundle holds at most {MOST_LABELS}"
-            problems.add(spec.source, name, message, "correct the column, or put rare labels together")
+            message = f"there are {len(first)} labels, but a bundle holds at most {MOST_LABELS}"
+            problems.add(spec.source, name, message, "correct the column, or merge rare labels")
 
 
 def _check_positive(spec: TaskSpec, reading: Reading, problems: ProblemList) -> None:
-    """The positive class is one of two, and each split can tell how well it is detected."""
+    """Check that the positive class is one of two, and that each split has examples of both."""
     if spec.positive is None:
         return
     [classes] = _classes([row.example for row in reading.rows], 1)
     if len(classes) != 2 or spec.positive not in classes:
-        message = f"{spec.positive!r} is to be one of two classes, but train has {', '.join(map(repr, classes[:5]))}"
+        message = f"{spec.positive!r} must be one of two classes, but train has {', '.join(map(repr, classes[:5]))}"
         remedy = "name one of two classes" if len(classes) == 2 else "remove it, and use macro_f1"
         problems.add(spec.source, "positive", message, remedy)
         return
@@ -189,8 +190,8 @@ def _check_positive(spec: TaskSpec, reading: Reading, problems: ProblemList) -> 
 
 
 def _check_speakers(spec: TaskSpec, reading: Reading, problems: ProblemList) -> None:
-    """Whoever draws speakers knows them."""
+    """Check that test examples name their speaker if the bootstrap draws speakers."""
     for row in reading.rows if spec.bootstrap == "speakers" else ():
         if row.example.split == "test" and row.example.speaker is None:
             remedy = "fill it in, or set bootstrap to utterances"
-            problems.add(row.uri, "speaker", "names no speaker to draw", remedy, line=row.line)
+            problems.add(row.uri, "speaker", "is empty, but the bootstrap draws speakers", remedy, line=row.line)

@@ -1,4 +1,4 @@
-"""What a dataset reader yields: clips, and examples made of them."""
+"""Clips and examples, which dataset readers yield."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
 @dataclass(frozen=True, order=True)
 class Clip:
-    """A recording, or a part of one.
+    """A recording or a part of one.
 
     Attributes:
         uri: absolute local path or ``s3://`` URI of the audio file.
-        start: first second that counts; ``None`` means the beginning.
-        end: second at which it ends; ``None`` means the end of the file.
+        start: start in seconds; ``None``: the start of the file.
+        end: end in seconds; ``None``: the end of the file.
     """
 
     uri: str
@@ -26,15 +26,15 @@ class Clip:
 
 @dataclass(frozen=True)
 class Example:
-    """One labelled utterance: exactly one of ``clip`` and ``units`` is set.
+    """A labelled utterance; exactly one of ``clip`` and ``units`` is set.
 
     Attributes:
-        split: the split it belongs to.
-        labels: one label per slot, in the order of the task's slots.
-        clip: the recording to tokenize.
-        units: unit numbers that were computed elsewhere, without adjacent repeats.
-        durations: frames per unit, where the source gave frame-level units.
-        speaker: who speaks, where known.
+        split: split of the example.
+        labels: labels in the order of the task's slots.
+        clip: clip to tokenize.
+        units: unit numbers computed elsewhere, without adjacent repeats.
+        durations: frames per unit; ``None`` if unknown.
+        speaker: name of the speaker; ``None`` if unknown.
     """
 
     split: Split

@@ -1,5 +1,4 @@
-"""Field types of users' files: numbers, each with an end so that nothing is begun that could not end; names,
-places, and ``${NAME}`` in paths."""
+"""Field types of users' files: bounded numbers, names, and locations with ``${NAME}`` in paths."""
 
 from __future__ import annotations
 
@@ -21,20 +20,19 @@ _DOLLAR = re.compile(
 )
 _WINDOWS = re.compile(rf"%({_NAME})%")
 _ELSEWHERE = re.compile(rf"(?:(?:oc\.)?env[:.])({_NAME})\b")
-"""As PowerShell, and OmegaConf and others, name a variable."""
+"""Variables as PowerShell, OmegaConf and other tools write them."""
 _DEFAULT = re.compile(rf"({_NAME}):?[-=?+]")
 
 
 def expand(path: str) -> str:
-    """``path`` with every ``${NAME}`` replaced by that environment variable, and every ``$$`` by a dollar sign.
+    """Replace every ``${NAME}`` by that environment variable, and every ``$$`` by a dollar sign.
 
-    What a variable holds is not expanded again. An empty variable counts as unset: ``${ROOT}/audio`` must
-    not silently become ``/audio``. What shells and other tools would expand is refused, not taken for a name:
-    ``$NAME``, ``${NAME:-default}``, ``$(command)``, and a path that begins with ``%NAME%``. A dollar sign before
-    anything else is one.
+    Values are not expanded again. An empty variable counts as unset, so that ``${ROOT}/audio`` does not silently become
+    ``/audio``. Forms that shells and other tools expand are refused: ``$NAME``, ``${NAME:-default}``, ``$(command)``,
+    and a path that begins with ``%NAME%``. Any other dollar sign stays.
 
     Raises:
-        pydantic_core.PydanticCustomError: a variable that is not set, or a reference of another form.
+        pydantic_core.PydanticCustomError: a variable is not set, or a reference has another form.
     """
     if windows := _WINDOWS.match(path):
         raise fault(f"{windows[0]} is not expanded", f"write ${{{windows[1]}}}, or ./{windows[0]} for that name")
@@ -42,7 +40,7 @@ def expand(path: str) -> str:
 
 
 def literal(path: str) -> str:
-    """A path that ``expand`` gives back as it is, such as one that was expanded before."""
+    """Escape a path, such as one that is already expanded, so that ``expand`` returns it unchanged."""
     path = path.replace("$", "$$")
     return f"./{path}" if _WINDOWS.match(path) else path
 
@@ -53,17 +51,17 @@ def _value(match: re.Match[str]) -> str:
     if name := (match["bare"] or "").removeprefix("env:"):
         raise fault(f"{match[0]} has no braces", f"write ${{{name}}}, or ${match[0]} for a dollar sign")
     if match["command"]:
-        raise fault("'$(' would be a command, and none is run", "write the path itself, or $$( for a dollar sign")
+        raise fault("'$(' begins a command, which is not run", "write the path itself, or $$( for a dollar sign")
     if match["braced"] is None:
         return match[0]
     if not match["closed"]:
         raise fault("a '${' is not closed", "write it as ${NAME}")
     name = match["braced"]
     if other := _ELSEWHERE.match(name):
-        raise fault(f"{match[0]} is how another tool names a variable", f"write ${{{other[1]}}}")
+        raise fault(f"{match[0]} is another tool's form of a variable", f"write ${{{other[1]}}}")
     if default := _DEFAULT.match(name):
         raise fault(
-            f"{match[0]} has a default, which is not read here", f"write ${{{default[1]}}} and set {default[1]}"
+            f"{match[0]} has a default, which is not supported", f"write ${{{default[1]}}} and set {default[1]}"
         )
     if not re.fullmatch(_NAME, name):
         raise fault(f"{match[0]} is not the name of an environment variable", "write it as ${NAME}")
@@ -73,13 +71,13 @@ def _value(match: re.Match[str]) -> str:
 
 
 def located(path: str, base: str | None) -> str:
-    """``path`` with its environment variables expanded, made absolute against the directory ``base``.
+    """Expand the environment variables of ``path``, and make it absolute against the directory ``base``.
 
-    Without a directory it is one that was located before, as in what a worker is told, and nothing is expanded again.
+    Without ``base`` the path must be absolute and is not expanded: it was located before, as in a worker's order.
 
     Raises:
-        pydantic_core.PydanticCustomError: an empty path, an unset variable, somebody else's home, a scheme other than
-            ``s3://``, or a relative path where there is no directory to resolve it against.
+        pydantic_core.PydanticCustomError: the path is empty, relative without ``base``, or in another user's home, or
+            it has an unset variable or a scheme other than ``s3://``.
     """
     if base is not None:
         path = expand(path)
@@ -87,7 +85,7 @@ def located(path: str, base: str | None) -> str:
             raise fault(f"{somebody[0]} is not expanded", f"write that directory, or ./{somebody[0]} for that name")
     else:
         if not (object_storage.is_s3(path) or path.startswith((os.sep, "~"))):
-            raise fault("a relative path has nothing to be relative to here", "give an absolute path")
+            raise fault("a relative path cannot be resolved here", "give an absolute path")
         base = os.sep
     try:
         return object_storage.resolve(path, base)
@@ -100,7 +98,7 @@ def _from_context(path: str, info: ValidationInfo) -> str:
 
 
 Location = Annotated[str, AfterValidator(_from_context)]
-"""Resolved against ``context={"base": directory}`` of the validation."""
+"""Path or ``s3://`` URI, resolved against the directory in the validation's ``context={"base": directory}``."""
 
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -119,17 +117,17 @@ Slug = Annotated[str, AfterValidator(_checked)]
 
 
 MOST_STEPS: Final = 10_000_000
-"""Optimizer steps; at a hundred a second they take a day."""
+"""Most optimizer steps; at a hundred per second they take a day."""
 MOST_EXAMPLES: Final = 10_000_000
 _FLOAT32_MAX: Final = 3.4028234663852886e38
-"""What is trained, and what it is trained by, is float32."""
+"""Largest float32: parameters and their settings are float32."""
 
 
 def number(value: Any) -> Any:
-    """``value`` itself, unless it is a truth value, which pydantic takes for 1 or 0, or not finite.
+    """Return ``value``, but refuse truth values, which pydantic takes for 1 or 0, and numbers that are not finite.
 
     Raises:
-        pydantic_core.PydanticCustomError: it is.
+        pydantic_core.PydanticCustomError: ``value`` is one of these.
     """
     if isinstance(value, bool):
         raise fault(f"must be a number, not {described(value)}", "write a number")

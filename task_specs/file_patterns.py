@@ -1,4 +1,4 @@
-"""Finds the files that a path or a glob names, on disk or in S3."""
+"""Finding the files that a path or glob names, on disk or in S3."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from task_specs.problems import ProblemList
 
 
 def find_files(pattern: str, base: str, problems: ProblemList, *, named_in: str, field: str) -> list[str]:
-    """URIs of the files that match ``pattern``, sorted; a pattern that matches none is a problem.
+    """Return the URIs of the files that match ``pattern``, sorted; a pattern without matches is a problem.
 
-    Its variables are expanded already. A path that exists is taken as it is, even with ``*`` or ``[`` in its name. One
-    of the form ``task_specs/<name>.yaml`` that does not exist names a spec of this package.
+    The pattern's variables must be expanded. A path that exists is taken literally, even with ``*`` or ``[`` in its
+    name. ``task_specs/<name>.yaml`` names a spec of this package if there is no such file.
     """
     try:
         absolute = object_storage.resolve(pattern, base)
@@ -34,22 +34,22 @@ def find_files(pattern: str, base: str, problems: ProblemList, *, named_in: str,
         elif packaged := packaged_specs(absolute):
             return packaged
         else:
-            known = "see 'speechprompt tasks' for the names there are"
+            known = "see 'speechprompt tasks' for the known names"
             remedy = known if names_packaged(absolute) else "correct the path"
             problems.add(named_in, field, f"there is no file {pattern!r}", remedy)
     except StorageError as error:
-        problems.add(named_in, field, f"cannot be looked up ({error})", "make the place readable")
+        problems.add(named_in, field, f"cannot be searched ({error})", "make the place readable")
     return []
 
 
 def _on_disk(pattern: str) -> list[str]:
-    # Unlike pathlib's, this glob passes over hidden files, such as macOS's `._name`.
+    # Unlike pathlib's, this glob skips hidden files, such as macOS's `._name`.
     found = glob.glob(pattern, recursive=True)  # noqa: PTH207
     return sorted(path for path in found if Path(path).is_file())
 
 
 def _in_s3(pattern: str) -> list[str]:
-    """Lists the directory above the first wildcard once and filters it."""
+    """List the directory above the first wildcard once, and filter it."""
     parts = pattern.split("/")
     fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
     root = "/".join(parts[:fixed])
@@ -58,7 +58,7 @@ def _in_s3(pattern: str) -> list[str]:
 
 
 def _matches(parts: list[str], pattern: list[str]) -> bool:
-    """Whether a path fits a glob, part by part; ``**`` stands for any number of parts."""
+    """Return whether a path matches a glob, part by part; ``**`` matches any number of parts."""
     if not pattern:
         return not parts
     if pattern[0] == "**":

@@ -1,4 +1,4 @@
-"""What is odd about sound rows taken together: labels that contradict each other, and splits that share too much."""
+"""Checks of valid rows against each other: contradictory labels, labels that look alike, and splits that share data."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from task_specs.readers import Row
 
 MOST_PLACES = 5
 LONG_UNITS = 20
-"""Units from which on two recordings do not have the same by chance."""
+"""Shortest unit sequence that two recordings do not share by chance."""
 OVERLAP_SECONDS = 0.01
-"""Less than this is how times were rounded."""
+"""Overlaps up to this are rounding errors."""
 
-# Letters of other scripts that are drawn as Latin ones, and signs that are drawn alike.
+# Letters of other scripts that look like Latin ones, and signs that look alike.
 _DRAWN_ALIKE = str.maketrans(
     "аеіјорсухѕһԁαικνορυχ‐‑‒–—―−‘’ʼ“”",
     "aeijopcyxshdaikvopux------" + "-" + "'''" + '""',
@@ -28,12 +28,12 @@ _DRAWN_ALIKE = str.maketrans(
 
 @dataclass(frozen=True)
 class Finding:
-    """Something odd about several rows.
+    """Something suspicious about several rows.
 
     Attributes:
-        text: what it is, with counts.
-        rows: where, most telling first.
-        remedy: what can be done about it.
+        text: sentence with counts.
+        rows: rows concerned, most important first.
+        remedy: what to do about it.
     """
 
     text: str
@@ -42,12 +42,12 @@ class Finding:
 
     @property
     def message(self) -> str:
-        """What it is and the first places."""
+        """Sentence with the first places."""
         return f"{self.text} ({places(self.rows)})"
 
 
 def places(rows: Sequence[Row]) -> str:
-    """Where the first of the rows stand: ``data.csv:4, 19 and 3 more``."""
+    """Return where the first rows are: ``data.csv:4, 19 and 3 more``."""
     named = []
     for uri, there in groupby(rows[:MOST_PLACES], key=lambda row: row.uri):
         lines = ", ".join(str(row.line) for row in there if row.line is not None)
@@ -57,12 +57,12 @@ def places(rows: Sequence[Row]) -> str:
 
 
 def findings(rows: Sequence[Row], slots: Sequence[str], *, repeats: bool = False) -> Iterator[Finding]:
-    """Everything that is odd.
+    """Yield everything suspicious about rows.
 
     Args:
-        rows: all examples of the task.
-        slots: names of their labels.
-        repeats: whether a clip is listed more than once on purpose.
+        rows: all rows of the task.
+        slots: names of the slots.
+        repeats: whether clips are repeated on purpose.
     """
     yield from _same_input(rows, lambda row: row.example.clip, "clip", "clips", repeats)
     yield from _same_input(rows, _long_units, "unit sequence", "unit sequences", repeats=True)
@@ -76,7 +76,7 @@ def findings(rows: Sequence[Row], slots: Sequence[str], *, repeats: bool = False
 def _same_input(
     rows: Sequence[Row], input_of: Callable[[Row], Hashable | None], what: str, several: str, repeats: bool
 ) -> Iterator[Finding]:
-    """Inputs with several labels, and those that are listed again with the same."""
+    """Yield inputs with more than one label, and inputs that are repeated with the same label."""
     groups = [group for group in _grouped(rows, input_of) if len(group) > 1]
     disputed: list[list[Row]] = []
     agreed: list[list[Row]] = []
@@ -89,11 +89,11 @@ def _same_input(
     again = [row for group in agreed for row in group[1:]]
     if again and not repeats:
         text = f"{len(again)} of {len(rows)} rows repeat a {what} with the same label"
-        yield Finding(text, again, "remove them unless they are to count more")
+        yield Finding(text, again, "remove them unless they should count more")
 
 
 def _shared_units(rows: Sequence[Row]) -> Iterator[Finding]:
-    """Unit sequences of valid or test that train has too."""
+    """Yield unit sequences of valid or test that are also in train."""
     shared: list[Row] = []
     for group in _grouped(rows, _long_units):
         if any(row.example.split == "train" for row in group):
@@ -105,14 +105,14 @@ def _shared_units(rows: Sequence[Row]) -> Iterator[Finding]:
 
 
 def _overlaps(rows: Sequence[Row]) -> Iterator[Finding]:
-    """Clips that overlap one of another split in the same recording."""
+    """Yield clips that overlap a clip of another split in the same recording."""
     found: list[Row] = []
     for group in _grouped(rows, lambda row: row.example.clip and row.example.clip.uri):
         if len({row.example.split for row in group}) > 1:
             found += _overlapping(group)
     if found:
-        text = f"{len(found)} of {len(rows)} clips overlap one of another split in the same recording"
-        yield Finding(text, found, "cut the splits from different recordings, or apart in time")
+        text = f"{len(found)} of {len(rows)} clips overlap a clip of another split in the same recording"
+        yield Finding(text, found, "take the splits from different recordings, or from separate times")
 
 
 def _overlapping(group: Sequence[Row]) -> Iterator[Row]:
@@ -129,7 +129,7 @@ def _overlapping(group: Sequence[Row]) -> Iterator[Row]:
 
 
 def _alike(rows: Sequence[Row], slot: int, prefix: str) -> Iterator[Finding]:
-    """Labels that people may take for one."""
+    """Yield labels that people may take for the same."""
     counts = Counter(row.example.labels[slot] for row in rows)
     groups: dict[str, list[str]] = defaultdict(list)
     for label in sorted(counts):
@@ -137,7 +137,7 @@ def _alike(rows: Sequence[Row], slot: int, prefix: str) -> Iterator[Finding]:
     for alike in groups.values():
         if len(alike) < 2:
             continue
-        # Those that not even quotes tell apart are written in escapes.
+        # Labels that still look alike in quotes are written with escapes.
         spell = ascii if len({_plain(label) for label in alike}) > 1 or not all(map(str.isprintable, alike)) else repr
         named = [f"{spell(label)} in {counts[label]} rows" for label in sorted(alike, key=lambda label: -counts[label])]
         rare = min(alike, key=lambda label: counts[label])
@@ -147,19 +147,19 @@ def _alike(rows: Sequence[Row], slot: int, prefix: str) -> Iterator[Finding]:
 
 
 def _seen(label: str) -> str:
-    """What people see of a label, but for case."""
+    """Return a label as people see it, without case."""
     return _plain(label).translate(_DRAWN_ALIKE)
 
 
 def _plain(label: str) -> str:
-    """Without differences of case, white space, invisible characters and compatible forms."""
+    """Return a label without case, extra white space, invisible characters and compatibility forms."""
     label = unicodedata.normalize("NFKC", label)
     visible = "".join(sign for sign in label if sign.isspace() or unicodedata.category(sign) not in ("Cf", "Cc"))
     return re.sub(r"\s+", " ", unicodedata.normalize("NFKC", visible.lower())).strip()
 
 
 def _speakers(rows: Sequence[Row], slots: int) -> Iterator[Finding]:
-    """Speakers of valid or test that train has too, unless the task is to tell speakers apart."""
+    """Yield speakers of valid or test that are also in train, unless the task is speaker identification."""
     known = [row for row in rows if row.example.speaker is not None]
     speakers = {split: {row.example.speaker for row in known if row.example.split == split} for split in SPLITS}
     shared = {split: speakers[split] & speakers["train"] for split in SPLITS[1:]}

@@ -1,4 +1,4 @@
-"""What a label, and the name of a slot, may be: what a bundle can hold."""
+"""Rules for labels and slot names, so that a bundle can hold them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pydantic import AfterValidator
 from task_specs.validation import fault
 
 MOST_CHARACTERS: Final = 200
-"""Of a label."""
+"""Most characters of a label."""
 LONGEST_LINE: Final = 500
-"""Characters of other text in a bundle."""
+"""Most characters of other text in a bundle."""
 MOST_LABELS: Final = 20_000
-"""Of one slot."""
+"""Most labels of a slot."""
 MOST_SLOTS: Final = 64
 
 _STEERING = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -22,10 +22,10 @@ _UNSEEN = _STEERING | {"Cf", "Zs"}
 
 
 def one_line(text: str) -> str:
-    """``text`` itself, where it can be printed to a terminal: no escape sequences, line breaks and lone surrogates.
+    """Return ``text`` if it is safe to print to a terminal: no control characters, line breaks or lone surrogates.
 
     Raises:
-        pydantic_core.PydanticCustomError: it cannot.
+        pydantic_core.PydanticCustomError: it is not.
     """
     for character in text:
         if unicodedata.category(character) in _STEERING:
@@ -36,7 +36,7 @@ def one_line(text: str) -> str:
 
 
 def label(text: str) -> str:
-    """``text`` itself, where a bundle can hold it as a label or the name of a slot.
+    """Return ``text`` if a bundle can hold it as a label or slot name.
 
     Raises:
         pydantic_core.PydanticCustomError: it cannot.
@@ -52,18 +52,18 @@ def _line(text: str) -> str:
 
 def _short(text: str, most: int) -> str:
     if len(text) > most:
-        raise fault(f"has {len(text)} characters, and a bundle holds at most {most}", "shorten it")
+        raise fault(f"has {len(text)} characters, but a bundle holds at most {most}", "shorten it")
     return one_line(text)
 
 
 def visible_label(text: str) -> str:
-    """``label``, for text that people are to tell from others.
+    """Return ``text`` if it is a valid ``label`` that people can see.
 
     Raises:
-        pydantic_core.PydanticCustomError: a bundle cannot hold it, or nothing of it can be seen.
+        pydantic_core.PydanticCustomError: a bundle cannot hold it, or all its characters are invisible.
     """
     if text and all(unicodedata.category(character) in _UNSEEN for character in label(text)):
-        raise fault("has no character that can be seen", "write a word")
+        raise fault("has no visible character", "write a word")
     return label(text)
 
 

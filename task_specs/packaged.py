@@ -1,4 +1,4 @@
-"""The task specs that come with this package: one for each published data set."""
+"""Packaged task specs, one for each published data set."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 from infra import object_storage
 
 DIRECTORY = "task_specs"
-"""Jobs name a packaged spec as ``task_specs/<name>.yaml``."""
+"""Directory in the names of packaged specs: ``task_specs/<name>.yaml``."""
 
 
 def names_packaged(pattern: str) -> bool:
-    """Whether a path or glob is of the form in which jobs name packaged specs."""
+    """Return whether a path or glob has the form of a packaged spec's name."""
     directory = posixpath.basename(posixpath.dirname(pattern))
     return directory == DIRECTORY and not object_storage.is_s3(pattern)
 
 
 def packaged_specs(pattern: str = f"{DIRECTORY}/*.yaml") -> list[str]:
-    """Paths of the packaged specs that ``pattern``, which ends with ``task_specs/<name>.yaml``, names; sorted."""
+    """Return the paths of the packaged specs that match ``pattern`` (``[...]task_specs/<name>.yaml``), sorted."""
     if not names_packaged(pattern):
         return []
     name = posixpath.basename(pattern)
@@ -27,13 +27,13 @@ def packaged_specs(pattern: str = f"{DIRECTORY}/*.yaml") -> list[str]:
 
 
 def packaged_spec(name: str) -> str | None:
-    """The packaged spec of this name, with or without its ending."""
+    """Return the path of the packaged spec with a name, which may end with ``.yaml``; ``None`` if there is none."""
     wanted = name.removesuffix(".yaml").replace("-", "_")
     return next((path for path in packaged_specs() if Path(path).stem == wanted), None)
 
 
 def base_of(uri: str) -> str:
-    """The directory that relative paths in a spec start from: its own, but the working directory for packaged ones."""
+    """Return the base of relative paths in a spec: its directory, or the working directory for a packaged spec."""
     directory = object_storage.parent(uri)
     return str(Path.cwd()) if directory == str(_here()) else directory
 

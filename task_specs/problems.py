@@ -1,4 +1,4 @@
-"""Collects everything that is wrong with the input, so that a user mends all of it at once."""
+"""Collecting all problems of the input, so that a user can fix them at once."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ from infra import object_storage
 from infra.errors import Problem
 
 LIMIT = 20
-"""Problems of one kind in one file that are spelled out; the rest is counted."""
+"""Most problems of one kind in one file that are listed; the others are counted."""
 
 
 class ProblemList:
-    """Problems in the order in which they were found, those of one kind in one file together."""
+    """Problems in the order of their discovery, grouped by file, field and kind."""
 
     def __init__(self) -> None:
         self._groups: dict[tuple[str, str, str], list[Problem]] = {}
         self._counts: dict[tuple[str, str, str], int] = {}
 
     def add(self, uri: str, field: str, message: str, remedy: str, *, line: int | None = None, kind: str = "") -> None:
-        """Notes one problem.
+        """Add a problem.
 
         Args:
-            uri: the file it stands in.
-            field: field or column; empty when the file as a whole is meant.
+            uri: file with the problem.
+            field: field or column; empty for the whole file.
             message: what is wrong.
             remedy: what to do about it.
             line: line or row of the file, from 1.
-            kind: what it has in common with others of which only the first ``LIMIT`` are spelled out;
-                the message where it is left out.
+            kind: kind of problem, of which only the first ``LIMIT`` are listed; default: the message.
         """
         key = (uri, field, kind or message)
         count = self._counts.get(key, 0)
@@ -41,7 +40,7 @@ class ProblemList:
         return bool(self._groups)
 
     def collected(self) -> list[Problem]:
-        """What was noted; a kind that goes on beyond ``LIMIT`` ends with a count of the others."""
+        """Return the problems; a kind with more than ``LIMIT`` ends with a count of the others."""
         problems: list[Problem] = []
         for (uri, field, kind), group in self._groups.items():
             problems += group
@@ -52,7 +51,7 @@ class ProblemList:
 
 
 def shown(uri: str) -> str:
-    """A file as its user would name it: relative where it lies below the working directory."""
+    """Return a file's name for messages: relative if it is below the working directory."""
     if object_storage.is_s3(uri):
         return uri
     path = Path(uri)

@@ -1,4 +1,4 @@
-"""Field type of where a prompt begins: drawn, taken from the LM's own states, or from another task's bundle."""
+"""Field type ``prompt_init``: how prompts are initialised."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ NAMES = ("normal", "units")
 
 
 class BundleInit(BaseModel):
-    """Begin with the prompt of a bundle made on the same unit LM."""
+    """Initialise with the prompt of a bundle for the same unit LM."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     bundle: Location
-    """Directory of a task's bundles, which stands for its latest version, or of one version."""
+    """Directory of one version of a bundle, or of a task, for its latest version."""
     version: str = Field("", pattern=r"^([0-9a-f]{16})?$")
-    """The version that is taken; filled in by the plan, so that a lane is known by what it began with."""
+    """Version of the bundle; the plan fills it in, so that it is part of a lane's key."""
 
 
 def _prompt_init(value: Any, info: ValidationInfo) -> str | BundleInit:
@@ -40,9 +40,9 @@ PromptInit = Annotated[Literal["normal", "units"] | BundleInit, BeforeValidator(
 
 
 def shown_init(init: str | BundleInit) -> str:
-    """As it is called in names of runs: a bundle by its task and the beginning of its version."""
+    """Return the name of an initialisation in names of runs: a bundle's task and the start of its version."""
     if isinstance(init, str):
         return init
-    # The plan names one version, whose directory lies in that of its task.
+    # With a version, ``bundle`` is its directory, which is below the task's.
     place = object_storage.parent(init.bundle) if init.version else init.bundle
     return f"from-{object_storage.basename(place)}-{init.version[:6]}".rstrip("-")

@@ -1,4 +1,4 @@
-"""Looks into the recordings of a task without decoding them: can they be read, and is any there twice?"""
+"""Checks of a task's recordings without decoding them: unreadable headers, and copies."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ DROP = "'duplicates: drop' under data keeps each once"
 
 Key = TypeVar("Key")
 Content = tuple[str, float | None, float | None]
-"""Digest of the file, start and end: clips with the same content sound the same."""
+"""Digest of the file, start and end; identifies what is heard."""
 
 
 def check_headers(rows: Sequence[Row], problems: ProblemList) -> list[str]:
-    """Notes every local recording whose header cannot be read, or that ends before its clip does.
+    """Add a problem for every local recording whose header cannot be read, or that is shorter than its clip.
 
     Returns:
-        What a user should know about the sample rates.
+        Notes about sample rates.
     """
     clips = {row.example.clip: row for row in reversed(rows) if row.example.clip is not None}
     uris = sorted({clip.uri for clip in clips if not object_storage.is_s3(clip.uri)})
@@ -50,35 +50,35 @@ def check_headers(rows: Sequence[Row], problems: ProblemList) -> list[str]:
         seconds, rate = header
         rates[" + ".join(row.example.labels)].add(rate)
         if seconds is not None and max(clip.start or 0.0, clip.end or 0.0) > seconds + _END_TOLERANCE_SECONDS:
-            message = f"{_name(clip, row)}has {seconds:.2f} s, which is less than its clip needs"
-            problems.add(row.uri, "", message, "get the file anew", line=row.line, kind="too short")
+            message = f"{_name(clip, row)}has {seconds:.2f} s, which is shorter than its clip"
+            problems.add(row.uri, "", message, "get the file again", line=row.line, kind="too short")
     together = set().union(*rates.values())
     if len(together) < 2 or any(len(found) > 1 for found in rates.values()):
         return []
     listed = ", ".join(
         f"{rate} Hz for {sum(found == {rate} for found in rates.values())} classes" for rate in sorted(together)
     )
-    return [f"the sample rate goes with the label ({listed}), so bandwidth alone tells some classes apart"]
+    return [f"the sample rate depends on the label ({listed}), so bandwidth alone tells some classes apart"]
 
 
 def without_copies(
     rows: Sequence[Row], policy: Literal["keep", "drop"], problems: ProblemList
 ) -> tuple[list[Row], list[str], list[Finding]]:
-    """Finds clips with the same bytes, wherever their files lie.
+    """Find clips with the same bytes, wherever their files are.
 
     Args:
-        rows: all examples of the task.
-        policy: ``keep`` leaves them; ``drop`` keeps each content once, in test before valid before train.
-        problems: where one in S3 is noted that cannot be read.
+        rows: all rows of the task.
+        policy: ``keep`` keeps copies; ``drop`` keeps one of them, in test before valid before train.
+        problems: list for problems with unreadable recordings in S3.
 
     Returns:
-        The rows that are left, in order, what a user should know, and what is odd about the copies.
+        The remaining rows in order, notes, and findings about the copies.
     """
     found = [(row, row.example.clip) for row in rows if row.example.clip is not None]
     uris = {clip.uri for _, clip in found}
     notes = []
     if policy == "keep" and any(map(object_storage.is_s3, uris)):
-        # To compare them all of them would have to be fetched.
+        # Comparing them would need all their bytes.
         uris = {uri for uri in uris if not object_storage.is_s3(uri)}
         notes.append("recordings in S3 were not searched for copies; 'duplicates: drop' under data reads them all")
     digests = _digests(uris, problems)
@@ -86,7 +86,7 @@ def without_copies(
     for row, clip in found:
         if clip.uri in digests:
             groups[digests[clip.uri], clip.start, clip.end].append(row)
-    # A row that is repeated on purpose names the same clip, and is no copy.
+    # A row that is repeated on purpose names the same clip and is not a copy.
     copied = [group for group in groups.values() if len({row.example.clip for row in group}) > 1]
     if not copied:
         return list(rows), notes, []
@@ -96,12 +96,12 @@ def without_copies(
     if policy == "drop":
         notes.append(f"{text}; each is kept once, in test before valid before train")
     else:
-        # First those that splits share.
+        # Copies in several splits first.
         ordered = sorted(copied, key=lambda group: len({row.example.split for row in group}) == 1)
         odd.append(Finding(text, [row for group in ordered for row in group], DROP))
     disputed = [group for group in copied if len({row.example.labels for row in group}) > 1]
     if disputed:
-        text = f"{len(disputed)} recordings are there with different labels"
+        text = f"{len(disputed)} recordings occur with different labels"
         odd.append(Finding(text, [row for group in disputed for row in group], "keep the one with the right label"))
     return [row for row in rows if policy == "keep" or id(row) not in dropped], notes, odd
 
@@ -123,7 +123,7 @@ def _summary(rows: Sequence[Row], copied: Sequence[Sequence[Row]], copies: int) 
 
 
 def _digests(uris: set[str], problems: ProblemList) -> dict[str, str]:
-    """SHA-256 of every file that may be a copy: a local one has the size and a sample of another, and is not empty."""
+    """Return the SHA-256 of every file that may be a copy: local ones that share size and a sample, and all in S3."""
     local = sorted(uri for uri in uris if not object_storage.is_s3(uri))
     candidates = _alike(_size, local)
     candidates = _alike(_sample, candidates) + sorted(uris.difference(local))
@@ -133,7 +133,7 @@ def _digests(uris: set[str], problems: ProblemList) -> dict[str, str]:
             digests[uri] = digest
         elif object_storage.is_s3(uri):
             problems.add(uri, "", digest.reason, digest.remedy or "make it readable")
-        # A file on this disk that cannot be read is no copy; it is quarantined when its turn comes.
+        # A local file that cannot be read is ignored here; tokenizing quarantines it.
     return digests
 
 
@@ -145,14 +145,14 @@ def _digest(uri: str) -> str | StorageError | DatasetError:
 
 
 def _alike(look: Callable[[str], Hashable], uris: Sequence[str]) -> list[str]:
-    """Those of which another looks the same; without empty ones, of which ``look`` makes nothing."""
+    """Return the files whose ``look`` another file shares, except empty files."""
     looks = _each(look, uris)
     counts = Counter(looks.values())
     return [uri for uri in uris if looks[uri] and counts[looks[uri]] > 1]
 
 
 def _size(uri: str) -> int:
-    """Bytes of a local file; -1 for a part of a table, and where it cannot be asked."""
+    """Return the size of a local file in bytes; -1 for a recording in a table or an unreadable file."""
     try:
         return Path(uri).stat().st_size
     except OSError:
@@ -160,7 +160,7 @@ def _size(uri: str) -> int:
 
 
 def _sample(uri: str) -> tuple[int, bytes]:
-    """Size of a local recording and bytes from its middle, where recordings differ as headers do not."""
+    """Return the size of a local recording and bytes from its middle, where recordings differ more than in headers."""
     try:
         if in_table(uri):
             data = read_recording(uri)
@@ -175,14 +175,14 @@ def _sample(uri: str) -> tuple[int, bytes]:
 
 
 class _Refused(NamedTuple):
-    """Why a recording cannot be used, and what to do about it."""
+    """Reason why a recording cannot be used, and the remedy."""
 
     reason: str
     remedy: str
 
 
 def _header(uri: str) -> tuple[float | None, int] | _Refused:
-    """Seconds, where the header knows them, and sample rate of a local recording."""
+    """Return the length in seconds, ``None`` if the header lacks it, and the sample rate of a local recording."""
     from task_specs.audio_container.recording import open_recording
     from task_specs.audio_container.unusable import UnusableAudio
 
@@ -198,7 +198,7 @@ def _header(uri: str) -> tuple[float | None, int] | _Refused:
     except OSError as error:
         return _Refused(f"cannot be read ({error.strerror or error})", "make it readable")
     except Exception as error:  # noqa: BLE001  whatever it is, it is this recording's
-        return _Refused(f"is not audio that can be decoded ({type(error).__name__}: {error})", "get the file anew")
+        return _Refused(f"is not audio that can be decoded ({type(error).__name__}: {error})", "get the file again")
 
 
 def _opened(uri: str) -> BinaryIO:
@@ -211,7 +211,7 @@ def _name(clip: Clip, row: Row) -> str:
 
 def _each(work: Callable[[str], Key], uris: Iterable[str]) -> dict[str, Key]:
     names = list(uris)
-    # Handing a thread one file costs more than looking at its size.
+    # In batches, since handing one file to a thread costs more than reading its size.
     batches = [names[start : start + _BATCH] for start in range(0, len(names), _BATCH)]
     with ThreadPoolExecutor(_THREADS) as threads:
         keys = [key for done in threads.map(lambda batch: [work(name) for name in batch], batches) for key in done]

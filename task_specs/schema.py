@@ -1,4 +1,4 @@
-"""A task spec: the YAML file that says what a task is."""
+"""The task spec, a YAML file that defines a task."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from task_specs.yaml_file import FileModel, read_yaml
 
 MAX_SEEDS = 100
 MAX_TASKS = 10_000
-"""Of one job."""
+"""Most tasks of a job."""
 
 
 def _reader(value: Any, info: ValidationInfo) -> Any:
-    """Validates a ``data`` section with the model of the reader it names."""
+    """Validate a ``data`` section with the model of the reader that it names."""
     if not isinstance(value, dict):
         return value
     name = value.get("reader", "manifest")
@@ -50,10 +50,10 @@ def _recipe(value: Any, info: ValidationInfo) -> Any:
 
 
 def _seeds(value: Any) -> Any:
-    """``3`` means the seeds 0, 1 and 2."""
+    """Expand a number of seeds: ``3`` stands for 0, 1 and 2."""
     if isinstance(value, int) and not isinstance(value, bool):
         if not 1 <= value <= MAX_SEEDS:
-            raise fault(f"{value} seeds cannot be tuned", f"give 1 to {MAX_SEEDS}, or a list of seeds")
+            raise fault(f"{value} seeds cannot be used", f"give 1 to {MAX_SEEDS}, or a list of seeds")
         return tuple(range(value))
     if not isinstance(value, list | tuple):
         raise fault(f"must be a number of seeds or a list of seeds, not {described(value)}", "write 3 or [0, 1, 2]")
@@ -71,21 +71,21 @@ def _few_lanes(sweep: Sweep | None, info: ValidationInfo) -> Sweep | None:
         points, seeds = sweep.size, len(info.data["seeds"])
         if points * seeds > MAX_LANES:
             message = f"{points} points with {seeds} seeds are {points * seeds} prompts to tune"
-            raise fault(message, f"give fewer values or seeds, at most {MAX_LANES} together")
+            raise fault(message, f"use fewer values or seeds, for at most {MAX_LANES} prompts")
     return sweep
 
 
 def _rows_for_all(workers: int, info: ValidationInfo) -> int:
     rows = info.data["recipe"].batch_size if "recipe" in info.data else workers
     if workers > rows:
-        raise fault(f"is {workers}, but a batch has {rows} rows to share", "lower it, or raise recipe.batch_size")
+        raise fault(f"is {workers}, but a batch has only {rows} rows", "lower it, or raise recipe.batch_size")
     return workers
 
 
 def _positive(label: str | None, info: ValidationInfo) -> str | None:
     metric = info.data.get("metric")
     if label is None and metric in METRICS and METRICS[metric].binary:
-        raise fault(f"is required by metric {metric!r}", "name the class that is to be detected")
+        raise fault(f"is required by metric {metric!r}", "name the class to detect")
     if "data" not in info.data:
         return label
     slots = len(info.data["data"].slots)
@@ -96,105 +96,105 @@ def _positive(label: str | None, info: ValidationInfo) -> str | None:
 
 def _several_slots(metric: MetricName, info: ValidationInfo) -> MetricName:
     if METRICS[metric].several_slots and "data" in info.data and len(info.data["data"].slots) == 1:
-        raise fault("is the accuracy where examples have one label", "write accuracy")
+        raise fault("is the same as accuracy for a task with one slot", "write accuracy")
     return metric
 
 
 def _published(name: str | None) -> str | None:
     known = published_figures().tasks
     if name is not None and name not in known:
-        raise fault(f"names {described(name)}, of which no results are known", suggestion(name, list(known)))
+        raise fault(f"names {described(name)}, which has no published results here", suggestion(name, list(known)))
     return name
 
 
 DataSpec = Annotated[SerializeAsAny[Reader], BeforeValidator(_reader)]
-"""The ``data`` section: one of the registered readers."""
+"""Type of the ``data`` section: one of the registered readers."""
 
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 
 
 class TaskSpec(FileModel):
-    """One task. Only ``name`` and ``data`` are required."""
+    """A task. Its file must give ``name`` and ``data``."""
 
     name: Slug
-    """Names the bundle's directory and the runs."""
+    """Name of the task, its bundles' directory and its runs."""
     family: OneLine = Field("", max_length=64)
     """Group of the task in tables, such as SCR, IC or LID."""
     language: OneLine = Field("", max_length=64)
     """Language tag, such as ``lt``."""
     description: str = Field("", max_length=4000)
     licence: str = Field("", max_length=400)
-    """Licence of the data; it is printed in the model card."""
+    """Licence of the data, for the model card."""
     data: DataSpec
-    """Where the examples are."""
+    """Source of the examples."""
     metric: Annotated[MetricName, AfterValidator(_several_slots)] = "accuracy"
-    """What prompts are selected by and the table shows."""
+    """Metric that selects prompts and that the report shows."""
     positive: Annotated[str | None, AfterValidator(_positive)] = Field(None, validate_default=True)
-    """The positive class of ``f1`` and ``eer``, for tasks of two classes."""
+    """Positive class of ``f1`` and ``eer``, for tasks with two classes."""
     bootstrap: Resampled = "utterances"
-    """What confidence intervals draw anew: utterances, or speakers with all that they say, for which every test example
-    names its speaker."""
+    """What the bootstrap of confidence intervals draws: ``utterances``, or ``speakers`` with all their utterances. The
+    latter needs the speaker of every test example."""
     seeds: Annotated[
         tuple[Seed, ...],
         Field(min_length=1, max_length=MAX_SEEDS),
         BeforeValidator(_seeds),
         AfterValidator(_distinct),
     ] = (0,)
-    """How many seeds, or which; each is one lane."""
+    """Seeds; a number ``n`` stands for 0 to ``n - 1``. Each is one lane."""
     recipe: Annotated[Recipe, BeforeValidator(_recipe)] = Field(default_factory=Recipe)
-    """``default``, ``paper``, or a mapping of a name and changes."""
+    """``default``, ``paper``, or a mapping of a name and changed settings."""
     sweep: Annotated[Sweep | None, AfterValidator(_few_lanes)] = None
-    """Settings of the recipe to try in every combination, each with every seed; the best by the mean over seeds of the
-    metric on validation is published."""
+    """Settings of the recipe to try in all combinations, each with every seed; the combination with the best mean
+    validation metric over seeds is published."""
     published: Annotated[str | None, AfterValidator(_published)] = None
-    """Name of the published results to show beside its own; default: those of its name, if there are any."""
+    """Name of the task whose published results the report shows; default: the task's own name."""
     shots: int | None = Field(None, ge=1, le=MOST_EXAMPLES, strict=True)
-    """Training examples of each class, with several labels of each combination of them, drawn anew by each seed;
-    ``None``: all. Validation and test stay whole."""
+    """Training examples per class, or per combination of labels with several slots, drawn by each seed; ``None``: all.
+    The validation and test splits are always used in full."""
     workers: Annotated[int, AfterValidator(_rows_for_all)] = Field(1, ge=1, le=1024, strict=True)
-    """Workers that tune it together, each with its share of every batch: for tasks that are big enough. The result is
-    that of one worker, but for rounding."""
+    """Workers that tune the task together, each with a share of every batch, for large tasks. The result is that of one
+    worker up to rounding."""
     strict: bool = Field(False, strict=True)
-    """Whether what is odd about the rows is a problem, not a note: a clip with two labels, labels that look alike, and
+    """Whether suspicious rows are errors instead of notes: a clip with two labels, labels that look alike, and
     speakers, copies or overlaps that splits share."""
     audio: AudioPolicy = Field(default_factory=AudioPolicy)
-    """What becomes of recordings that cannot be used as they are."""
+    """Policy for recordings that are too long, too short or unreadable."""
 
     @property
     def points(self) -> list[Point]:
-        """The settings to tune with: those of the recipe, or every combination of the sweep."""
+        """Points to tune: the recipe, or every combination of the sweep."""
         return [Point("", self.recipe)] if self.sweep is None else self.sweep.points(self.recipe)
 
     @property
     def lanes(self) -> int:
-        """How many prompts are tuned: every point with every seed."""
+        """Number of prompts to tune: every point with every seed."""
         return (1 if self.sweep is None else self.sweep.size) * len(self.seeds)
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """Names of the labels every example has, in order."""
+        """Names of the slots, in order."""
         return self.data.slots
 
     @property
     def published_result(self) -> PublishedResult | None:
-        """What was published of this task."""
+        """Published results of this task; ``None`` if there are none."""
         return published_figures().tasks.get(self.published or self.name)
 
     def canonical(self) -> dict[str, Any]:
-        """The spec as JSON values with every default spelled out, for digests."""
+        """Return the spec as JSON values with every default spelled out, for digests."""
         return self.model_dump(mode="json")
 
 
 def load_task_specs(patterns: Sequence[str], base: str, *, named_in: str = "") -> tuple[list[TaskSpec], list[Problem]]:
-    """Reads every task spec that one of the patterns matches.
+    """Read every task spec that matches one of the patterns.
 
     Args:
         patterns: paths and globs (``*``, ``?``, ``[...]``, ``**``), local or ``s3://``.
-        base: directory URI that relative patterns start from.
-        named_in: the file that holds the patterns, for messages; ``base`` where it is left out.
+        base: URI of the directory that relative patterns start from.
+        named_in: file that holds the patterns, for messages; default: ``base``.
 
     Returns:
-        The specs that are sound, in the order of patterns and file names, and every problem of the others.
+        The valid specs, in the order of patterns and file names, and all problems of the others.
     """
     problems = ProblemList()
     files: dict[str, None] = {}
@@ -202,8 +202,8 @@ def load_task_specs(patterns: Sequence[str], base: str, *, named_in: str = "") -
         found = find_files(pattern, base, problems, named_in=named_in or base, field=f"tasks[{position}]")
         files.update(dict.fromkeys(found))
     if len(files) > MAX_TASKS:
-        message = f"{len(files)} files are named, and a job has at most {MAX_TASKS} tasks"
-        problems.add(named_in or base, "tasks", message, "name fewer, or correct the pattern")
+        message = f"matches {len(files)} files, but a job has at most {MAX_TASKS} tasks"
+        problems.add(named_in or base, "tasks", message, "use fewer tasks, or correct the pattern")
         return [], problems.collected()
     specs: list[TaskSpec] = []
     listed = problems.collected()
@@ -223,11 +223,11 @@ def load_task_specs(patterns: Sequence[str], base: str, *, named_in: str = "") -
 
 
 def load_task_spec(uri: str, *, data: Mapping[str, str] | None = None) -> tuple[TaskSpec | None, list[Problem]]:
-    """The task spec in one file, or ``None`` and what is wrong with it.
+    """Read the task spec in a file; return it, or ``None`` and its problems.
 
     Args:
-        uri: the file.
-        data: settings of its data section, in place of those in the file.
+        uri: URI of the file.
+        data: settings of the data section that replace those in the file.
     """
     file, problems = read_yaml(uri)
     if file is None:

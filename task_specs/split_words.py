@@ -1,4 +1,4 @@
-"""The words by which people call train, valid and test."""
+"""Words for the splits train, valid and test."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _PART = re.compile(rf"(?:fold|part|split|subset|batch|chunk|shard|session|cd|dis
 
 
 def split_of(name: str) -> Split | None:
-    """The split that a name means by itself, in any case, as in ``TRAIN``, ``dev_set`` or ``TestData``.
+    """Return the split that a name stands for by itself, such as ``TRAIN``, ``dev_set`` or ``TestData``.
 
-    ``eval`` means none for certain: the corpora of Kaldi and ASVspoof test on it beside ``dev``, others validate on it
-    beside ``test``. `splits_of` tells which.
+    ``eval`` is ambiguous: Kaldi and ASVspoof corpora test on it beside ``dev``, others validate on it beside ``test``.
+    `splits_of` decides.
     """
     return _WORDS.get(_word(name))
 
 
 def splits_of(names: Iterable[str]) -> dict[str, Split]:
-    """The splits that names mean which stand together; those that mean none for certain are left out.
+    """Return the splits of names that occur together, without ambiguous names.
 
-    ``eval`` is test where another name means valid and none means test, and valid where it is the other way round.
+    ``eval`` is test if another name stands for valid and none for test, and valid if it is the other way round.
     """
     written = list(dict.fromkeys(names))
     found = {name: split for name in written if (split := split_of(name)) is not None}
@@ -52,29 +52,29 @@ def splits_of(names: Iterable[str]) -> dict[str, Split]:
 
 
 def means_evaluation(name: str) -> bool:
-    """Whether a name is valid or test, and which of the two depends on the names beside it."""
+    """Return whether a name stands for valid or test depending on the names beside it."""
     return _word(name) in _EVALUATION
 
 
 def name_splits(names: Sequence[str]) -> bool:
-    """Whether all names begin or end with words for splits, of which there are two or more: ``train-clean``,
+    """Return whether all names begin or end with words for splits, at least two different ones: ``train-clean``,
     ``test-other``."""
     found = {_within(name) for name in names}
     return None not in found and len(found) > 1
 
 
 def name_parts(names: Sequence[str]) -> bool:
-    """Whether all names are those of numbered parts, of which there are two or more: ``fold1``, ``part_02``."""
+    """Return whether there are several names and all are numbered parts: ``fold1``, ``part_02``."""
     return len(names) > 1 and all(map(_PART.fullmatch, map(_plain, names)))
 
 
 def name_speakers(names: Sequence[str]) -> bool:
-    """Whether all names are those of numbered people, of whom there are two or more: ``spk1``, ``Actor_02``."""
+    """Return whether there are several names and all are numbered speakers: ``spk1``, ``Actor_02``."""
     return len(names) > 1 and all(map(_SPEAKER.fullmatch, map(_plain, names)))
 
 
 def _within(name: str) -> str | None:
-    """The split, or ``eval``, that the first or the last part of a name means."""
+    """Return the split, or ``eval``, that the first or last part of a name stands for."""
     parts = re.split(r"[\W_\d]+", _plain(name))
     for part in (parts[0], parts[-1], name):
         if word := _word(part):
@@ -83,7 +83,7 @@ def _within(name: str) -> str | None:
 
 
 def _word(name: str) -> str:
-    """The word for a split that a name is; empty for any other name."""
+    """Return the word for a split in a name; empty for any other name."""
     found = _SET.fullmatch(_plain(name))
     return found["word"] if found else ""
 

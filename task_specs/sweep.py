@@ -1,4 +1,4 @@
-"""A sweep: settings of the recipe that a task tries in every combination, each with every seed."""
+"""The sweep of a task: settings of the recipe to try in all combinations, each with every seed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from task_specs.recipe import Dropout, LearningRate, PromptLength, Recipe, Verba
 from task_specs.validation import fault
 
 MAX_LANES = 1000
-"""Of one task; a setting has no more values either."""
+"""Most lanes of a task, and most values of a setting."""
 
 _Value = TypeVar("_Value", bound=Hashable)
 
@@ -36,28 +36,28 @@ class Halving(BaseModel):
     """Successive halving (Jamieson and Talwalkar, 2016), synchronous within the task.
 
     At rung ``k`` of ``rungs``, after ``steps / eta ** (rungs - k)`` optimizer steps (``k`` from 0, rounded up to an
-    evaluation), the best ``1 / eta`` of the points go on, by the mean over their seeds of what their lanes select by.
+    evaluation), the best ``1 / eta`` of the points go on, by the mean over seeds of their lanes' selection metric.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     eta: Int = Field(2, ge=2, le=64)
-    """One of so many points goes on at each rung."""
+    """At each rung, one of ``eta`` points goes on."""
     rungs: Int = Field(2, ge=1, le=10)
-    """How often points are dropped."""
+    """Number of rungs, at which points are dropped."""
 
     def steps(self, planned: int, every: int) -> list[int]:
-        """The optimizer step of each rung, for lanes of ``planned`` steps evaluated each ``every``."""
+        """Return the optimizer step of each rung, for lanes of ``planned`` steps with an evaluation each ``every``."""
         exact = [planned / self.eta ** (self.rungs - rung) for rung in range(self.rungs)]
         return [min(planned, every * max(1, -int(-step // every))) for step in exact]
 
     def kept(self, points: int) -> int:
-        """How many of so many points go on."""
+        """Return how many of ``points`` go on."""
         return -(-points // self.eta)
 
 
 class Sweep(BaseModel):
-    """The values to try; what is left out stays as the recipe has it."""
+    """Values to try; other settings are the recipe's."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -67,26 +67,26 @@ class Sweep(BaseModel):
     verbalizer: Values[Verbalizer] | None = None
     dropout: Values[Dropout] | None = None
     halving: Halving | None = None
-    """Drop the worst points early; ``None`` tunes all to the end."""
+    """Dropping of the worst points; ``None``: all points are tuned to the end."""
 
     @model_validator(mode="after")
     def _varies(self) -> Self:
         if not self.grid:
-            raise fault("names nothing to vary", f"give one of {', '.join(_SHORT)} a list of values, or remove it")
+            raise fault("varies no setting", f"give one of {', '.join(_SHORT)} a list of values, or remove it")
         return self
 
     @property
     def grid(self) -> dict[str, tuple[Any, ...]]:
-        """The values of each setting that varies."""
+        """Values of each setting that varies."""
         return {name: values for name in _SHORT if (values := getattr(self, name)) is not None}
 
     @property
     def size(self) -> int:
-        """How many combinations there are, without making them."""
+        """Number of combinations, without building them."""
         return math.prod(map(len, self.grid.values()))
 
     def points(self, recipe: Recipe) -> list[Point]:
-        """Every combination, the last setting fastest."""
+        """Return all combinations; the last setting varies fastest."""
         return [
             Point(
                 " ".join(_short(name, value) for name, value in zip(self.grid, values, strict=True)),
@@ -98,11 +98,11 @@ class Sweep(BaseModel):
 
 @dataclass(frozen=True)
 class Point:
-    """One combination.
+    """A combination of settings.
 
     Attributes:
-        name: what varies, such as ``lr0.01 l20``; empty without a sweep.
-        recipe: with its settings.
+        name: settings that vary, such as ``lr0.01 l20``; empty without a sweep.
+        recipe: recipe with these settings.
     """
 
     name: str
@@ -117,5 +117,5 @@ def _short(name: str, value: Any) -> str:
         return shown_init(value)
     if isinstance(value, float) and float(f"{value:.15g}") == value:
         return f"{_SHORT[name]}{value:.15g}"
-    # All digits where values differ in no others, since a point is known by its name.
+    # All digits if fewer are not exact, since a point is identified by its name.
     return f"{_SHORT[name]}{value}"

@@ -1,7 +1,7 @@
-"""Recordings that lie in a Parquet table, as Hugging Face keeps them; each has a URI of its own.
+"""Recordings in Parquet tables, as Hugging Face stores them, each with its own URI.
 
-``<table>#row=12&column=audio`` is the recording in row 12, counted from 1, wherever the table is: a worker on another
-machine finds it as it finds a file. Parquet has no smaller piece to read than a row group, so those read last are kept.
+``<table>#row=12&column=audio`` is the recording in row 12, counted from 1, of a local or S3 table, so that workers find
+it as they find a file. Parquet is read by row groups, so the groups read last are cached.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ColumnChunkMetaData, FileMetaData, ParquetFile
 
 MAX_GROUP_BYTES: Final = 1 << 28
-"""Of the recordings in one row group, unpacked."""
+"""Most bytes of the recordings in a row group, unpacked."""
 
 _KEPT_BYTES: Final = 1 << 28
 _KEPT_LAYOUTS: Final = 256
@@ -34,39 +34,39 @@ class TableRecording(NamedTuple):
     """A cell that holds a recording.
 
     Attributes:
-        uri: of the recording.
+        uri: URI of the recording.
     """
 
     uri: str
 
 
 def recording_uri(table: str, row: int, column: str) -> str:
-    """URI of the recording in a row, from 1, of a table."""
+    """Return the URI of the recording in a row of a table, counted from 1."""
     return f"{table}#row={row}&column={quote(column, safe='')}"
 
 
 def in_table(uri: str) -> bool:
-    """Whether a recording's URI names a row of a table rather than a file."""
+    """Return whether a recording's URI names a row of a table rather than a file."""
     return _PLACE.fullmatch(uri) is not None
 
 
 def reading_order(uri: str, rows_together: int = 1) -> tuple[str, int]:
-    """What to sort recordings by, so that a table is read from its first row to its last.
+    """Return a sort key by which a table is read from its first row to its last.
 
     Args:
-        uri: of the recording.
-        rows_together: neighbouring rows that come out equal. Files do so among themselves.
+        uri: URI of the recording.
+        rows_together: number of neighbouring rows with equal keys; all files have equal keys.
     """
     place = _PLACE.fullmatch(uri)
     return ("", 0) if place is None else (place["table"], int(place["row"]) // rows_together)
 
 
 def read_recording(uri: str) -> bytes:
-    """The bytes of a recording, a file or a part of a table.
+    """Return the bytes of a recording in a file or a table.
 
     Raises:
-        DatasetError: the table has no such recording, or is damaged there.
-        MissingExtra: it lies in a table, and pyarrow is not installed.
+        DatasetError: the table has no such recording, or is damaged.
+        MissingExtra: the recording is in a table, but pyarrow is not installed.
         ObjectNotFound: there is no such file or table.
         StorageError: the location cannot be read.
     """
@@ -77,7 +77,8 @@ def read_recording(uri: str) -> bytes:
 
 
 def audio_leaf(schema: pyarrow.Schema, column: str) -> str:
-    """Path of the bytes of a column of recordings: of ``{bytes, path}``, or the column itself; empty for any other."""
+    """Return the path of the bytes of a column of recordings: a field of ``{bytes, path}``, or the column itself; empty
+    for any other column."""
     from pyarrow import types
 
     def is_bytes(kind: pyarrow.DataType) -> bool:
@@ -93,10 +94,10 @@ def audio_leaf(schema: pyarrow.Schema, column: str) -> str:
 
 
 def described_chunk(file: ParquetFile, group: int, leaf: str) -> ColumnChunkMetaData:
-    """What a file says of one column in one row group.
+    """Return the metadata of one column in one row group.
 
-    Arrow ends the process when it is asked for the description of a column that is damaged, but not when it reads the
-    column: that raises an error, and so comes first.
+    The column is read first: for a damaged column this raises an error, while asking for its metadata would make Arrow
+    abort the process.
     """
     schema = file.metadata.schema
     [place] = (place for place in range(len(schema)) if schema.column(place).path == leaf)
@@ -106,14 +107,14 @@ def described_chunk(file: ParquetFile, group: int, leaf: str) -> ColumnChunkMeta
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where the rows of a table lie: the number of rows up to each row group."""
+    """Layout of a table: the number of rows up to the end of each row group."""
 
     metadata: FileMetaData
     ends: list[int]
 
 
 class _Shelf:
-    """The row groups that this process read last."""
+    """Cache of the row groups read last."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -129,7 +130,7 @@ class _Shelf:
             info = system.get_file_info(path)
             if info.type is not FileType.File:
                 raise ObjectNotFound(f"{table} does not exist; check the path")
-            # A table that was replaced is another one.
+            # Size and time, so that a replaced table is read again.
             version = (table, info.size, info.mtime_ns)
             with self._lock:
                 layout = self._layouts.get(version) or self._open(version, system, path)
@@ -149,7 +150,7 @@ class _Shelf:
             what = " ".join(str(error).split())[:200]
             if object_storage.is_s3(table) and "AWS Error" in what:
                 raise StorageError(f"{table} cannot be read ({what}); check the server and its settings") from error
-            raise DatasetError(f"row {row + 1} of {table} cannot be read ({what}); write the table anew") from error
+            raise DatasetError(f"row {row + 1} of {table} cannot be read ({what}); write the table again") from error
         data = cell.get("bytes") if isinstance(cell, dict) else cell
         if not isinstance(data, bytes):
             raise DatasetError(f"row {row + 1} of {table} holds no recording; remove it")
@@ -184,7 +185,7 @@ class _Shelf:
 
 
 def as_dictionaries(source: Any, metadata: FileMetaData, leaves: list[str]) -> ParquetFile:
-    """The file such that a value which it holds once takes its memory once, however many rows refer to it."""
+    """Open a file so that a value that many rows share takes memory only once."""
     from pyarrow import parquet
 
     return parquet.ParquetFile(source, metadata=metadata, read_dictionary=leaves)

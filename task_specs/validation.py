@@ -1,4 +1,4 @@
-"""Says in plain sentences why a value does not fit a model, with the place it stands in."""
+"""Pydantic's errors as plain sentences with the place in the file."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from infra.errors import Problem
 from task_specs.yaml_file import Place
 
 FAULT = "speechprompt_fault"
-"""Type of these errors among pydantic's own."""
+"""Type of this product's errors among pydantic's."""
 
 
 def fault(message: str, remedy: str) -> PydanticCustomError:
-    """An error that becomes a ``Problem`` with this message and remedy."""
+    """Return an error that becomes a ``Problem`` with this message and remedy."""
     return PydanticCustomError(FAULT, "{message}; {remedy}", {"message": message, "remedy": remedy})
 
 
 Models = Mapping[Place, type[BaseModel]]
-"""The model that stands at each place of a file; its fields are the keys a user may write there."""
+"""Model at each place of a file; its fields are the keys allowed there."""
 
 
 MOST_LISTED = 100
-"""Problems of one file that are spelled out; whoever has more has slipped once."""
+"""Most problems of a file that are listed; more of them usually have one cause."""
 
 
 def problems_of(error: ValidationError, *, where: Callable[[Place], str], models: Models) -> list[Problem]:
-    """Pydantic's errors as problems of a file.
+    """Return pydantic's errors as problems of a file.
 
     Args:
-        error: what pydantic found.
-        where: names the file and line of a place.
-        models: the models of the file, for the keys that would have been right.
+        error: pydantic's error.
+        where: function from a place to its file and line.
+        models: models of the file, for suggesting keys.
     """
     errors = error.errors(include_url=False)
     found = []
@@ -50,7 +50,7 @@ def problems_of(error: ValidationError, *, where: Callable[[Place], str], models
 
 
 def dotted(place: Place) -> str:
-    """A place as one writes it: ``data.path``, ``tasks[2]``."""
+    """Return a place as text: ``data.path``, ``tasks[2]``."""
     text = ""
     for part in place:
         text += f"[{part}]" if text and isinstance(part, int) else f".{part}"
@@ -58,13 +58,13 @@ def dotted(place: Place) -> str:
 
 
 def suggestion(word: str, possible: Sequence[str]) -> str:
-    """A remedy: the nearest of the ``possible`` words, or all of them."""
+    """Return a remedy: the most similar of the ``possible`` words, or all of them."""
     near = difflib.get_close_matches(word.lower(), possible, n=1, cutoff=0.6)
     return f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(possible)}"
 
 
 def described(value: object) -> str:
-    """A value of a YAML file, in the words of its author."""
+    """Return a short description of a YAML value for messages."""
     match value:
         case None:
             return "empty"
@@ -82,7 +82,7 @@ def described(value: object) -> str:
 
 
 def _sentence(details: ErrorDetails, models: Models) -> tuple[str, str]:
-    """Message and remedy of one error."""
+    """Return the message and remedy of an error."""
     kind, place, value = details["type"], details["loc"], details["input"]
     context: dict[str, Any] = details.get("ctx", {})
     if kind == FAULT:
@@ -113,7 +113,7 @@ def _sentence(details: ErrorDetails, models: Models) -> tuple[str, str]:
     if wanted is None:
         return f"cannot be used: {details['msg'][:1].lower()}{details['msg'][1:]}", "correct it"
     if value is None:
-        return f"is empty, and must be {wanted}", "give it a value, or remove the line"
+        return f"is empty, but must be {wanted}", "give it a value, or remove the line"
     if kind.startswith("string") and isinstance(value, bool | int | float):
         return f"must be {wanted}, not {described(value)}", "write it in quotes"
     return f"must be {wanted}, not {described(value)}", f"write {wanted}"

@@ -1,4 +1,4 @@
-"""Reads a YAML mapping with the line of every key, and lists what is wrong with it."""
+"""Reading of YAML mappings with the line of every key, and with all their problems."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from task_specs.problems import ProblemList, shown
 
 
 class FileModel(BaseModel):
-    """Base of models read from a file of the user's; unknown keys are errors."""
+    """Base of models that are read from users' files; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     _source: str = PrivateAttr("")
 
     def model_post_init(self, context: Any, /) -> None:
-        """Takes the file's URI from the validation context."""
+        """Take the file's URI from the validation context."""
         self._source = (context or {}).get("source", "")
 
     @property
     def source(self) -> str:
-        """URI of the file this was read from; empty for one made in code."""
+        """URI of the file; empty for a model made in code."""
         return self._source
 
 
 _LIMIT = 16 << 20
 _DEEPEST = 200
-"""Brackets within each other: PyYAML takes time that grows with the square of their number."""
+"""Deepest nesting of brackets: PyYAML's time grows with its square."""
 _MOST_NODES = 20_000
-"""Keys and values: PyYAML reads some ten thousand a second, and keeps a kilobyte of each."""
+"""Most keys and values: PyYAML reads about ten thousand per second, with a kilobyte of memory each."""
 _BRACKETS = re.compile(r"[\[\]{}]")
 
 Place = tuple[str | int, ...]
-"""Keys and list positions that lead to a value."""
+"""Path to a value: keys and list positions."""
 
 
 class _TooMany(yaml.YAMLError):
@@ -49,7 +49,7 @@ class _TooMany(yaml.YAMLError):
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain scalars as YAML 1.2 reads them: ``no`` is Norwegian, ``5e-3`` a number, a date is text."""
+    """Loader that reads plain scalars by YAML 1.2: ``no`` (Norwegian) is text, ``5e-3`` a number, a date text."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (as declared)
 
@@ -81,7 +81,7 @@ for _tag, _pattern, _first in [
      list("-+.0123456789")),
     ("merge", r"<<", ["<"]),
 ]:  # fmt: skip
-    # The order matters: the first pattern that matches gives the type.
+    # In this order: the first pattern that matches gives the type.
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), _first)
 
 
@@ -90,9 +90,9 @@ class YamlFile:
     """A mapping read from a file.
 
     Attributes:
-        uri: where it was read.
-        data: its content.
-        lines: line, from 1, of each key and list entry.
+        uri: URI of the file.
+        data: the mapping.
+        lines: line of each key and list entry, from 1.
     """
 
     uri: str
@@ -100,14 +100,14 @@ class YamlFile:
     lines: dict[Place, int]
 
     def where(self, place: Place) -> str:
-        """``file:line`` of ``place``, or of the nearest thing around it that stands in the file."""
+        """Return ``file:line`` of ``place``, or of the nearest enclosing place in the file."""
         while place and place not in self.lines:
             place = place[:-1]
         return f"{shown(self.uri)}:{self.lines[place]}" if place else shown(self.uri)
 
 
 def read_yaml(uri: str) -> tuple[YamlFile | None, list[Problem]]:
-    """The mapping in the file at ``uri``, as far as it can be read, and every problem met."""
+    """Read the mapping in a file; return it, or ``None`` if it cannot be read, and all problems."""
     problems = ProblemList()
     try:
         text = object_storage.read_bytes(uri, limit=_LIMIT).decode("utf-8-sig")
@@ -123,7 +123,7 @@ def read_yaml(uri: str) -> tuple[YamlFile | None, list[Problem]]:
 
 
 def parse_value(text: str) -> Any:
-    """One YAML value, as on a command line.
+    """Parse a YAML value, for example from the command line.
 
     Raises:
         yaml.YAMLError: ``text`` is not YAML.
@@ -178,7 +178,7 @@ def _parse(uri: str, text: str, problems: ProblemList) -> YamlFile | None:
 
 
 def _remedy(text: str, mark: yaml.Mark | None) -> str:
-    """``{key: ${NAME}/x}`` ends at the brace of the variable, for which quotes are the cure."""
+    """Return the remedy for a syntax error: ``{key: ${NAME}/x}`` ends at the variable's brace and needs quotes."""
     before = text[: mark.index] if mark else ""
     if before.endswith("$") and text[len(before)] == "{":
         return "put the value with ${...} in double quotes"
@@ -186,7 +186,7 @@ def _remedy(text: str, mark: yaml.Mark | None) -> str:
 
 
 def _is_deep(text: str) -> bool:
-    """Whether brackets are open in each other without end; those in quotes are counted too."""
+    """Return whether brackets are nested too deeply, counting also those in quotes."""
     depth = 0
     for bracket in _BRACKETS.finditer(text):
         depth = depth + 1 if bracket[0] in "[{" else max(0, depth - 1)
@@ -196,7 +196,7 @@ def _is_deep(text: str) -> bool:
 
 
 def _keys(node: yaml.Node, place: Place, seen: set[int]) -> Iterator[tuple[Place, yaml.Node]]:
-    """Every key and list entry below ``node``; what an alias repeats is visited once."""
+    """Yield every key and list entry below ``node``, visiting what an alias repeats only once."""
     if id(node) in seen:
         return
     seen.add(id(node))

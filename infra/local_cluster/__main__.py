@@ -19,20 +19,20 @@ directory_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     default=DEFAULT_DIRECTORY,
     show_default=True,
-    help="Where data, logs and credentials of the cluster lie.",
+    help="Directory for data, logs and credentials of the cluster.",
 )
 
 
 @click.group(help=__doc__)
 def main() -> None:
-    """The command."""
+    """Run the command."""
 
 
 @main.command()
 @directory_option
 @click.option("--cpus", type=click.IntRange(min=1), help="Logical CPUs of the Ray head; default: all.")
 def up(directory: Path, cpus: int | None) -> None:
-    """Start everything and print what to export: eval "$(python -m infra.local_cluster up)"."""
+    """Start all services and print the variables to export: eval "$(python -m infra.local_cluster up)"."""
     started = cluster.up(_place(directory), cpus=cpus, say=lambda line: click.echo(line, err=True))
     click.echo(started.exports(), nl=False)
     for service in started.services:
@@ -44,14 +44,14 @@ def up(directory: Path, cpus: int | None) -> None:
 @main.command()
 @directory_option
 def down(directory: Path) -> None:
-    """End what up started, by process, and nothing else; data stay."""
+    """Stop the services that up started, and nothing else; data is kept."""
     cluster.Cluster.load(_place(directory)).down()
 
 
 @main.command()
 @directory_option
 def status(directory: Path) -> None:
-    """Say what runs; exit code 1 unless everything does."""
+    """Show which services run; exit code 1 unless all do."""
     services = cluster.Cluster.load(_place(directory)).services
     for service in services:
         click.echo(f"{service.name}\t{'running' if service.alive() else 'ended'}\t{service.pid}\t{service.url}")
@@ -67,7 +67,7 @@ def _place(directory: Path) -> Path:
 
 
 if __name__ == "__main__":
-    # As Ctrl-C, so that half a cluster is ended.
+    # As after Ctrl-C, so that a half-started cluster is stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         main(prog_name="python -m infra.local_cluster")

@@ -1,4 +1,4 @@
-"""Ray, S3 and MLflow on this machine: brought up together, recorded, brought down by what was recorded.
+"""Ray, S3 and MLflow on this machine: started together, recorded, and stopped by the record.
 
 <directory>/         closed to other users, whatever the umask
     services.json    what runs: pid and start time of each process
@@ -32,17 +32,17 @@ from infra.private_ray import PREFIX, SESSIONS, directory_for_ray
 
 BUCKET = "speechprompt"
 PORTS = {"s3": 18333, "mlflow": 15000, "ray": 6399, "dashboard": 8277}
-"""Taken where they are free, so that addresses stay the same from one day to the next."""
+"""Ports to use if they are free, so that addresses stay the same."""
 
 
 @dataclass
 class Cluster:
-    """What was brought up.
+    """A started cluster.
 
     Attributes:
-        directory: its directory.
-        services: in the order in which they were started.
-        temporary: Ray's session directory, elsewhere because its path must be short.
+        directory: directory of the cluster.
+        services: services in the order of their start.
+        temporary: Ray's session directory, which is elsewhere because its path must be short.
     """
 
     directory: Path
@@ -51,15 +51,15 @@ class Cluster:
 
     @property
     def env(self) -> dict[str, str]:
-        """What a client needs in its environment, credentials included."""
+        """Environment variables for clients, including credentials."""
         return {name: value for service in self.services for name, value in service.env.items()}
 
     def exports(self) -> str:
-        """``env`` as lines for a shell."""
+        """Return ``env`` as lines for a shell."""
         return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in self.env.items())
 
     def save(self) -> None:
-        """Record what runs, without credentials."""
+        """Record the services, without credentials."""
         services = [
             {"name": s.name, "pid": s.pid, "url": s.url, "started": s.started, "mark": s.mark} for s in self.services
         ]
@@ -69,7 +69,7 @@ class Cluster:
 
     @classmethod
     def load(cls, directory: Path) -> Cluster:
-        """What was recorded in a directory; nothing if nothing was.
+        """Read the record in a directory; without a record, return a cluster without services.
 
         Raises:
             SpeechPromptError: the record is damaged.
@@ -88,7 +88,7 @@ class Cluster:
         return cls(directory, services, temporary)
 
     def down(self) -> None:
-        """End every service that was recorded, last one first, and nothing else."""
+        """Stop every recorded service, last one first, and nothing else."""
         for service in reversed(self.services):
             service.stop()
         if self.temporary is not None and self.temporary.exists():
@@ -104,16 +104,16 @@ class Cluster:
 
 
 def up(directory: Path, *, cpus: int | None = None, say: Callable[[str], None] = lambda _: None) -> Cluster:
-    """Start S3, MLflow and Ray, in this order, so that what runs in Ray has the environment of the other two.
+    """Start S3, MLflow and Ray, in this order, so that Ray's workers have the environment of the other two.
 
     Args:
-        directory: the cluster's directory; objects and runs of an earlier time in it are served again.
-        cpus: logical CPUs of the Ray head; default: as many as the machine has.
-        say: told what is being done, one line at a time.
+        directory: directory of the cluster; earlier objects and runs in it are served again.
+        cpus: logical CPUs of the Ray head; default: all of the machine's.
+        say: function called with each progress line.
 
     Raises:
-        StorageError: the directory cannot be made, or others can write it.
-        SpeechPromptError: it is up already, or a service did not start; then none is left running.
+        StorageError: the directory cannot be made, or other users can write it.
+        SpeechPromptError: the cluster runs already, or a service did not start; then all others are stopped.
         MissingExtra: a server is not installed.
     """
     directory = private_directory(directory.absolute())
@@ -158,7 +158,7 @@ def _all_or_nothing(cluster: Cluster) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        # Also when interrupted: half a cluster is of no use, and nobody would remember to end it.
+        # Also when interrupted, since a half-started cluster is of no use.
         cluster.down()
         raise
 

@@ -1,7 +1,7 @@
-"""The doors between the parts of the S3 server: they open to who holds a certificate, which is nobody else.
+"""Mutual TLS between the parts of the S3 server, so that nobody else can reach them.
 
-SeaweedFS asks for keys at its S3 port alone. Who reaches its filer, its volumes or its master over HTTP or gRPC can
-otherwise read and write every object without one. See ``weed scaffold -config=security``.
+SeaweedFS asks for keys only at its S3 port. Without certificates, anyone who reaches its filer, volumes or master over
+HTTP or gRPC could read and write every object. See ``weed scaffold -config=security``.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ _HTTP = ("MASTER", "VOLUME", "FILER", "ADMIN")
 _GRPC = (*_HTTP, "S3", "WORKER", "CLIENT")
 _LIFE = timedelta(days=3650)
 _SLOW_CLOCK = timedelta(days=2)
-"""Of which a certificate is valid before it was made, since clocks are set back."""
+"""Time before its creation from which a certificate is valid, since clocks may be set back."""
 
 
 def mutual_tls(file: Path, host: str) -> dict[str, str]:
-    """Make a certificate, and say what the server needs in its environment to ask for it at every inner door.
+    """Make a certificate, and return the environment with which the server asks for it on all inner connections.
 
     Args:
-        file: absolute; becomes the certificate with its key, readable by its owner alone. It is its own authority, so
-            no other certificate is accepted.
+        file: absolute path for the certificate and its key, readable only by its owner. The certificate is its own
+            authority, so no other one is accepted.
         host: IP address on which the server listens.
 
     Raises:

@@ -1,4 +1,4 @@
-"""An MLflow tracking server on loopback, backed by SQLite, that asks for a password if it is to."""
+"""An MLflow tracking server on loopback, backed by SQLite, with an optional password."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from infra.private_directory import private_directory, write_private
 HOST = "127.0.0.1"
 USER = "admin"
 _CACHE_SECONDS = 600
-"""For which a password need not be hashed again, which takes longer than most requests."""
+"""Time for which a checked password is cached, since hashing takes longer than most requests."""
 
 
 def start_mlflow_server(
@@ -32,20 +32,20 @@ def start_mlflow_server(
 ) -> Service:
     """Start the server and wait until it answers.
 
-    Clients send artifacts through the server, so they need no credentials of the artifact store.
+    Clients send artifacts through the server, so they need no credentials for the artifact store.
 
     Args:
         directory: the cluster's directory; the database is ``mlflow/mlflow.db`` in it.
         port: TCP port on loopback.
-        artifacts: where artifacts go, ``s3://bucket/prefix`` or a directory; default: ``mlflow/artifacts``.
-        env: added to this process's environment, such as the S3 credentials for ``artifacts``.
+        artifacts: artifact store, ``s3://bucket/prefix`` or a directory; default: ``mlflow/artifacts``.
+        env: variables added to this process's environment, such as S3 credentials for ``artifacts``.
         authenticated: whether every request needs the user and password that the service's ``env`` holds. They are
-            generated once and kept in ``mlflow/auth.ini``, readable by its owner alone, since the users' database
+            generated once and kept in ``mlflow/auth.ini``, readable only by its owner, since the users' database
             outlives the server.
 
     Raises:
         MissingExtra: passwords need ``flask-wtf``, which is not installed.
-        SpeechPromptError: the server did not come up; the message names its log.
+        SpeechPromptError: the server did not start; the message names its log.
     """
     home = private_directory(directory.absolute() / "mlflow")
     url = f"http://{HOST}:{port}"
@@ -76,7 +76,7 @@ def start_mlflow_server(
             **os.environ,
             **(env or {}),
             **asked,
-            # Without these the server starts a dozen helper processes, and calls home.
+            # Otherwise the server starts a dozen helper processes and sends telemetry.
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
         },
@@ -87,7 +87,7 @@ def start_mlflow_server(
 
 
 def _authentication(home: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """What the server needs in its environment to ask for a password, and what its clients need to know it."""
+    """Return the environment of the server, to ask for a password, and that of its clients, to know it."""
     if find_spec("flask_wtf") is None:
         raise MissingExtra("flask-wtf", "cluster")
     settings = home / "auth.ini"
@@ -114,7 +114,7 @@ def _password(settings: Path) -> str:
         parser.read(settings, encoding="utf-8")
         return parser["mlflow"]["admin_password"]
     except (configparser.Error, KeyError, UnicodeDecodeError):
-        # Neither message nor cause may repeat what stands in the file.
+        # Neither message nor cause may quote the file.
         raise SpeechPromptError(f"{settings}: damaged; remove it and auth.db beside it, and start again") from None
 
 

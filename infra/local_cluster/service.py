@@ -1,4 +1,4 @@
-"""A server process of the local cluster: started detached, ended by the process it is and no other."""
+"""A server process of the local cluster: started detached, and stopped by its identity."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from infra.errors import SpeechPromptError
 from infra.private_directory import private_directory
 
 MARK = "SPEECHPROMPT_SERVICE"
-"""Environment variable that marks a service and everything it starts; its value is random per service."""
+"""Environment variable that marks a service and its descendants, with a random value per service."""
 
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.1
@@ -30,10 +30,10 @@ class Service:
 
     Attributes:
         name: short name, also that of its log file.
-        pid: the process that was started; it leads its own session.
-        url: where it listens.
-        env: what a client needs in its environment to use it, secrets included; never shown by ``repr``.
-        started: seconds since the epoch at which the process began, so that a recycled pid is recognised.
+        pid: process ID of the server, which leads its own session.
+        url: address at which it listens.
+        env: environment variables for clients, including secrets; not shown by ``repr``.
+        started: start of the process in seconds since the epoch, which tells a reused process ID.
         mark: value of ``MARK`` in the environment of the process and its descendants.
     """
 
@@ -44,20 +44,20 @@ class Service:
     started: float = 0.0
     mark: str = ""
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False, compare=False)
-    """Set where this process is the parent; without it nobody would reap the child."""
+    """The child process, to reap it; ``None`` if this process is not its parent."""
 
     def alive(self) -> bool:
-        """Whether the process that was started still runs."""
+        """Return whether the process still runs."""
         return self._leader() is not None
 
     def stop(self) -> None:
-        """End the process and all it started: politely, then after ``STOP_SECONDS`` by SIGKILL."""
+        """Stop the process with SIGTERM and, after at most ``STOP_SECONDS``, kill its remaining descendants."""
         members = self._members()
         leader = self._leader()
         if leader is not None:
             leader.send_signal(signal.SIGTERM)
             self._wait([leader])
-        # Whatever outlived its leader: Ray's workers, a server whose parent was killed.
+        # Processes that outlived the leader: Ray's workers, or a server whose parent was killed.
         survivors = [member for member in {*members, *self._members()} if member.is_running()]
         for survivor in survivors:
             try:
@@ -76,7 +76,7 @@ class Service:
     def _leader(self) -> psutil.Process | None:
         try:
             process = psutil.Process(self.pid)
-            # Derived from clock ticks and the boot time, which may wander by a fraction of a second.
+            # Computed from clock ticks and the boot time, which may drift by a fraction of a second.
             same = abs(process.create_time() - self.started) < 1.0
             return process if same and process.status() != psutil.STATUS_ZOMBIE else None
         except psutil.NoSuchProcess:
@@ -107,23 +107,23 @@ def launch(
     umask: int = -1,
     work_in: Path | None = None,
 ) -> Service:
-    """Start a server detached from the terminal and wait until it answers.
+    """Start a server detached from the terminal, and wait until it answers.
 
     Args:
         name: short name; output goes to ``directory/logs/<name>.log``.
-        command: program and arguments; it must hold no secret, since every user of the machine can read it.
+        command: program and arguments, without secrets, since every user of the machine can read them.
         directory: the cluster's directory, closed to other users.
-        url: where the server will listen.
-        ready: asks the server whether it serves; called until true.
+        url: address at which the server will listen.
+        ready: function that returns whether the server answers; called until it does.
         env: the server's whole environment; default: this process's.
-        client_env: becomes ``Service.env``.
+        client_env: value of ``Service.env``.
         timeout: seconds to wait for ``ready``.
-        umask: of the server; default: this process's.
-        work_in: its working directory; default: this process's.
+        umask: umask of the server; default: this process's.
+        work_in: working directory of the server; default: this process's.
 
     Raises:
-        StorageError: others can write ``directory``.
-        SpeechPromptError: the server ended, or did not answer in time; it has been stopped.
+        StorageError: other users can write ``directory``.
+        SpeechPromptError: the server ended, or did not answer in time and was stopped.
     """
     directory = private_directory(directory.absolute())
     log = private_directory(directory / "logs") / f"{name}.log"
@@ -160,7 +160,7 @@ def launch(
 
 
 def accepts(host: str, port: int) -> bool:
-    """Whether something listens on a TCP port."""
+    """Return whether something listens on a TCP port."""
     try:
         with socket.create_connection((host, port), timeout=1.0):
             return True
@@ -169,7 +169,7 @@ def accepts(host: str, port: int) -> bool:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port nobody listens on at this moment."""
+    """Return a TCP port on which nothing listens now."""
     with socket.socket() as probe:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""The Ray dashboard, to which jobs are submitted: its address, and what it and Ray's client raise."""
+"""Client of the Ray dashboard, to which jobs are submitted, and its errors as sentences."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ SUBMISSION = "--address, or set RAY_API_SERVER_ADDRESS"
 
 
 def dashboard_address(address: str | None) -> str:
-    """Where the dashboard is: what was said, or the environment.
+    """Return the address of the dashboard: the one given, or that of the environment.
 
     Raises:
-        JobError: it is no address of a dashboard.
+        JobError: it is not the address of a dashboard.
     """
     found = (address or os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS") or LOCAL).strip()
-    # Ray takes any other scheme for the name of a module, and imports it.
+    # Ray would import any other scheme as a module.
     parts = urlsplit(found)
     try:
         usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
@@ -38,17 +38,17 @@ def dashboard_address(address: str | None) -> str:
 
 
 def dashboard_client(address: str | None) -> JobSubmissionClient:
-    """A client of the dashboard, which has answered.
+    """Connect to the dashboard.
 
     Raises:
-        JobError: why it cannot be used.
+        JobError: the dashboard does not answer, or refuses the client.
     """
     where = dashboard_address(address)
-    # Without a scheme Ray takes it for the cluster's own address, and asks there for that of the dashboard.
+    # Ray takes an address without a scheme for the cluster's, and asks the cluster for its dashboard.
     if reason := silence(where):
         raise JobError(f"no Ray cluster answers at {where} ({reason}); give {SUBMISSION}")
     if address:
-        # Ray's client prefers this variable to what it is told.
+        # Ray's client prefers this variable to its argument.
         os.environ["RAY_API_SERVER_ADDRESS"] = address
     with dashboard_explained(where):
         return JobSubmissionClient(where)
@@ -56,16 +56,16 @@ def dashboard_client(address: str | None) -> JobSubmissionClient:
 
 @contextmanager
 def dashboard_explained(where: str) -> Iterator[None]:
-    """Turn what is raised while one speaks with the dashboard into one sentence.
+    """Turn errors of requests to the dashboard into one sentence.
 
     Raises:
-        JobError: why it refuses, or does not answer.
+        JobError: the dashboard does not answer, or refuses a request.
     """
     try:
         yield
     except (SpeechPromptError, BrokenPipeError):
         raise
-    # Ray passes on what its HTTP client raises, besides errors of its own that are told by their texts alone.
+    # Ray passes on its HTTP client's errors, and has errors of its own that only their texts tell apart.
     except Exception as error:
         raise _fault(error, redacted(where)) from error
 
@@ -82,22 +82,22 @@ def _fault(error: Exception, where: str) -> JobError | RayFailed:
     if "CERTIFICATE_VERIFY_FAILED" in said or "CA certificate" in said:
         return JobError(
             f"the certificate of the Ray dashboard at {where} is not trusted; set REQUESTS_CA_BUNDLE to the file of "
-            "who signed it"
+            "its certificate authority"
         )
     if "WRONG_VERSION_NUMBER" in said:
-        return JobError(f"the Ray dashboard at {where} speaks no TLS; write http:// instead of https://")
+        return JobError(f"the Ray dashboard at {where} does not use TLS; write http:// instead of https://")
     if "runtime_env" in said or "runtime environment" in said:
-        return JobError(f"the cluster cannot set up the job's runtime environment ({line}); look into its dashboard")
+        return JobError(f"the cluster cannot set up the job's runtime environment ({line}); see its dashboard")
     if code in ("401", "403", "407"):
         return JobError(
             f"the Ray dashboard at {where} refuses this account ({code}); put the cluster's token into RAY_AUTH_TOKEN"
         )
     if code.startswith("5"):
-        return JobError(f"the Ray dashboard at {where} is not well ({code}); look after the cluster, then submit again")
+        return JobError(f"the Ray dashboard at {where} fails ({code}); check the cluster, then submit again")
     not_found = re.search(r"(?<![:\d])404\b", said)
     if "JSON" in type(error).__name__ or isinstance(error, KeyError) or code or "redirects" in said or not_found:
         return JobError(
-            f"what answers at {where} is not a Ray dashboard; give its own address, like {LOCAL}, not a page of it nor "
-            f"a login before it, by {SUBMISSION}"
+            f"the server at {where} is not a Ray dashboard; give the dashboard's own address, like {LOCAL}, not a "
+            f"page or a login in front of it, with {SUBMISSION}"
         )
     return JobError(f"no Ray dashboard answers at {where} ({line}); give {SUBMISSION}")

@@ -1,4 +1,4 @@
-"""Processes below this one, found in ``/proc``: the base install has no psutil."""
+"""Descendants of this process, found in ``/proc``, since the base install has no psutil."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _STATE, _PARENT = 0, 1
-"""Fields of ``/proc/<pid>/stat`` after the name of the program, which may hold anything."""
+"""Indices of fields of ``/proc/<pid>/stat``, counted after the program's name, which may hold any characters."""
 
 
 def descendants() -> dict[int, str]:
-    """Name of the program of each process below this one, by process id; empty where there is no ``/proc``."""
+    """Return the program's name of each descendant of this process, by process id; without ``/proc`` nothing."""
     children: defaultdict[int, list[int]] = defaultdict(list)
     names: dict[int, str] = {}
     for entry in _PROC.glob("[0-9]*/stat"):
@@ -31,8 +31,8 @@ def descendants() -> dict[int, str]:
 
 
 def kill_descendants() -> None:
-    """Kill them all. Ray's agents whose parent was killed while they started would go on for as long as that takes."""
-    # All are found before the first is killed, since the children of one that has ended become another's.
+    """Kill all descendants of this process: Ray's agents outlive a parent that is killed while they start."""
+    # All are found before the first is killed, since the children of a dead process get another parent.
     for pid in descendants():
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)

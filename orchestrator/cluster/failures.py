@@ -1,4 +1,4 @@
-"""What Ray raises, as one sentence with a remedy."""
+"""Ray's errors as one sentence with a remedy."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from infra.errors import JobError, RayFailed, SpeechPromptError, StorageError
 from orchestrator.cluster.ray_place import place_for_ray
 
 DIED = re.compile(r"Worker exit detail: (?P<detail>.+?\.)(?: |$)(?P<code>Worker exits with an exit code \d+\.)?")
-"""What Ray says of a worker whose process ended; causes that it can only guess follow."""
+"""Ray's message about a worker whose process ended, without the causes that it guesses."""
 
 WORKER_DIED = "its worker process died"
 WORKER_OUT_OF_MEMORY = "its worker was killed because the machine ran out of memory"
 
 OUT_OF_MEMORY = ("NODE_OUT_OF_MEMORY", "running low on memory", "ray.exceptions.OutOfMemoryError")
-"""What it says of one that its memory monitor killed."""
+"""Ray's messages about a worker that its memory monitor killed."""
 
 REFUSED_WRITE = re.compile("No space left on device|Read-only file system|Disk quota exceeded|Input/output error")
-"""What the system says of a disk that takes nothing, whoever passes it on."""
+"""The system's messages about a disk that cannot be written."""
 
 RAISED = re.compile(r"[\w.]*(Error|Exception): ")
-"""How a line begins that names the type of an error; a sentence of ours does not."""
+"""Start of a line that names an error's type; this product's sentences have none."""
 
 QUOTED_PATH = re.compile(r"'(/[^']+)'")
 
@@ -34,21 +34,21 @@ LOST_NODE = (
     "Owner's node has crashed",
     "The actor never ran - it was cancelled",
 )
-"""What it says of one whose machine is gone, or the machine of the driver that owned it."""
+"""Ray's messages about an actor whose node, or whose driver's node, is lost."""
 
 
 def lost_with_its_node(noted: str) -> bool:
-    """Whether the failure is that of a machine, and says nothing of what ran on it."""
+    """Return whether a failure is due to a lost node, not to what ran on it."""
     return any(mark in noted for mark in LOST_NODE)
 
 
 def lost_with_its_worker(cause: str) -> bool:
-    """Whether a cause, as told below, is that a worker's process was killed, or ended without an exception."""
+    """Return whether a cause from ``cause_of`` is a worker process that was killed or ended without an exception."""
     return cause.startswith((WORKER_DIED, WORKER_OUT_OF_MEMORY))
 
 
 def place_refused(noted: str) -> str | None:
-    """Why a worker could not write, if the machine or the disk of the job refused it, in a sentence; ``None`` else."""
+    """Return as a sentence why a worker could not write to disk; ``None`` for any other failure."""
     last = next(reversed(noted.strip().splitlines()), "").strip()
     refused = REFUSED_WRITE.search(last)
     if refused is None:
@@ -58,14 +58,14 @@ def place_refused(noted: str) -> str | None:
     if not RAISED.match(last):
         return last
     named = QUOTED_PATH.search(last)
-    where = f"{named[1]} cannot be written" if named else "what workers save cannot be written"
-    remedy = "make room there" if named else "make room in storage and in the temporary directories of its machines"
+    where = f"{named[1]} cannot be written" if named else "workers' files cannot be written"
+    remedy = "make room there" if named else "make room in storage and in the nodes' temporary directories"
     return f"{where} ({refused[0]}); {remedy}, then submit the job again, and it goes on"
 
 
 def cause_of(noted: str) -> str:
-    """One sentence: our own errors' one, what became of a worker's process, or else the last line, which holds type and
-    message of any other error; empty if there is none."""
+    """Return the cause of a failure as one sentence: that of a ``SpeechPromptError``, how a worker process ended, or
+    else the last line, with the error's type and message; empty if there is none."""
     text = noted.strip()
     if any(mark in text for mark in OUT_OF_MEMORY):
         return f"{WORKER_OUT_OF_MEMORY}; lower recipe.batch_size or gang, or run fewer workers (resources.workers)"
@@ -89,14 +89,14 @@ OF_THE_CLUSTER = re.compile(
     re.DOTALL,
 )
 ARROW_REFUSED = re.compile(r"AWS Error (\w+) during (\w+) operation")
-"""What Arrow says, through which Ray writes to S3."""
+"""Errors of Arrow, through which Ray writes to S3."""
 SLOW = re.compile(r"timed out|timeout|Failed to start GCS|failed to (start|connect|register)", re.IGNORECASE)
-"""What Ray says where a process of its own does not answer in the time that it gives it."""
+"""Ray's messages about one of its processes that does not answer in time."""
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
 def start_fault(error: Exception, address: str | None, sessions: Path | None = None) -> JobError | RayFailed:
-    """Why Ray did not start, with its files in ``sessions``, or did not let this process join the cluster at
+    """Return why Ray did not start with its files in ``sessions``, or why this process could not join the cluster at
     ``address``."""
     said = str(error)
     if refused := _refusal(error):
@@ -117,40 +117,40 @@ def start_fault(error: Exception, address: str | None, sessions: Path | None = N
         return JobError(f"{variable}: {directory} is too long for Ray's sockets; set RAY_TMPDIR to a short path")
     if isinstance(error, OSError) and error.filename is not None:
         remedy = (
-            "make room there, or name another place" if error.errno in NO_ROOM else "name a place that can be written"
+            "make room there, or set another place" if error.errno in NO_ROOM else "set a place that can be written"
         )
-        return JobError(f"{variable}: Ray cannot use {error.filename} ({error.strerror}); {remedy} by RAY_TMPDIR")
+        return JobError(f"{variable}: Ray cannot use {error.filename} ({error.strerror}); {remedy} with RAY_TMPDIR")
     if re.search(r"object store|/dev/shm|plasma", said, re.IGNORECASE):
         return JobError(
-            f"Ray cannot make its object store ({_first_line(error)}); give /dev/shm more room, as with docker run "
+            f"Ray cannot make its object store ({_first_line(error)}); enlarge /dev/shm, for example with docker run "
             "--shm-size=4g, and unset RAY_OBJECT_STORE_* and RAY_DEFAULT_OBJECT_STORE_*"
         )
     logs = (sessions or Path(directory)) / "session_latest" / "logs"
     if SLOW.search(said):
         return RayFailed(
-            f"Ray did not start in time; run it again when this machine is less busy, or read why in {logs}"
+            f"Ray did not start in time; run it again when this machine is less busy, or see the logs in {logs}"
         )
-    return RayFailed(f"Ray cannot be started ({_first_line(error)}); read why in {logs}")
+    return RayFailed(f"Ray cannot be started ({_first_line(error)}); see the logs in {logs}")
 
 
 @contextmanager
 def rays_faults_explained() -> Iterator[None]:
-    """Turn what Ray raises in the block into one sentence; errors of our own come out of its tasks as they were raised.
+    """Turn Ray's errors in the block into one sentence, and re-raise a ``SpeechPromptError`` of a Ray task as it was.
 
     Raises:
-        JobError: the cluster refuses what the job asks for.
-        RayFailed: why Ray could not go on.
-        StorageError: S3 refuses what Ray writes.
+        JobError: the cluster refuses a request of the job.
+        RayFailed: Ray could not go on.
+        StorageError: S3 refuses Ray's writes.
     """
     try:
         yield
     except Exception as error:
-        # Of a task, Ray raises a class of its own that is also the cause's class, whose text is the whole traceback.
+        # A failed task raises a subclass of both RayTaskError and the cause's class; its text is the whole traceback.
         cause = getattr(error, "cause", error)
         if refused := ARROW_REFUSED.search(str(error)):
             raise StorageError(
-                f"S3 refused what Ray stores there ({refused[1]} at {refused[2]}); check the credentials, the region "
-                "and the endpoint in the environment in which Ray runs"
+                f"S3 refused Ray's request ({refused[1]} at {refused[2]}); check the credentials, the region and the "
+                "endpoint in the environment in which Ray runs"
             ) from error
         if not is_rays(error) or (cause is error and isinstance(error, SpeechPromptError)):
             raise
@@ -160,14 +160,14 @@ def rays_faults_explained() -> Iterator[None]:
 
 
 def leave_pages_in_rays_logs() -> None:
-    """Ray prints on standard output, which is for results, whatever its processes report of one another."""
+    """Stop Ray from printing its processes' reports to standard output, which is for results."""
     from ray._private import worker
 
     worker.print_to_stdstream = lambda *_, **__: None
 
 
 def run_fault(error: Exception) -> JobError | RayFailed:
-    """Why Ray could not go on."""
+    """Return as an error with a remedy why Ray could not go on."""
     if refused := _refusal(error):
         return refused
     said, name = str(error), type(error).__name__
@@ -183,8 +183,8 @@ def run_fault(error: Exception) -> JobError | RayFailed:
         )
     if name == "GetTimeoutError" or "nschedulable" in name:
         return RayFailed(
-            "Ray did not get to it in time; submit the job again when the cluster is less busy, or ask for less under "
-            "resources"
+            "Ray did not schedule the work in time; submit the job again when the cluster is less busy, or lower the "
+            "job's resources"
         )
     cause = cause_of(said) or name
     return RayFailed(cause if "; " in cause else f"Ray failed ({cause}); submit the job again, and it goes on")
@@ -195,13 +195,13 @@ def _refusal(error: Exception) -> JobError | None:
     if not refused:
         return None
     return JobError(
-        "the Ray cluster refuses the token of this machine; put the cluster's into RAY_AUTH_TOKEN or "
-        "~/.ray/auth_token, or set RAY_AUTH_MODE=disabled where it has none"
+        "the Ray cluster refuses the token of this machine; put the cluster's token into RAY_AUTH_TOKEN or "
+        "~/.ray/auth_token, or set RAY_AUTH_MODE=disabled if the cluster has none"
     )
 
 
 def is_rays(error: BaseException) -> bool:
-    """Whether it is of a class of Ray's."""
+    """Return whether an error is of one of Ray's classes."""
     return any(kind.__module__.partition(".")[0] == "ray" for kind in type(error).__mro__)
 
 

@@ -1,5 +1,5 @@
-"""SIGTERM, Ctrl-C and a terminal that is closed: the job saves what it can, within a time, and ends so that it can be
-submitted again."""
+"""Interruption of a job by SIGTERM, Ctrl-C or a closed terminal: it saves its work within a grace period and ends, so
+that it can be submitted again."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class JobInterrupted(KeyboardInterrupt):
-    """The job was asked to end; libraries clean up after it as after Ctrl-C."""
+    """The job was interrupted; a ``KeyboardInterrupt``, so that libraries clean up as after Ctrl-C."""
 
 
 class Interruption:
-    """Whether the job was asked to end.
+    """Request to end the job, set by signals.
 
     Args:
-        grace: seconds from the first signal to the end, whatever is not saved by then; a second signal ends at once.
-        again: what to do to go on.
+        grace: seconds from the first signal to the end of the process; a second signal ends it at once.
+        again: how to go on, for the message at the end.
     """
 
     def __init__(self, grace: float = GRACE_SECONDS, again: str = AGAIN) -> None:
@@ -46,24 +46,24 @@ class Interruption:
 
     @property
     def left(self) -> float:
-        """Seconds left of the grace; all of it as long as nobody asked."""
+        """Seconds left of the grace period; all of it before the first signal."""
         return self.grace if self._deadline is None else self._deadline - time.monotonic()
 
     def listen(self) -> None:
-        """Take the signals; to be repeated after a library has taken them, as ``ray.init`` does."""
-        # Python allows it in the main thread alone.
+        """Handle the signals; call it again after a library has taken them over, as ``ray.init`` does."""
+        # Python allows this in the main thread only.
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                # Under nohup work goes on without its terminal.
+                # Ignored under nohup: work goes on without its terminal.
                 if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                     signal.signal(number, self._hear)
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """A block that looks at ``requested`` by itself, and is not broken off.
+        """Keep the block from being interrupted; it must check ``requested`` itself.
 
         Raises:
-            JobInterrupted: at its end, if the job was asked to end.
+            JobInterrupted: at the end of the block, if the job was interrupted in it.
         """
         self._held += 1
         try:
@@ -74,7 +74,7 @@ class Interruption:
             raise JobInterrupted
 
     def close(self) -> None:
-        """The end came in time."""
+        """Cancel the end of the process at the end of the grace period."""
         self._timer.cancel()
 
     def _hear(self, number: int, *_: object) -> None:
@@ -88,7 +88,7 @@ class Interruption:
             raise JobInterrupted
 
     def _end_now(self, why: str) -> None:
-        """Without any cleaning up; what runs elsewhere ends with its driver."""
+        """End the process without cleaning up; workers elsewhere end with their driver."""
         with suppress(OSError):
             os.write(2, f"interrupted, {why}; {self.again}\n".encode())
         kill_descendants()
@@ -104,8 +104,8 @@ def interruptible(grace: float = GRACE_SECONDS, again: str = AGAIN) -> Iterator[
     try:
         yield interruption
     except (KeyboardInterrupt, SystemExit) as end:
-        # While Ray starts, its own handler turns SIGTERM into an exit; one of its calls turns what this one raises into
-        # a bare KeyboardInterrupt.
+        # While Ray starts, its own handler turns SIGTERM into SystemExit; its calls turn JobInterrupted into a bare
+        # KeyboardInterrupt.
         if isinstance(end, SystemExit) and end.code != signal.SIGTERM:
             raise
         with suppress(OSError):

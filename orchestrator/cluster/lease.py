@@ -1,9 +1,9 @@
-"""One submission of a job at a time: whoever runs it says so in the job's storage, again and again while it lives.
+"""Lease of a job, which lets one submission run at a time: its holder renews it in the job's storage.
 
-``<job root>/lease.json`` is written on condition that it is what was read, so of two submissions one has it. A holder
-that ends gives it back. One that was killed on this machine is known to be gone; one elsewhere is taken to be gone
-when it does not renew its lease while one watches. Times in the file are for people: clocks of two machines are never
-compared.
+``<job root>/lease.json`` is replaced only if it is unchanged since it was read, so that of two submissions one gets
+it. The holder releases it at its end. If the holder was killed on this machine, its process is known to be gone; if it
+runs elsewhere, it counts as gone once it has not renewed its lease while being watched. Times in the file are for
+people: the clocks of two machines are never compared.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from workers.job_store.files import LEASE
 
 _PROC = Path("/proc")
 _STATE, _STARTED = 0, 19
-"""Fields of ``/proc/<pid>/stat`` after the name of the program, which may hold anything."""
+"""Indices of fields of ``/proc/<pid>/stat``, counted after the program's name, which may hold any characters."""
 
 
 @dataclass(frozen=True)
 class ProcessIdentity:
-    """A process, also when its pid has been given to another one since.
+    """Identity of a process that stays valid when its process ID is reused.
 
     Attributes:
-        machine: names this boot of a machine and the container in it; empty where that cannot be told.
-        pid: of the process.
-        started: clock ticks from boot to its start.
+        machine: digest of the machine's boot ID and the container; empty if they are unknown.
+        pid: process ID.
+        started: start of the process in clock ticks since boot.
     """
 
     machine: str
@@ -52,13 +52,13 @@ class ProcessIdentity:
 
     @classmethod
     def own(cls) -> ProcessIdentity:
-        """This process."""
+        """Return the identity of this process."""
         pid = os.getpid()
         _, started = _stat(pid) or ("", 0)
         return cls(_machine(), pid, started)
 
     def runs(self) -> bool | None:
-        """Whether it runs; ``None`` where this process cannot know, as it is not on the same machine."""
+        """Return whether the process runs; ``None`` if it is on another machine."""
         if not self.machine or self.machine != _machine():
             return None
         found = _stat(self.pid)
@@ -84,7 +84,7 @@ def _stat(pid: int) -> tuple[str, int] | None:
 
 BEAT_SECONDS = 10.0
 LAPSE_SECONDS = 60.0
-"""Of several beats, and longer than one wait of botocore's for a store that was away."""
+"""Several beats, and longer than botocore's wait for a store that was down."""
 LOOKS_PER_BEAT = 10
 ATTEMPTS = 5
 
@@ -92,15 +92,15 @@ logger = logging.getLogger("speechprompt.lease")
 
 
 class Lease(BaseModel):
-    """The content of the file.
+    """Content of the lease file.
 
     Attributes:
-        holder: random, of this submission alone.
-        host, machine, pid, started: the process, for people and for `ProcessIdentity`.
-        submission: its key in MLflow.
-        since, renewed: when it began and was last said to run, by its own clock.
-        renewals: how often that was said, so that no two contents are the same, even if that clock stands.
-        released: whether it has ended.
+        holder: random ID of the submission.
+        host, machine, pid, started: process of the holder, for people and for `ProcessIdentity`.
+        submission: key of the submission's MLflow run.
+        since, renewed: start and last renewal, by the holder's clock.
+        renewals: number of renewals, which makes all contents differ even if the clock stands still.
+        released: whether the holder has ended.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -123,15 +123,15 @@ class Lease(BaseModel):
 class JobLease:
     """The right to run a job, held as a context manager.
 
-    A holder whose lease was taken over ends at once, without writing anything more: what it has stored is whole, and
-    what another submission does with it since must not be mixed with.
+    A holder whose lease was taken over ends at once and writes nothing more: its files are complete, and another
+    submission works with them now.
 
     Args:
         root: directory of the job.
         submission: key of this submission.
-        beat, lapse: seconds between renewals, and for which the lease of a holder elsewhere is watched before it is
-            taken over.
-        on_lost: called, in a thread of its own, where another submission has taken over.
+        beat: seconds between renewals.
+        lapse: seconds without a renewal after which the lease of a holder elsewhere is taken over.
+        on_lost: function called, in a separate thread, when another submission has taken over.
 
     Raises:
         JobError: another submission runs the job.
@@ -177,15 +177,15 @@ class JobLease:
         try:
             self._write(released=True)
         except StorageError as reason:
-            # The work is done; whoever comes next finds this process gone, or the lease lapsed.
-            logger.warning("the job's lease is not given back, and lapses in %.0f s: %s", self._lapse, reason)
+            # The work is done; the next submission finds this process gone, or the lease lapsed.
+            logger.warning("the job's lease is not released, and lapses in %.0f s: %s", self._lapse, reason)
 
     def _acquire(self) -> None:
         for _ in range(ATTEMPTS):
             current, version = _read(self._file)
             if current is not None and not self._is_free(current, version):
                 raise JobError(
-                    f"{self._file}: this job is being run by {current}; wait for its end or end it, or give this job "
+                    f"{self._file}: this job is being run by {current}; wait until it ends, end it, or give this job "
                     "another name"
                 )
             if object_storage.write_if_version(self._file, _content(self._file, self._lease), version):
@@ -193,15 +193,15 @@ class JobLease:
         raise JobError(f"{self._file}: other submissions of this job came in between; submit it again")
 
     def _is_free(self, current: Lease, version: str | None) -> bool:
-        """Whether its holder is gone; one elsewhere is watched until it renews, releases or has been silent for long
-        enough."""
+        """Return whether the holder is gone; on another machine it is watched until it renews or releases the lease, or
+        the lease lapses."""
         if current.released:
             return True
         runs = ProcessIdentity(current.machine, current.pid, current.started).runs()
         if runs is not None:
             return not runs
         logger.warning(
-            "%s: held by %s, elsewhere; it is taken over unless it is renewed within %.0f s",
+            "%s: held by %s on another machine; it is taken over unless it is renewed within %.0f s",
             self._file,
             current,
             self._lapse,
@@ -215,7 +215,7 @@ class JobLease:
         return True
 
     def _write(self, *, released: bool) -> Lease | None:
-        """Say that the lease is still held, or no longer; returns who has taken it over, if somebody has."""
+        """Renew or release the lease; return the lease of the submission that has taken it over, if any."""
         while True:
             current, version = _read(self._file)
             if current is not None and current.holder != self._lease.holder:
@@ -231,7 +231,7 @@ class JobLease:
             try:
                 taken = self._write(released=False)
             except (StorageError, JobError) as error:
-                # Nobody can take over in a store that is away; when it is back the next beat tells.
+                # Nobody can take over while the store is down; the next beat tries again.
                 logger.warning("the job's lease could not be renewed: %s", error)
                 continue
             if taken is not None:
@@ -240,14 +240,14 @@ class JobLease:
 
 
 def read_lease(root: str) -> Lease | None:
-    """Who runs the job, or ran it last.
+    """Read the lease of the submission that runs the job, or ran it last.
 
     Args:
         root: directory of the job.
 
     Raises:
-        JobError: what is stored is no lease.
-        StorageError: it cannot be read.
+        JobError: the file is not a lease.
+        StorageError: the file cannot be read.
     """
     return _read(LEASE.at(root))[0]
 
@@ -272,6 +272,6 @@ def _content(file: str, lease: Lease) -> bytes:
 
 
 def _end_process(message: str) -> None:
-    """Not by an exception: on its way it would save the state of an experiment that is another's now."""
+    """End the process without an exception, which would save the state of an experiment that is now another's."""
     print(printable(f"error: {message}"), file=sys.stderr, flush=True)  # noqa: T201
     os._exit(TAKEN_OVER)

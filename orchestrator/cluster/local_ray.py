@@ -1,4 +1,4 @@
-"""A Ray of this process alone, which no other user of the machine can reach."""
+"""A local Ray cluster for this process, which no other user of the machine can reach."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ START_SECONDS = 180.0
 """For which a node that has not registered yet is waited for."""
 RAYLET = "raylet"
 REMOVAL_SECONDS = 5.0
-"""For which Ray's processes, while they end, may still write into its directory."""
+"""Time for which Ray's processes may still write into its directory while they end."""
 
 
 @contextmanager
 def local_ray(**options: Any) -> Iterator[None]:
-    """Start Ray for the time of the block, in which the environment is that of its clients.
+    """Start Ray for the duration of the block, with the environment variables that its clients need.
 
     Args:
-        options: of ``ray.init``.
+        options: options of ``ray.init``.
 
     Raises:
-        JobError: why it does not start; its logs are left until another one starts.
-        StorageError: others could replace its directory.
+        JobError: Ray does not start; its logs are kept until the next start.
+        StorageError: other users could replace its directory.
     """
     import ray
 
@@ -67,7 +67,7 @@ def _start(sessions: Path, options: Mapping[str, Any]) -> None:
     import ray
     from ray._private import ray_constants, services
 
-    # Ray has read the switch of ``closed`` when it was imported, which may be long ago.
+    # Ray reads the variable that ``closed`` sets only when it is imported, which may be long ago.
     before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
     ask, services.get_node = services.get_node, _patient(services.get_node)
     try:
@@ -78,9 +78,9 @@ def _start(sessions: Path, options: Mapping[str, Any]) -> None:
             _temp_dir=str(sessions),
             **{"log_to_driver": False, "logging_level": logging.WARNING, **options},
         )
-    # Ray passes on what the system, its own processes and its checks raise, down to plain ``Exception``.
+    # Ray raises errors of any class, down to plain ``Exception``.
     except Exception as error:
-        # What did start would stay behind.
+        # Ends the processes that did start.
         ray.shutdown()
         raise start_fault(error, None, sessions) from error
     finally:
@@ -107,14 +107,14 @@ def _patient(ask: Callable[..., Any]) -> Callable[..., Any]:
 def _require_loopback(address: str) -> None:
     if address.rpartition(":")[0] != HOST:
         raise JobError(
-            f"Ray listens at {address}, where other machines reach it; install one that this release was tried with "
-            "(pip install 'speechprompt[train]')"
+            f"Ray listens at {address}, where other machines can reach it; install a version of Ray that this release "
+            "supports (pip install 'speechprompt[train]')"
         )
 
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set variables and take out those of another cluster; afterwards everything is as before."""
+    """Set variables and unset those of another cluster for the duration of the block."""
     names = {*variables, *OF_ANOTHER_CLUSTER}
     before = {name: os.environ.pop(name) for name in names if name in os.environ}
     os.environ.update(variables)
@@ -129,7 +129,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def _read_environment() -> None:
-    """Ray's core keeps what it has read of it."""
+    """Make Ray's core, which caches the environment, read it again."""
     from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
     Config.initialize("")
@@ -137,7 +137,7 @@ def _read_environment() -> None:
 
 
 def _remove_left(parent: Path) -> None:
-    """Remove directories of runs that were killed."""
+    """Remove the directories of killed runs."""
     for token in parent.glob(f"{PREFIX}*/{TOKEN}"):
         found = token.parent.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
@@ -149,10 +149,10 @@ def _remove_left(parent: Path) -> None:
 
 
 def _lock(directory: Path) -> int | None:
-    """Mark a directory as in use, before anything is in it and until this process ends, however it does.
+    """Mark a directory as in use until this process ends, in whatever way.
 
     Returns:
-        What is to be closed; ``None`` if another process uses it, or the file system knows no such locks.
+        File descriptor of the lock; ``None`` if another process holds it, or the file system has no locks.
     """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:

@@ -1,4 +1,4 @@
-"""Ray Data as this product uses it: JSON rows in, rows out, without its own progress bars and log lines."""
+"""Ray Data on JSON rows, without its own progress bars and log lines."""
 
 from __future__ import annotations
 
@@ -20,20 +20,19 @@ Row = dict[str, Any]
 
 LOG_LEVELS = {
     "ray.data": logging.WARNING,
-    # It writes a traceback for each worker that died; users are told of the recording.
+    # It writes a traceback for each dead worker; users get a sentence about the recording.
     "ray.data._internal.execution.streaming_executor_state": logging.CRITICAL,
 }
-"""Of Ray Data's loggers, while this product uses it."""
+"""Log levels of Ray Data's loggers."""
 
 
 class WorkerBug(RuntimeError):
-    """What no worker should have raised, with its traceback."""
+    """An unexpected error in a worker, with its traceback."""
 
 
 @contextmanager
 def _settings() -> Iterator[None]:
-    """Ray Data goes on without blocks whose workers died, and shows no progress bars and log lines of its own; warnings
-    still come through."""
+    """Make Ray Data skip blocks whose workers died, and hide its progress bars and log lines but not its warnings."""
     from ray.data import DataContext
 
     context = DataContext.get_current()
@@ -50,8 +49,8 @@ def _settings() -> Iterator[None]:
 
 @contextmanager
 def _retries_unremarked() -> Iterator[None]:
-    """Without the warning that Ray 2.60 shows for ``max_retries`` and ``max_task_retries``, which have no other way yet
-    to reach its tasks and actors."""
+    """Hide the warning of Ray 2.60 about ``max_retries`` and ``max_task_retries``, which cannot be set in another way
+    yet."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated", DeprecationWarning)
         yield
@@ -65,12 +64,12 @@ def _set(context: DataContext, values: Mapping[str, Any], levels: Mapping[loggin
 
 
 def json_dataset(rows: Sequence[Row], *, rows_per_block: int, workers: int) -> Dataset:
-    """A dataset with one column, ``json``: a row's type does not depend on which of its fields are empty.
+    """Return a dataset with one column, ``json``, so that its type does not depend on which fields of a row are empty.
 
     Args:
         rows: JSON values.
-        rows_per_block: neighbouring rows that stay together, at most; fewer where that leaves workers idle.
-        workers: how many will work on it.
+        rows_per_block: largest number of rows in a block; fewer if workers would be idle otherwise.
+        workers: number of workers that will process it.
     """
     import ray.data
 
@@ -79,12 +78,12 @@ def json_dataset(rows: Sequence[Row], *, rows_per_block: int, workers: int) -> D
 
 
 def read_rows(batch: pyarrow.Table) -> list[Row]:
-    """The rows of a batch of ``json_dataset``."""
+    """Return the rows of a batch of ``json_dataset``."""
     return [json.loads(row) for row in batch.column("json").to_pylist()]
 
 
 def write_rows(rows: Sequence[Row]) -> pyarrow.Table:
-    """The reverse of ``read_rows``."""
+    """Return rows as a batch; the inverse of ``read_rows``."""
     import pyarrow
 
     return pyarrow.table({"json": pyarrow.array([json.dumps(row) for row in rows], pyarrow.string())})
@@ -99,28 +98,29 @@ def compute(
     workers: int,
     done: Callable[[int], None],
 ) -> Iterator[tuple[list[Row], pyarrow.Table]]:
-    """The blocks that come of rows, and the rows in them, in the order in which they are ready.
+    """Process rows and yield the rows of each resulting block, and the block, as they become ready.
 
-    A row that kills its worker takes the others of its block with it, and at times those that wait for the same worker.
-    They are computed again, each alone, until nothing more comes of it: what never comes back has killed its workers
-    also when it was alone.
+    A row that kills its worker takes along the others of its block, and sometimes blocks that wait for the same worker.
+    These rows are processed again, one per block, until a pass yields nothing: rows without a result then have killed
+    their workers even alone.
 
     Args:
-        rows: what to compute, each with another ``key``; what comes of it has the same key.
-        stage: from the dataset of some of them to that of their results, by ``answer``; told whether each is alone. How
-            often Ray repeats a call whose worker died must be limited: by itself it never gives up.
-        key: name of the field.
-        rows_per_block, workers: as for ``json_dataset``.
-        done: called with the number of rows of each block.
+        rows: rows to process, each with its own ``key``, which its result has too.
+        stage: function from a dataset of rows and whether each row has its own block to the dataset of their results,
+            using ``answer``. It must limit how often Ray repeats a call whose worker died: by default Ray never gives
+            up.
+        key: name of the field that identifies a row.
+        rows_per_block, workers: arguments of ``json_dataset``.
+        done: function called with the number of rows of each block.
 
     Raises:
-        StorageError: a worker met it.
-        WorkerBug: a worker raised something else.
+        StorageError: a worker raised a ``SpeechPromptError``.
+        WorkerBug: a worker raised another error.
     """
     left, alone = {row[key]: row for row in rows}, False
     while left:
         before = len(left)
-        # Around the making of the dataset, too: it keeps the settings of that moment.
+        # Includes making the dataset, which keeps the settings of that moment.
         with _settings():
             size = 1 if alone else rows_per_block
             dataset = json_dataset(list(left.values()), rows_per_block=size, workers=workers)
@@ -138,8 +138,8 @@ def compute(
 
 
 def answer(make: Callable[[list[Row]], pyarrow.Table], batch: pyarrow.Table) -> pyarrow.Table:
-    """What a worker answers to a batch. Errors come as rows: Ray would wrap an exception in pages of its own traceback,
-    and ``compute`` could not tell it from a death."""
+    """Apply ``make`` to a batch in a worker, and return errors as rows: Ray would wrap an exception in its own
+    traceback, and ``compute`` could not tell it from a dead worker."""
     try:
         return make(read_rows(batch))
     except SpeechPromptError as error:
@@ -149,11 +149,11 @@ def answer(make: Callable[[list[Row]], pyarrow.Table], batch: pyarrow.Table) -> 
 
 
 def checked_rows(block: pyarrow.Table) -> list[Row]:
-    """Rows of a block.
+    """Return the rows of a block.
 
     Raises:
-        StorageError: a worker met it.
-        WorkerBug: a worker raised something else.
+         StorageError: a worker raised a ``SpeechPromptError``.
+         WorkerBug: a worker raised another error.
     """
     rows = read_rows(block)
     for row in rows:

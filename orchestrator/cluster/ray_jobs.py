@@ -1,4 +1,4 @@
-"""``speechprompt submit``: the same run through Ray Jobs, with its log and exit code brought home."""
+"""Submission of a job through Ray Jobs, with the log and exit code of its run."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from orchestrator.exit_codes import BAD_INPUT, INTERRUPTED
 
 NEVER_SHIPPED = [".git", ".venv", "**/__pycache__"]
 LEFT_BY_A_RUN = ["mlflow.db*", "mlartifacts", "runs", "units", "bundles"]
-"""What a local run leaves beside its job file; elsewhere these are names like any other."""
+"""Files that a local run leaves beside its job file; elsewhere these names are shipped."""
 NAMED = 3
-"""Files that are named where a directory is too large."""
+"""Number of files that the error about a too large directory names."""
 MIB = 1 << 20
 
 
 def working_directory(job_file: str) -> tuple[str | None, str]:
-    """The directory to ship, and the job file's name in it.
+    """Return the directory to ship (``None`` for a job file in S3) and the path of the job file in it.
 
     Raises:
-        JobError: the file is not there, or not below the working directory.
+        JobError: the file does not exist, or is not below the working directory.
     """
     if object_storage.is_s3(job_file):
         return None, job_file
@@ -47,22 +47,22 @@ def working_directory(job_file: str) -> tuple[str | None, str]:
         raise JobError(f"{job_file}: there is no such job file; correct the path")
     if not file.is_relative_to(here):
         raise JobError(
-            f"{job_file}: not below the working directory, which is what is shipped; change to its directory"
+            f"{job_file}: not below the working directory, which is shipped; change to the job file's directory"
         )
     return str(here), str(file.relative_to(here))
 
 
 def excludes(job_file: str) -> list[str]:
-    """What is not shipped with the working directory, as patterns of ``.gitignore``."""
+    """Return what is not shipped with the working directory, as patterns of ``.gitignore``."""
     beside = "".join(f"{part}/" for part in ("", *Path(job_file).parent.parts))
     return [*NEVER_SHIPPED, *(beside + name for name in LEFT_BY_A_RUN)]
 
 
 def require_small(directory: str, left_out: list[str]) -> None:
-    """Refuse a directory that Ray would pack for long and then not take.
+    """Refuse a directory that Ray would pack for a long time and then reject.
 
     Raises:
-        JobError: which files are the largest.
+        JobError: the directory is too large; it names the largest files.
     """
     sizes: dict[str, int] = {}
 
@@ -70,7 +70,7 @@ def require_small(directory: str, left_out: list[str]) -> None:
         if path.is_file():
             sizes[str(path.relative_to(directory))] = path.stat().st_size
 
-    # Ray's own walk, since a file counts unless a .gitignore or .rayignore of any directory above it leaves it out.
+    # Ray's own walk, which obeys the .gitignore and .rayignore of every directory.
     packaging._dir_travel(
         Path(directory),
         [packaging._get_excludes(Path(directory), left_out)],
@@ -84,8 +84,8 @@ def require_small(directory: str, left_out: list[str]) -> None:
     largest = sorted(sizes, key=lambda name: -sizes[name])[:NAMED]
     named = ", ".join(f"{name} ({sizes[name] / MIB:,.0f} MiB)" for name in largest)
     raise JobError(
-        f"{directory}: {len(sizes):,} files of {total / MIB:,.0f} MiB would be shipped, and Ray takes "
-        f"{limit / MIB:,.0f} MiB; write into a .rayignore there what the job does not need, the largest being {named}"
+        f"{directory}: {len(sizes):,} files of {total / MIB:,.0f} MiB would be shipped, but Ray takes at most "
+        f"{limit / MIB:,.0f} MiB; list files that the job does not need in .rayignore, the largest are {named}"
     )
 
 
@@ -106,21 +106,21 @@ def submit_job(
 ) -> int:
     """Submit ``python -m orchestrator run`` with this code and the directory of the job.
 
-    Credentials do not travel: the cluster has its own.
+    Credentials are not sent: the cluster has its own.
 
     Args:
-        job_file: local path, below the working directory, or ``s3://``.
-        overrides: as those of ``run``.
-        address: of the Ray dashboard; ``None``: what the environment says.
-        retry_failed, restart, grace: as those of ``run``.
-        environment: ``NAME=VALUE`` for variables that paths in the files name; Ray keeps them in the job's metadata.
+        job_file: local path below the working directory, or ``s3://`` URI.
+        overrides: fields to set, as for ``run``.
+        address: address of the Ray dashboard; ``None``: that of the environment.
+        retry_failed, restart, grace: options of ``run``.
+        environment: ``NAME=VALUE`` for each variable that paths in the files use; Ray keeps them in the job's metadata.
         wait: whether to follow the job to its end.
 
     Returns:
-        The exit code of the run: 0 done, 1 some tasks failed, 2 bad input, 3 interrupted, as by ``ray job stop``.
+        Exit code of the run, see ``exit_codes``; ``ray job stop`` gives 3.
 
     Raises:
-        JobError: no cluster answers or it refuses the job, credentials would travel, or the working directory is too
+        JobError: no cluster answers, it refuses the job, credentials would be sent, or the working directory is too
             large or does not hold the job file.
     """
     _refuse_secrets(overrides, environment)
@@ -152,7 +152,7 @@ def submit_job(
             return _exit_code(client, submitted)
     except KeyboardInterrupt:
         print(  # noqa: T201
-            f"{submitted} goes on; follow it by 'ray job logs --follow {submitted}', or end it by 'ray job stop "
+            f"{submitted} goes on; follow it with 'ray job logs --follow {submitted}', or end it with 'ray job stop "
             f"{submitted}'",
             file=sys.stderr,
         )
@@ -160,18 +160,18 @@ def submit_job(
 
 
 def _refuse_secrets(overrides: Sequence[str], environment: Sequence[str]) -> None:
-    """Ray keeps a job's command and environment, and shows them to everybody who sees its dashboard."""
+    """Refuse secrets in a job's command and environment, which Ray shows on its dashboard."""
     for override in overrides:
         if holds_credentials(override):
             raise JobError(
-                f"--set {override.partition('=')[0]}: holds credentials, which Ray would keep and show; set "
+                f"--set {override.partition('=')[0]}: holds credentials, which Ray would store and show; set "
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD on the cluster instead"
             )
     for assignment in environment:
         name, _, value = assignment.partition("=")
         if SECRET_NAME.search(name) or holds_credentials(value):
             raise JobError(
-                f"--env {name}: is or holds a secret, which Ray would keep and show; set it on the cluster instead"
+                f"--env {name}: holds a secret, which Ray would store and show; set it on the cluster instead"
             )
 
 

@@ -1,4 +1,4 @@
-"""What Ray needs of this machine and of the environment, found out before it is started."""
+"""Checks before Ray starts: its directory, its address and the settings in the environment."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from infra.errors import JobError, Problem
 from infra.private_ray import PREFIX, SESSIONS
 
 SOCKET_BYTES = 103 if sys.platform == "darwin" else 107
-"""Of a Unix socket's path, at most: https://man7.org/linux/man-pages/man7/unix.7.html"""
+"""Longest path of a Unix socket: https://man7.org/linux/man-pages/man7/unix.7.html"""
 LONGEST_SOCKET = f"{PREFIX}12345678/{SESSIONS}/session_2026-01-01_00-00-00_000000_{{pid}}/sockets/plasma_store"
-"""Below the temporary directory."""
+"""Longest path of a socket below the temporary directory."""
 USUAL = "/tmp"  # noqa: S108
 FREE_DISK = 64 << 20
-"""Of which Ray's processes write their logs and sockets."""
+"""Bytes that Ray's processes need for logs and sockets."""
 ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(?P<port>[0-9]{1,5})")
 PLAIN = re.compile(r"[-+]?[0-9]*\.?[0-9]*(e[-+]?[0-9]+)?|true|false", re.IGNORECASE)
 PROBE_SECONDS = 60
@@ -27,23 +27,23 @@ CONNECT_SECONDS = 5
 
 
 def cluster_address() -> str | None:
-    """The cluster that RAY_ADDRESS names; ``None`` for a Ray of one's own."""
+    """Return the address in RAY_ADDRESS; ``None`` for a local Ray."""
     address = os.environ.get("RAY_ADDRESS", "").strip()
     return None if address in ("", "local") else address
 
 
 def ray_problems() -> list[Problem]:
-    """What keeps Ray from starting here, or from joining the cluster that RAY_ADDRESS names; no cluster is asked."""
+    """Return why Ray cannot start here or join the cluster at RAY_ADDRESS, without contacting the cluster."""
     address = cluster_address()
     found = _unfit(*place_for_ray()) if address is None else _address(address)
     return [*found, *_settings()]
 
 
 def require_answer(address: str) -> None:
-    """Refuse a cluster that does not answer; ``auto`` is the one that was started last on this machine.
+    """Refuse a cluster that does not answer; ``auto`` is the one started last on this machine.
 
     Raises:
-        JobError: nothing listens there.
+        JobError: nothing listens at the address.
     """
     if address == "auto":
         noted = Path(temporary_directory(), "ray", "ray_current_cluster")
@@ -55,7 +55,7 @@ def require_answer(address: str) -> None:
 
 
 def silence(address: str) -> str:
-    """Why nobody answers at ``host:port``, empty if somebody does: Ray takes minutes to find that nobody is in."""
+    """Return why nothing answers at ``host:port``, empty if something does; Ray itself would try for minutes."""
     found = ADDRESS.fullmatch(address)
     if found is None:
         return ""
@@ -67,15 +67,15 @@ def silence(address: str) -> str:
 
 
 def temporary_directory() -> str:
-    """Where Ray notes the cluster that was started last, in a directory of its own."""
+    """Return the directory below which Ray notes the cluster started last."""
     variables = ["RAY_TMPDIR", "TMPDIR"] if sys.platform == "linux" else ["RAY_TMPDIR"]
     return next((os.environ[name] for name in variables if name in os.environ), USUAL)
 
 
 def place_for_ray() -> tuple[str, str]:
-    """The variable that names it, and the directory in which the files of a Ray of one's own get one of theirs.
+    """Return the directory for the files of a local Ray, and the variable that names it.
 
-    TMPDIR is meant for files of any name: where it is not fit for Ray's, they go to /tmp.
+    If TMPDIR is not fit for Ray's files, for example because it is too long, they go to /tmp.
     """
     if "RAY_TMPDIR" in os.environ:
         return "RAY_TMPDIR", os.environ["RAY_TMPDIR"]
@@ -86,27 +86,25 @@ def place_for_ray() -> tuple[str, str]:
 def _unfit(variable: str, directory: str) -> list[Problem]:
     remedy = "set RAY_TMPDIR to a short path of a directory that can be written, such as /tmp"
     if not Path(directory).is_absolute():
-        return [Problem(variable, "", f"{directory!r} is no absolute path, which Ray needs", remedy)]
+        return [Problem(variable, "", f"{directory!r} is not an absolute path, which Ray needs", remedy)]
     longest = len(os.fsencode(str(Path(directory, LONGEST_SOCKET.format(pid=_highest_pid())))))
     if longest > SOCKET_BYTES:
-        message = f"{directory} is too long by {longest - SOCKET_BYTES} bytes for the sockets that Ray makes below it"
+        message = f"{directory} is {longest - SOCKET_BYTES} bytes too long for the sockets that Ray makes in it"
         return [Problem(variable, "", message, remedy)]
     there = next(place for place in (Path(directory), *Path(directory).parents) if place.exists())
     disk = shutil.disk_usage(there)
-    # Of /proc and the like there is no disk, though root may write everywhere.
+    # /proc and the like have no disk, though os.access lets root write everywhere.
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK) or not disk.total:
-        return [
-            Problem(variable, "", f"Ray cannot make its files in {directory}, for {there} cannot be written", remedy)
-        ]
+        return [Problem(variable, "", f"Ray cannot write its files to {directory}: {there} cannot be written", remedy)]
     if disk.free < FREE_DISK:
         left, needed = disk.free >> 20, FREE_DISK >> 20
-        message = f"the disk of {directory} is full ({left} MiB free), and Ray needs {needed} for its files"
+        message = f"the disk of {directory} is full: {left} MiB are free, but Ray needs {needed}"
         return [Problem(variable, "", message, f"make room there, or {remedy}")]
     return []
 
 
 def _highest_pid() -> str:
-    """Not that of this process, so that what is said does not change from one to the next."""
+    """Return the highest process ID, so that a message does not depend on the process."""
     try:
         return Path("/proc/sys/kernel/pid_max").read_text().strip()
     except OSError:
@@ -118,10 +116,10 @@ def _address(address: str) -> list[Problem]:
         return []
     scheme, separator, _ = address.partition("://")
     if separator and scheme in ("http", "https"):
-        message = f"{address} is a dashboard, to which jobs are submitted"
+        message = f"{address} is the address of a dashboard, to which jobs are submitted"
         return [Problem("RAY_ADDRESS", "", message, "use 'speechprompt submit', or write the cluster's host:6379")]
     if separator and scheme == "ray":
-        message = f"{address} is for Ray Client, through which Ray Tune and Ray Train do not run"
+        message = f"{address} is for Ray Client, which Ray Tune and Ray Train do not support"
         return [Problem("RAY_ADDRESS", "", message, "use 'speechprompt submit', or write the cluster's host:6379")]
     found = ADDRESS.fullmatch(address)
     if found is None or not 0 < int(found["port"]) < 1 << 16:
@@ -131,8 +129,7 @@ def _address(address: str) -> list[Problem]:
 
 
 def _settings() -> list[Problem]:
-    """Ray reads settings of its core when it is imported, and takes the whole process down over one that is no number;
-    so one that might not be read is tried in another process."""
+    """Try doubtful settings in another process: importing Ray with a setting that is not a number ends the process."""
     odd = {
         name: value for name, value in os.environ.items() if re.match(r"RAY_[a-z]", name) and not PLAIN.fullmatch(value)
     }

@@ -1,8 +1,8 @@
-"""Watches the Ray that a command works on: its own end would come late, without a word, and with the code of a job of
-which some tasks failed.
+"""Watch over Ray's processes: without it a command would end late, without a message, and with the exit code of failed
+tasks.
 
-Where the GCS is gone, Ray ends the driver's process after a minute from within; where the raylet is gone, calls wait or
-fail one after the other.
+When the GCS is gone, Ray ends the driver's process after a minute; when the raylet is gone, calls hang or fail one
+after the other.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from orchestrator.exit_codes import RAY_FAILED
 LOOK_SECONDS = 0.5
 CONNECT_SECONDS = 5.0
 REFUSED_SECONDS = 1.0
-"""For which nobody listens where a process of Ray's was that nobody starts again."""
+"""Time without a listener after which a process that is never restarted counts as gone."""
 SILENT_SECONDS = 45.0
-"""Likewise where one may be too busy to answer, or be started again, as a cluster's GCS is. Ray itself waits for 60."""
+"""The same for a process that may be too busy to answer, or may be restarted, as a cluster's GCS; Ray waits 60 s."""
 GRACE_SECONDS = 15.0
-"""For the command to end in good order once Ray is gone, which calls into it may keep it from."""
+"""Time for the command to end by itself once Ray is gone, which a hanging call may prevent."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A process of Ray's.
+    """A process of Ray.
 
     Attributes:
-        name: what it is called.
+        name: name of the process, for messages.
         address: host and port at which it listens.
-        comes_back: whether it may be started again.
+        comes_back: whether it may be restarted.
     """
 
     name: str
@@ -47,26 +47,26 @@ class Part:
 
 
 class RayWatch:
-    """Has the main thread stop what it does when nobody answers for a part of Ray, and ends the process if it cannot.
+    """Interrupts the main thread when a part of Ray no longer answers, and ends the process if that does not help.
 
     Args:
-        parts: of Ray.
+        parts: processes to watch.
     """
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self.lost: str | None = None
-        """What is gone, in a sentence."""
+        """Sentence about the part that is gone."""
         self._parts = parts
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._look, name="speechprompt-ray-watch", daemon=True)
 
     def start(self) -> None:
-        """Begin; from the main thread, which is the one that it stops."""
+        """Start watching; must be called in the main thread, which is the one interrupted."""
         self._before = signal.signal(signal.SIGUSR2, _stop)
         self._thread.start()
 
     def close(self) -> None:
-        """The work has ended; the process still ends in time where Ray is gone, and letting go of it takes for ever."""
+        """Stop watching; if Ray is gone, the process still ends in time even when disconnecting hangs."""
         if self.lost is None:
             self._closed.set()
             self._thread.join()
@@ -89,7 +89,7 @@ class RayWatch:
     def _end(self, part: Part) -> None:
         if self._closed.is_set():
             return
-        self.lost = f"{part.name} has ended, as its logs may explain; run it again, and it goes on"
+        self.lost = f"{part.name} has ended, see Ray's logs for the reason; run the command again, and it goes on"
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR2)
         time.sleep(GRACE_SECONDS)
         _end_process(self.lost)
@@ -97,15 +97,15 @@ class RayWatch:
 
 @contextmanager
 def ray_watched(*, own: bool) -> Iterator[None]:
-    """Watch the Ray to which this process is connected, for the time of the block.
+    """Watch the connected Ray for the duration of the block.
 
     Args:
-        own: whether this process has started it.
+        own: whether this process started it.
 
     Raises:
         RayFailed: a part of it is gone.
     """
-    # Python lets the main thread alone be stopped.
+    # Only the main thread can be interrupted.
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -122,14 +122,14 @@ def ray_watched(*, own: bool) -> Iterator[None]:
 
 @contextmanager
 def lost_ray_explained() -> Iterator[None]:
-    """Whatever ends the block once Ray is gone is due to that.
+    """Turn any error in the block into ``RayFailed`` if Ray is gone.
 
     Raises:
         RayFailed: Ray is gone.
     """
     try:
         yield
-    # Ray turns what stops the main thread in one of its calls into a bare ``KeyboardInterrupt``.
+    # Ray's calls turn any interruption of the main thread into a bare ``KeyboardInterrupt``.
     except (KeyboardInterrupt, Exception) as error:
         if (lost := lost_ray()) is None:
             raise
@@ -138,11 +138,11 @@ def lost_ray_explained() -> Iterator[None]:
 
 @contextmanager
 def answered_within(seconds: float, silence: str) -> Iterator[None]:
-    """End the process where a call into Ray, which may wait for ever and cannot be stopped, takes longer.
+    """End the process if a call into Ray, which may hang and cannot be interrupted, takes too long.
 
     Args:
-        seconds: that it may take.
-        silence: what to say then.
+        seconds: longest time of the call.
+        silence: message to write before the process ends.
     """
     timer = threading.Timer(seconds, _end_process, [silence])
     timer.daemon = True
@@ -154,7 +154,7 @@ def answered_within(seconds: float, silence: str) -> Iterator[None]:
 
 
 def lost_ray() -> str | None:
-    """What is gone of the Ray that is watched; ``None`` as long as nothing is."""
+    """Return a sentence about the part of the watched Ray that is gone; ``None`` if all answer."""
     return next((watch.lost for watch in _watches if watch.lost is not None), None)
 
 
@@ -175,7 +175,7 @@ def _parts(*, own: bool) -> list[Part]:
 
 
 def _silence(address: tuple[str, int]) -> OSError | None:
-    """Why nobody answers there; ``None`` if somebody does."""
+    """Return why nothing answers at an address; ``None`` if something does."""
     try:
         socket.create_connection(address, CONNECT_SECONDS).close()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The Ray that a command works on: the cluster that RAY_ADDRESS names, or one of its own on this machine."""
+"""Ray session of a command: the cluster at RAY_ADDRESS, or a local Ray."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from orchestrator.cluster.ray_watch import answered_within, ray_watched
 from orchestrator.job import Resources
 
 JOIN_SECONDS = 60.0
-"""Ray waits for minutes, or for ever, where its token is not the cluster's."""
+"""Longest time to join a cluster; with a wrong token Ray would wait for minutes or forever."""
 
 
 @dataclass(frozen=True)
 class ActorSize:
-    """What one actor takes, and how many there are at most."""
+    """Resources of one actor, and the largest number of actors."""
 
     cpus: float
     gpus: float
@@ -31,22 +31,22 @@ class ActorSize:
 
 @contextmanager
 def ray_session() -> Iterator[None]:
-    """Connect to Ray for the time of the block; one that was running before keeps running.
+    """Connect to Ray for the duration of the block; a Ray that was running before keeps running.
 
     Raises:
         MissingExtra: Ray is not installed.
-        InvalidInputs: this machine or the environment is not as Ray needs it.
-        JobError: the cluster of RAY_ADDRESS does not answer, or does not let this process join.
+        InvalidInputs: this machine or its environment is not fit for Ray.
+        JobError: the cluster at RAY_ADDRESS does not answer, or does not let this process join.
         RayFailed: Ray does not start, or fails in the block.
     """
-    # Tune's own loggers and console output repeat what MLflow and our progress say.
+    # Tune's loggers and console output repeat MLflow and our progress display.
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     # Checkpoints are small and follow evaluations; Tune would warn whenever two come within five seconds.
     os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
     # Ray 2.60 announces a coming change of default for tasks without accelerators; we ask for none.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # Ctrl-C is the command's to hear, which lets gangs save themselves first.
+    # The command handles Ctrl-C, so that gangs save themselves first.
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     if problems := ray_problems():
         raise InvalidInputs(problems)
@@ -68,31 +68,31 @@ def ray_session() -> Iterator[None]:
         ):
             yield
     except (KeyboardInterrupt, SystemExit):
-        # Of a start that was broken off Ray knows nothing.
+        # Ray does not clean up an interrupted start.
         kill_descendants()
         raise
 
 
 @contextmanager
 def _joined(address: str) -> Iterator[None]:
-    """Be a driver of the cluster that RAY_ADDRESS names.
+    """Join the cluster at RAY_ADDRESS as a driver.
 
     Raises:
-        JobError, RayFailed: why it cannot be.
+        JobError, RayFailed: the cluster does not answer, or does not let this process join.
     """
     import ray
 
     require_answer(address)
     silence = (
-        f"RAY_ADDRESS: the Ray cluster at {address} has not let this process join within {JOIN_SECONDS:.0f} s; see "
-        "whether it is well, and whether RAY_AUTH_TOKEN or ~/.ray/auth_token holds its token"
+        f"RAY_ADDRESS: the Ray cluster at {address} has not let this process join within {JOIN_SECONDS:.0f} s; check "
+        "that it works, and that RAY_AUTH_TOKEN or ~/.ray/auth_token holds its token"
     )
     try:
         with answered_within(JOIN_SECONDS, silence):
             ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
-    # Ray passes on what the system and its checks raise, down to plain ``Exception``.
+    # Ray raises errors of any class, down to plain ``Exception``.
     except Exception as error:
-        # What did start would stay behind.
+        # Ends what did start.
         ray.shutdown()
         raise start_fault(error, address) from error
     try:
@@ -102,10 +102,10 @@ def _joined(address: str) -> Iterator[None]:
 
 
 def actor_size(resources: Resources) -> ActorSize:
-    """What the job asks for, filled up with what the connected cluster has.
+    """Return the job's resources, with unset ones chosen from the connected cluster's.
 
     Raises:
-        JobError: no actor of that size fits.
+        JobError: no actor of that size fits the cluster.
     """
     import ray
 
@@ -120,6 +120,6 @@ def actor_size(resources: Resources) -> ActorSize:
     if fitting < 1:
         raise JobError(
             f"resources: an actor of {actor_cpus:g} CPUs and {actor_gpus:g} GPUs does not fit the cluster's "
-            f"{cpus:g} CPUs and {gpus:g} GPUs; ask for less"
+            f"{cpus:g} CPUs and {gpus:g} GPUs; lower them"
         )
     return ActorSize(cpus=actor_cpus, gpus=actor_gpus, workers=min(fitting, resources.workers or fitting))

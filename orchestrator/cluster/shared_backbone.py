@@ -1,4 +1,4 @@
-"""The frozen LM, put into the object store once for all gangs of a job."""
+"""The frozen LM in Ray's object store, shared by all gangs of a job."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ if TYPE_CHECKING:
 
 
 def shared_backbone(uri: str, planned: str) -> ObjectRef[SharedLM]:
-    """The LM of a backbone in the object store.
+    """Put the LM of a backbone into the object store.
 
     Args:
-        uri: of the backbone.
-        planned: fingerprint of the unit LM for which the job was planned.
+        uri: directory of the backbone.
+        planned: fingerprint of the unit LM in the job's plan.
 
     Raises:
-        BackboneError, StorageError: it cannot be read, is not what its fingerprints say, or is another LM by now.
+        BackboneError, StorageError: the backbone cannot be read, does not match its fingerprints, or was replaced since
+            the job was planned.
     """
-    # Two references, which Ray's stub does not know.
+    # Two references; Ray's stub types it as one.
     references: Any = _load.remote(uri, planned)
     fingerprint, shared = references
     try:
-        # The small one of the two values comes home with the error, if there is one.
+        # Raises the worker's error without fetching the LM.
         ray.get(fingerprint)
     except RayTaskError as error:
         raise error.cause from error
@@ -38,7 +39,7 @@ def shared_backbone(uri: str, planned: str) -> ObjectRef[SharedLM]:
 
 @ray.remote(num_cpus=0, num_returns=2)
 def _load(uri: str, planned: str) -> tuple[str, SharedLM]:
-    """Read by a worker, so that the driver holds no tensors; once more where Ray lost it with a node."""
+    """Read the LM in a worker, so that the driver holds no tensors, and Ray can repeat it after losing a node."""
     shared = SharedLM.of(read_backbone(uri))
     if shared.fingerprint != planned:
         raise BackboneError(

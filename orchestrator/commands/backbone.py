@@ -1,4 +1,4 @@
-"""``speechprompt backbone``: make and look at backbones."""
+"""``speechprompt backbone``: pretrain, import and inspect backbones."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from orchestrator.views.backbone import backbone_rows, backbone_table
 
 @click.group()
 def backbone() -> None:
-    """Make and look at backbones: a tokenizer and a frozen unit LM."""
+    """Pretrain, import and inspect backbones: a tokenizer and a frozen unit LM."""
 
 
 @backbone.command()
 @click.argument("pretrain_file", metavar="BACKBONE.yaml")
 @click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Set a field of the file.")
 def pretrain(pretrain_file: str, overrides: tuple[str, ...]) -> None:
-    """Pretrain a unit LM on the unlabelled units of some tasks' training rows.
+    """Pretrain a unit LM on the units of tasks' training rows, without their labels.
 
-    SIGTERM and Ctrl-C end it at once; run again, it goes on from its last evaluation.
+    SIGTERM and Ctrl-C end it at once; when it is run again, it goes on from its last evaluation.
     """
     from orchestrator.cluster.interruption import interruptible
     from orchestrator.cluster.session import ray_session
@@ -47,9 +47,9 @@ def pretrain(pretrain_file: str, overrides: tuple[str, ...]) -> None:
 
 @backbone.command()
 @click.argument("uri")
-@click.option("--json", "as_json", is_flag=True, help="Print it for programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def inspect(uri: str, as_json: bool) -> None:
-    """Kinds, sizes, vocabulary, parameter counts, fingerprints and licence; every file is verified."""
+    """Verify every file of a backbone, and show its kinds, sizes, vocabulary, fingerprints and licence."""
     from workers.backbone.directory import read_backbone
 
     found = read_backbone(object_storage.resolve(uri, str(Path.cwd())))

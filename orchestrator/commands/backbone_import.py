@@ -1,4 +1,4 @@
-"""``speechprompt backbone import``: original files in, backbone directory out."""
+"""``speechprompt backbone import``: convert original files to a backbone."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 @click.option("--out", required=True, metavar="URI", help="Directory of the new backbone, local or s3://.")
 @click.option("--lm", required=True, metavar="FILE", help="Checkpoint of the unit LM, GSLM or pGSLM.")
 @click.option("--dict", "dictionary", metavar="FILE", help="GSLM's dict.txt.")
-@click.option("--hubert", metavar="FILE", help="Speech encoder: hubert_base_ls960.pt, or torchaudio's file of it.")
-@click.option("--kmeans", metavar="FILE", help="Its clusters: km.bin, or centroids as .npy or .safetensors.")
+@click.option("--hubert", metavar="FILE", help="Speech encoder: hubert_base_ls960.pt, or torchaudio's version of it.")
+@click.option("--kmeans", metavar="FILE", help="k-means centroids: km.bin, .npy or .safetensors.")
 @click.option("--layer", type=int, help="Layer of the encoder whose features are clustered; default: 6.")
-@click.option("--tokenizer-name", metavar="NAME", help="Without --hubert: which tokenizer made the units of your data.")
-@click.option("--f0-bins", metavar="FILE", help="Discrete pGSLM: mean_norm_log_f0_seg_bin.th, or the edges as .npy.")
+@click.option("--tokenizer-name", metavar="NAME", help="Without --hubert: name of the tokenizer of your units.")
+@click.option("--f0-bins", metavar="FILE", help="Discrete pGSLM: mean_norm_log_f0_seg_bin.th, or bin edges as .npy.")
 @click.option(
     "--f0-mean",
     type=click.Choice(["speaker", "utterance"]),
-    help="pGSLM: whose mean log F0 is subtracted; default: the speaker's, where one is known.",
+    help="pGSLM: mean log F0 to subtract; default: the speaker's, if known.",
 )
-@click.option("--heads", type=click.IntRange(1, 1024), help="Attention heads, if the checkpoint does not state them.")
-@click.option("--name", default="", help="How you call it; default: its kind and tokenizer.")
-@click.option("--licence", default="", help="Under which the weights may be used; kept with them.")
+@click.option("--heads", type=click.IntRange(1, 1024), help="Attention heads, if the checkpoint does not give them.")
+@click.option("--name", default="", help="Name of the backbone; default: its kind and tokenizer.")
+@click.option("--licence", default="", help="Licence of the weights, stored with them.")
 @click.option("--verify", is_flag=True, help="Compare with fairseq's own forward pass (extra: fairseq).")
 def import_(
     out: str,
@@ -51,8 +51,8 @@ def import_(
 ) -> None:
     """Convert original fairseq and k-means files to a backbone, once.
 
-    Nothing in them is trusted: a file that would run anything when read is refused by the name of what it tried.
-    Files may be local or s3://.
+    The files are not trusted: one that would run code when it is read is refused, and the error names that code. Files
+    may be local or s3://.
     """
     from workers.backbone.directory import write_backbone
     from workers.fairseq.installed import check_installed
@@ -89,7 +89,7 @@ def import_(
 
 
 def _differences(imported: ImportedBackbone) -> dict[str, float]:
-    """By what was compared, each checked to be rounding alone."""
+    """Return the largest difference from fairseq by what was compared, checked to be rounding only."""
     from workers.interop.verify import check_difference, features_difference, logits_difference
 
     found = {"logits": logits_difference(imported.checkpoint, imported.lm)}

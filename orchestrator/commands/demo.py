@@ -1,4 +1,4 @@
-"""``speechprompt demo``: the whole story on one machine."""
+"""``speechprompt demo``: run every step on one machine."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from orchestrator.exit_codes import TASKS_FAILED
 
 @click.command()
 @click.argument("directory", default="demo", type=click.Path(path_type=Path))
-@click.option("--scale", default=1.0, show_default=True, help="Size of the corpus; less is faster and worse.")
+@click.option(
+    "--scale", default=1.0, show_default=True, help="Size of the corpus; smaller is faster, and less accurate."
+)
 def demo(directory: Path, scale: float) -> None:
-    """The whole story on this machine, with synthesized speech and no server, in minutes."""
+    """Run every step on this machine in minutes, with synthesized speech and no server."""
     with interruptible(again="run the demo again and it goes on") as interruption:
         published = tell_story(directory, scale=scale, interruption=interruption)
     if not published:

@@ -1,4 +1,4 @@
-"""``speechprompt doctor``: look at the machine, and at what a job names, before anything runs."""
+"""``speechprompt doctor``: check the machine, and what a job names, before anything runs."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ MARKS: dict[Verdict, tuple[str, str]] = {"good": ("ok", "green"), "warning": ("!
 @OVERRIDES
 @JSON
 def doctor(job_file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Look at this machine, and at the backbone, stores and servers that a job names; 1 if something is bad.
+    """Check this machine, and the backbone, stores and servers that a job names.
 
-    In S3 it writes one small object, to see whether the store obeys conditions.
+    It writes one small object to each S3 store, to check that the store obeys conditional writes. Ends with 1 if a
+    check fails.
     """
     job = None if job_file is None else load_job(job_file, overrides)
     findings = [replace(finding, seen=redacted(finding.seen)) for finding in examine(job)]

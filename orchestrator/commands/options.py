@@ -1,4 +1,4 @@
-"""Arguments and options that several commands take."""
+"""Arguments and options of several commands."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ GRACE = click.option(
     default=GRACE_SECONDS,
     show_default=True,
     metavar="SECONDS",
-    help="On SIGTERM, Ctrl-C or a closed terminal, end within this time; what runs is saved first. A second signal "
-    "ends at once.",
+    help="Time to save running work and end after SIGTERM, Ctrl-C or a closed terminal; a second signal ends the job "
+    "at once.",
 )
 
 RESTART = click.option(
-    "--restart", is_flag=True, help="Begin anew: tune every lane again, from its first step. Published bundles stay."
+    "--restart", is_flag=True, help="Tune every lane again from its first step; published bundles stay."
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
 def require_one(*, retry_failed: bool, restart: bool) -> None:
-    """Refuse to begin anew and to retry at once.
+    """Refuse ``--restart`` together with ``--retry-failed``.
 
     Raises:
-        click.UsageError: both were asked for.
+        click.UsageError: both were given.
     """
     if retry_failed and restart:
-        raise click.UsageError("--restart tunes failed lanes again too; leave out --retry-failed")
+        raise click.UsageError("--restart also tunes failed lanes again; leave out --retry-failed")

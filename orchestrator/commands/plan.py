@@ -1,4 +1,4 @@
-"""``speechprompt plan``: check a job and show what would run, before anything is started."""
+"""``speechprompt plan``: check a job and show what would run."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from orchestrator.views.plan import show_plan
 @click.command()
 @JOB_FILE
 @OVERRIDES
-@click.option("--no-probe", is_flag=True, help="Do not measure how many lanes should share a pass.")
+@click.option("--no-probe", is_flag=True, help="Do not measure how many lanes should share a forward pass.")
 def plan(job_file: str, overrides: tuple[str, ...], no_probe: bool) -> None:
-    """Check everything a job names, list all errors at once, and show what would run. Starts nothing.
+    """Check everything a job names, list all errors at once, and show what would run, without starting it.
 
     With gang: auto it takes some optimizer steps in this process, for at most ten seconds.
     """

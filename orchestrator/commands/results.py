@@ -1,4 +1,4 @@
-"""``speechprompt results``: what became of a job, for people, spreadsheets and programs."""
+"""``speechprompt results``: the results of a job, for people, spreadsheets and programs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from orchestrator.views.tables import as_csv, as_markdown, results_text
     type=click.Choice(["text", "csv", "markdown", "json", "html"]),
     default="text",
     show_default=True,
-    help="html is one page that opens offline, with confusion matrices.",
+    help="html: one page with confusion matrices that opens offline.",
 )
 @click.option("--json", "shape", flag_value="json", help="The same as --format json.")
 def results(job_file: str, overrides: tuple[str, ...], shape: str) -> None:
-    """The results of a job's last run: prompts (mean and spread over seeds), baselines, published figures."""
+    """Show the results of a job's last run: prompts (mean and spread over seeds), baselines, published results."""
     job = load_job(job_file, overrides)
     report = read_report(job)
     match shape:

@@ -1,4 +1,4 @@
-"""``speechprompt run``: tune, measure and publish every task of a job."""
+"""``speechprompt run``: tune, evaluate and publish every task of a job."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from orchestrator.views.tables import results_text
 @click.command()
 @JOB_FILE
 @OVERRIDES
-@click.option("--retry-failed", is_flag=True, help="Take up again what failed in an earlier run.")
+@click.option("--retry-failed", is_flag=True, help="Try again what failed in an earlier run.")
 @RESTART
 @GRACE
 def run(job_file: str, overrides: tuple[str, ...], retry_failed: bool, restart: bool, grace: float) -> None:
     """Run a job here, or on the Ray cluster that RAY_ADDRESS names.
 
-    Submitting a job again resumes it where it stopped: published tasks are verified and kept, unfinished ones
-    continue, failed ones stay as they are.
+    A job that is run again resumes where it stopped: published tasks are verified and kept, unfinished ones continue,
+    failed ones stay failed.
 
-    The exit code is 0 when every task is published, 1 when some failed, 2 for bad input, 3 when the job was
-    interrupted, 4 when another submission has taken it over, 5 when Ray did not start, when it ended, or when tasks
-    failed only because their workers died, and 70 for a fault of this program.
+    Exit codes: 0 every task is published; 1 some tasks failed; 2 bad input; 3 the job was interrupted; 4 another
+    submission took it over; 5 Ray did not start, or ended, or tasks failed only because their workers died; 70 internal
+    error.
     """
     require_one(retry_failed=retry_failed, restart=restart)
     with interruptible(grace) as interruption:
         planned = make_plan(job_file, overrides)
         with ProgressView() as view, ray_session():
-            # It imports MLflow, for which nobody waits whose job is refused.
+            # Imported late because it imports MLflow, which takes seconds.
             from orchestrator.driver import run_job
 
             interruption.listen()

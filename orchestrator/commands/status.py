@@ -1,4 +1,4 @@
-"""``speechprompt status``: what a job is doing, from any machine that reaches its storage."""
+"""``speechprompt status``: show what a job is doing, on any machine that can read its storage."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from workers.tuning.run.status import GangStatus, LaneStatus, Standing
 
 REFRESH_SECONDS = 2.0
 SHOWN: tuple[Standing, ...] = ("tuning", "parked", "failed")
-"""States of the lanes that have a row each; the others are counted."""
+"""States of the lanes that get a row each; the others are only counted."""
 STATES: tuple[Standing, ...] = ("tuning", "parked", "waiting", "ended", "failed")
 
 
@@ -29,9 +29,9 @@ STATES: tuple[Standing, ...] = ("tuning", "parked", "waiting", "ended", "failed"
 @JOB_FILE
 @OVERRIDES
 @JSON
-@click.option("--watch", is_flag=True, help="Show it until the job has ended.")
+@click.option("--watch", is_flag=True, help="Keep showing it until the job ends.")
 def status(job_file: str, overrides: tuple[str, ...], as_json: bool, watch: bool) -> None:
-    """What a job is doing: what runs, where, since when, its last metric and checkpoint. Needs no Ray."""
+    """Show what a job is doing: what runs, where, since when, its last metric and checkpoint. Needs no Ray."""
     job = load_job(job_file, overrides)
     if as_json:
         click.echo(printable_json(job_status(job).model_dump_json(indent=1)))
@@ -49,16 +49,16 @@ def status(job_file: str, overrides: tuple[str, ...], as_json: bool, watch: bool
 
 
 def status_view(status: JobStatus, now: datetime) -> Group:
-    """A headline, and a row for each lane that is at work or failed."""
+    """Return a headline, and a table with a row for each lane that is tuning, parked or failed."""
     driver = status.driver
     counts = Counter(lane.state for gang in status.gangs for lane in gang.lanes)
-    # A gang that no worker has taken up yet has no file.
+    # Gangs that have not started have no file.
     counts["waiting"] += max(0, driver.lanes - counts.total())
     doing = f"{driver.stage} for {age(driver.since, now)}"
     life = f", last sign of life {age(status.last_sign, now)} ago"
     if driver.stage == "ended":
         doing, life = f"ended {age(driver.since, now)} ago: {driver.outcome}", ""
-    gone = "; it seems to be gone, run the job again and it goes on" if status.silent(now) else ""
+    gone = "; the driver seems to be gone, run the job again and it goes on" if status.silent(now) else ""
     lines = [
         f"{status.job}: {doing}; "
         f"submitted {driver.submitted:%Y-%m-%d %H:%M:%S} UTC, "
@@ -76,14 +76,14 @@ def status_view(status: JobStatus, now: datetime) -> Group:
     errors = [
         as_text(f"{lane.lane}: {lane.error}", style="red") for gang in status.gangs for lane in gang.lanes if lane.error
     ]
-    # Those that have no lanes, such as one whose files are gone.
+    # Tasks without lanes, such as one whose recordings are missing.
     named = {lane.task for gang in status.gangs for lane in gang.lanes if lane.error}
     errors += [as_text(f"{task}: {error}", style="red") for task, error in driver.failures.items() if task not in named]
     return Group(*(as_text(line) for line in lines), *([table] if table.row_count else []), *errors)
 
 
 def age(moment: datetime, now: datetime) -> str:
-    """Time since a moment, in the two largest units; clocks of two machines may differ by seconds."""
+    """Return the time since a moment, in the two largest units; 0 if the moment is in the future by another clock."""
     seconds = max(0, round((now - moment).total_seconds()))
     days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
     if days:

@@ -1,4 +1,4 @@
-"""``speechprompt submit``: run a job on a cluster, through Ray Jobs."""
+"""``speechprompt submit``: run a job on a cluster through Ray Jobs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from orchestrator.commands.options import GRACE, JOB_FILE, OVERRIDES, RESTART, r
 @JOB_FILE
 @OVERRIDES
 @click.option("--address", help="Address of the Ray dashboard; default: RAY_API_SERVER_ADDRESS or RAY_ADDRESS.")
-@click.option("--retry-failed", is_flag=True, help="Take up again what failed in an earlier run.")
+@click.option("--retry-failed", is_flag=True, help="Try again what failed in an earlier run.")
 @click.option(
-    "--env", "environment", multiple=True, metavar="NAME=VALUE", help="A variable that paths name; no secrets."
+    "--env", "environment", multiple=True, metavar="NAME=VALUE", help="Set a variable that paths use; no secrets."
 )
 @RESTART
 @GRACE
@@ -31,7 +31,7 @@ def submit(
     grace: float,
     no_wait: bool,
 ) -> None:
-    """Run a job on a cluster through Ray Jobs; its exit code is passed through."""
+    """Run a job on a cluster through Ray Jobs, and end with its exit code."""
 
     require_one(retry_failed=retry_failed, restart=restart)
     sys.exit(

@@ -1,4 +1,4 @@
-"""``speechprompt tasks``: the tasks that come with this package, and whether a download of one is complete."""
+"""``speechprompt tasks``: list the packaged tasks, and check that a download of one is complete."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for pr
 def tasks(context: click.Context, as_json: bool) -> None:
     """List the tasks that come ready to run, and check downloads of their data.
 
-    A job names one as task_specs/NAME.yaml. Its data lie in $DATA_ROOT/NAME. A spec of your own may name any root:
+    In a job, name one as task_specs/NAME.yaml, with its data in $DATA_ROOT/NAME. A spec of your own may name any root:
     data: {reader: NAME, root: DIR}.
     """
     if context.invoked_subcommand is not None:
@@ -53,11 +53,11 @@ def tasks(context: click.Context, as_json: bool) -> None:
 @tasks.command()
 @click.argument("name")
 @click.option("--root", required=True, metavar="DIR", help="Directory of the data set, local or s3://.")
-@click.option("--split", help="Another of its divisions, such as paper.")
-@click.option("--duplicates", type=click.Choice(["keep", "drop"]), help="What becomes of copies of recordings.")
+@click.option("--split", help="Split of the data set to use instead of the default, such as paper.")
+@click.option("--duplicates", type=click.Choice(["keep", "drop"]), help="Whether to keep or drop copies of recordings.")
 @_JSON
 def check(name: str, root: str, split: str | None, duplicates: str | None, as_json: bool) -> None:
-    """Read the data of task NAME, list what is missing or wrong, and count it beside what is published.
+    """Read the data of task NAME, list what is missing or wrong, and compare its counts with the published ones.
 
     Ends with 1 if the counts differ.
     """
@@ -82,13 +82,13 @@ def check(name: str, root: str, split: str | None, duplicates: str | None, as_js
         for difference in differing:
             click.echo(printable(difference))
         if not differing:
-            click.echo("as published" if expected else "complete as far as can be told: no counts are published")
+            click.echo("counts are as published" if expected else "no problem found; no counts are published")
     if differing:
         sys.exit(TASKS_FAILED)
 
 
 def counts(dataset: Dataset) -> dict[str, dict[str, int]]:
-    """Examples of each class and split; classes of several slots are joined with `` + ``."""
+    """Count the examples of each split and class; labels of several slots are joined with `` + ``."""
     found: dict[str, dict[str, int]] = {}
     for split in SPLITS:
         labels = Counter(" + ".join(example.labels) for example in dataset.split(split))
@@ -97,7 +97,7 @@ def counts(dataset: Dataset) -> dict[str, dict[str, int]]:
 
 
 def differences(found: dict[str, dict[str, int]], expected: Counts) -> list[str]:
-    """Where counts are not the published ones, as sentences."""
+    """Return sentences about counts that differ from the published ones."""
     said = []
     for where, published in expected.items():
         splits = [split for split in found if where in ("all", split)]
@@ -113,7 +113,7 @@ def differences(found: dict[str, dict[str, int]], expected: Counts) -> list[str]
 
 
 def _row(path: str) -> dict[str, Any]:
-    # The root of a packaged spec is a variable that need not be set to list it.
+    # The root of a packaged spec uses a variable, which need not be set here.
     spec, reader = _load(Path(path).stem, "/", {})
     return {
         "task": Path(path).stem,

@@ -1,4 +1,4 @@
-"""``speechprompt tokenize``: fill the unit cache of a job."""
+"""``speechprompt tokenize``: fill a job's unit cache."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from orchestrator.recordings.examples import tokenize_tasks
 @JOB_FILE
 @OVERRIDES
 def tokenize(job_file: str, overrides: tuple[str, ...]) -> None:
-    """Tokenize the audio of all tasks of a job into its unit cache, and nothing else."""
+    """Tokenize the recordings of all tasks of a job into its unit cache, and nothing else."""
     with interruptible(again="tokenize again and it goes on") as interruption:
         planned = make_plan(job_file, overrides)
         with ProgressView() as view, ray_session():

@@ -17,7 +17,7 @@ LITHUANIAN = (
 
 
 def command_tasks() -> tuple[DemoTask, ...]:
-    """The three command tasks: English, German, Lithuanian."""
+    """Return the three command tasks: English, German and Lithuanian."""
     return (
         _task("english-commands", "en", "English", ENGLISH, "wav"),
         _task("german-commands", "de", "German", GERMAN, "flac"),

@@ -20,19 +20,19 @@ from task_specs.example import SPLITS, Split
 __all__ = ["write_corpus"]
 
 RECIPE = {"steps": 400, "evaluate_every": 40}
-"""Enough for some hundred recordings a task, and quick."""
+"""Enough steps for a few hundred recordings per task, and quick."""
 
 
 @dataclass(frozen=True)
 class PlannedClip:
-    """One row of a manifest, before it is said.
+    """A row of a manifest, before its clip is synthesized.
 
     Attributes:
-        path: relative to the corpus's ``audio`` directory.
-        split: the split it belongs to.
-        utterance: what is said.
-        voice: who says it.
-        seed: of everything that is drawn at random for this clip.
+        path: path of the clip, relative to the corpus's ``audio`` directory.
+        split: split of the clip.
+        utterance: utterance to synthesize.
+        voice: voice that speaks it.
+        seed: seed of all random draws for the clip.
     """
 
     path: str
@@ -51,17 +51,17 @@ def write_corpus(
 ) -> tuple[Path, ...]:
     """Write ``audio/<task>/``, ``manifests/<task>.csv`` and ``tasks/<task>.yaml`` below ``directory``.
 
-    The same seed gives the same bytes. Speakers of train, valid and test are different ones, and every split
-    of every task has every label.
+    The same seed gives the same bytes. Train, valid and test have different speakers, and every split of every task has
+    every label.
 
     Args:
-        directory: made if it is not there; files of an earlier corpus are overwritten.
-        seed: of voices, order and recording conditions.
-        progress: called after each clip with the number of clips done and of all clips.
-        scale: factor on the number of clips per class, which never falls below one.
+        directory: directory, created if missing; files of an earlier corpus are overwritten.
+        seed: seed of voices, order and recording conditions.
+        progress: function called after each clip with the numbers of clips done and of all clips.
+        scale: factor on the number of clips per class, which is at least one.
 
     Returns:
-        The task specs, in the order of the tasks.
+        Paths of the task specs, in the order of the tasks.
 
     Raises:
         MissingExtra: ``espeakng-loader`` is not installed.
@@ -89,7 +89,7 @@ def write_corpus(
 def _plan(
     task: DemoTask, voices: dict[Split, tuple[Voice, ...]], *, seed: tuple[int, ...], scale: float
 ) -> Iterator[PlannedClip]:
-    """Deal utterances and voices out to the clips of each class, both as evenly as the numbers allow."""
+    """Distribute utterances and voices over the clips of each class as evenly as possible."""
     for split_number, split in enumerate(SPLITS):
         count = max(1, round(task.clips_per_class[split] * scale))
         number = 0

@@ -1,4 +1,4 @@
-"""What one task of the demo says, in which language and manner."""
+"""A task of the demo: its utterances, their language and their style."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["NEUTRAL", "DemoTask", "Style", "Utterance"]
 
 @dataclass(frozen=True)
 class Style:
-    """How something is said, on top of the speaker's own habits.
+    """Speaking style, relative to the speaker's own.
 
     Attributes:
-        rate: factor on the speaker's pace.
+        rate: factor on the speaker's rate.
         pitch: steps added to the speaker's base pitch (50 steps are an octave).
-        pitch_range: how far the melody moves; 50 is the variant's own, 0 monotone.
+        pitch_range: range of the intonation; 50 is the variant's own, 0 is monotone.
         level: decibels added to the usual loudness.
     """
 
@@ -34,14 +34,14 @@ NEUTRAL = Style()
 
 @dataclass(frozen=True)
 class Utterance:
-    """Words to be said, with the labels the clip will get, one per slot.
+    """Words to synthesize, and the labels of their clip.
 
     Attributes:
-        text: in the orthography of ``language``.
-        language: espeak-ng's name of it.
-        labels: one per slot of the task.
-        style: how it is said.
-        gender: whose voices may say it; ``None`` means anyone's.
+        text: text in the orthography of ``language``.
+        language: espeak-ng's name of the language.
+        labels: labels of the clip, one per slot of the task.
+        style: speaking style.
+        gender: gender of the voices that may say it; ``None``: any.
     """
 
     text: str
@@ -56,14 +56,14 @@ class DemoTask:
     """One task of the demo corpus.
 
     Attributes:
-        name: the task's slug; also names its files.
-        family: abbreviation of the kind of task, as the SpeechPrompt papers write it where they have it.
-        language: ISO 639 code, ``mul`` where there are several.
+        name: name of the task and of its files.
+        family: abbreviation of the kind of task, that of the SpeechPrompt papers where they have one.
+        language: ISO 639 code; ``mul``: several languages.
         description: one sentence for the task spec.
-        slots: names of the label columns.
-        audio_format: of the task's clips.
-        classes: per split, the classes, each with the utterances that its clips take in turn.
-        clips_per_class: per split.
+        slots: names of the slots.
+        audio_format: file format of the clips.
+        classes: classes of each split, each with the utterances that its clips use in turn.
+        clips_per_class: number of clips per class in each split.
     """
 
     name: str

@@ -35,7 +35,7 @@ PHRASES: dict[tuple[str, str, str], tuple[str, ...]] = {
 
 
 def intent_task() -> DemoTask:
-    """The one task with several slots; every combination of ``PHRASES`` is in every split."""
+    """Return the only task with several slots; every combination of ``PHRASES`` is in every split."""
     classes = tuple(tuple(Utterance(phrase, "en", labels) for phrase in phrases) for labels, phrases in PHRASES.items())
     return DemoTask(
         name="smart-home-intent",

@@ -1,4 +1,4 @@
-"""One clip: an utterance in a voice, recorded at some distance in a room that is not quite silent."""
+"""Recording of a clip: a synthesized utterance with pauses and background noise."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SHORTEST_SECONDS = 0.5
 
 
 def record(utterance: Utterance, voice: Voice, *, rng: np.random.Generator) -> tuple[NDArray[np.float32], int]:
-    """Say and record it, with a pace, loudness, noise and pauses around it that ``rng`` draws.
+    """Synthesize an utterance, with rate, loudness, noise and pauses drawn from ``rng``.
 
     Returns:
-        Samples between -1 and 1, float32 [samples], at least half a second; and the sample rate in Hz.
+        Samples between -1 and 1, float32 [samples], at least half a second, and the sample rate in Hz.
 
     Raises:
         MissingExtra: ``espeakng-loader`` is not installed.
@@ -34,7 +34,7 @@ def record(utterance: Utterance, voice: Voice, *, rng: np.random.Generator) -> t
         pitch=voice.pitch + style.pitch + int(rng.integers(-3, 4)),
         pitch_range=style.pitch_range,
     )
-    # Variants differ in loudness by 15 dB, which would drown the style's.
+    # Variants differ in loudness by 15 dB, which would hide the style's level.
     loudness = 10 ** ((SPEECH_DECIBELS + style.level + rng.uniform(-2, 2)) / 20)
     speech = speech * np.float32(loudness / np.sqrt(np.mean(speech**2)))
 

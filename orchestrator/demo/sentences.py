@@ -1,6 +1,6 @@
-"""Everyday sentences in five languages, put together from a subject, a deed, and a place or time.
+"""Everyday sentences in five languages, composed of a subject, a predicate, and a place or time.
 
-Every part occurs in every split, and no sentence occurs in two.
+Every part occurs in every split, and no sentence occurs in two splits.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ DIAGONALS: dict[Split, tuple[int, ...]] = {"train": (0, 1), "valid": (2,), "test
 
 
 def sentences(language: str, split: Split, *, parts: int) -> tuple[str, ...]:
-    """The sentences of one of ``LANGUAGES`` for ``split``.
+    """Return the sentences of one of ``LANGUAGES`` for ``split``.
 
-    With all three ``parts`` there are 32 for train and 16 for valid and for test, with two 8, 4 and 4.
+    With three ``parts`` there are 32 for train, 16 for valid and 16 for test; with two 8, 4 and 4.
     """
     return tuple(
         " ".join(PARTS[language][part][choice] for part, choice in enumerate(choices)) + "."

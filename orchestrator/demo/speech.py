@@ -1,4 +1,4 @@
-"""Text to speech with espeak-ng, in this process, with the library and the voices that come in a wheel."""
+"""Text to speech with espeak-ng in this process, with the library and voices of the ``espeakng-loader`` wheel."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ NAMES = {RATE: "rate", VOLUME: "volume", PITCH: "pitch", PITCH_RANGE: "pitch_ran
 OUTPUT_SYNCHRONOUS = 1
 POSITION_IS_CHARACTER = 1
 TEXT_IS_UTF8 = 1
-# espeak-ng keeps its data path in a buffer of 160 bytes and falls back to its build machine's path beyond.
+# espeak-ng keeps its data path in a buffer of 160 bytes; for a longer one it falls back to its build machine's path.
 LONGEST_DATA_PATH = 120
 
 SynthCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
-# The library is one set of global variables.
+# The library keeps its state in global variables.
 _one_engine = threading.Lock()
 
 
@@ -46,21 +46,21 @@ def synthesize(
 ) -> tuple[NDArray[np.float32], int]:
     """Speak ``text``; the same arguments always give the same samples.
 
-    Exceptions: the variants whose file says ``klatt`` take noise from the C library's ``rand``.
+    Variants whose file says ``klatt`` are an exception: they take noise from the C library's ``rand``.
 
     Args:
         language: espeak-ng's name of the language, such as ``en`` or ``lt``.
         variant: espeak-ng's name of the voice variant, such as ``m3`` or ``Annie``.
         rate: words per minute, 80 to 450.
         pitch: base pitch, 0 to 99; 50 is the variant's own, and the ends are one octave away.
-        pitch_range: how far the melody moves, 0 (monotone) to 99; 50 is the variant's own.
+        pitch_range: range of the intonation, 0 (monotone) to 99; 50 is the variant's own.
         volume: 0 to 200; many variants clip above 60.
 
     Returns:
         Samples between -1 and 1, float32 [samples], and the sample rate in Hz.
 
     Raises:
-        InputError: a language or variant that espeak-ng does not have, or a number outside its range.
+        InputError: espeak-ng does not have the language or variant, or a number is outside its range.
         MissingExtra: ``espeakng-loader`` is not installed.
         SpeechPromptError: espeak-ng cannot start.
     """
@@ -78,7 +78,7 @@ def synthesize(
 
     callback = SynthCallback(collect)
     with _one_engine, _engine() as (library, data):
-        # espeak-ng passes over a variant that it does not know, without a word.
+        # espeak-ng ignores unknown variants silently.
         if not (data / "voices" / "!v" / variant).is_file():
             raise InputError(f"speech: espeak-ng has no voice variant {variant!r}; see its voices/!v directory")
         if library.espeak_SetVoiceByName(f"{language}+{variant}".encode()) != 0:
@@ -99,11 +99,11 @@ def synthesize(
 
 @contextmanager
 def _engine() -> Iterator[tuple[ctypes.CDLL, Path]]:
-    """A freshly loaded library, and the directory of its voices.
+    """Load the library anew; yield it and its data directory.
 
-    Pitch flutter, filter memories and noise live in static variables that neither a new voice nor
-    ``espeak_Terminate`` resets, so that a clip would depend on all clips before it. Loading the library anew
-    resets them, and takes half a millisecond.
+    Pitch flutter, filter state and noise are in static variables that neither a new voice nor ``espeak_Terminate``
+    resets, so that a clip would depend on all clips before it. Loading the library anew resets them, and takes half a
+    millisecond.
     """
     try:
         loader = importlib.import_module("espeakng_loader")

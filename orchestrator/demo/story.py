@@ -1,4 +1,4 @@
-"""``speechprompt demo``: the whole story on one machine, told with the same files and calls that a user has."""
+"""The demo: every step on one machine, with the files and calls that a user would use."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def tell_story(directory: Path, *, scale: float, interruption: Interruption) -> 
     """Synthesize, pretrain, tune, publish, fetch, classify.
 
     Args:
-        directory: where everything is written; what is there from an earlier run is used again.
-        scale: size of the corpus, 1 for the full one.
-        interruption: by which it can be asked to end.
+        directory: directory for all files; those of an earlier run are reused.
+        scale: factor on the size of the corpus.
+        interruption: request to end the demo early.
 
     Returns:
         Whether every task was published.
@@ -76,7 +76,7 @@ def _pretrain(directory: Path, view: ProgressView) -> None:
     from orchestrator.pretraining.pretraining import pretrain_backbone
 
     if (directory / "backbone" / "backbone.json").exists():
-        view.line(f"pretraining: {directory / 'backbone'} is there already")
+        view.line(f"pretraining: {directory / 'backbone'} exists already")
         return
     made = pretrain_backbone(load_pretrain_file(str(directory / "backbone.yaml")), view)
     view.line(f"backbone: perplexity {made.perplexity:.2f} per unit on held-out voices")
@@ -90,10 +90,10 @@ def _tune(directory: Path, view: ProgressView, interruption: Interruption) -> Jo
 
 
 def _classify(directory: Path, report: JobReport, console: Console) -> None:
-    """Fetch each bundle again and label recordings that no split holds, by voices that nothing was tuned on."""
+    """Load each bundle and classify new recordings of the test split's voices."""
     voices = draw_voices(seed=SEED)["test"]
     rng = np.random.default_rng(SEED + 1)
-    table = Table(title="new recordings, read with the published bundles", title_justify="left")
+    table = Table(title="new recordings, classified with the published bundles", title_justify="left")
     for heading in ("recording", "said", "read as", "probability"):
         table.add_column(heading)
     (directory / "held_out").mkdir(exist_ok=True)

@@ -22,7 +22,7 @@ GENDERS: tuple[Gender, ...] = ("female", "male")
 
 
 def demo_tasks() -> tuple[DemoTask, ...]:
-    """Seven tasks: commands in three languages, intent, language, speaker gender, speaking style."""
+    """Return the seven tasks: commands in three languages, intent, language, speaker gender, speaking style."""
     return (*command_tasks(), intent_task(), _language_task(), _gender_task(), _style_task())
 
 
@@ -67,7 +67,7 @@ def _gender_task() -> DemoTask:
 
 
 def _style_task() -> DemoTask:
-    # The same few sentences in every split, as in corpora of acted emotions: the words tell nothing.
+    # The same few sentences in every split, as in corpora of acted emotions, so that the words carry no information.
     texts = sentences("fr", "valid", parts=2)
     classes = tuple(
         tuple(Utterance(text, "fr", (name,), style=style) for text in texts) for name, style in STYLES.items()

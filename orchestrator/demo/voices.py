@@ -1,4 +1,4 @@
-"""Who speaks: espeak-ng's voice variants, each in one split only."""
+"""Voices of the demo: espeak-ng's voice variants, each in one split only."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ __all__ = ["Gender", "Voice", "draw_voices"]
 
 Gender = Literal["female", "male"]
 
-# Left out: robots, whispers and voices that are noise from libc's rand (klatt). Variants that are
-# near copies of one another (aunty and linda, Mario and Michael, ...) are never in two splits.
+# Without robots, whispers and voices with noise from libc's rand (klatt). Near copies (aunty and linda, Mario and
+# Michael, ...) are never in two splits.
 VARIANTS: dict[Split, dict[Gender, tuple[str, ...]]] = {
     "train": {
         "female": (
@@ -51,13 +51,13 @@ VARIANTS: dict[Split, dict[Gender, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Voice:
-    """One speaker of the corpus.
+    """A speaker of the corpus.
 
     Attributes:
-        variant: espeak-ng's name, and the speaker's.
-        gender: as the variant is meant.
-        pitch: the speaker's own base pitch, where 50 is the variant's.
-        rate: the speaker's own pace, words per minute.
+        variant: espeak-ng's name of the voice variant, also the speaker's name.
+        gender: gender that the variant represents.
+        pitch: base pitch; 50 is the variant's.
+        rate: words per minute.
     """
 
     variant: str
@@ -67,7 +67,7 @@ class Voice:
 
 
 def draw_voices(*, seed: int) -> dict[Split, tuple[Voice, ...]]:
-    """Give every variant a pitch and a pace of its own."""
+    """Draw a pitch and a rate for every variant; return the voices by split."""
     rng = np.random.default_rng([seed, 0])
     return {
         split: tuple(

@@ -1,4 +1,4 @@
-"""The file that describes a backbone to pretrain."""
+"""The pretraining file, which describes a backbone to pretrain."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from workers.unit_lm.section import UnitLMSection
 
 
 class BorrowedTokenizer(BaseModel):
-    """The tokenizer of a backbone that is there already, such as an imported HuBERT."""
+    """The tokenizer of an existing backbone, such as an imported HuBERT."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -56,7 +56,7 @@ def unit_lm_sections() -> dict[str, type[UnitLMSection]]:
 
 
 def _of_kind(value: Any, info: ValidationInfo, kinds: Mapping[str, type[BaseModel]], default: str) -> Any:
-    """The settings of the kind that a section names."""
+    """Validate a section as the settings of the kind that it names."""
     if isinstance(value, tuple(kinds.values())):
         return value
     if not isinstance(value, dict):
@@ -76,44 +76,44 @@ def _unit_lm(value: Any, info: ValidationInfo) -> Any:
 
 
 class PretrainFile(FileModel):
-    """A backbone to make. Only ``out`` and ``tasks`` are required; every path is absolute."""
+    """A backbone to pretrain. Its file must give ``out`` and ``tasks``; every path here is absolute."""
 
     name: Slug
-    """How people call the backbone; default: the file's name."""
+    """Name of the backbone; default: the file's name."""
     out: Location
-    """Directory of the finished backbone, local or S3."""
+    """Directory of the new backbone, local or S3."""
     tasks: Annotated[tuple[Location, ...], Field(min_length=1, max_length=MAX_TASKS), BeforeValidator(task_patterns)]
-    """Paths and globs of task specs; their training rows, without labels, are the text, their validation rows give
-    the perplexity."""
+    """Paths and globs of task specs; the LM is trained on their training rows, without labels, and its perplexity is
+    measured on their validation rows."""
     tokenizer: Annotated[BaseModel, PlainValidator(_tokenizer)] = Field(default_factory=MfccConfig)
-    """How audio becomes units: ``kind`` and the settings of that kind; ``backbone`` takes one that is there."""
+    """Tokenizer: ``kind`` and the settings of that kind; ``backbone`` is the tokenizer of an existing backbone."""
     unit_lm: Annotated[UnitLMSection, PlainValidator(_unit_lm)] = Field(default_factory=GSLMSection)
-    """Its sizes, and ``kind``: ``gslm``, or ``pgslm`` with durations and F0."""
+    """Sizes of the LM, and its ``kind``: ``gslm``, or ``pgslm`` with durations and F0."""
     training: PretrainSettings = Field(default_factory=PretrainSettings)
     licence: str = Field("", max_length=2000)
-    """Recorded in the backbone."""
+    """Licence of the weights, stored with the backbone."""
     storage: Location
-    """Ray Train's checkpoints; default: ``./runs``."""
+    """Directory of Ray Train's checkpoints; default: ``./runs``."""
     tracking: Annotated[Address, PlainValidator(tracking_address)]
     """MLflow tracking URI; default: ``sqlite:///mlflow.db`` beside the file."""
     units: Location
-    """Unit cache; default: ``./units``."""
+    """Directory of the unit cache; default: ``./units``."""
     resources: Resources = Field(default_factory=Resources)
-    """Of one data-parallel worker, and how many there are; default one worker."""
+    """Resources of one data-parallel worker, and the number of workers; default: one worker."""
 
 
 DEFAULTS = {"storage": "runs", "tracking": "sqlite:///mlflow.db", "units": "units"}
 
 
 def load_pretrain_file(path: str, overrides: Sequence[str] = ()) -> PretrainFile:
-    """Read the description of a backbone to pretrain.
+    """Read a pretraining file.
 
     Args:
-        path: the file, local or ``s3://``.
-        overrides: fields to set, ``a.b=VALUE``.
+        path: local path or ``s3://`` URI of the file.
+        overrides: fields to set, as ``a.b=VALUE``.
 
     Raises:
-        InvalidInputs: everything that is wrong with it.
+        InvalidInputs: the file or the overrides have problems; it lists all of them.
     """
     uri = object_storage.resolve(path, str(Path.cwd()))
     file, problems = read_yaml(uri)
@@ -127,7 +127,7 @@ def load_pretrain_file(path: str, overrides: Sequence[str] = ()) -> PretrainFile
             continue
         values[field] = default
         if object_storage.is_s3(uri):
-            # Valid for now, so that the other fields are still checked.
+            # A valid stand-in, so that the other fields are still checked.
             values[field] = "http://unset" if field == "tracking" else uri
             problems.append(Problem(uri, field, "has no default for a file in S3", f"add '{field}:'"))
     context = {"base": object_storage.parent(uri), "source": uri}

@@ -1,4 +1,5 @@
-"""A backbone from unlabelled speech: fit the tokenizer, tokenize, train the unit LM on Ray Train, store it."""
+"""Pretraining of a backbone on unlabelled speech: fit the tokenizer, tokenize, train the unit LM on Ray Train, store
+it."""
 
 from __future__ import annotations
 
@@ -42,8 +43,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What came of it: where the backbone is, how well it predicts held-out units, the step whose weights it holds,
-    and how many steps were taken."""
+    """A pretrained backbone.
+
+    Attributes:
+        uri: directory of the backbone.
+        perplexity: validation perplexity per unit.
+        best_step: step of the weights.
+        steps: number of steps taken.
+    """
 
     uri: str
     perplexity: float
@@ -53,7 +60,7 @@ class Pretrained:
 
 @dataclass(frozen=True)
 class _Trained:
-    """The weights of the best validation perplexity, that perplexity, its step, and the steps taken."""
+    """Weights of the best validation perplexity, that perplexity, its step, and the number of steps taken."""
 
     tensors: dict[str, NDArray[np.float32]]
     perplexity: float
@@ -62,16 +69,16 @@ class _Trained:
 
 
 def pretrain_backbone(described: PretrainFile, view: ProgressView) -> Pretrained:
-    """Make the backbone that a file describes; an interrupted training goes on from its last checkpoint.
+    """Pretrain the backbone that a file describes; an interrupted training goes on from its last checkpoint.
 
     Raises:
-        InvalidInputs: everything that is wrong with the task specs and their manifests.
-        BackboneError: a backbone is stored at ``out`` already, or tokenizer settings are wrong.
+        InvalidInputs: the task specs or their data have problems; it lists all of them.
+        BackboneError: ``out`` already holds a backbone, or tokenizer settings are wrong.
         TuningError: training failed.
         RayFailed: a worker's process ended.
     """
     if object_storage.exists(object_storage.join(described.out, BACKBONE_FILE)):
-        raise BackboneError(f"{described.source}: out: a backbone is stored in {described.out}; choose another place")
+        raise BackboneError(f"{described.source}: out: {described.out} already holds a backbone; choose another place")
     try:
         check(described.tracking, experiment=experiment_of(described))
     except TrackingUnreachable as error:
@@ -94,7 +101,7 @@ def pretrain_backbone(described: PretrainFile, view: ProgressView) -> Pretrained
 
 
 def experiment_of(described: PretrainFile) -> str:
-    """The MLflow experiment of a backbone's trainings."""
+    """Return the MLflow experiment of a backbone's pretraining."""
     return f"{described.name}-pretraining"
 
 
@@ -142,7 +149,7 @@ def _fit(features: NDArray[np.float32], config: MfccConfig, seed: int) -> MfccTo
 def _order(
     described: PretrainFile, tokenizer: Tokenizer, sequences: dict[str, UnitSequences]
 ) -> tuple[PretrainOrder, str]:
-    """What the ranks are told, and the name under which an interrupted training is found again."""
+    """Return the order for the ranks, and the name by which an interrupted training is found again."""
     root = object_storage.join(described.storage, described.name)
     place = write_sequences(object_storage.join(root, "units"), sequences)
     config, unit_tokens = described.unit_lm.lm_config(tokenizer.units, sequences["train"])
@@ -169,7 +176,7 @@ def _order(
 
 
 def _train(described: PretrainFile, order: PretrainOrder, name: str, view: ProgressView) -> _Trained:
-    """Train, or go on with a training of this name.
+    """Train, or resume a training of this name.
 
     Raises:
         TuningError: training failed or diverged.
@@ -184,7 +191,7 @@ def _train(described: PretrainFile, order: PretrainOrder, name: str, view: Progr
                 root=object_storage.join(described.storage, described.name),
                 workers=described.resources.workers or 1,
                 size=actor_size(described.resources),
-                # The best checkpoint is kept, and always the latest too, from which an interrupted training goes on.
+                # Train keeps the best checkpoint and always the latest, from which an interrupted training goes on.
                 checkpoints=CheckpointConfig(
                     num_to_keep=1, checkpoint_score_attribute="perplexity", checkpoint_score_order="min"
                 ),
@@ -192,9 +199,9 @@ def _train(described: PretrainFile, order: PretrainOrder, name: str, view: Progr
             )
         except TuningError as error:
             if lost_with_its_worker(str(error)):
-                raise RayFailed(f"pretraining: {error}; run it again, and it goes on") from error
+                raise RayFailed(f"pretraining: {error}; run the command again, and it goes on") from error
             raise TuningError(
-                f"{described.source}: pretraining failed ({error}); correct that, and run it again to continue"
+                f"{described.source}: pretraining failed ({error}); correct it, and run the command again to continue"
             ) from error
     return _best(result, described, order.key)
 
@@ -205,16 +212,16 @@ def _show(report: tuple[int, int, float], stage: Stage) -> None:
 
 
 def _best(result: Result, described: PretrainFile, key: str) -> _Trained:
-    """The best weights, by what the checkpoints themselves say: Ray's own note of their figures is not checked.
+    """Return the best weights by the perplexities in the checkpoints, since Ray's record of them is not verified.
 
     Raises:
         TuningError: training diverged.
-        DamagedFile: a checkpoint is not what was written.
+        DamagedFile: a checkpoint is damaged.
     """
-    # The last step always reports one.
+    # The last step always reports a checkpoint.
     assert result.best_checkpoints  # noqa: S101
     assert result.checkpoint is not None  # noqa: S101
-    # The last one need not be among the best.
+    # The latest checkpoint need not be among the best.
     with result.checkpoint.as_directory() as directory:
         steps = read_progress(Path(directory), key)["step"]
     best = None

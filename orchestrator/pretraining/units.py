@@ -1,4 +1,4 @@
-"""The units of some tasks as the text that a unit LM is pretrained on."""
+"""Unit sequences of tasks, on which a unit LM is pretrained."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def unit_sequences(
     tokenizer: Tokenizer,
     view: ProgressView,
 ) -> dict[str, UnitSequences]:
-    """Units of the training rows and of the validation rows of all tasks; a clip that several tasks share is
-    taken once, and none that is a training clip is used for validation.
+    """Return the units of the training and validation rows of all tasks. A clip that several tasks share is used once,
+    and no training clip is used for validation.
 
     Raises:
-        InvalidInputs: there are no rows of one of the two.
-        AudioError, InvalidInputs: recordings cannot be used, as ``TokenizingReport.check`` says.
-        StorageError: as ``tokenize``.
+        InvalidInputs: one of the splits has no usable rows.
+        AudioError, InvalidInputs: recordings cannot be used, see ``TokenizingReport.check``.
+        StorageError: see ``tokenize``.
     """
     prosody = described.unit_lm.prosody_settings
     requests: dict[Split, dict[ClipRequest, str | None]] = {"train": {}, "valid": {}}
@@ -75,7 +75,7 @@ def unit_sequences(
         utterances[split] = [*by_clip.values(), *given[split]]
         if not utterances[split]:
             raise InvalidInputs(
-                [Problem(shown(described.source), "tasks", f"give no usable {split} rows", "name tasks that have some")]
+                [Problem(shown(described.source), "tasks", f"have no usable {split} rows", "name tasks that have some")]
             )
     return _laid_out(utterances, prosody)
 
@@ -83,7 +83,7 @@ def unit_sequences(
 def _laid_out(
     utterances: dict[Split, list[tuple[Units, str | None]]], prosody: ProsodySettings | None
 ) -> dict[str, UnitSequences]:
-    """Sequences by split, with prosody for a multi-stream LM; a speaker's mean is taken over both splits."""
+    """Return the sequences of each split, with prosody for a multi-stream LM; speakers' means are over both splits."""
     if prosody is None:
         return {
             split: UnitSequences.of(units.units[slice(*span)] for units, _ in part for span in units.spans)

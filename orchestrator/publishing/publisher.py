@@ -1,4 +1,4 @@
-"""Publishes the tasks of a job while others are still being tuned."""
+"""Publishing of tasks while others are still being tuned."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ if TYPE_CHECKING:
 
 
 class Publisher:
-    """Publishes in an actor, one task after the other: one process imports what that takes, for any number of tasks.
+    """Publishes tasks in one actor, one after the other, so that only one process loads what publishing needs.
 
     Args:
         shared: the LM in the object store.
         tracking: MLflow tracking URI.
-        spool: local directory in which unsent tracking data waits.
+        spool: local directory for unsent tracking events.
     """
 
     def __init__(self, shared: ObjectRef[SharedLM], tracking: str, spool: str) -> None:
-        # Publishing again what was published changes nothing, so a call that was lost with its process is repeated.
+        # Publishing is idempotent, so a call whose process died is repeated.
         actor: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=1)(_Publishing)
         self._actor = actor.remote(tracking, spool)
-        # In a list, as the actor fetches it once. Not given to the actor itself: Ray makes an object again that was
-        # lost with its node, but not for the arguments of an actor.
+        # In a list, so that the actor fetches it only once. Not an argument of the actor's constructor, for which Ray
+        # would not rebuild an object that was lost with its node.
         self._shared = [shared]
 
     def publish(self, order: PublishOrder) -> ObjectRef[Published]:
-        """Publish a task when those before it are done; raises what ``publish_task`` does."""
+        """Publish a task after those before it; raises what ``publish_task`` raises."""
         return cast("ObjectRef[Published]", self._actor.publish.remote(order, self._shared))
 
     def close(self) -> None:
-        """Send MLflow what it has not heard yet, and end."""
+        """Send unsent events to MLflow, and end the actor."""
         try:
             ray.get(self._actor.close.remote())
         except RayActorError:
-            # What it had not sent lies in the spool, where the next one finds it.
+            # The next publisher finds unsent events in the spool.
             return
 
 
@@ -69,19 +69,19 @@ class _Publishing:
 
 
 def repair_note(published: Published, *, again: bool) -> str | None:
-    """What was wrong with a bundle that its lanes' outcomes have put right; ``None`` if nothing was.
+    """Return how a bundle was repaired from its lanes' outcomes; ``None`` if nothing was wrong.
 
     Args:
-        published: what came of publishing it.
+        published: result of publishing the bundle.
         again: whether its lanes had ended before this submission.
     """
     if published.mended:
         files = ", ".join(object_storage.basename(file) for file in published.mended)
         kept = object_storage.join(object_storage.parent(published.uri), ASIDE)
         return (
-            f"{published.uri} was damaged ({files}) and is published again; what lay there is kept in {kept}, unless "
-            "it was larger than a bundle's files can be"
+            f"{published.uri} was damaged ({files}) and is published again; the damaged files are kept in {kept}, "
+            "unless they are larger than a bundle's files can be"
         )
     if published.created and again:
-        return f"{published.uri} was not there; published from the outcomes of its lanes"
+        return f"{published.uri} was missing; published again from the outcomes of its lanes"
     return None

@@ -1,4 +1,4 @@
-"""The bundles of a job: each task's is published when its last lane is done, while others are still being tuned."""
+"""Bundles of a job: each is published when the last lane of its task ends, while other tasks are still being tuned."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
 
 def unit_agreements(outcomes: str, lanes: Sequence[str], slots: Sequence[str]) -> dict[str, UnitAgreement]:
-    """Of each slot of a task; none for a single seed, or where verbalizers are not linear.
+    """Return how well seeds agree on the units they use, by slot; empty for one seed or non-linear verbalizers.
 
     Args:
-        outcomes: where lanes left their outcomes.
-        lanes: keys of those to compare, one a seed.
+        outcomes: directory of the lanes' outcomes.
+        lanes: keys of the lanes to compare, one per seed.
         slots: names of the task's slots.
 
     Raises:
-        StorageError: what a lane left cannot be read.
+        StorageError: a lane's files cannot be read.
     """
     if len(lanes) == 1:
         return {}
@@ -61,12 +61,12 @@ def _compare(outcomes: str, lanes: list[str]) -> list[UnitAgreement | None]:
 
 @dataclass(frozen=True)
 class PublishedTask:
-    """A task whose bundle is published.
+    """A published task.
 
     Attributes:
-        uri: of the bundle.
-        outcomes: of all its lanes.
-        unit_agreement: as ``unit_agreements`` returns it, of the lanes of the best point.
+        uri: URI of the bundle.
+        outcomes: outcomes of all lanes of the task.
+        unit_agreement: result of ``unit_agreements`` for the lanes of the best point.
     """
 
     uri: str
@@ -76,12 +76,12 @@ class PublishedTask:
 
 @dataclass(frozen=True)
 class PublishedTasks:
-    """What became of all bundles.
+    """Results of publishing all tasks.
 
     Attributes:
-        tasks: those that are published, by name.
-        failures: by task, why its bundle is not published, or not signed.
-        lost_with_workers: tasks whose publisher's process ended, again when it was repeated.
+        tasks: published tasks, by name.
+        failures: why bundles are not published or not signed, by task.
+        lost_with_workers: tasks whose publisher's process died, even when repeated.
     """
 
     tasks: dict[str, PublishedTask]
@@ -90,16 +90,16 @@ class PublishedTasks:
 
 
 class TaskBundles:
-    """Publishes the tasks of one submission.
+    """Publishes the tasks of a submission.
 
     Args:
-        plan: what is done.
-        tasks: whose bundles they are.
-        publisher: by which it is done.
-        outcomes: of the job's lanes.
-        began: the attempt that this submission goes on with.
-        signing_key: by which bundles are signed; ``None``: they are not.
-        view: where repairs are shown.
+        plan: plan of the job.
+        tasks: tasks to publish.
+        publisher: actor that publishes.
+        outcomes: stored outcomes of the job's lanes.
+        began: attempt that this submission continues.
+        signing_key: key that signs the bundles; ``None``: they are not signed.
+        view: display of repairs.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class TaskBundles:
         self._publishing: dict[str, ObjectRef[Published]] = {}
 
     def publish_complete(self, tasks: Collection[str] | None = None) -> None:
-        """Start publishing every task whose last lane is done, or those of ``tasks``."""
+        """Start publishing every task whose lanes have all ended, or only those in ``tasks``."""
         for task in self._tasks:
             if task.name in self._publishing or (tasks is not None and task.name not in tasks):
                 continue
@@ -126,7 +126,7 @@ class TaskBundles:
                 self._publishing[task.name] = self._publisher.publish(self._order(task))
 
     def collect(self) -> PublishedTasks:
-        """Wait for all bundles; a task whose bundle is not published, or not signed, has failed."""
+        """Wait for all bundles; a task whose bundle is not published or not signed has failed."""
         self.publish_complete()
         done: dict[str, PublishedTask] = {}
         failures: dict[str, str] = {}
@@ -180,7 +180,7 @@ class TaskBundles:
 
 
 def _own_message(error: RayError) -> str:
-    """What went wrong in a worker, without Ray's traceback."""
+    """Return the error of a worker as a sentence, without Ray's traceback."""
     cause = error.cause if isinstance(error, RayTaskError) else error
     if isinstance(cause, SpeechPromptError):
         return str(cause)

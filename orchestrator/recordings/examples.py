@@ -1,4 +1,4 @@
-"""From a task's dataset and its tokenized clips to the encoded examples that lanes read."""
+"""Encoding of a task's dataset and tokenized clips as the examples that lanes read."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ QUARANTINED_SHOWN = 10
 
 
 def clip_requests(task: PlannedTask) -> list[ClipRequest]:
-    """The clips of a task."""
+    """Return the clips of a task with its audio policy."""
     clips = (example.clip for example in task.dataset.examples)
     return [ClipRequest(clip, task.spec.audio) for clip in clips if clip is not None]
 
 
 def tokenize_tasks(plan: Plan, view: ProgressView) -> TokenizingReport:
-    """Tokenize what the unit cache does not hold, and say what cannot be used.
+    """Tokenize the clips that the unit cache does not hold, and show which cannot be used.
 
     Raises:
-        StorageError: as ``tokenize``.
-        JobError: actors of the wanted size do not fit the cluster.
+        StorageError: see ``tokenize``.
+        JobError: actors of the requested size do not fit the cluster.
     """
     requests = [request for task in plan.tasks for request in clip_requests(task)]
     if not requests:
@@ -73,24 +73,24 @@ def tokenize_tasks(plan: Plan, view: ProgressView) -> TokenizingReport:
 
 
 def noted(report: TokenizingReport) -> list[str]:
-    """What a user should know of clips that are used, a sentence for each thing with the number of clips."""
+    """Return the tokenizer's notes about usable clips, each with the number of clips that it is about."""
     uris: dict[str, list[str]] = {}
     for request, units in report.units.items():
         if units.note is not None:
             uris.setdefault(units.note, []).append(request.clip.uri)
-    return [f"noted of {len(found):,} clips, such as {found[0]}: {note}" for note, found in uris.items()]
+    return [f"note about {len(found):,} clips, such as {found[0]}: {note}" for note, found in uris.items()]
 
 
 @dataclass(frozen=True)
 class EncodedTask:
-    """A task ready to tune.
+    """Encoded examples of a task.
 
     Attributes:
         examples: units and class numbers per split.
-        quarantined: examples left out because their clip cannot be used.
-        long: recordings among the others that are longer than the audio policy's ``max_seconds``.
-        majority: share of test examples that are right when every answer is the most frequent label of the training
-            split; with several slots the most frequent combination.
+        quarantined: number of examples left out because their clip cannot be used.
+        long: number of used recordings that are longer than the audio policy's ``max_seconds``.
+        majority: accuracy on the test split of always answering the most frequent label of the training split; with
+            several slots, the most frequent combination.
     """
 
     examples: TaskExamples
@@ -99,12 +99,12 @@ class EncodedTask:
     majority: float
 
     def train_examples(self, shots: int | None) -> int:
-        """Training examples of a lane, which draws ``shots`` of each combination of labels; ``None``: takes all."""
+        """Return the number of training examples of a lane that draws ``shots`` per class; ``None``: all."""
         train = self.examples.splits["train"]
         return train.examples if shots is None else len(few_shot(train.example_labels, shots, seed=0))
 
     def counts(self, shots: int | None) -> dict[Split, int]:
-        """Examples that a lane is tuned and measured on."""
+        """Return the number of examples of each split that a lane is tuned and evaluated on."""
         counts = {split: part.examples for split, part in self.examples.splits.items()}
         return {**counts, "train": self.train_examples(shots)}
 
@@ -119,21 +119,21 @@ def encode(
     """Encode the examples of a task.
 
     Args:
-        spec: the task.
-        dataset: its examples.
-        tokenized: units of the clips that can be used; those missing are left out and counted.
-        prosody: settings of a multi-stream LM, for which durations and F0 go along; ``None`` for units alone.
-        long: those of the clips that are longer than the policy allows.
+        spec: spec of the task.
+        dataset: examples of the task.
+        tokenized: units of usable clips; examples of other clips are left out and counted.
+        prosody: settings of a multi-stream LM, to add durations and F0; ``None``: units only.
+        long: clips that are longer than the policy allows.
 
     Raises:
-        DatasetError: a split has no usable example left, or none of the positive or negative class.
+        DatasetError: a split has no usable examples, or none of the positive or negative class.
     """
     usable = [
         (example, units)
         for example in dataset.examples
         if (units := _units(spec, example, tokenized)) is not None and len(units)
     ]
-    # A speaker's mean is taken over all clips of the speaker, whatever their split: it knows nothing of labels.
+    # A speaker's mean is over the clips of all splits; this leaks no labels.
     heard = None
     if prosody is not None:
         heard = unit_prosody([units for _, units in usable], [example.speaker for example, _ in usable], prosody)
@@ -167,7 +167,7 @@ def _split_examples(
     *,
     speakers: bool,
 ) -> SplitExamples:
-    """The examples of a split, a row for each window."""
+    """Return the examples of a split, with a row for each window."""
     rows = [(place, span) for place, (_, units) in enumerate(usable) for span in units.spans]
     prosody = None if heard is None else [heard[place].part(*span) for place, span in rows]
     return SplitExamples(
@@ -185,7 +185,7 @@ def _units(spec: TaskSpec, example: Example, tokenized: Mapping[ClipRequest, Uni
 
 
 def given_units(example: Example) -> Units | None:
-    """Units that came with the data; where nothing says how long they last, each counts as one frame."""
+    """Return the units that came with the data; without durations, each unit counts as one frame."""
     if example.units is None:
         return None
     durations = example.durations or (1,) * len(example.units)
@@ -193,7 +193,7 @@ def given_units(example: Example) -> Units | None:
 
 
 def _speakers(examples: Sequence[Example]) -> NDArray[np.int64]:
-    """Number of the speaker of each, from 0, int64 [examples]."""
+    """Return the number of each example's speaker, from 0, int64 [examples]."""
     numbers: dict[str | None, int] = {}
     return np.array([numbers.setdefault(example.speaker, len(numbers)) for example in examples], dtype=np.int64)
 

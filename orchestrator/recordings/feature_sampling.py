@@ -1,4 +1,4 @@
-"""Features of a sample of frames out of a large collection of clips, for fitting the mfcc tokenizer."""
+"""Sampling of feature frames from a large collection of clips, for fitting the mfcc tokenizer."""
 
 from __future__ import annotations
 
@@ -25,17 +25,19 @@ from workers.speech.unit_cache import Quarantined
 if TYPE_CHECKING:
     import pyarrow
 
-# Many clips with few frames each show more voices and sounds than few clips with many.
+# Many clips with few frames each cover more voices and sounds than few clips with many.
 _FRAMES_PER_CLIP_AT_LEAST: Final = 10
 _CLIPS_PER_BATCH: Final = 64
 
 
 @dataclass(frozen=True)
 class SampledFeatures:
-    """Attributes:
-    features: float32 [frames, config.dim].
-    quarantined: why some of the chosen clips gave none.
-    clips: distinct recordings that were used.
+    """A sample of feature frames.
+
+    Attributes:
+        features: float32 [frames, config.dim].
+        quarantined: chosen clips that gave no features, and why.
+        clips: number of distinct clips used.
     """
 
     features: NDArray[np.float32]
@@ -52,20 +54,20 @@ def sample_features(
     policy: AudioPolicy | None = None,
     progress: Progress | None = None,
 ) -> SampledFeatures:
-    """Computes features on the running Ray cluster and brings home about equally many frames of each clip.
+    """Compute features on the running Ray cluster, and return about equally many frames of each clip.
 
-    The same clips in the same order with the same seed give the same features, whatever the cluster.
+    The same clips in the same order with the same seed give the same features on any cluster.
 
     Args:
-        clips: recordings; repeats, and byte-identical copies, count once.
+        clips: clips to sample; repeats and byte-identical copies count once.
         config: settings of the features.
-        seed: of the choice of clips and frames.
-        frames: frames at most.
-        policy: limits of their lengths; ``None`` means its defaults.
-        progress: called with clips done and clips in all.
+        seed: seed of the choice of clips and frames.
+        frames: largest number of frames.
+        policy: limits on the clips' lengths; ``None``: the default policy.
+        progress: function called with the numbers of clips done and of all clips.
 
     Raises:
-        AudioError: not one of the clips can be used.
+        AudioError: none of the clips can be used.
         StorageError: audio cannot be read.
     """
     chosen = list(dict.fromkeys(clips))
@@ -103,7 +105,7 @@ def sample_features(
                 del quarantined[chosen[row["index"]]]
                 features = np.frombuffer(data, np.float32).reshape(-1, config.dim)
                 sampled[row["index"]] = row["sha256"], features
-    # Blocks come in any order; the first of several copies counts.
+    # Blocks come in any order; of several copies the first is kept.
     distinct: dict[str, NDArray[np.float32]] = {}
     for _, (digest, features) in sorted(sampled.items()):
         distinct.setdefault(digest, features)
@@ -131,7 +133,7 @@ def _sample_rows(
             wave = load_clip(audio, clip, sample_rate=settings.sample_rate, policy=limits)
             identity = f"{hashlib.sha256(audio).hexdigest()} {clip.start} {clip.end}"
             sampled["sha256"] = identity
-            # The seed depends on the content, so that a copy of a clip gives the same frames.
+            # Derived from the content, so that copies of a clip give the same frames.
             own_seed = int(hashlib.sha256(f"{seed} {identity}".encode()).hexdigest()[:16], 16)
             computed = mfcc_features(wave, settings).float().numpy()
             data = choose_frames(computed, frames_per_clip, seed=own_seed).tobytes()

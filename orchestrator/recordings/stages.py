@@ -1,4 +1,4 @@
-"""The two Ray Data stages of tokenizing: hashing files, and turning clips into cached units."""
+"""The two Ray Data stages of tokenizing: hashing files, and tokenizing clips into the unit cache."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ Progress = Callable[[int, int], None]
 _FILES_PER_BATCH: Final = 128
 _CLIPS_PER_BATCH: Final = 64
 DEATHS_OUTLIVED: Final = 1
-"""Times that Ray computes a batch again whose worker died, which need not be the batch's doing."""
+"""Number of times that Ray repeats a batch whose worker died, which may have other causes than the batch."""
 KILLS: Final = Quarantined(
-    "fatal", "the process that read it died, more than once, with no other recording in hand; remove its row"
+    "fatal", "the process that read it died more than once while reading nothing else; remove its row"
 )
-"""Of a file that no worker outlives."""
+"""Reason for a file that kills every worker that reads it."""
 
 
 @dataclass(frozen=True)
 class File:
-    """An audio file as it was found: its digest and length, or why it could not be read."""
+    """Digest and length of an audio file, or why it cannot be read."""
 
     sha256: str
     seconds: float | None
@@ -47,7 +47,7 @@ class File:
 
 
 class Meter:
-    """Counts steps towards a total."""
+    """Counter of steps towards a total."""
 
     def __init__(self, total: int, progress: Progress | None) -> None:
         self.total = total
@@ -61,7 +61,7 @@ class Meter:
 
 
 def room_for(*, cpus: float, gpus: float) -> int:
-    """Workers of that size for which the connected cluster has room, at least 1."""
+    """Return the number of workers of a size that fit the connected cluster, at least 1."""
     import ray
 
     resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
@@ -71,7 +71,7 @@ def room_for(*, cpus: float, gpus: float) -> int:
 
 
 def hash_files(uris: Sequence[str], *, workers: int, meter: Meter) -> dict[str, File]:
-    """Reads every file once.
+    """Read and hash every file once.
 
     Raises:
         StorageError: a location cannot be read.
@@ -91,7 +91,7 @@ def hash_files(uris: Sequence[str], *, workers: int, meter: Meter) -> dict[str, 
 
 
 def failure_of(row: Row) -> Quarantined | None:
-    """Why a clip cannot be used, if a worker says so."""
+    """Return why a clip cannot be used, from a worker's row; ``None`` if it can."""
     return Quarantined(**row["failure"]) if row["failure"] else None
 
 
@@ -124,27 +124,27 @@ def tokenize_jobs(
     workers: int,
     meter: Meter,
 ) -> list[Outcome]:
-    """Tokenizes clips, in neighbouring batches as they come, and stores their units.
+    """Tokenize clips in batches of neighbours, and store their units.
 
     Args:
-        jobs: distinct clips, the longest first.
-        tokenizer: audio to units.
+        jobs: distinct clips, longest first.
+        tokenizer: tokenizer of the clips.
         cache: root and tokenizer fingerprint of the unit cache.
-        f0: how pitch is tracked, if it is asked for.
-        cpus: per worker.
-        gpus: per worker.
-        workers: how many at most.
-        meter: told of each clip.
+        f0: settings of the F0 tracker; ``None``: F0 is not tracked.
+        cpus: CPUs per worker.
+        gpus: GPUs per worker.
+        workers: largest number of workers.
+        meter: counter of clips.
 
     Raises:
-        StorageError: audio or cache cannot be reached.
+        StorageError: recordings or the cache cannot be reached.
     """
     import ray
     from ray.data import ActorPoolStrategy
 
     if not jobs:
         return []
-    # One copy in the object store instead of one in every worker's arguments: HuBERT has 200 MB.
+    # One copy in the object store instead of one per worker: HuBERT has 200 MB.
     tensors = ray.put(tokenizer.tensors())
     rows = [
         {
@@ -188,7 +188,7 @@ def tokenize_jobs(
 
 
 class _Tokenize:
-    """``TokenizeBatch`` as an actor of Ray Data."""
+    """``TokenizeBatch`` as a Ray Data actor."""
 
     def __init__(
         self,

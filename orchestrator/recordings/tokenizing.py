@@ -1,8 +1,8 @@
-"""Audio to units for all tasks at once: a Ray Data pipeline before a cache.
+"""Tokenizing of all tasks' recordings: a Ray Data pipeline in front of the unit cache.
 
-First every file is read and hashed in parallel, so that clips are known by content. Those that the cache does
-not hold are computed once each, longest first, by a pool of workers that write the results into the cache
-themselves: a run that is killed has lost no more than the batches in hand.
+First every file is read and hashed in parallel, so that clips are identified by content. Clips that the cache does not
+hold are then tokenized once each, longest first, by a pool of workers that write the units into the cache themselves,
+so that a killed run loses only the batches in progress.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from workers.speech.units import Units
 
 UNREADABLE: Final = ("missing", "unreadable", "empty", "fatal")
 _PROBLEMS_SHOWN: Final = 20
-# Less than a sample at any rate of speech, more than what rounding makes of a file that is just as long as allowed.
+# Less than a sample at any speech rate, more than the rounding error of a file that is exactly as long as allowed.
 _LENGTH_TOLERANCE_SECONDS: Final = 1e-5
 
 
 class ClipRequest(NamedTuple):
-    """A clip, and the policy of the task that wants it."""
+    """A clip, and the audio policy of its task."""
 
     clip: Clip
     policy: AudioPolicy
@@ -39,16 +39,16 @@ class ClipRequest(NamedTuple):
 
 @dataclass(frozen=True)
 class TokenizingReport:
-    """What became of the clips.
+    """Result of tokenizing clips.
 
     Attributes:
-        units: of the clips that can be used.
-        quarantined: why the others cannot.
-        computed: distinct clips that were decoded in this run.
-        cached: distinct clips that the cache held.
-        audio_seconds: audio that was tokenized in this run.
-        long: clips that can be used and were cropped, or cut into windows, by the headers of their files.
-        damaged: what is to be said of shards of the cache that were not what they should be.
+        units: units of usable clips.
+        quarantined: unusable clips, and why.
+        computed: number of distinct clips tokenized in this run.
+        cached: number of distinct clips that the cache held.
+        audio_seconds: seconds of audio tokenized in this run.
+        long: usable clips that were cropped or cut into windows, by the lengths in their files' headers.
+        damaged: sentences about damaged shards of the cache.
     """
 
     units: dict[ClipRequest, Units] = field(default_factory=dict)
@@ -60,15 +60,15 @@ class TokenizingReport:
     damaged: list[str] = field(default_factory=list)
 
     def reasons(self) -> dict[str, int]:
-        """Quarantined clips by kind of reason, the most frequent first."""
+        """Return the number of quarantined clips by kind of reason, most frequent first."""
         return dict(Counter(reason.kind for reason in self.quarantined.values()).most_common())
 
     def check(self, requests: Iterable[ClipRequest]) -> None:
-        """Whether those who want these clips can do without the quarantined ones.
+        """Check that no clip is quarantined whose policy makes this an error.
 
         Raises:
-            AudioError: not one of the recordings was found.
-            InvalidInputs: recordings cannot be used, and their policy says that this is an error.
+            AudioError: none of the recordings was found.
+            InvalidInputs: recordings cannot be used, and their policy makes this an error.
         """
         problems = self.refused(requests)
         if problems:
@@ -77,19 +77,17 @@ class TokenizingReport:
             raise InvalidInputs(problems[:_PROBLEMS_SHOWN] + more)
 
     def refused(self, requests: Iterable[ClipRequest]) -> list[Problem]:
-        """Those of the clips that cannot be used though their policy says that they must.
+        """Return problems with quarantined clips whose policy makes this an error.
 
         Raises:
-            AudioError: not one of the recordings was found.
+            AudioError: none of the recordings was found.
         """
         wanted = list(dict.fromkeys(requests))
         reasons = {request: self.quarantined[request] for request in wanted if request in self.quarantined}
         if wanted and len(reasons) == len(wanted) and all(reason.kind == "missing" for reason in reasons.values()):
             uris = sorted({request.clip.uri for request in wanted})
             first = next(reason for request, reason in reasons.items() if request.clip.uri == uris[0])
-            raise AudioError(
-                f"none of {len(uris)} recordings was found, such as {uris[0]} ({first}); correct their root"
-            )
+            raise AudioError(f"none of {len(uris)} recordings was found, such as {uris[0]} ({first}); correct the root")
         problems = []
         for request, reason in reasons.items():
             if request.policy.unreadable == "error" and reason.kind in UNREADABLE:
@@ -114,29 +112,30 @@ def tokenize(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> TokenizingReport:
-    """Tokenizes clips on the running Ray cluster, or takes their units from the cache.
+    """Tokenize clips on the running Ray cluster, or take their units from the cache.
 
     Args:
         requests: clips with the policies of their tasks; repeats cost nothing.
-        tokenizer: audio to units.
-        fingerprint: of the tokenizer, its folder in the cache.
+        tokenizer: tokenizer of the clips.
+        fingerprint: fingerprint of the tokenizer, which names its folder in the cache.
         cache_root: local directory or ``s3://`` prefix.
-        f0: how the pitch of the units is tracked, which takes far longer than most tokenizers; ``None`` means
-            units without pitch. Both kinds have folders of their own.
-        cpus: per worker.
-        gpus: per worker.
-        workers: how many at most; ``None`` means what the cluster has room for.
-        progress: called with steps done and steps in all; a step is a file hashed or a clip tokenized.
+        f0: settings of the F0 tracker, which takes far longer than most tokenizers; ``None``: units without F0. Units
+            with and without F0 have separate folders in the cache.
+        cpus: CPUs per worker.
+        gpus: GPUs per worker.
+        workers: largest number of workers; ``None``: as many as fit the cluster.
+        progress: function called with the numbers of steps done and of all steps; a step is a file hashed or a clip
+            tokenized.
 
     Raises:
-        BackboneError: the tokenizer is external, or its frames are no whole number of F0 values.
-        MissingExtra: pitch is asked for, and amfm-decompy is not installed.
-        StorageError: audio or cache cannot be reached.
+        BackboneError: the tokenizer is external, or its frames do not span a whole number of F0 values.
+        MissingExtra: F0 is tracked, but amfm-decompy is not installed.
+        StorageError: recordings or the cache cannot be reached.
     """
     wanted = list(dict.fromkeys(ClipRequest(clip, policy) for clip, policy in requests))
     if not wanted:
         return TokenizingReport()
-    # What cannot work says so here, before any file is read, such as an external tokenizer.
+    # Raises here, before any file is read, if the tokenizer cannot work, such as an external one.
     tokenizer.encode([])
     if f0 is not None:
         load_yaapt()
@@ -152,7 +151,7 @@ def tokenize(
         for request in wanted
         if (file := files[request.clip.uri]).failure is None
     }
-    # Identical bytes have one key: the first clip stands for all.
+    # Identical bytes share a key, for which the first clip stands.
     distinct = {key: request for request, key in reversed(keys.items())}
     meter.total = len(uris) + len(distinct)
     results = cache.lookup(distinct)
@@ -164,7 +163,7 @@ def tokenize(
         for key, request in distinct.items()
         if key not in results
     ]
-    # What lies close together in a table is read together; all else goes by its length.
+    # Rows of a table that are close together are read together; all other clips are ordered by length.
     jobs.sort(key=lambda job: (reading_order(job.clip.uri, 64), -_worked_on(job, files[job.clip.uri]), job.key))
     outcomes = tokenize_jobs(
         jobs,
@@ -181,7 +180,7 @@ def tokenize(
     results |= {outcome.key: outcome.failure for outcome in outcomes if outcome.failure is not None}
     damaged = cache.remove_damaged()
     if distinct.keys() - results.keys():
-        raise DamagedFile(f"{cache.directory} does not hold what was just written {damaged}; check the disk")
+        raise DamagedFile(f"{cache.directory} does not hold the units just written {damaged}; check the disk")
 
     report = TokenizingReport(
         computed=sum(outcome.shard is not None for outcome in outcomes),
@@ -212,7 +211,7 @@ def _sort_out(
     results: Mapping[str, Cached],
     report: TokenizingReport,
 ) -> None:
-    """Puts each clip among the usable or the quarantined ones."""
+    """Add each clip to the usable or the quarantined ones."""
     for request in wanted:
         result = files[request.clip.uri].failure or results[keys[request]]
         if not isinstance(result, Units):

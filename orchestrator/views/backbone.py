@@ -1,4 +1,4 @@
-"""A backbone in a table for people, or as JSON for programs."""
+"""Views of a backbone: a table for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHOWN_NUMBERS = 4
 
 
 def backbone_rows(backbone: Backbone) -> dict[str, Any]:
-    """What there is to say about it, as JSON values."""
+    """Return the description of a backbone as JSON values."""
     config = backbone.config.model_dump(mode="json")
     return {
         "name": backbone.name,
@@ -31,7 +31,7 @@ def backbone_rows(backbone: Backbone) -> dict[str, Any]:
 
 
 def backbone_table(backbone: Backbone) -> Table:
-    """The same for people; what is not stated is left out."""
+    """Return the description as a table, without empty values."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")

@@ -1,4 +1,4 @@
-"""A plan as people see it."""
+"""View of a plan for people."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ CLASSES_SHOWN = 5
 
 
 def show_plan(plan: Plan, console: Console, measured: Sequence[Measured] | None) -> None:
-    """Print what a job would run: tasks, lanes, gangs, trained numbers, where things go.
+    """Print what a job would run: tasks, lanes, gangs, trained parameters, stores.
 
     Args:
-        plan: what to print.
-        console: where.
-        measured: gangs as they were timed; ``None`` if they were not.
+        plan: plan to print.
+        console: console to print on.
+        measured: measured speeds of gangs; ``None`` if they were not measured.
     """
     job, lm = plan.job, plan.backbone.unit_lm
     table = Table(title=as_text(f"job {job.name}: {len(plan.tasks)} tasks"), title_justify="left")
@@ -75,7 +75,7 @@ def show_plan(plan: Plan, console: Console, measured: Sequence[Measured] | None)
 
 
 def _tuned_on(task: PlannedTask) -> dict[Split, int]:
-    """Examples by split, of training those that a lane draws."""
+    """Return the number of examples of each split that a lane uses."""
     counts = task.dataset.counts
     if task.spec.shots is None:
         return counts
@@ -90,17 +90,17 @@ def _few(task: PlannedTask) -> str:
     train = task.dataset.counts["train"]
     text = f"{task.spec.name}: {shots} of each of {len(drawn)} classes, drawn by seed from {train:,}"
     named = first_of([" ".join(labels) for labels in short], CLASSES_SHOWN)
-    return text + (f"; {named} with less, all they have" if short else "")
+    return text + (f"; {named} with all they have, which are fewer" if short else "")
 
 
 def gangs_line(plan: Plan, measured: Sequence[Measured] | None) -> str:
-    """How many lanes share a pass, and what was measured."""
+    """Return how many lanes share a forward pass, and what was measured."""
     lanes = sum(task.lanes for task in plan.tasks)
     if plan.job.gang != "auto":
-        return f"{lanes} lanes, at most {plan.job.gang} in a pass"
+        return f"{lanes} lanes, at most {plan.job.gang} per forward pass"
     if measured is None:
-        return f"{lanes} lanes; how many share a pass is measured when the job starts"
-    return f"{lanes} lanes, at most {best_width(measured)} in a pass ({measured_text(measured)}, measured here)"
+        return f"{lanes} lanes; how many share a forward pass is measured when the job starts"
+    return f"{lanes} lanes, at most {best_width(measured)} per forward pass ({measured_text(measured)}, measured)"
 
 
 def _between(sizes: Sequence[int]) -> str:
@@ -111,4 +111,4 @@ def _between(sizes: Sequence[int]) -> str:
 def _sweep(sweep: Sweep) -> str:
     grid = " x ".join(f"{len(values)} {name}" for name, values in sweep.grid.items())
     halving = sweep.halving
-    return grid if halving is None else f"{grid}; {halving.rungs} times 1 of {halving.eta} goes on"
+    return grid if halving is None else f"{grid}; {halving.rungs} times, 1 of {halving.eta} goes on"

@@ -1,4 +1,4 @@
-"""What prompting is worth: the prompts of a job beside its baselines and what was published."""
+"""Tables that compare the prompts of a job with its baselines and with published results."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ FAILED = "failed"
 
 @dataclass(frozen=True)
 class Columns:
-    """What there is to compare with, over all tasks of a report."""
+    """Baselines and published systems to compare with, over all tasks of a report."""
 
     baselines: tuple[BaselineKind, ...]
     systems: tuple[System, ...]
 
     @classmethod
     def of(cls, report: JobReport) -> Columns:
-        """Those that some task has a figure of, or should have."""
+        """Return the baselines and systems that at least one task of the report has."""
         return cls(
             tuple(kind for kind in BASELINES if any(kind in row.baselines for row in report.tasks)),
             tuple(system for system in SYSTEMS if any(_published(row, system) is not None for row in report.tasks)),
@@ -41,7 +41,7 @@ class Columns:
 
 
 def results_text(report: JobReport) -> Group:
-    """All that a terminal shows: what became of each task, what its prompt is worth, and why baselines failed."""
+    """Return what a terminal shows: the results of each task, the comparison, and why baselines failed."""
     columns = Columns.of(report)
     parts: list[RenderableType] = [report_table(report)]
     if columns:
@@ -52,7 +52,7 @@ def results_text(report: JobReport) -> Group:
 
 
 def comparison_table(report: JobReport, columns: Columns) -> Table:
-    """Test figures side by side."""
+    """Return the table of test metrics side by side."""
     table = Table(title="test: prompt, baselines, published", title_justify="left")
     table.add_column("task", no_wrap=True)
     for heading in _headings(columns)[1:]:
@@ -63,12 +63,12 @@ def comparison_table(report: JobReport, columns: Columns) -> Table:
 
 
 def source_of(columns: Columns) -> str:
-    """Where published figures come from; empty where there are none."""
+    """Return the source of published results; empty if there are none."""
     return f"{', '.join(columns.systems)}: {published_figures().source}" if columns.systems else ""
 
 
 def as_markdown(report: JobReport) -> str:
-    """A table for documents."""
+    """Return the comparison as a Markdown table."""
     columns = Columns.of(report)
     headings = _headings(columns)
     lines = [headings, ["---" if heading in ("task", "metric", "recipe") else "---:" for heading in headings]]
@@ -78,7 +78,7 @@ def as_markdown(report: JobReport) -> str:
 
 
 def as_csv(report: JobReport) -> str:
-    """Every figure as a share of 1, the same columns for every job."""
+    """Return all results as CSV, metrics as shares of 1, with the same columns for every job."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     fields = ("task", "family", "language", "classes", "metric", "recipe", "point", "status", "seeds", "trained")
@@ -99,12 +99,12 @@ def as_csv(report: JobReport) -> str:
 
 
 def percent(share: float | None) -> str:
-    """As people read it; empty where there is none."""
+    """Return a share in percent; empty if there is none."""
     return "" if share is None else f"{100 * share:.1f}"
 
 
 def metric_of(row: TaskRow) -> str:
-    """The task's metric, with an arrow where less of it is better."""
+    """Return the task's metric, with an arrow if lower is better."""
     return f"{row.metric} ↓" if lower_is_better(row.metric) else row.metric
 
 
@@ -124,14 +124,14 @@ def _cells(row: TaskRow, columns: Columns) -> list[str]:
 
 
 def ours(row: TaskRow) -> str:
-    """Mean over seeds and spread, or what became of the task."""
+    """Return mean and spread over seeds of the prompt's test metric, or the task's status if there is none."""
     if row.test is None:
         return row.status
     return percent(row.test) + (f" ± {percent(row.test_std)}" if row.test_std and row.seeds > 1 else "")
 
 
 def baseline_cell(row: TaskRow, kind: BaselineKind) -> str:
-    """A baseline's figure, or that it failed."""
+    """Return a baseline's test metric, or that it failed."""
     figures = row.baselines.get(kind)
     if figures is None:
         return ""
@@ -139,7 +139,7 @@ def baseline_cell(row: TaskRow, kind: BaselineKind) -> str:
 
 
 def published_cell(row: TaskRow, system: System) -> str:
-    """A published figure, with its metric where that is not the task's."""
+    """Return a published result, with its metric if that is not the task's."""
     figure = _published(row, system)
     if figure is None or row.published is None:
         return ""
@@ -152,7 +152,7 @@ def _published(row: TaskRow, system: System) -> float | None:
 
 
 def failed_baselines(rows: Sequence[TaskRow]) -> list[str]:
-    """Why baselines have no figures, a sentence each."""
+    """Return sentences about why baselines failed."""
     return [
         f"{row.task}, baseline {kind}: {figures.error}"
         for row in rows

@@ -1,1 +1,1 @@
-"""What the bytes of a recording say, held against what its header says of them."""
+"""Containers of recordings, whose headers are checked against the bytes that follow."""

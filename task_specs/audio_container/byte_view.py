@@ -1,4 +1,4 @@
-"""A recording's own bytes within its file, with those of its header mended that decoders must not believe."""
+"""A view of a recording's bytes within its file, with corrected bytes in its header."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import BinaryIO
 
 
 class ByteView(io.RawIOBase):
-    """Part of a file as a file of its own, in which some bytes are replaced and others stand before it.
+    """Part of a file as a file, with some bytes replaced and others prepended.
 
-    Decoders seek wherever a header sends them, and no exception can pass through them: places outside are taken for
-    the nearest one inside, and nothing is read there.
+    Decoders seek wherever a header sends them and cannot pass on exceptions, so positions outside the view are moved to
+    its nearest end, where nothing is read.
 
     Args:
-        file: what it is a part of; its position changes.
-        begin: where the part begins.
-        end: where it ends; ``None``: where the file does.
-        before: bytes that stand before it.
-        replaced: bytes by the place in the part at which they stand for its own.
+        file: whole file; its position changes.
+        begin: position in bytes at which the part begins.
+        end: position at which it ends; ``None``: the end of the file.
+        before: bytes prepended to the part.
+        replaced: replacement bytes by position in the part.
     """
 
     def __init__(
@@ -39,19 +39,19 @@ class ByteView(io.RawIOBase):
         self.size = len(before) + max(0, self._end - begin)
 
     def part(self, begin: int, end: int | None = None) -> ByteView:
-        """Bytes ``begin`` to ``end`` of this view, which must be whole, as a view."""
+        """Return bytes ``begin`` to ``end`` as a view; this view must have no prepended bytes."""
         return ByteView(self._file, self._begin + begin, self._end if end is None else self._begin + end)
 
     def with_bytes(self, replaced: Mapping[int, bytes]) -> ByteView:
-        """The same with other bytes in these places."""
+        """Return the view with bytes replaced."""
         return ByteView(self._file, self._begin, self._end, replaced=replaced)
 
     def preceded_by(self, before: bytes) -> ByteView:
-        """The same after these bytes."""
+        """Return the view with bytes prepended."""
         return ByteView(self._file, self._begin, self._end, before=before)
 
     def at(self, place: int, count: int) -> bytes:
-        """At most ``count`` bytes from ``place`` on; fewer where the view ends."""
+        """Return ``count`` bytes from ``place``, or fewer at the end of the view."""
         place = max(0, place)
         count = max(0, min(count, self.size - place))
         data = self._before[place : place + count]

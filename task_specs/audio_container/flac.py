@@ -12,17 +12,17 @@ from task_specs.audio_container.unusable import UnusableAudio
 MAGIC: Final = b"fLaC"
 _STREAMINFO_AT, _STREAMINFO_BYTES = 8, 34
 _PACKED_AT: Final = _STREAMINFO_AT + 10
-"""Of the rate (20 bits), the channels (3), the sample size (5) and the number of samples (36)."""
+"""Position of the rate (20 bits), channels (3), sample size (5) and number of samples (36)."""
 _TOTAL: Final = (1 << 36) - 1
 _SHORTEST_FRAME: Final = 10
 
 
 def mended(view: ByteView) -> tuple[ByteView, int | None]:
-    """The file without its number of samples, so that it is read as far as it goes, and that number; ``None`` where it
-    was not known when the header was written, as in a pipe.
+    """Return the file without its number of samples, so that it is read to its end, and that number; ``None`` if it was
+    unknown when the header was written, as in a pipe.
 
     Raises:
-        UnusableAudio: the header breaks off, or promises more than the bytes can hold.
+        UnusableAudio: the header is cut off, or promises more than the bytes can hold.
     """
     info = view.at(_STREAMINFO_AT, _STREAMINFO_BYTES)
     if len(info) < _STREAMINFO_BYTES:
@@ -30,7 +30,7 @@ def mended(view: ByteView) -> tuple[ByteView, int | None]:
     packed = int.from_bytes(info[10:18], "big")
     total = packed & _TOTAL
     if not total:
-        # Decoders take what stands behind the last frame for a broken one.
+        # Decoders take bytes after the last frame for a broken frame.
         return view.part(0, before_trailing_tags(view)), None
     most = (view.size // _SHORTEST_FRAME + 1) * int.from_bytes(info[2:4], "big")
     if total > most:
@@ -40,5 +40,5 @@ def mended(view: ByteView) -> tuple[ByteView, int | None]:
 
 
 def holds_another(view: ByteView) -> bool:
-    """Whether another FLAC file begins somewhere in this one."""
+    """Return whether another FLAC file begins in this one."""
     return MAGIC + bytes([0, 0, 0, _STREAMINFO_BYTES]) in view.at(len(MAGIC), view.size)

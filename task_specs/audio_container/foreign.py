@@ -1,4 +1,4 @@
-"""What a file is that is no recording which can be read, by how it begins, and what to do about it."""
+"""Kinds of files that are not readable recordings, by their first bytes, and the remedy."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _BEGINNINGS: Final[Beginnings] = (
 
 
 def what_it_is(view: ByteView) -> str | None:
-    """What a file is, and the remedy; ``None`` where it may be a recording, or nobody knows."""
+    """Return the kind of a file and the remedy; ``None`` if it may be a recording or is unknown."""
     head = view.at(0, _HEAD_BYTES)
     kind = recognised(head, _BEGINNINGS) or foreign_file(head) or _text(head)
     return kind and f"it is {kind.what}; {kind.remedy}"

@@ -1,4 +1,4 @@
-"""MPEG audio (MP3) files: frames, and the counts that encoders leave in the first one.
+"""MPEG audio (MP3) files: frames, and the frame count that encoders write into the first one.
 
 http://www.mp3-tech.org/programmer/frame_header.html, http://gabriel.mp3-tech.org/mp3infotag.html
 """
@@ -14,9 +14,9 @@ from task_specs.audio_container.tags import after_leading_tags, before_trailing_
 from task_specs.audio_container.unusable import UnusableAudio, cut_off
 
 _SEARCHED_BYTES: Final = 1 << 16
-"""Of what stands before the first frame."""
+"""Most bytes before the first frame."""
 _SURE: Final = 3
-"""Frames in a row, or all up to the end: chance makes two."""
+"""Frames in a row that prove a stream, or all frames up to the end: two can occur by chance."""
 _TABLES: Final = {
     # (version 1, layer): kbit/s
     (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -27,20 +27,20 @@ _TABLES: Final = {
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _RATES: Final = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
-# Neither the reserved layer, version and rate nor bit rates that no frame has.
+# Excludes the reserved layer, version and rate, and invalid bit rates.
 _SYNC: Final = re.compile(rb"\xff(?=[\xe2-\xe7\xf2-\xff][\x10-\xef])")
 _VBRI_AT: Final = 36
 _MOST_GAPS: Final = 16
 
 
 class _Frame(NamedTuple):
-    """One frame by its header.
+    """A frame's header.
 
     Attributes:
-        kind: the bytes of the header that are the same in all frames of a stream: version, layer and rate.
-        size: bytes.
-        samples: of each channel.
-        count_at: where a count of frames stands, if this is a Xing frame, which only layer III has.
+        kind: header bytes that are equal in all frames of a stream: version, layer and rate.
+        size: size in bytes.
+        samples: samples per channel.
+        count_at: position of the frame count if this is a Xing frame, which only layer III has.
     """
 
     kind: tuple[int, int]
@@ -50,7 +50,7 @@ class _Frame(NamedTuple):
 
 
 class _Stream(NamedTuple):
-    """Frames one after the other: how many, where the last one ends, and whether one follows whose end is missing."""
+    """Consecutive frames: their number, the end of the last one, and whether a cut-off frame follows."""
 
     frames: int
     end: int
@@ -58,13 +58,13 @@ class _Stream(NamedTuple):
 
 
 def mended(view: ByteView) -> ByteView | None:
-    """The file from its first frame to its last, with a true count of them; ``None`` where there are none.
+    """Return the file from its first frame to its last, with a true frame count; ``None`` if there are no frames.
 
-    A decoder estimates the length of a file without a count and reads no further, believes a count that is there, and
-    looks for frames byte by byte in whatever else there is.
+    A decoder estimates the length of a file without a count and reads no further, believes a given count, and searches
+    all other bytes for frames.
 
     Raises:
-        UnusableAudio: the file breaks off.
+        UnusableAudio: the file is cut off.
     """
     view = view.part(0, before_trailing_tags(view))
     first = _first(view)
@@ -89,7 +89,7 @@ def mended(view: ByteView) -> ByteView | None:
         raise UnusableAudio("unreadable", f"its last frame, after {others}, is not whole; {FETCH_AGAIN}")
     if has_count and promised is not None:
         return view if promised >= others - 1 else view.with_bytes({count_at: others.to_bytes(4, "big")})
-    # Decoders look for a count in layer III alone; the other layers have constant bit rates, from which it follows.
+    # Decoders use a count in layer III only; in the other layers it follows from the constant bit rate.
     return view.preceded_by(_count_frame(head, found.frames)) if frame.count_at else view
 
 
@@ -103,7 +103,7 @@ def _first(view: ByteView) -> tuple[int, _Frame] | None:
 
 
 def _in_a_row(view: ByteView, place: int, kind: tuple[int, int]) -> bool:
-    """Whether so many frames stand there that it is no chance."""
+    """Return whether enough frames follow each other to exclude chance."""
     for number in range(_SURE):
         frame = _frame(view.at(place, 4))
         if frame is None or frame.kind != kind:
@@ -113,12 +113,12 @@ def _in_a_row(view: ByteView, place: int, kind: tuple[int, int]) -> bool:
 
 
 def _walk(view: ByteView, kind: tuple[int, int]) -> _Stream:
-    """All frames of one kind, of which the first stands at the beginning."""
+    """Return all frames of a kind, from the start of the view."""
     count, gaps, place, end = 0, 0, 0, 0
     while True:
         frame = _frame(view.at(place, 4))
         if frame is None or frame.kind != kind:
-            # Files that were joined have their tags in between.
+            # Joined files have tags between them.
             place += after_leading_tags(view.part(place))
             following = _next(view, place, kind)
             if following is None:
@@ -135,7 +135,7 @@ def _walk(view: ByteView, kind: tuple[int, int]) -> _Stream:
 
 
 def _next(view: ByteView, place: int, kind: tuple[int, int]) -> int | None:
-    """Where frames go on behind bytes that are none."""
+    """Return where frames go on after other bytes."""
     for match in _SYNC.finditer(view.at(place, _SEARCHED_BYTES)):
         at = place + match.start()
         frame = _frame(view.at(at, 4))
@@ -163,9 +163,9 @@ def _frame(header: bytes) -> _Frame | None:
 
 
 def _count_frame(head: bytes, count: int) -> bytes:
-    """A frame like the first one that holds nothing but a count, as a Xing frame."""
+    """Return a Xing frame like the first frame that holds only a count."""
     for bitrate in range(1, 15):
-        # Without a checksum and padding.
+        # Without checksum and padding.
         header = bytes([head[0], head[1] | 1, bitrate << 4 | head[2] & 0x0C, head[3]])
         frame = _frame(header)
         if frame is not None and frame.size >= frame.count_at + 12:

@@ -26,9 +26,9 @@ class _Page(NamedTuple):
 
 
 def check(view: ByteView) -> None:
-    """Whether an Ogg file is one stream of sound, whole from its first page to its last.
+    """Check that an Ogg file is one complete stream of sound.
 
-    Decoders leave out pages that are damaged or missing and stop where the bytes or a first stream end, all in silence.
+    Decoders silently skip damaged and missing pages, and stop at the end of the first stream or of the bytes.
 
     Raises:
         UnusableAudio: it is not.
@@ -63,7 +63,7 @@ def check(view: ByteView) -> None:
 
 
 def _pages(view: ByteView) -> Iterator[_Page]:
-    """The pages in turn, up to the first bytes behind them that are none."""
+    """Yield the pages, up to the first bytes that are not a page."""
     place, number = 0, 0
     while (head := view.at(place, 27))[:4] == MAGIC:
         number += 1
@@ -80,6 +80,6 @@ def _pages(view: ByteView) -> Iterator[_Page]:
 
 
 def _checksum(page: bytes) -> bytes:
-    """Ogg's CRC-32, which is zlib's with its bits in reverse and nothing inverted."""
+    """Return Ogg's CRC-32, which is zlib's with reversed bits and without inversions."""
     mirrored = zlib.crc32(page.translate(_MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return mirrored.to_bytes(4, "big").translate(_MIRRORED)

@@ -1,4 +1,4 @@
-"""Opens a recording for decoding, held against what its header says."""
+"""Opening of a recording for decoding, with its header checked against its bytes."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from task_specs.audio_container.tags import after_leading_tags
 from task_specs.audio_container.unusable import CONVERT, UnusableAudio, cut_off
 
 SAMPLE_RATES: Final = range(1_000, 768_001)
-"""Samples per second, from telegraph quality to the highest of any converter."""
+"""Supported sample rates in Hz, from below telephone quality to the highest of any converter."""
 CHANNELS: Final = range(1, 129)
 _FORMATS: Final = ("WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "NIST", "W64")
 _NOT_READ: Final = "not a WAV, FLAC, OGG or MP3 file that can be decoded"
 _UNKNOWN_FRAMES: Final = 1 << 62
-"""libsndfile says about twice as many where it does not know."""
+"""libsndfile reports about twice as many if it does not know the number."""
 _OTHER_MAGICS: Final = (b"FORM", b".snd", b"dns.", b"NIST_1A", b"caff", b"riff")
-# libsndfile reads what there is of these formats, and says in its log what there should be.
+# For these formats libsndfile reads what is there, and notes in its log what should be.
 _SHORT: Final = re.compile(r"(?:SSND|Data Size|riff)\s*: (\d+) \(should be (\d+)\)")
 _NIST_SAMPLES: Final = re.compile(rb"sample_count -i (\d+)")
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording that is open.
+    """An open recording.
 
     Attributes:
-        file: where its samples come from, in order; what stands in its header is to be checked by whoever reads it.
-        sample_rate: samples per second, in ``SAMPLE_RATES``.
-        channels: how many, in ``CHANNELS``.
-        frames: samples of each channel by its header; ``None`` where it was not known when the header was written.
-        seekable: whether ``file`` can be sought in.
-        view: the bytes that ``file`` reads.
+        file: source of the samples, in order; the reader must check their number against the header.
+        sample_rate: sample rate in Hz, in ``SAMPLE_RATES``.
+        channels: number of channels, in ``CHANNELS``.
+        frames: samples per channel by the header; ``None`` if unknown when the header was written.
+        seekable: whether ``file`` can seek.
+        view: bytes that ``file`` reads.
     """
 
     file: soundfile.SoundFile
@@ -52,19 +52,19 @@ class Recording:
 
     @property
     def seconds(self) -> float | None:
-        """Length by its header, if there is one."""
+        """Length in seconds by the header; ``None`` if unknown."""
         return None if self.frames is None else self.frames / self.sample_rate
 
 
 @contextmanager
 def open_recording(file: BinaryIO) -> Iterator[Recording]:
-    """Opens a WAV, FLAC, OGG or MP3 file, or another that libsndfile reads well.
+    """Open a WAV, FLAC, OGG or MP3 file, or another that libsndfile reads reliably.
 
     Args:
-        file: all of it; its position changes.
+        file: the whole file; its position changes.
 
     Raises:
-        UnusableAudio: it is something else, or breaks off, or its header says what no recording has.
+        UnusableAudio: the file is not a recording, is cut off, or has an impossible header.
     """
     view = ByteView(file)
     if not view.size:
@@ -85,7 +85,7 @@ def open_recording(file: BinaryIO) -> Iterator[Recording]:
             ("channels", opened.channels, CHANNELS),
         ):
             if value not in limits:
-                detail = f"its header says {value} {name}, and {limits.start} to {limits.stop - 1} are read"
+                detail = f"its header says {value} {name}, but only {limits.start} to {limits.stop - 1} are read"
                 raise UnusableAudio("unreadable", f"{detail}; write the file again")
         if promised is None and opened.frames < _UNKNOWN_FRAMES:
             promised = opened.frames
@@ -95,20 +95,20 @@ def open_recording(file: BinaryIO) -> Iterator[Recording]:
 
 
 def decoder_reason(error: soundfile.LibsndfileError) -> str:
-    """What libsndfile says is wrong, as a part of a sentence."""
+    """Return libsndfile's reason as part of a sentence."""
     return str(error.error_string).removeprefix("Error : ").rstrip(".")
 
 
 class _InOrder(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
-    """Reads on and on. ``SoundFile`` asks and sets the place before and after each block where that is possible, reads
-    no more than ``frames`` then, and fails where a FLAC file has no length and an MP3 no table."""
+    """A file that is only read forwards. A seekable ``SoundFile`` seeks around each block and reads no more than
+    ``frames``, which fails for a FLAC file without a length and an MP3 file without a table."""
 
     def seekable(self) -> bool:
         return False
 
 
 def _mended(view: ByteView) -> tuple[ByteView, int | None]:
-    """The file with a header that says nothing wrong of its length, and the number of samples if that was taken out."""
+    """Return the file without wrong lengths in its header, and the number of samples if it was removed."""
     magic = view.at(0, 12)
     if magic.startswith(riff.MAGICS) and magic[8:] == b"WAVE":
         return riff.mended(view), None

@@ -16,19 +16,19 @@ _MOST_CHUNKS: Final = 4096
 _LARGEST_LAYOUT: Final = 1024
 _MOST_PADDING: Final = 2048
 _UNKNOWN_32: Final = 0xFFFFFFFF
-# Writers of pipes cannot go back to fill in a size. They leave 0 there, or the most that the field or a signed number
-# holds, less their headers: FFmpeg 0xFFFFFFFF, SoX and espeak 0x7FFFF000, arecord 0x7FFFFFFF.
+# Programs that write to pipes cannot fill in sizes later. They leave 0, or the largest value of the field or of a
+# signed number, minus their headers: FFmpeg 0xFFFFFFFF, SoX and espeak 0x7FFFF000, arecord 0x7FFFFFFF.
 _NEAR_THE_MOST: Final = 1 << 16
 NEVER_FINISHED: Final = (1 << 31) - _NEAR_THE_MOST
-"""Bytes from which on a size is one of those."""
-# Some writers count the header among the samples: 44 bytes, which loses none.
+"""Smallest size that counts as never filled in."""
+# Some programs count the header, 44 bytes, as samples; no samples are lost.
 _HEADER_COUNTED_IN: Final = 64
 _CHUNKS_BEFORE_SAMPLES: Final = (b"data", b"fact", b"fmt ", b"LIST")
 _ONE_SAMPLE_A_BLOCK: Final = (0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE)
 
 
 class _Samples(NamedTuple):
-    """The chunk of samples: where its size stands, where it begins, and how many bytes it says it has."""
+    """The chunk of samples: the position of its size, its beginning, and its size by the header."""
 
     size_at: int
     begin: int
@@ -36,14 +36,14 @@ class _Samples(NamedTuple):
 
 
 def mended(view: ByteView) -> ByteView:
-    """The file with a header that libsndfile reads, and a true size of its samples where it was never filled in.
+    """Return the file with a header that libsndfile reads, and the true size of its samples if it was never filled in.
 
     Raises:
-        UnusableAudio: the file breaks off.
+        UnusableAudio: the file is cut off.
     """
     magic = view.at(0, 4)
     order: Literal["big", "little"] = "big" if magic == b"RIFX" else "little"
-    # A BW64 file is an RF64 file of a later standard, which libsndfile does not know by name.
+    # BW64 is a later version of RF64 that libsndfile does not know by name.
     replaced = {0: b"RF64"} if magic == b"BW64" else {}
     layout, samples, padded = _chunks(view, order)
     if samples is None:
@@ -60,8 +60,8 @@ def mended(view: ByteView) -> ByteView:
     if following[:4] in MAGICS and following[8:] == b"WAVE":
         raise several_in_turn()
     if _goes_on(view, samples.begin + size):
-        detail = f"more than the {_frames(size, layout, order)} samples follow that its header promises"
-        raise UnusableAudio("unreadable", f"{detail}; write it anew, as with: ffmpeg -ignore_length 1 -i OLD NEW.wav")
+        detail = f"it holds more than the {_frames(size, layout, order)} samples that its header promises"
+        raise UnusableAudio("unreadable", f"{detail}; write it again, as with: ffmpeg -ignore_length 1 -i OLD NEW.wav")
     if padded:
         return view.with_bytes(replaced)
     chunks = (b"fmt ", len(layout).to_bytes(4, order), layout, b"data", size.to_bytes(4, order))
@@ -70,7 +70,7 @@ def mended(view: ByteView) -> ByteView:
 
 
 def _chunks(view: ByteView, order: Literal["big", "little"]) -> tuple[bytes, _Samples | None, bool]:
-    """The layout of the samples, the samples, and whether all chunks before them have even places, as they must."""
+    """Return the layout of the samples, their chunk, and whether all chunks before it begin at even positions."""
     place, layout, long_size_at, padded = 12, b"", 0, True
     for _ in range(_MOST_CHUNKS):
         head = view.at(place, 8)
@@ -89,12 +89,12 @@ def _chunks(view: ByteView, order: Literal["big", "little"]) -> tuple[bytes, _Sa
         place += 8 + size
         if place > view.size:
             raise UnusableAudio("unreadable", f"it ends before its samples begin; {FETCH_AGAIN}")
-        # Not all writers know that chunks have even places.
+        # Not all programs align chunks to even positions.
         if size % 2 and view.at(place, 4) in _CHUNKS_BEFORE_SAMPLES:
             padded = False
         else:
             place += size % 2
-    raise UnusableAudio("unreadable", f"there are no samples behind {_MOST_CHUNKS} chunks; write the file again")
+    raise UnusableAudio("unreadable", f"it has no samples after {_MOST_CHUNKS} chunks; write the file again")
 
 
 def _never_finished(view: ByteView, samples: _Samples, held: int) -> bool:
@@ -105,7 +105,7 @@ def _never_finished(view: ByteView, samples: _Samples, held: int) -> bool:
 
 
 def _only_chunks(view: ByteView, place: int) -> bool:
-    """Whether nothing but whole chunks is there, as behind a recording without samples."""
+    """Return whether only whole chunks follow, as in a recording without samples."""
     for _ in range(_MOST_CHUNKS):
         head = view.at(place, 8)
         if not head:
@@ -120,8 +120,8 @@ def _only_chunks(view: ByteView, place: int) -> bool:
 
 
 def _goes_on(view: ByteView, place: int) -> bool:
-    """Whether bytes follow the samples that are neither a chunk, with or without an even place, nor padding: a recorder
-    that was cut off has filled in the size of an earlier moment."""
+    """Return whether bytes follow the samples that are neither a chunk, aligned or not, nor padding: an interrupted
+    recorder has filled in an earlier size."""
     rest = view.at(place, _MOST_PADDING)
     return len(rest) == _MOST_PADDING and bool(rest.strip(b"\0")) and not (_is_name(rest[:4]) or _is_name(rest[1:5]))
 
@@ -131,7 +131,7 @@ def _is_name(name: bytes) -> bool:
 
 
 def _frames(count: int, layout: bytes, order: Literal["big", "little"]) -> int:
-    """Samples of each channel in so many bytes, by the ``fmt`` chunk."""
+    """Return the number of samples per channel in ``count`` bytes, by the ``fmt`` chunk."""
     block = int.from_bytes(layout[12:14], order) or 1
     coding = int.from_bytes(layout[:2], order)
     in_a_block = 1 if coding in _ONE_SAMPLE_A_BLOCK else int.from_bytes(layout[18:20], order) or 1

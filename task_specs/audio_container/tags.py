@@ -1,4 +1,4 @@
-"""Tags that music players put before and after a recording."""
+"""Tags of music players before and after a recording."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _APE_FOOTER_BYTES = 32
 
 
 def after_leading_tags(view: ByteView) -> int:
-    """Where the recording itself begins: behind all ID3v2 tags. https://id3.org/id3v2.4.0-structure"""
+    """Return where the recording begins, after all ID3v2 tags. https://id3.org/id3v2.4.0-structure"""
     place = 0
     for _ in range(_MOST_TAGS):
         head = view.at(place, 10)
@@ -22,7 +22,7 @@ def after_leading_tags(view: ByteView) -> int:
 
 
 def before_trailing_tags(view: ByteView) -> int:
-    """Where the recording itself ends: before an ID3v1 and an APE tag. https://wiki.hydrogenaudio.org/?title=APEv2"""
+    """Return where the recording ends, before ID3v1 and APE tags. https://wiki.hydrogenaudio.org/?title=APEv2"""
     end = view.size
     if end > _ID3V1_BYTES and view.at(end - _ID3V1_BYTES, 3) == b"TAG":
         end -= _ID3V1_BYTES

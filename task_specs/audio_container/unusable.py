@@ -1,4 +1,4 @@
-"""Why a recording cannot be used."""
+"""Reasons why recordings cannot be used."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ CONVERT = "convert it, as with: ffmpeg -i OLD -c:a flac NEW.flac"
 
 
 class UnusableAudio(AudioError):
-    """A recording that cannot be used, by what its bytes say; whoever reads it knows its name.
+    """A recording that cannot be used; the caller adds its name.
 
     Attributes:
-        kind: the reason in one or two words, for counting.
-        detail: the reason and its remedy.
+        kind: kind of reason, for counting.
+        detail: reason and remedy.
     """
 
     def __init__(self, kind: UnusableKind, detail: str) -> None:
@@ -27,11 +27,11 @@ class UnusableAudio(AudioError):
 
 
 def several_in_turn() -> UnusableAudio:
-    """Of files that were joined as bytes, of which decoders read the first."""
-    detail = f"it holds several recordings one after the other; cut it up, or {CONVERT}"
+    """Return the error for joined files, of which decoders read only the first."""
+    detail = f"it holds several recordings one after the other; split it, or {CONVERT}"
     return UnusableAudio("unreadable", detail)
 
 
 def cut_off(promised: int, found: int, what: str = "samples") -> UnusableAudio:
-    """Of a file that holds less than its header promises, as downloads do that broke off."""
+    """Return the error for a file that is shorter than its header promises, such as an incomplete download."""
     return UnusableAudio("unreadable", f"its header promises {promised} {what} but {found} follow; {FETCH_AGAIN}")

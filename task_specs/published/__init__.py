@@ -9,20 +9,20 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 System = Literal["prior", "GSLM", "GSLM+", "pGSLM", "pGSLM+"]
-"""``prior`` is the best work that the paper compares with; ``+`` means with the linear verbalizer."""
+"""Published systems; ``prior`` is the best work that the paper compares with, ``+`` stands for linear verbalizers."""
 SYSTEMS: tuple[System, ...] = ("prior", "GSLM", "GSLM+", "pGSLM", "pGSLM+")
 
 FIGURES_FILE = "figures.json"
 
 
 class PublishedResult(BaseModel):
-    """What was published of one data set.
+    """Published results on a data set.
 
     Attributes:
-        dataset: its name.
-        metric: that the figures are of; of ``eer`` less is better.
-        figures: shares of 1, by system.
-        note: what is doubtful about them.
+        dataset: name of the data set.
+        metric: metric of the results; lower ``eer`` is better.
+        figures: metric by system, as shares of 1.
+        note: doubts about the results.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,7 +34,7 @@ class PublishedResult(BaseModel):
 
 
 class PublishedFigures(BaseModel):
-    """All that was published, and where."""
+    """All published results, and their source."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,6 +44,6 @@ class PublishedFigures(BaseModel):
 
 @cache
 def published_figures() -> PublishedFigures:
-    """The figures that come with this package."""
+    """Return the packaged published results."""
     data = importlib.resources.files(__name__).joinpath(FIGURES_FILE).read_bytes()
     return PublishedFigures.model_validate_json(data)

@@ -1,4 +1,4 @@
-"""The ways examples are read. A new one is a subclass of ``Reader`` and one line here."""
+"""Dataset readers. A new one is a subclass of ``Reader`` and one line here."""
 
 from task_specs.readers.corpora.accentdb import AccentDb
 from task_specs.readers.corpora.arabic_speech_commands import ArabicSpeechCommands

@@ -1,4 +1,4 @@
-"""Archives that a user has downloaded and not unpacked: which they are, and the command that unpacks them."""
+"""Archives that were downloaded but not unpacked, and the commands that unpack them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from task_specs.readers.tree import Tree
 
 _TAR = r"tar|tgz|tbz2?|txz|tar\.(?:gz|bz2|xz)"
 _ARCHIVE = re.compile(rf"(?P<stem>.+)\.(?P<ending>{_TAR}|zip|7z|rar)", re.IGNORECASE)
-# As split and 7-Zip name pieces: x.zip.001, x.tar.gz.aa, x.tgz.partaa, x_partaa (which is VoxCeleb's way).
+# Names of pieces by split, 7-Zip and VoxCeleb: x.zip.001, x.tar.gz.aa, x.tgz.partaa, x_partaa.
 _PIECE = re.compile(r"(?P<whole>.+?)(?P<mark>[._-]part-?|[.-])(?P<place>[a-c][a-z]|\d{2,3})", re.IGNORECASE)
 _TOOLS = {".zip": "unzip -q", ".7z": "7z x", ".rar": "unrar x"}
 _DISK = re.compile(r"(?P<stem>.+)\.z\d{2}", re.IGNORECASE)
@@ -23,11 +23,11 @@ _DISK = re.compile(r"(?P<stem>.+)\.z\d{2}", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Archives:
-    """The archives in one directory.
+    """Archives in a directory.
 
     Attributes:
-        directory: its URI.
-        names: of the archives and pieces of archives, sorted.
+        directory: URI of the directory.
+        names: names of archives and pieces of archives, sorted.
     """
 
     directory: str
@@ -40,28 +40,28 @@ class Archives:
         return f"{len(self.names)} archives ({', '.join(endings)})"
 
     def command(self, bare: Collection[str] = ()) -> str:
-        """What unpacks them all.
+        """Return the command that unpacks all of them.
 
         Args:
-            bare: stems of archives that hold no directory of their own, so that each gets one.
+            bare: stems of archives without a top-level directory, for which one is made.
         """
         if object_storage.is_s3(self.directory):
             return "in a copy, and upload what it holds"
         return " && ".join([f"cd {shlex.quote(shown(self.directory))}", *_commands(self.names, bare)])
 
     def remedy(self, bare: Collection[str] = ()) -> str:
-        """That they are to be unpacked, with the `command`."""
+        """Return the remedy: unpack them with the `command`."""
         return f"unpack {'it' if len(self.names) == 1 else 'them'}: {self.command(bare)}"
 
 
 def archives(directory: str, names: Sequence[str]) -> Archives | None:
-    """Those of the files in a directory that are archives; ``None`` if none is."""
+    """Return the archives among the files of a directory; ``None`` if there are none."""
     packed = tuple(name for name in sorted(names) if _ARCHIVE.fullmatch(name) or _whole(name) or _DISK.fullmatch(name))
     return Archives(directory, packed) if packed else None
 
 
 def nearest_archives(tree: Tree, path: str) -> Archives | None:
-    """Those in ``path``, in the nearest directory above it that has any, or in one below the root."""
+    """Return the archives in ``path``, in the nearest directory above it that has some, or in one below the root."""
     directories = [path]
     while directories[-1] not in ("", "/"):
         directories.append(posixpath.dirname(directories[-1]))
@@ -77,7 +77,7 @@ def _commands(names: Sequence[str], bare: Collection[str]) -> list[str]:
     commands = []
     for joined, pattern in pieces.items():
         if joined.lower().endswith(".7z"):
-            # 7-Zip takes the first piece and finds the others.
+            # 7-Zip finds the other pieces by itself.
             commands.append(f"7z x {shlex.quote(joined)}.001")
         else:
             commands += [f"cat {pattern} > {shlex.quote(joined)}", *_unpack([joined], bare)]
@@ -106,7 +106,7 @@ def _unpack(names: Sequence[str], bare: Collection[str]) -> list[str]:
 
 
 def _whole(name: str) -> str | None:
-    """The archive that a file is a piece of."""
+    """Return the name of the archive that a file is a piece of."""
     match = _PIECE.fullmatch(name)
     if match is None:
         return None
@@ -116,7 +116,7 @@ def _whole(name: str) -> str | None:
 
 
 def _pattern(name: str) -> str:
-    """What the shell takes for all pieces of an archive, in their order."""
+    """Return a shell pattern for all pieces of an archive, in order."""
     match = _PIECE.fullmatch(name)
     if match is None:
         return shlex.quote(name)
@@ -124,7 +124,7 @@ def _pattern(name: str) -> str:
 
 
 def stem(name: str) -> str:
-    """The name of an archive without its ending, which most often is that of the directory it holds."""
+    """Return the name of an archive without its ending, usually that of the directory in it."""
     match = _ARCHIVE.fullmatch(name)
     return name if match is None else match["stem"]
 

@@ -1,4 +1,4 @@
-"""Finds the audio files of a manifest below their root, with one listing a directory or S3 root."""
+"""Finding audio files below their root, with one listing per directory or S3 root."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from infra.printable import is_text, printable
 from task_specs.readers.path_hints import not_below, spelled_alike
 
 FILE, DIRECTORY, NEITHER = True, False, None
-"""What an entry of a directory is; neither are links that lead to nothing, sockets and the like."""
+"""Kinds of directory entries; neither are broken links, sockets and the like."""
 Kind = bool | None
 
 NOT_DATA = ("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__pycache__")
-"""Directories that systems and tools make among other people's files."""
+"""Directories that systems and tools make."""
 _OLD_ENCODINGS = ("cp1252", "cp437", "cp850", "cp1250", "cp1251", "cp866", "shift_jis", "gb18030", "big5", "euc_kr")
 _LONGEST_SHOWN = 200
 _MOST_SEARCHED = 20
-"""Directories below the root in which a file is looked for that is not there."""
+"""Most directories below the root in which a missing file is searched for."""
 
 
 class NotFound(InputError):
@@ -36,10 +36,10 @@ class NotFound(InputError):
 
 
 class AudioFiles:
-    """The files below one directory or S3 prefix.
+    """Files below a directory or S3 prefix.
 
-    A name is matched exactly first. If there is none, one that differs only in Unicode normalisation is
-    taken: ``ž`` is one code point in most manifests and two in file names that came through macOS.
+    Names are matched exactly first, then up to Unicode normalisation: ``ž`` is one code point in most manifests, but
+    two in file names from macOS.
 
     Args:
         root: directory URI that no path may leave.
@@ -51,11 +51,11 @@ class AudioFiles:
         self._found: dict[str, str] = {}
 
     def find(self, path: str) -> str:
-        """URI of the file that ``path``, relative to the root or absolute, names.
+        """Return the URI of the file at ``path``, relative to the root or absolute.
 
         Raises:
-            NotFound: the path leaves the root, or no readable file is there.
-            StorageError: an S3 root that cannot be listed.
+            NotFound: the path leaves the root, or there is no readable file.
+            StorageError: an S3 root cannot be listed.
         """
         uri = self._found.get(path)
         if uri is None:
@@ -63,12 +63,12 @@ class AudioFiles:
         return uri
 
     def names(self, directory: str, kind: Kind) -> list[str]:
-        """Names of the entries of this kind in ``directory``, relative to the root, sorted; without hidden ones and
-        ``NOT_DATA``. Names that are not UTF-8 hold surrogates.
+        """Return the names of the entries of a kind in ``directory``, which is relative to the root, sorted, without
+        hidden ones and ``NOT_DATA``. Names that are not UTF-8 hold surrogates.
 
         Raises:
             NotFound: there is no such directory, or it cannot be read.
-            StorageError: an S3 root that cannot be listed.
+            StorageError: an S3 root cannot be listed.
         """
         spelled = self._name(posixpath.normpath(directory), DIRECTORY) if directory else ""
         entries = self._listing.entries(spelled)
@@ -77,17 +77,17 @@ class AudioFiles:
         )
 
     def identity(self, directory: str) -> object:
-        """The same for two names of one local directory, so that links which lead in circles are noticed."""
+        """Return a value that is equal for all names of a local directory, to detect circular links."""
         return self._listing.identity(self._name(posixpath.normpath(directory), DIRECTORY) if directory else "")
 
     def has(self, path: str, kind: Kind) -> bool:
-        """Whether there is a file or directory of this name."""
+        """Return whether there is a file or directory of this name."""
         return self._walk(posixpath.normpath(path), kind)[1] is None
 
     def _relative(self, path: str) -> str:
         inside = path.removeprefix(self.root.rstrip("/") + "/")
         if "://" in inside and not object_storage.is_s3(inside):
-            raise NotFound(f"{_shown(path)} is an address and no path", not_below(path) or "write the file's path")
+            raise NotFound(f"{_shown(path)} is an address, not a path", not_below(path) or "write the file's path")
         relative = posixpath.normpath(inside)
         if relative.startswith(("/", "../")) or relative in (".", "..") or object_storage.is_s3(inside):
             remedy = not_below(path) or "correct the path, or set 'root'"
@@ -95,10 +95,10 @@ class AudioFiles:
         return relative
 
     def _name(self, relative: str, last: Kind = FILE) -> str:
-        """The own spelling of ``relative``, which is a file or, if ``last`` says so, a directory.
+        """Return the actual spelling of ``relative``, a file or, by ``last``, a directory.
 
         Raises:
-            NotFound: it is not there.
+            NotFound: it does not exist.
         """
         spelled, missing = self._walk(relative, last)
         if missing is not None:
@@ -106,7 +106,7 @@ class AudioFiles:
         return spelled
 
     def _walk(self, relative: str, last: Kind) -> tuple[str, str | None]:
-        """The own spelling of ``relative`` as far as it is there, and the first part that is not."""
+        """Return the actual spelling of ``relative`` as far as it exists, and the first part that does not."""
         spelled = ""
         parts = relative.split("/")
         for depth, part in enumerate(parts, start=1):
@@ -121,33 +121,33 @@ class AudioFiles:
         message = f"there is no {'file' if kind else 'directory'} {_shown(relative)} in {self.root}"
         entries = self._listing.entries(directory)
         if part in entries and entries[part] is NEITHER:
-            message = f"{_shown(relative)} in {self.root} is a link to nothing, or no file"
-            return NotFound(message, "get what it should be")
+            message = f"{_shown(relative)} in {self.root} is a broken link, or not a file"
+            return NotFound(message, "restore the file")
         odd = next((name for name in self._listing.odd(directory) if _means(name, part)), None)
         if odd is not None:
-            return NotFound(f"{message}, but {printable(odd)}, a name that is not UTF-8", "rename the file")
+            return NotFound(f"{message}, but {printable(odd)}, whose name is not UTF-8", "rename the file")
         if part in entries and entries[part] is DIRECTORY and kind is FILE:
             return NotFound(message, "it is a directory; name a file in it")
         hint = not_below(relative) or self._elsewhere(relative, directory, part)
         return NotFound(message, hint or "correct the path, or set 'root'")
 
     def _elsewhere(self, relative: str, directory: str, part: str) -> str | None:
-        """Where a file may be that is not where its path says."""
+        """Return a remedy that says where a missing file may be."""
         if alike := self._listing.alike(directory, part):
             rest = relative.split("/")[len(directory.split("/")) + 1 if directory else 1 :]
             return f"did you mean {_shown('/'.join(filter(None, [directory, alike, *rest])))}?"
         name = object_storage.basename(self.root)
         if not directory and part == name and self.has(relative.removeprefix(f"{name}/"), FILE):
-            return f"the root ends in {name!r} already; leave it out of the paths"
+            return f"the root already ends in {name!r}; leave it out of the paths"
         if directory:
             return None
         below = [entry for entry, kind in self._listing.entries("").items() if kind is DIRECTORY][:_MOST_SEARCHED]
         there = next((entry for entry in sorted(below) if self.has(f"{entry}/{relative}", FILE)), None)
-        return there and f"add {'/' + there!r} to 'root', where it lies"
+        return there and f"add {'/' + there!r} to 'root', where it is"
 
 
 def _means(odd: str, name: str) -> bool:
-    """Whether a file name that is not UTF-8 is ``name`` in an encoding of old archives."""
+    """Return whether a file name that is not UTF-8 is ``name`` in an encoding of old archives."""
     data = odd.encode(errors="surrogateescape")
     meant = {unicodedata.normalize("NFC", data.decode(encoding, errors="replace")) for encoding in _OLD_ENCODINGS}
     return unicodedata.normalize("NFC", name) in meant
@@ -158,7 +158,7 @@ def _shown(path: str) -> str:
 
 
 class _Listing:
-    """Names and kinds of the entries of directories, each directory read once."""
+    """Names and kinds of directory entries; each directory is read once."""
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -168,7 +168,7 @@ class _Listing:
         self._odd: dict[str, list[str]] = {}
 
     def entry(self, directory: str, name: str, kind: Kind) -> str | None:
-        """The name as it is spelled in ``directory``, or ``None`` if nothing of this kind has it."""
+        """Return a name as spelled in ``directory``; ``None`` if no entry of this kind has it."""
         entries = self.entries(directory)
         if name in entries and entries[name] is kind:
             return name
@@ -180,20 +180,20 @@ class _Listing:
         return normal.get((unicodedata.normalize("NFC", name), kind))
 
     def entries(self, directory: str) -> dict[str, Kind]:
-        """What each entry of ``directory`` is."""
+        """Return the kind of each entry of ``directory``."""
         entries = self._directories.get(directory)
         if entries is None:
             entries = self._directories[directory] = self._read(directory)
         return entries
 
     def odd(self, directory: str) -> list[str]:
-        """Names in ``directory`` that are not UTF-8, sorted."""
+        """Return the names in ``directory`` that are not UTF-8, sorted."""
         if directory not in self._odd:
             self._odd[directory] = sorted(name for name in self.entries(directory) if not is_text(name))
         return self._odd[directory]
 
     def alike(self, directory: str, name: str) -> str | None:
-        """A name in ``directory`` that people may mean by another."""
+        """Return a name in ``directory`` that may be meant by ``name``."""
         if directory not in self._alike:
             found: dict[str, str] = {}
             for entry in sorted(filter(is_text, self.entries(directory))):
@@ -203,7 +203,7 @@ class _Listing:
         return next((self._alike[directory][key] for key in spelled_alike(name) if key in self._alike[directory]), None)
 
     def identity(self, directory: str) -> object:
-        """Equal for two names of one directory."""
+        """Return a value that is equal for all names of a directory."""
         return directory
 
     def _read(self, directory: str) -> dict[str, Kind]:
@@ -215,7 +215,7 @@ class _DiskListing(_Listing):
         try:
             status = os.stat(f"{self.root.rstrip('/')}/{directory}")  # noqa: PTH116 (a path may end in a space)
         except OSError:
-            # It is noted where the directory is read.
+            # Reported when the directory is read.
             return directory
         return status.st_dev, status.st_ino
 
@@ -234,7 +234,7 @@ def _kind(entry: os.DirEntry[str]) -> Kind:
     try:
         return FILE if entry.is_file() else DIRECTORY if entry.is_dir() else NEITHER
     except OSError:
-        # A link that leads to itself.
+        # A link to itself.
         return NEITHER
 
 
@@ -251,6 +251,6 @@ class _S3Listing(_Listing):
                 self._directories.setdefault(above, {})[name] = FILE
                 while above:
                     above, _, name = above.rpartition("/")
-                    # Some tools write an object of a directory's own name.
+                    # Some tools write an object with a directory's name.
                     self._directories.setdefault(above, {})[name] = DIRECTORY
         return self._directories.get(directory, {})

@@ -1,4 +1,4 @@
-"""What a cell of a manifest says."""
+"""Parsing of a manifest's cells."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ MAX_UNIT = 2**15 - 1
 
 _UNITS = re.compile(r"[0-9]{1,9}(?: +[0-9]{1,9})*")
 _PATH_CHARACTERS = 4096
-"""PATH_MAX of Linux; a key in S3 has 1,024 bytes."""
+"""PATH_MAX of Linux; S3 keys have at most 1,024 bytes."""
 _ABSENT = frozenset({"nan", "NaN", "NAN", "None", "NULL", "null", "NA", "N/A", "<NA>", "NaT"})
-"""How programs write a cell that is empty."""
+"""What programs write for an empty cell."""
 _NOBODY = frozenset({"unknown", "unk", "n/a", "none", "?", "-"})
-"""What people write for a speaker whom they do not know."""
+"""What people write for an unknown speaker."""
 _SPREADSHEET_ERROR = re.compile(r"#(?:N/A|REF!|VALUE!|NAME\?|DIV/0!|NULL!|NUM!|SPILL!|CALC!)")
 
 
 def text(cell: object) -> str:
-    """A label, split or name: NFC, without space at either end; whole numbers and truth values are written out.
+    """Return a label, split or name: NFC, without surrounding space; whole numbers and truth values as text.
 
     Raises:
-        pydantic_core.PydanticCustomError: anything else, an error of a spreadsheet, and text that is not Unicode.
+        pydantic_core.PydanticCustomError: anything else, a spreadsheet's error, or text that is not Unicode.
     """
     if isinstance(cell, bytes):
         cell = _decoded(cell)
@@ -52,20 +52,20 @@ def text(cell: object) -> str:
 
 
 def path(cell: object) -> str:
-    """A file name, as it is written.
+    """Return a file name unchanged.
 
     Raises:
-        pydantic_core.PydanticCustomError: an empty cell, or what cannot be a file name.
+        pydantic_core.PydanticCustomError: the cell is empty, or cannot be a file name.
     """
     if _is_absent(cell) or cell == "":
         raise fault("is empty", "write the file's path")
     if isinstance(cell, dict) and isinstance(cell.get("path"), str):
-        # Hugging Face's form of a recording that is not stored in the table.
+        # Hugging Face's form of a recording outside the table.
         cell = cell["path"]
     if not isinstance(cell, str):
         raise fault(f"must be a path, not {described(cell)}", "write the file's path")
     if len(cell) > _PATH_CHARACTERS:
-        raise fault(f"has {len(cell):,} characters, and so cannot be a path", "write the file's path")
+        raise fault(f"has {len(cell):,} characters, too many for a path", "write the file's path")
     if "\0" in cell:
         raise fault("holds a NUL character", "write the file's path")
     if not cell.isascii():
@@ -74,16 +74,16 @@ def path(cell: object) -> str:
 
 
 def speaker(cell: object) -> str:
-    """As `text`; empty also where a program wrote that there is none."""
+    """Return the speaker as `text`; empty also for words that mean an unknown speaker."""
     name = text(cell)
     return "" if name in _ABSENT or name.casefold() in _NOBODY else name
 
 
 def seconds(cell: object) -> float | None:
-    """A time from the beginning of the file; ``None`` for an empty cell.
+    """Return a time in seconds from the beginning of the file; ``None`` for an empty cell.
 
     Raises:
-        pydantic_core.PydanticCustomError: not a number, negative or not finite.
+        pydantic_core.PydanticCustomError: the cell is not a number, negative, or not finite.
     """
     if _is_absent(cell) or (isinstance(cell, str) and (not cell.strip() or cell.strip() in _ABSENT)):
         return None
@@ -102,22 +102,22 @@ def seconds(cell: object) -> float | None:
 
 
 def duration(cell: object) -> float | None:
-    """As `seconds`; ``None`` also for a negative number, by which some programs say that it is not known."""
+    """Return a length as `seconds`; ``None`` also for -1, which some programs write for an unknown length."""
     return None if cell == -1 or (isinstance(cell, str) and cell.strip() in ("-1", "-1.0")) else seconds(cell)
 
 
 def seconds_with_comma(cell: object) -> float | None:
-    """As `seconds`, also with a comma before the decimals, as tables whose cells are parted otherwise have them."""
+    """Return `seconds`, also of a number with a decimal comma, in tables that do not separate cells by commas."""
     if isinstance(cell, str) and cell.count(",") == 1 and "." not in cell:
         return seconds(cell.replace(",", "."))
     return seconds(cell)
 
 
 def units(cell: object) -> tuple[int, ...]:
-    """Unit numbers, separated by spaces or as a list, also one that was printed, such as ``[71, 12]``.
+    """Return unit numbers, separated by spaces or in a list, which may be text such as ``[71, 12]``.
 
     Raises:
-        pydantic_core.PydanticCustomError: no units, or something that is not a unit number.
+        pydantic_core.PydanticCustomError: there are no units, or one is not a unit number.
     """
     if isinstance(cell, str):
         written = cell.strip()
@@ -141,10 +141,10 @@ def units(cell: object) -> tuple[int, ...]:
 
 
 def distinct_units(cell: object) -> tuple[int, ...]:
-    """Unit numbers of which no two neighbours are equal.
+    """Return unit numbers without adjacent repeats.
 
     Raises:
-        pydantic_core.PydanticCustomError: as `units`, and adjacent repeats.
+        pydantic_core.PydanticCustomError: see `units`, or there are adjacent repeats.
     """
     numbers = units(cell)
     for left, right in pairwise(numbers):
@@ -155,7 +155,7 @@ def distinct_units(cell: object) -> tuple[int, ...]:
 
 
 def runs(frames: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Units without adjacent repeats, and how many frames each lasts."""
+    """Return the units without adjacent repeats, and the number of frames of each."""
     grouped = [(unit, sum(1 for _ in run)) for unit, run in groupby(frames)]
     return tuple(unit for unit, _ in grouped), tuple(length for _, length in grouped)
 
@@ -164,7 +164,7 @@ def _unit(entry: object) -> int:
     if isinstance(entry, str) and re.fullmatch(r"-?[0-9]{1,9}(?:\.0*)?", entry):
         entry = int(entry.partition(".")[0])
     if entry in ("...", "…"):
-        raise fault("is a list that was shortened when it was printed", "write all unit numbers")
+        raise fault("is a shortened print of a list", "write all unit numbers")
     if isinstance(entry, float) and (number := _whole(entry)) is not None:
         entry = number
     if not isinstance(entry, int) or isinstance(entry, bool):
@@ -179,7 +179,7 @@ def _is_absent(cell: object) -> bool:
 
 
 def _whole(number: float | Decimal) -> int | None:
-    """What was a whole number before a program that knows no empty cell but NaN made a column of floats of it."""
+    """Return a float as a whole number if it is one: programs without empty cells but NaN turn columns into floats."""
     return int(number) if math.isfinite(number) and math.fabs(number) < 2**53 and number == int(number) else None
 
 

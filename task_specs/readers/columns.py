@@ -1,4 +1,4 @@
-"""The columns of a manifest and the names they go by."""
+"""Columns of a manifest and their names."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ INPUTS: tuple[Input, ...] = ("path", "units", "frame_units")
 
 @dataclass(frozen=True)
 class Found:
-    """The columns of one file.
+    """Columns found in a file.
 
     Attributes:
-        input: which of them holds the input.
-        names: of each that is there, its name in the file.
-        labels: names of the label columns in the file, in the order of the slots.
-        convention: the toolkit by whose names some go; empty for none.
+        input: column that holds the input.
+        names: names in the file of the columns found.
+        labels: names in the file of the label columns, in the order of the slots.
+        convention: toolkit whose names some columns have; empty for none.
     """
 
     input: Input
@@ -41,34 +41,34 @@ _TIMES: Mapping[Column, tuple[str, ...]] = MappingProxyType(
         "end": ("end_time", "end_s", "end_sec", "end_seconds", "stop", "stop_time", "offset"),
     }
 )
-"""What others call the times of a clip in its recording."""
+"""Other common names for the times of a clip."""
 
 
 class Columns(BaseModel):
-    """Names of columns, where they differ from the field's own."""
+    """Names of columns that differ from the default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str | None = Field(None, min_length=1)
-    """Audio file, relative to the root."""
+    """Path of the audio file, relative to the root."""
     units: str | None = Field(None, min_length=1)
     """Unit numbers without adjacent repeats."""
     frame_units: str | None = Field(None, min_length=1)
-    """One unit number a frame."""
+    """One unit number per frame."""
     split: str | None = Field(None, min_length=1)
     start: str | None = Field(None, min_length=1)
-    """Seconds."""
+    """Start in seconds."""
     end: str | None = Field(None, min_length=1)
-    """Seconds."""
+    """End in seconds."""
     speaker: str | None = Field(None, min_length=1)
 
     def of(self, column: Column) -> str:
-        """The name of ``column`` in a file that goes by nobody else's names."""
+        """Return the name of ``column`` in a file that follows no other toolkit's convention."""
         name: str | None = getattr(self, column, None)
         return name or column
 
     def wanted(self, labels: Sequence[str]) -> Wanted:
-        """All columns that are looked at in any manifest."""
+        """Return all columns that may be read from a manifest."""
         named = [name for name in self.model_dump().values() if name]
         return Wanted.of(
             [*labels, *named, *type(self).model_fields, *FOREIGN_NAMES], recordings=[self.path or "audio", "audio"]
@@ -84,18 +84,18 @@ class Columns(BaseModel):
         problems: ProblemList,
         recordings: bool = False,
     ) -> Found | None:
-        """Finds the columns, or notes which of them ``header`` lacks or leaves open.
+        """Find the columns, or report those that ``header`` lacks or that are ambiguous.
 
-        A name is matched exactly first; if there is none, one that differs only in case and space around it is taken.
-        Columns of the field's own names go before those by which another toolkit calls them.
+        Names are matched exactly first, then without case and surrounding space. Default names go before those of other
+        toolkits.
 
         Args:
             header: names of the file's columns.
-            labels: the label columns.
-            needs_split: whether a column has to say the split.
-            uri: the file.
-            problems: where faults are noted.
-            recordings: whether a column ``audio`` holds recordings or their paths, and so goes before ``path``.
+            labels: names of the label columns.
+            needs_split: whether a split column is required.
+            uri: URI of the file.
+            problems: list for problems.
+            recordings: whether a column ``audio`` holds recordings or their paths, and goes before ``path``.
         """
         convention = convention_of(header)
         told = self.start if convention is not None and convention.where else self.path
@@ -116,7 +116,7 @@ class Columns(BaseModel):
                 sound = False
         own = {column: spelled.find(self.of(column)) for column in get_args(Column) if column != "duration"}
         if own["start"] and not own["end"]:
-            # Beside a start, how long a clip lasts says where it ends.
+            # With a start, a duration gives the end.
             own["duration"] = spelled.find("duration")
         foreign: dict[Column, str | None] = {}
         if convention is not None:
@@ -141,7 +141,7 @@ class Columns(BaseModel):
 
 
 def unread_times(header: Sequence[str], found: Found) -> str | None:
-    """A note of columns that may say where clips begin and end, but go by other names."""
+    """Return a note about unread columns that may hold the times of clips."""
     if found.input != "path":
         return None
     spelled = _Header(header)
@@ -157,19 +157,19 @@ def unread_times(header: Sequence[str], found: Found) -> str | None:
     given = ", ".join(f"{column}: {name}" for column, name in times.items())
     many = len(times) > 1
     return (
-        f"{'the columns' if many else 'the column'} {named} {'are' if many else 'is'} not read, and clips are whole "
-        f"recordings where nothing else is said; write 'columns: {{{given}}}' if these are seconds of the recording"
+        f"{'the columns' if many else 'the column'} {named} {'are' if many else 'is'} not read, so clips without other "
+        f"times are whole recordings; write 'columns: {{{given}}}' if these are seconds of the recording"
     )
 
 
 class _Header:
-    """The names of a file's columns, found also where they are spelled in another case."""
+    """The names of a file's columns, found regardless of case."""
 
     def __init__(self, header: Sequence[str]) -> None:
         self._names = frozenset(header)
         self._alike: dict[str, str | None] = {}
         for name in header:
-            # Two that are alike stand for none.
+            # Names that differ only in case are ambiguous.
             self._alike[plain(name)] = None if plain(name) in self._alike else name
 
     def find(self, name: str) -> str | None:
@@ -177,6 +177,6 @@ class _Header:
 
 
 def _likely(header: Sequence[str]) -> str:
-    """A column by whose name it may hold the paths."""
+    """Return a column that may hold the paths, by its name."""
     words = ("file", "wav", "audio", "path", "clip", "recording", "utt")
     return next((name for word in words for name in header if word in plain(name)), "file")

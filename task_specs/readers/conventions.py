@@ -1,4 +1,4 @@
-"""Manifests of other toolkits, told by their columns: which of these mean what, and what cannot be read of them."""
+"""Manifests of other toolkits, recognised by their columns."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _REWRITE: Final = "write a manifest with the columns path, label and split, and 
 
 @dataclass(frozen=True)
 class Convention:
-    """How one toolkit writes manifests.
+    """A toolkit's convention for manifests.
 
     Attributes:
-        name: as its users call it.
-        signs: columns that are all there.
-        columns: what they are called here, and there.
-        refusal: why it is not read, and the remedy.
-        where: columns any of which must be there for the refusal to hold; none: it always does.
+        name: name of the toolkit.
+        signs: columns that all must be present.
+        columns: the toolkit's name for each column.
+        refusal: why the manifest is not read, and the remedy.
+        where: columns of which at least one must be present for this convention; empty: none need be.
     """
 
     name: str
@@ -41,7 +41,7 @@ CONVENTIONS: Final = (
     Convention(
         "lhotse",
         frozenset({"id", "recording", "supervisions"}),
-        refusal=("holds cuts of lhotse, whose labels and paths lie within other fields", _REWRITE),
+        refusal=("holds cuts of lhotse, whose labels and paths are inside other fields", _REWRITE),
     ),
     Convention(
         "lhotse",
@@ -67,11 +67,11 @@ CONVENTIONS: Final = (
 )
 
 FOREIGN_NAMES: Final = frozenset(name for one in CONVENTIONS for name in one.columns.values())
-"""Columns that hold what is read, by names of others."""
+"""Names of other toolkits for columns that are read."""
 
 
 def convention_of(header: Sequence[str]) -> Convention | None:
-    """The toolkit whose manifest has these columns; ``None`` for one that is nobody's."""
+    """Return the toolkit whose manifests have these columns; ``None`` if there is none."""
     names = {plain(name) for name in header}
     for one in CONVENTIONS:
         if one.signs <= names and (not one.where or one.where & names):

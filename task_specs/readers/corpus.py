@@ -1,4 +1,4 @@
-"""What every reader of a published data set is."""
+"""Base classes of the readers of published data sets."""
 
 from __future__ import annotations
 
@@ -20,22 +20,21 @@ from task_specs.readers.reader import Reader, Reading, Row
 from task_specs.readers.splitting import at_random, speakers_apart
 
 Counts = Mapping[Split | Literal["all"], int | Mapping[str, int]]
-"""Recordings of each split, or of all together; by class where that is published."""
+"""Number of recordings of each split or of all splits, by class if that is published."""
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """A recording of a data set and what is known of it.
+    """A recording of a data set, with its labels.
 
     Attributes:
-        path: relative to the root.
-        labels: one per slot.
-        split: the split it belongs to.
-        speaker: who speaks, where known.
-        start: first second that counts.
-        end: second at which it ends.
-        listed: the file, relative to the root, and the line of it that name the recording; ``None`` for one that was
-            found in a directory.
+        path: path relative to the root.
+        labels: labels in the order of the slots.
+        split: split of the recording.
+        speaker: name of the speaker; ``None`` if unknown.
+        start: start of the clip in seconds; ``None``: the start of the file.
+        end: end of the clip in seconds; ``None``: the end of the file.
+        listed: list, relative to the root, and line that name the recording; ``None`` if it was found in a directory.
     """
 
     path: str
@@ -48,36 +47,35 @@ class Utterance:
 
 
 class Corpus(Reader):
-    """Base of the readers of published data sets in the layout in which they are distributed.
+    """Base of the readers of published data sets, in the layout of their distribution.
 
-    A subclass says where the data set can be had, and yields its utterances.
+    A subclass describes the data set and yields its utterances.
     """
 
     origin: ClassVar[str]
-    """Where it can be had."""
+    """Where to get the data set."""
     licence: ClassVar[str]
     classes: ClassVar[tuple[int, ...]]
-    """Classes of each slot."""
+    """Number of classes of each slot."""
     label_names: ClassVar[tuple[str, ...]] = ("label",)
     parts: ClassVar[tuple[str, ...]] = ()
-    """Its own directories, any of which a root may be by mistake."""
+    """Directories of the data set, one of which may be given as the root by mistake."""
     bare: ClassVar[tuple[str, ...]] = ()
-    """Its archives, without their endings, that hold no directory of their own."""
+    """Archives of the data set, without their endings, that have no top-level directory."""
     sources: ClassVar[Mapping[str, str]] = {}
-    """Where single files of it can be had that come apart from the recordings, by their names."""
+    """Where to get files that are distributed separately, by their names."""
     published: ClassVar[Mapping[str, Counts]] = {}
-    """Counts of the complete data set, for each value of ``split`` for which they are known."""
+    """Counts of the complete data set, for each value of ``split`` with known counts."""
 
     root: Location
-    """Its directory, as it was unpacked."""
+    """Directory of the unpacked data set."""
     split: str = "official"
-    """Which division into train, valid and test."""
+    """How the data set is divided into train, valid and test."""
     check: Literal["open", "names"] = "open"
-    """``open`` reads the header of every recording, so that unreadable ones are problems; with ``names`` they only
-    have to be there, and the tokenizer quarantines what it cannot read. Recordings in S3 are not opened."""
+    """``open`` reads the header of every recording, so that unreadable ones are problems; with ``names`` recordings
+    only have to exist, and the tokenizer quarantines unreadable ones. Recordings in S3 are not opened."""
     missing: Literal["refuse", "drop"] = "refuse"
-    """What becomes of recordings that its lists name and that are not there: ``drop`` does without them, and says how
-    many there are."""
+    """What to do with listed recordings that are missing: ``drop`` leaves them out, and reports their number."""
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -89,16 +87,16 @@ class Corpus(Reader):
 
     @property
     def expected(self) -> Counts:
-        """Counts of the complete data set with these settings; empty where they are not known."""
+        """Counts of the complete data set with these settings; empty if unknown."""
         return {} if self.duplicates == "drop" else self.published.get(self.split, {})
 
     @property
     def remedy(self) -> str:
-        """What to do about something that is missing."""
+        """Remedy for missing files."""
         return f"get it from {self.origin} (licence: {self.licence})"
 
     def read(self, problems: ProblemList) -> Reading:
-        """Reads every utterance, in the order of its lists and file names."""
+        """Read every utterance, in the order of lists and file names."""
         folder = Folder(self.root, problems, self.remedy, parts=self.parts, bare=self.bare, sources=self.sources)
         if not folder.usable():
             return Reading([], complete=False)
@@ -117,26 +115,26 @@ class Corpus(Reader):
             if clip is not None and line is not None and not self.repeats:
                 other = first.setdefault((clip, utterance.split), row)
                 if other is not row:
-                    message = f"this clip is listed before, in {shown(other.uri)}:{other.line}"
+                    message = f"this clip is already listed in {shown(other.uri)}:{other.line}"
                     problems.add(row.uri, "", message, "remove one of the two lines", line=line, kind="listed twice")
         recordings.report(problems, self.remedy, drop=self.missing == "drop")
         return Reading(rows, folder.complete, tuple(folder.notes))
 
     @abstractmethod
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
-        """Every utterance of the data set; what is missing or wrong is noted in ``folder``."""
+        """Yield every utterance of the data set, and report problems to ``folder``."""
 
 
 class DividedCorpus(Corpus):
-    """A data set without a division of its own, or with one of two: the other is drawn with ``seed``."""
+    """A data set without official valid or test splits, which are drawn with ``seed``."""
 
     seed: int = Field(0, ge=0, lt=2**32, strict=True)
-    """Of the division that is drawn."""
+    """Seed of the drawn splits."""
 
     def apart(
         self, folder: Folder, found: Sequence[Utterance], *, valid: float = 0.1, test: float = 0.1
     ) -> Iterator[Utterance]:
-        """The utterances, divided so that no speaker is in two splits, as `speakers_apart` does it."""
+        """Yield the utterances, split so that no speaker is in two splits, see `speakers_apart`."""
         labels = [utterance.labels[0] for utterance in found]
         voices = [utterance.speaker or utterance.path for utterance in found]
         paths = [utterance.path for utterance in found]
@@ -151,7 +149,7 @@ class DividedCorpus(Corpus):
             yield replace(utterance, split=split)
 
     def mixed(self, found: Sequence[Utterance], *, valid: float = 0.1, test: float = 0.1) -> Iterator[Utterance]:
-        """The utterances, divided at random, whoever speaks."""
+        """Yield the utterances, split at random regardless of speakers."""
         splits = at_random([utterance.path for utterance in found], seed=self.seed, valid=valid, test=test)
         for utterance, split in zip(found, splits, strict=True):
             yield replace(utterance, split=split)

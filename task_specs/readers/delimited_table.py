@@ -1,4 +1,4 @@
-"""Reads text whose cells are parted by commas, semicolons, tabs or bars."""
+"""Reading of tables as text, with cells separated by commas, semicolons, tabs or bars."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ Row = tuple[int, list[str]]
 
 @dataclass(frozen=True)
 class _Dialect:
-    """How the cells of a text are told apart."""
+    """Separator and quotes of the cells of a text."""
 
     delimiter: str
     quote: str | None = '"'
     spaced: bool = False
 
     def rows(self, text: str, first: int) -> Iterator[Row]:
-        """The rows of a text whose first line has the number ``first``, each with the line it begins in.
+        """Yield the rows of a text whose first line has the number ``first``, each with its first line.
 
         Raises:
-            _Broken: quotes that do not match.
+            _Broken: quotes do not match.
         """
         csv.field_size_limit(_CELL_CHARACTERS)
         reader = csv.reader(
@@ -49,14 +49,14 @@ class _Dialect:
         try:
             for row in reader:
                 yield line, row
-                # A quoted cell may span lines; the next row begins after the last of them.
+                # A quoted cell may span lines.
                 line = first + reader.line_num
         except csv.Error as error:
             raise _Broken(line, str(error)) from error
 
 
 class _Broken(Exception):
-    """Quotes that do not match: nothing tells where the next row begins."""
+    """Quotes that do not match, so that the start of the next row is unknown."""
 
     def __init__(self, line: int, reason: str) -> None:
         super().__init__(line, reason)
@@ -65,7 +65,7 @@ class _Broken(Exception):
 
 @dataclass
 class _Body:
-    """The rows below a header that have a cell for each of its columns, those that have not, and why reading ended."""
+    """The rows below a header that have a cell for each column, those that do not, and why reading ended."""
 
     rows: list[Row]
     uneven: list[tuple[int, int]]
@@ -77,17 +77,17 @@ class _Body:
 
 
 def read_delimited(uri: str, text: str, separator: str, wanted: Wanted, problems: ProblemList) -> Table | None:
-    """The table in ``text``; ``None`` if there is none, which is then a problem.
+    """Read the table in ``text``; ``None`` if there is none, which is reported as a problem.
 
-    What parts its cells is what makes wanted columns of its first row, and what the first line ``sep=;`` of a
-    spreadsheet names. Columns without a name and rows without a cell, as spreadsheets leave them, are left out.
+    The separator is the one that makes the first row hold wanted columns, or that a spreadsheet's first line ``sep=;``
+    names. Columns without a name and empty rows, as spreadsheets leave them, are left out.
 
     Args:
-        uri: the file.
-        text: what it holds.
-        separator: what the file's ending promises.
-        wanted: the columns its reader looks at.
-        problems: where faults are noted.
+        uri: URI of the file.
+        text: content of the file.
+        separator: separator that the file's ending stands for.
+        wanted: columns to read.
+        problems: list for problems.
     """
     text, first, separators = _begun(text, separator)
     dialect, line, header = _header(text, first, separators, wanted)
@@ -109,11 +109,11 @@ def read_delimited(uri: str, text: str, separator: str, wanted: Wanted, problems
     sound = distinct(names, uri, line, problems)
     body = _body(dialect, text, first, line, header)
     if dialect.delimiter == "\t" and (not body.sound or any("\n" in cell for _, row in body.rows for cell in row)):
-        # Many programs write tabs and no quotes, so that a quote is a letter like any other.
+        # Many programs that write tabs do not quote, so that a quote is an ordinary character.
         bare = _body(replace(dialect, quote=None), text, first, line, header)
         if bare.sound and body.sound and len(bare.rows) != len(body.rows):
-            message = "its quotes can be read in two ways, around cells or as letters of them"
-            problems.add(uri, "", message, "write it as CSV, or double the quotes that are letters")
+            message = "its quotes are ambiguous: they may enclose cells or belong to their text"
+            problems.add(uri, "", message, "write it as CSV, or double the quotes that belong to the text")
             sound = False
         body = bare if bare.sound else body
     sound = _told(body, len(header), uri, problems) and sound and few_enough(len(body.rows), uri, problems)
@@ -124,13 +124,14 @@ def read_delimited(uri: str, text: str, separator: str, wanted: Wanted, problems
 
 
 def looks_delimited(text: str, wanted: Wanted) -> bool:
-    """Whether the first row of ``text`` names two of the wanted columns or more."""
+    """Return whether the first row of ``text`` holds at least two of the wanted columns."""
     text, first, separators = _begun(text, ",")
     return len(wanted.within(_header(text, first, separators, wanted)[2])) > 1
 
 
 def _begun(text: str, separator: str) -> tuple[str, int, tuple[str, ...]]:
-    """The text behind a line ``sep=;``, the number of its first line, and what may part its cells, likeliest first."""
+    """Return the text after a line ``sep=;``, the number of its first line, and possible separators, likeliest
+    first."""
     text = text.lstrip("\ufeff")
     named = re.match(r'"?sep=(.)"?[,;\t|]*(\r\n|\n|\r|$)', text, re.IGNORECASE)
     if named is not None:
@@ -139,13 +140,13 @@ def _begun(text: str, separator: str) -> tuple[str, int, tuple[str, ...]]:
 
 
 def _header(text: str, first: int, separators: Sequence[str], wanted: Wanted) -> tuple[_Dialect, int, list[str]]:
-    """How the cells are told apart, and the first row that holds any, with its line."""
+    """Return the dialect, and the first row that is not empty, with its line."""
     found: list[tuple[tuple[int, int], _Dialect, int, list[str]]] = []
     for separator in separators:
         dialect = _Dialect(separator)
         line, row = _first_row(dialect, text, first, wanted)
         matches = len(wanted.within(name.strip(" '") for name in row))
-        # Where no name tells, the ending does, unless it leaves all in one cell.
+        # Without known names the ending decides, unless it leaves all in one cell.
         found.append(((matches, 0 if matches else len(row) > 1), dialect, line, row))
     _, dialect, line, row = max(found, key=lambda candidate: candidate[0])
     if len(row) > 1 and all(cell.startswith(" ") for cell in row[1:]):
@@ -172,7 +173,7 @@ def _first_row(dialect: _Dialect, text: str, first: int, wanted: Wanted) -> tupl
 
 
 def _cautious(rows: Iterator[Row]) -> Iterator[Row]:
-    """The rows before one that cannot be read."""
+    """Yield the rows up to one that cannot be read."""
     try:
         yield from rows
     except _Broken as broken:
@@ -203,13 +204,13 @@ def _body(dialect: _Dialect, text: str, first: int, header_line: int, header: Se
 
 
 def _told(body: _Body, width: int, uri: str, problems: ProblemList) -> bool:
-    """Whether every row was read; what is wrong with the others is noted."""
+    """Report rows that could not be read; return whether there were none."""
     for line, cells in body.uneven:
         message = f"has {cells} cells where the header has {width}"
         remedy = "correct the row; put a cell that holds the separator in double quotes"
         problems.add(uri, "", message, remedy, line=line, kind="cells")
     if body.broken is not None:
         remedy = "correct the quotes there; a quote within a quoted cell is doubled"
-        message = f"cannot be read on from here ({body.broken.reason})"
+        message = f"cannot be read from here on ({body.broken.reason})"
         problems.add(uri, "", message, remedy, line=body.broken.line)
     return body.sound

@@ -1,4 +1,4 @@
-"""The folder of a published data set: its lists, its directories, and whatever of them is missing."""
+"""The folder of a published data set, with its lists and directories."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from task_specs.readers.table_file import read_table
 from task_specs.readers.tree import Place, Tree, folded
 
 READABLE = (".wav", ".flac", ".ogg", ".mp3")
-"""Endings of recordings that can be read."""
+"""Endings of readable recordings."""
 
 
 class Folder:
-    """What a reader sees of a data set. Whatever cannot be found or read is noted as a problem.
+    """A data set's files, for a reader; whatever cannot be found or read is reported as a problem.
 
-    It is found by its own files and directories where it lies in another directory than the root, as `Place` does.
-    Names may differ in case where no other can be meant.
+    The data set may be in another directory than the root, where `Place` finds it. Names may differ in case if they are
+    not ambiguous.
 
     Args:
         root: directory URI.
-        problems: where problems are noted.
-        remedy: what to do about something that is missing.
-        parts: the data set's own directories, by which a root is known that is one of them.
-        bare: archives, without their endings, that hold no directory of their own.
-        sources: where single files can be had that no archive holds, by their names.
+        problems: list for problems.
+        remedy: remedy for missing files.
+        parts: directories of the data set, to recognise a root that is one of them.
+        bare: archives, without their endings, that have no top-level directory.
+        sources: where to get files that are not in archives, by their names.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Folder:
 
     @property
     def tree(self) -> Tree:
-        """What lies below the root."""
+        """Files and directories below the root."""
         return self._place.tree
 
     @property
@@ -72,11 +72,11 @@ class Folder:
 
     @property
     def audio(self) -> AudioFiles:
-        """The files below the root."""
+        """Audio files below the root."""
         return self.tree.audio
 
     def usable(self) -> bool:
-        """Whether there is such a directory."""
+        """Check the root; return whether it is a readable directory."""
         if not object_storage.is_s3(self.root) and not Path(self.root).is_dir():
             self._no_directory()
             return False
@@ -95,49 +95,50 @@ class Folder:
         elif packed := archives(directory, [name]):
             self.problem("", "is an archive", f"unpack it and name its directory: {packed.command(self._bare)}")
         else:
-            self.problem("", "is a file", f"name the directory it lies in, {shown(directory or '/')}")
+            self.problem("", "is a file", f"name its directory, {shown(directory or '/')}")
 
     def problem(
         self, path: str, message: str, remedy: str, *, line: int | None = None, field: str = "", kind: str = ""
     ) -> None:
-        """Notes what is wrong with a file, or a line of it, that says which recordings there are."""
+        """Report a problem with a file that says which recordings there are, or with a line of it."""
         self.complete = False
         kind = kind or ("" if line is None else remedy)
-        # A reader may look at a directory again.
+        # A reader may read a directory twice.
         if (path, message, line) not in self._noted:
             self._noted.add((path, message, line))
             self._problems.add(self.uri(path), field, message, remedy, line=line, kind=kind)
 
     def note(self, text: str) -> None:
-        """Notes, once, what a user should know though nothing is wrong."""
+        """Add a note, unless there is the same one."""
         if text not in self.notes:
             self.notes.append(text)
 
     def uri(self, path: str) -> str:
-        """URI of a path below the root."""
+        """Return the URI of a path below the root."""
         return self.tree.uri(path)
 
     def first(self, *paths: str) -> str:
-        """The first of the ``paths`` that is there, in the root or else below it; the first of all if none is."""
+        """Return the first of the ``paths`` that exists in the root or below it; the first of all if none does."""
         return "".join(self._place.of(paths))
 
     def top(self, *marks: str) -> str:
-        """The directory, with a slash, in which one of the ``marks`` is; ``""`` for the root, and if none is there."""
+        """Return the directory, with a slash, that holds one of the ``marks``; ``""`` for the root, or if there is
+        none."""
         return self._place.of(marks)[0]
 
     def above(self, *marks: str, levels: int = 1) -> str:
-        """The directory so many ``levels`` above the first of the ``marks``, with a slash; ``""`` for the root."""
+        """Return the directory ``levels`` above the first of the ``marks``, with a slash; ``""`` for the root."""
         parts = self.first(*marks).split("/")[:-levels]
         return "".join(f"{part}/" for part in parts)
 
     def directories(self, path: str = "") -> list[str]:
-        """Names of the directories in ``path``, sorted; one that is missing or holds none is a problem."""
+        """Return the names of the directories in ``path``, sorted; a missing or empty one is a problem."""
         return self._names(path, DIRECTORY, "")
 
     def files(self, path: str, ending: str = ".wav") -> list[str]:
-        """Names of the files in ``path`` with this ending in any case, sorted; as `directories`.
+        """Return the names of the files in ``path`` with an ending in any case, sorted; none is a problem.
 
-        Recordings that were all converted to another form count too, with a note.
+        Recordings that were all converted to another format count too, with a note.
         """
         if ending in READABLE and not self.names(path, (ending,)):
             for other in READABLE:
@@ -147,8 +148,8 @@ class Folder:
         return self._names(path, FILE, ending)
 
     def below(self, path: str, endings: tuple[str, ...] = (".wav",), others: list[str] | None = None) -> list[str]:
-        """Paths of all files below ``path`` with one of these endings, relative to it, sorted; those of all other files
-        are added to ``others``. A directory that is reached twice, by a link, is a problem."""
+        """Return the paths of all files below ``path`` with one of the endings, relative to it, sorted, and add those
+        of all other files to ``others``. A directory that is reached twice, through a link, is a problem."""
         found: list[str] = []
         reached: set[object] = set()
         try:
@@ -172,16 +173,16 @@ class Folder:
         return sorted(found)
 
     def lines(self, path: str) -> Iterator[tuple[int, str]]:
-        """Every line of a text file that is not blank, with its number from 1."""
+        """Yield every line of a text file that is not blank, with its number from 1."""
         text = self._text(path)
         for number, line in enumerate(re.split(r"\r\n|\n|\r", text or ""), start=1):
             if line.strip():
                 yield number, line
 
     def fields(self, path: str, *counts: int) -> Iterator[tuple[int, list[str]]]:
-        """The fields of every line, of which there must be as many as one of the ``counts``.
+        """Yield the fields of every line, whose number must be one of ``counts``.
 
-        White space parts them, or else tabs, commas, semicolons or bars do.
+        They are separated by white space, or else by tabs, commas, semicolons or bars.
         """
         for number, line in self.lines(path):
             found = fields(line, counts)
@@ -192,7 +193,7 @@ class Folder:
                 self.problem(path, message, "correct the line", line=number)
 
     def table(self, path: str, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-        """The rows of a CSV or TSV file that has at least these ``columns``, in any case, with their lines."""
+        """Yield the rows of a CSV or TSV file that has at least these ``columns``, in any case, with their lines."""
         text = self._text(path)
         table: Table | None = None
         if text is not None:
@@ -204,15 +205,15 @@ class Folder:
         header = [folded(str(name).strip()) for name in table.columns]
         missing = [name for name in columns if folded(name) not in header]
         for name in missing:
-            self.problem(path, "there is no such column", "get the file anew", line=1, field=name)
+            self.problem(path, "there is no such column", "get the file again", line=1, field=name)
         if not missing:
             places = [(name, header.index(folded(name))) for name in columns]
             for number, row in table.rows:
                 yield number, {name: str(row[place]) for name, place in places}
 
     def read(self, path: str) -> bytes | None:
-        """The content of a file; ``None`` if it cannot be read, or is what a download saved in its place, which is
-        noted."""
+        """Return the content of a file; ``None`` if it cannot be read or is recognisably another file, which is a
+        problem."""
         try:
             data = object_storage.read_bytes(self.audio.find(self.tree.spelled(path, FILE) or path))
             foreign = foreign_file(data)
@@ -226,7 +227,8 @@ class Folder:
         return None
 
     def seconds(self, path: str) -> float | None:
-        """Length of a recording; ``None`` if it cannot be read or has none in its header, which is noted."""
+        """Return the length of a recording in seconds; ``None`` if it cannot be read or has none, which is a
+        problem."""
         from task_specs.audio_container.recording import open_recording
         from task_specs.audio_container.unusable import UnusableAudio
 
@@ -237,26 +239,26 @@ class Folder:
             with open_recording(io.BytesIO(data)) as recording:
                 if recording.seconds is not None:
                     return recording.seconds
-            self.problem(path, "does not say how long it is", self._remedy)
+            self.problem(path, "has no length in its header", self._remedy)
         except UnusableAudio as error:
             self.problem(path, f"is not audio that can be decoded ({error.message})", self._remedy)
         return None
 
     def names(self, path: str, endings: tuple[str, ...]) -> list[str]:
-        """Names of the files in ``path`` with one of these endings in any case, sorted; there need be none."""
+        """Return the names of the files in ``path`` with one of the endings in any case, sorted; there may be none."""
         return [name for name in self.tree.entries(path, FILE) if name.lower().endswith(endings)]
 
     def missing(self, path: str, message: str, otherwise: str = "") -> None:
-        """Notes that a file or directory is missing, or one that holds nothing; archives near it may hold it.
+        """Report a missing file, or a missing or empty directory, which a nearby archive may hold.
 
         Args:
-            path: what is missing.
-            message: what is wrong with it.
-            otherwise: what can be done without it, after the remedy.
+            path: missing path.
+            message: what is wrong.
+            otherwise: alternative to the remedy, to follow it.
         """
         source = self._sources.get(posixpath.basename(path))
         packed = None if source else self.packed(path)
-        # Of a data set that is nowhere to be found everything is missing.
+        # If the data set was not found at all, one problem is enough.
         if source or (packed is None and (self.complete or not self._place.nowhere)):
             self.problem(path, message, (f"get it from {source}" if source else self._remedy) + otherwise)
         elif packed is not None and packed.directory not in self._packed:
@@ -267,7 +269,7 @@ class Folder:
         self.complete = False
 
     def all_unpacked(self, path: str, directories: Sequence[str]) -> None:
-        """Notes archives in ``path`` that none of its ``directories`` was unpacked from."""
+        """Report archives in ``path`` that are not unpacked into one of its ``directories``."""
         packed = archives(self.uri(path), self.tree.entries(path, FILE))
         if packed is None or not directories:
             return
@@ -278,11 +280,11 @@ class Folder:
             self.problem(path, message, f"{remedy}, or move them away")
 
     def unpacking(self, packed: Archives) -> str:
-        """The remedy for archives that may hold what is missing."""
+        """Return the remedy for archives that may hold missing files."""
         return packed.remedy(self._bare)
 
     def packed(self, path: str) -> Archives | None:
-        """The archives nearest to ``path``."""
+        """Return the archives nearest to ``path``."""
         return nearest_archives(self.tree, path)
 
     def _text(self, path: str) -> str | None:
@@ -306,13 +308,13 @@ class Folder:
         return names
 
     def _entries(self, path: str, kind: Kind, endings: tuple[str, ...]) -> list[str]:
-        """Names in ``path`` with one of these endings. One that is not UTF-8 is a problem, and so is a link to nothing
-        in place of a file."""
+        """Return the names in ``path`` with one of the endings. Names that are not UTF-8 and broken links are
+        problems."""
         names = [name for name in self.tree.listed(path, kind) if name.lower().endswith(endings)]
         lost = self.tree.listed(path, NEITHER) if kind is FILE else []
         odd = [(name, "its name is not UTF-8", "rename it") for name in names if not is_text(name)]
         odd += [
-            (name, "is a link to nothing, or no file", "get what it should be, or remove it")
+            (name, "is a broken link, or not a file", "restore the file, or remove it")
             for name in lost
             if name.lower().endswith(endings)
         ]

@@ -1,4 +1,4 @@
-"""The reader of recordings that lie in a folder for each label, without any list."""
+"""Reader of recordings in a folder per label, without a list."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ FORMATS = "WAV, FLAC, OGG or MP3"
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 DRAWN = "or write 'split: drawn' under data if every directory is a label"
 FEWEST = 3
-"""Recordings of a label, one for each split."""
+"""Fewest recordings of a label, one for each split."""
 MOST_LEVELS = 8
-"""Directories that hold nothing but a directory, one in the other."""
+"""Most nested directories that hold only one directory."""
 
 
 def _expression(text: str) -> str:
@@ -40,8 +40,8 @@ def _expression(text: str) -> str:
 class Folders(DividedCorpus):
     """``<label>/**/*.wav`` (or FLAC, OGG, MP3) below the root, or below a directory for each of train, valid and test.
 
-    The directories of splits may have the other names that people give them, such as ``dev`` or ``Validation``. Without
-    them, a tenth of each label's recordings is test and a tenth is valid; with ``speaker`` no speaker is in two splits.
+    Directories of splits may have other common names, such as ``dev`` or ``Validation``. Without them, a tenth of each
+    label's recordings each is test and valid; with ``speaker`` no speaker is in two splits.
     """
 
     origin: ClassVar[str] = ""
@@ -49,10 +49,10 @@ class Folders(DividedCorpus):
     classes: ClassVar[tuple[int, ...]] = ()
 
     split: Literal["found", "drawn"] = "found"
-    """``found`` takes directories whose names are words for splits as these; ``drawn`` takes every directory as a
-    label, whatever it is called, and draws the division."""
+    """``found`` takes directories with words for splits as splits; ``drawn`` takes every directory as a label, and
+    draws the splits."""
     speaker: Annotated[str, AfterValidator(_expression)] | None = None
-    """Regular expression that finds the speaker in a path below the root: its first group, or all it matches."""
+    """Regular expression for the speaker in a path below the root: its first group, or else its whole match."""
 
     @property
     def remedy(self) -> str:
@@ -72,7 +72,7 @@ class Folders(DividedCorpus):
                 found += self._of_label(folder, directory, name, split, left_out)
             same = [label for label, count in Counter(map(_label, labels)).items() if count > 1]
             if same:
-                folder.notes.append(f"several directories have names that are the one label {listed(same)}")
+                folder.notes.append(f"several directories have names of the same label {listed(same)}")
         for name in names if "" not in divided.values() else ():
             if name not in divided.values() and (count := len(folder.below(name, READABLE))):
                 left_out.beside[name] = count
@@ -85,15 +85,15 @@ class Folders(DividedCorpus):
             yield from found
 
     def _divided(self, folder: Folder, names: Sequence[str]) -> dict[Split, str] | None:
-        """The directory of each split; the root as train where the division is to be drawn; ``None`` if neither can be
-        told, which is noted."""
+        """Return the directory of each split, or the root as train if splits are drawn; ``None`` if this is unclear,
+        which is a problem."""
         drawn: dict[Split, str] = {"train": ""}
         if self.split == "drawn":
             return drawn
         called: dict[Split, list[str]] = defaultdict(list)
         meant = splits_of(names)
         for name in names:
-            # Where there is no telling, test: beside another test that is one name too many.
+            # Ambiguous names count as test: beside another test directory this is reported as one too many.
             if split := meant.get(name, "test" if means_evaluation(name) else None):
                 called[split].append(name)
         several = [(split, found) for split, found in called.items() if len(found) > 1]
@@ -107,7 +107,7 @@ class Folders(DividedCorpus):
             return drawn
         elif several:
             for split, found in several:
-                message = f"{listed(found)} are names of the one split {split}"
+                message = f"{listed(found)} are names of the same split {split}"
                 folder.problem("", message, f"keep or rename one of them, {DRAWN}")
         elif not missing:
             unsure = {name: split for name, split in meant.items() if split_of(name) is None}
@@ -119,23 +119,23 @@ class Folders(DividedCorpus):
         elif not (others := [name for name in names if name not in directories and folder.below(name, READABLE)]):
             [name] = directories
             message = f"{name!r} is the name of a split, but no directory is one of {' and '.join(missing)}"
-            remedy = f"add them, or add {'/' + name!r} to 'root' to have its recordings divided"
+            remedy = f"add them, or add {'/' + name!r} to 'root' to have its recordings split"
             folder.problem("", message, remedy)
         else:
             [name] = directories
             inside = set(_entries(folder, name, DIRECTORY)) & set(others)
             if not inside:
-                folder.notes.append(f"{name!r} is taken as a label, since the directories beside it are no splits")
+                folder.notes.append(f"{name!r} is taken as a label, since the directories beside it are not splits")
                 return drawn
-            message = f"{name!r} is the name of a split and holds {listed(sorted(inside))}, which lie beside it too"
+            message = f"{name!r} is the name of a split and holds {listed(sorted(inside))}, which are also beside it"
             folder.problem("", message, "put every label into one of train, valid and test")
         return None
 
     def _labels(self, folder: Folder, directory: str, names: Sequence[str]) -> Sequence[str]:
-        """The names, if they can be those of labels."""
+        """Return the names if they can be labels."""
         inside = {name: _entries(folder, f"{directory}/{name}" if directory else name, DIRECTORY) for name in names}
         if not directory and len(names) == 1 and not inside[names[0]]:
-            message = f"{names[0]!r} is the only directory, and would be the one label"
+            message = f"{names[0]!r} is the only directory, and would be the only label"
             folder.problem("", message, "add directories of other labels beside it")
             return []
         if not directory and len(names) == 1 and inside[names[0]]:
@@ -144,7 +144,7 @@ class Folders(DividedCorpus):
                 if len(deeper := _entries(folder, deepest, DIRECTORY)) == 1:
                     deepest += f"/{deeper[0]}"
             remedy = f"add {'/' + deepest!r} to 'root' if the labels are there"
-            folder.problem("", f"{names[0]!r} is the only directory, and would be the one label", remedy)
+            folder.problem("", f"{names[0]!r} is the only directory, and would be the only label", remedy)
             return []
         splits = {name: {split_of(deeper) for deeper in inside[name]} - {None} for name in names}
         if names and all(len(found) > 1 for found in splits.values()) and self.split == "found":
@@ -183,12 +183,12 @@ class Folders(DividedCorpus):
 
 
 def _label(name: str) -> str:
-    """A directory's name as manifests write labels."""
+    """Return a directory's name as a label."""
     return unicodedata.normalize("NFC", name).strip()
 
 
 def _entries(folder: Folder, at: str, kind: Kind) -> list[str]:
-    """Names in a directory; none where it cannot be read, which is noted where it is read for recordings."""
+    """Return the names in a directory; empty if it cannot be read, which is reported when its recordings are read."""
     try:
         return folder.audio.names(at, kind)
     except (NotFound, StorageError):
@@ -196,7 +196,7 @@ def _entries(folder: Folder, at: str, kind: Kind) -> list[str]:
 
 
 def _directories(folder: Folder, at: str, left_out: LeftOut) -> list[str]:
-    """Names of the directories in ``at``; recordings that lie beside them are left out."""
+    """Return the names of the directories in ``at``; recordings beside them are left out."""
     loose = [name for name in _entries(folder, at, FILE) if name.lower().endswith(READABLE)]
     left_out.loose += [f"{at}/{name}" if at else name for name in loose]
     if loose and not _entries(folder, at, DIRECTORY):
@@ -214,12 +214,12 @@ def _directories(folder: Folder, at: str, left_out: LeftOut) -> list[str]:
 
 
 def _note_few(folder: Folder, found: Sequence[Utterance]) -> None:
-    """Notes labels that cannot be in every split."""
+    """Report labels with too few recordings to be in every split."""
     counts = Counter(utterance.labels[0] for utterance in found)
     few = sorted(label for label, count in counts.items() if count < FEWEST)
     if few and len(few) == len(counts):
         message = f"no label has {FEWEST} recordings, one for each split"
-        folder.problem("", message, "add some; directories are to be named by labels, not by speakers or recordings")
+        folder.problem("", message, "add some; name directories by labels, not by speakers or recordings")
     elif few:
-        text = f"{len(few)} of {len(counts)} labels have fewer than {FEWEST} recordings, and so are in train alone"
+        text = f"{len(few)} of {len(counts)} labels have fewer than {FEWEST} recordings, and are in train only"
         folder.notes.append(f"{text}: {listed(few)}")

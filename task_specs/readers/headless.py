@@ -1,4 +1,4 @@
-"""Lists that have no header: what they are, and how a manifest is made of them."""
+"""Recognising lists without a header, with the remedy."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _RECORDING = re.compile(r".+\.(?:wav|flac|ogg|mp3|opus|m4a|aiff?|au|sph|webm)", 
 
 
 def list_of_toolkit(rows: Sequence[Sequence[str]]) -> tuple[str, str] | None:
-    """What a list without a header is that another toolkit writes, and the remedy; ``None`` for any other.
+    """Return the kind of a toolkit's list without a header, and the remedy; ``None`` for any other list.
 
     Args:
-        rows: the first ones that hold anything.
+        rows: first rows that are not empty.
     """
     if not rows:
         return None
@@ -35,24 +35,24 @@ def list_of_toolkit(rows: Sequence[Sequence[str]]) -> tuple[str, str] | None:
 
 
 def without_header(rows: Sequence[Sequence[str]]) -> tuple[str, str] | None:
-    """What is wrong with a table whose first row names no wanted column, and the remedy; ``None`` if it may do so.
+    """Return what is wrong with a table whose first row holds no wanted column, and the remedy; ``None`` if nothing is.
 
     Args:
-        rows: the first ones that hold anything.
+        rows: first rows that are not empty.
     """
     listed = list_of_toolkit(rows)
     first = [cell.strip() for cell in rows[0] if cell.strip()] if rows else []
     if listed is not None or not first:
         return listed
     if any(_RECORDING.fullmatch(cell) or split_of(cell) or _NUMBER.fullmatch(cell) for cell in first):
-        message = "begins with a row and not with the names of its columns"
-        return message, "write them above it, such as 'path,label,split'"
+        message = "has no header with the names of its columns"
+        return message, "add one, such as 'path,label,split'"
     if len(first) == 1:
         message = f"its first row has one cell only, {described(first[0])}"
-        return message, "begin with the names of the columns, parted by commas, such as 'path,label,split'"
+        return message, "begin with the names of the columns, separated by commas, such as 'path,label,split'"
     return None
 
 
 def _kaldi(words: Sequence[str]) -> bool:
-    """``utt1 /corpus/utt1.flac`` or ``utt1 sph2pipe -f wav utt1.sph |``; a label file has no such mark."""
+    """Return whether a line is like ``utt1 /corpus/utt1.flac`` or ``utt1 sph2pipe -f wav utt1.sph |``."""
     return len(words) > 1 and (words[-1] == "|" or bool(_RECORDING.fullmatch(words[-1])))

@@ -1,4 +1,4 @@
-"""Reads JSON Lines, and the other ways in which rows are written as JSON."""
+"""Reading of tables in JSON Lines and other forms of JSON."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Objects = list[tuple[int, Object]]
 
 
 def read_json(uri: str, text: str, wanted: Wanted, problems: ProblemList) -> Table | None:
-    """The table in ``text``, one object a row; ``None`` if there is none, which is then a problem.
+    """Read the table in ``text``, one object per row; ``None`` if there is none, which is reported as a problem.
 
-    A row is an object on a line of its own, one of several that follow each other, or one of an array. One object alone
-    may hold all rows: as columns, which are lists or objects of equally many cells, or by name. ``NaN``, which programs
-    write for what is missing, is ``null``.
+    Rows are objects on lines, objects that follow each other, or an array of objects. A single object may hold all
+    rows: as columns, which are lists or objects of equal length, or by name. ``NaN``, which programs write for missing
+    values, is ``null``.
 
     Args:
-        uri: the file.
-        text: what it holds.
-        wanted: the columns its reader looks at; the cells of others are left out.
-        problems: where faults are noted.
+        uri: URI of the file.
+        text: content of the file.
+        wanted: columns to read; other cells are left out.
+        problems: list for problems.
     """
     complete, objects = True, _whole(text)
     if objects is None and _spread(text):
@@ -36,7 +36,7 @@ def read_json(uri: str, text: str, wanted: Wanted, problems: ProblemList) -> Tab
         objects = _unfolded(objects[0][1], wanted) or objects
     if not objects or not few_enough(len(objects), uri, problems):
         if complete and not objects:
-            problems.add(uri, "", "is empty", "write one object a line")
+            problems.add(uri, "", "is empty", "write one object per line")
         return None
     header = tuple(dict.fromkeys(name for _, row in objects for name in row))
     columns = tuple(wanted.within(header))
@@ -44,7 +44,7 @@ def read_json(uri: str, text: str, wanted: Wanted, problems: ProblemList) -> Tab
 
 
 def looks_json(text: str) -> bool:
-    """Whether ``text`` begins with an object, or is an array of them."""
+    """Return whether ``text`` begins with an object, or is an array of objects."""
     if text.lstrip()[:1] not in ("{", "["):
         return False
     first = next(_parts(text), (1, ""))[1]
@@ -52,7 +52,7 @@ def looks_json(text: str) -> bool:
 
 
 def _lines(uri: str, text: str, problems: ProblemList) -> tuple[bool, Objects]:
-    """The objects on the lines of a text, and whether each line holds one."""
+    """Return whether each line of a text holds an object, and the objects."""
     objects: Objects = []
     complete = True
     for line, part in _parts(text):
@@ -62,26 +62,25 @@ def _lines(uri: str, text: str, problems: ProblemList) -> tuple[bool, Objects]:
             what = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
             column = f" (column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
             message = f"is not a JSON object{column}: {what}"
-            problems.add(uri, "", message, "write one object a line", line=line, kind="json")
+            problems.add(uri, "", message, "write one object per line", line=line, kind="json")
             complete = False
             continue
         if isinstance(row, dict):
             objects.append((line, row))
         else:
-            problems.add(uri, "", "is not a JSON object", "write one object a line", line=line, kind="json")
+            problems.add(uri, "", "is not a JSON object", "write one object per line", line=line, kind="json")
             complete = False
     return complete, objects
 
 
 def _parts(text: str) -> Iterator[tuple[int, str]]:
-    # Not splitlines(): U+2028 and the like may stand in a JSON string.
+    # Not splitlines(): JSON strings may hold U+2028 and the like.
     parts = text.split("\n" if "\n" in text else "\r")
     return ((line, part) for line, part in enumerate(parts, start=1) if part.strip())
 
 
 def _whole(text: str) -> Objects | None:
-    """The objects of a text that is an array of them, or of which the first takes several lines; ``None`` if it is
-    neither, so that each line stands for itself."""
+    """Return the objects of an array, or of objects that span lines; ``None`` if each line is a value of its own."""
     first = next(_parts(text), (1, ""))[1]
     if not first.lstrip().startswith("[") and _is_value(first):
         return None
@@ -108,7 +107,7 @@ def _whole(text: str) -> Objects | None:
 
 
 def _spread(text: str) -> bool:
-    """Whether one value plainly takes several lines, so that no line stands for itself."""
+    """Return whether a value clearly spans several lines."""
     first = next(_parts(text), (1, ""))[1].strip()
     return first in ("[", "{", "[{") and "\n" in text.strip()
 
@@ -118,14 +117,14 @@ def _where_it_breaks(text: str) -> tuple[str, str]:
         _DECODER.decode(text)
     except json.JSONDecodeError as error:
         message = f"is not JSON from line {error.lineno}, column {error.colno} on: {error.msg}"
-        return message, "correct it there, or write one object a line"
+        return message, "correct it there, or write one object per line"
     except (ValueError, RecursionError) as error:
-        return f"is not a list of JSON objects: {error}", "write one object a line"
-    return "is JSON, but no list of objects", "write one object a line"
+        return f"is not a list of JSON objects: {error}", "write one object per line"
+    return "is JSON, but not a list of objects", "write one object per line"
 
 
 def _next(text: str, place: int) -> int:
-    """Where the next value begins, behind white space and a comma."""
+    """Return where the next value begins, after white space and commas."""
     while place < len(text) and text[place] in " \t\r\n,":
         place += 1
     return place
@@ -140,7 +139,7 @@ def _is_value(part: str) -> bool:
 
 
 def _unfolded(one: Object, wanted: Wanted) -> Objects | None:
-    """The rows that one object holds; ``None`` if it is a row itself."""
+    """Return the rows that a single object holds; ``None`` if it is a row itself."""
     values = list(one.values())
     rows: list[Object] | None = None
     if len(wanted.within(one)) > 1:

@@ -1,4 +1,4 @@
-"""Files below a root that are no recordings of a label, counted for a note."""
+"""Counts of files that are not recordings of a label, for notes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 
 MOST_LISTED = 5
 NOTHING = (".ds_store", "thumbs.db", "desktop.ini")
-"""Files that systems make."""
+"""Files that operating systems make."""
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first few of the names, quoted, and how many more there are."""
+    """Return the first names in quotes, and the number of others."""
     shown = [repr(name) for name in names[:MOST_LISTED]]
     if len(names) > MOST_LISTED:
         return f"{', '.join(shown)} and {len(names) - MOST_LISTED} more"
@@ -20,14 +20,14 @@ def listed(names: Sequence[str]) -> str:
 
 
 class LeftOut:
-    """What a reader of directories leaves out.
+    """Files that the reader of folders leaves out.
 
     Args:
-        endings: of the files that it takes.
+        endings: endings of the files that are read.
 
     Attributes:
-        loose: paths of recordings that lie in no directory of a label.
-        beside: recordings in each directory beside those of splits.
+        loose: paths of recordings outside the labels' directories.
+        beside: number of recordings in each directory beside the splits.
     """
 
     def __init__(self, endings: Sequence[str]) -> None:
@@ -37,31 +37,31 @@ class LeftOut:
         self._found: dict[str, Counter[str]] = defaultdict(Counter)
 
     def add(self, label: str, paths: Iterable[str]) -> None:
-        """Counts files with other endings in the directory of a label."""
+        """Count files with other endings in the directory of a label."""
         for ending, count in _by_ending(paths).items():
             self._found[ending][label] += count
 
     def counted(self, paths: Iterable[str]) -> str:
-        """Files by their endings: ``8 .m4a, 1 .txt``."""
+        """Return the numbers of files by ending: ``8 .m4a, 1 .txt``."""
         return ", ".join(f"{count} {ending}" for ending, count in _by_ending(paths).most_common(MOST_LISTED))
 
     def notes(self) -> list[str]:
-        """A sentence for each kind of what was left out."""
+        """Return a sentence for each kind of file that was left out."""
         notes = []
         if self._found:
             most = sorted(self._found.items(), key=lambda entry: (-entry[1].total(), entry[0]))
             each = [f"{ending} {counts.total()} ({_shares(counts)})" for ending, counts in most[:MOST_LISTED]]
             more = [f"{len(most) - MOST_LISTED} more endings"] if len(most) > MOST_LISTED else []
             taken = f"{', '.join(self._endings[:-1])} or {self._endings[-1]}"
-            notes.append(f"left out for not ending in {taken}: {', '.join(each + more)}")
+            notes.append(f"left out because they do not end in {taken}: {', '.join(each + more)}")
         if self.loose:
             notes.append(
-                f"{len(self.loose)} recordings left out that lie in no label's directory: {listed(self.loose)}"
+                f"{len(self.loose)} recordings left out because they are in no label's directory: {listed(self.loose)}"
             )
         if self.beside:
             each = [f"{name!r} ({count} recordings)" for name, count in list(self.beside.items())[:MOST_LISTED]]
             more = [f"{len(self.beside) - MOST_LISTED} more"] if len(self.beside) > MOST_LISTED else []
-            notes.append(f"left out for lying beside the splits: {', '.join(each + more)}")
+            notes.append(f"left out because they are beside the splits: {', '.join(each + more)}")
         return notes
 
 

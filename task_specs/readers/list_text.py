@@ -1,4 +1,4 @@
-"""The text of a data set's list, in whatever encoding and with whatever separators it was saved."""
+"""Text of a data set's list, in various encodings and with various separators."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SEPARATORS = (None, "\t", ",", ";", "|")
 
 
 def decoded(data: bytes) -> tuple[str, bool]:
-    """The text, and whether it was read as Latin-1 because it is neither UTF-8 nor has a byte order mark."""
+    """Return the text, and whether it was read as Latin-1, because it is not UTF-8 and has no byte order mark."""
     encoding = unicode_encoding(data)
     if encoding != "utf-8-sig":
         return data.decode(encoding, errors="replace"), False
@@ -21,7 +21,7 @@ def decoded(data: bytes) -> tuple[str, bool]:
 
 
 def fields(line: str, counts: Collection[int]) -> list[str]:
-    """The fields of a line: parted by white space or else by tabs, commas, semicolons or bars, whichever gives one of
-    the ``counts``; by white space if none does."""
+    """Return the fields of a line, separated by white space, tabs, commas, semicolons or bars, whichever first gives
+    one of the ``counts``; by white space if none does."""
     parted = [[field.strip() for field in line.split(separator)] for separator in _SEPARATORS]
     return next((found for found in parted if len(found) in counts), parted[0])

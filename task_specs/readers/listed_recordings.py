@@ -1,4 +1,4 @@
-"""The recordings that a data set's lists name, as they lie on the disk."""
+"""Finding the recordings that a data set's lists name."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from task_specs.readers.sound_of_videos import UNREADABLE, deep_extraction, extr
 
 
 class ListedRecordings:
-    """Finds recordings and keeps count of those that are missing.
+    """Finds listed recordings and counts missing ones.
 
-    A recording may differ from its list in the case of its name, in its ending where it was converted, and in the
-    directory above the data set where the list holds absolute paths. What was taken for what is noted.
+    A recording may differ from its list in case, in its ending if it was converted, and in the directory above the data
+    set if the list holds absolute paths. Such differences are noted.
     """
 
     def __init__(self, folder: Folder) -> None:
@@ -28,11 +28,11 @@ class ListedRecordings:
         self._first: tuple[str, int | None, NotFound] | None = None
 
     def find(self, path: str, listed: tuple[str, int] | None) -> str | None:
-        """URI of a recording; ``None`` if there is none, which is kept for `report`.
+        """Return the URI of a recording; ``None`` if it is missing, which `report` reports.
 
         Args:
-            path: relative to the root, or absolute.
-            listed: the list and the line of it that name the recording, if any does.
+            path: path relative to the root, or absolute.
+            listed: list and line that name the recording; ``None`` if it was found in a directory.
         """
         uri, error = self._find(path)
         if error is None:
@@ -52,7 +52,8 @@ class ListedRecordings:
             return ("", error) if other is None else (self._folder.audio.find(other), None)
 
     def report(self, problems: ProblemList, remedy: str, *, drop: bool) -> None:
-        """Notes what was taken for what, and what is missing: as a problem, unless it is to be left out."""
+        """Note differences between recordings and lists, and report missing ones as a problem or, with ``drop``, a
+        note."""
         for what, count in sorted(self._instead.items()):
             self._folder.note(f"{count} recordings {what}")
         if self._first is None:
@@ -60,7 +61,7 @@ class ListedRecordings:
         uri, line, error = self._first
         paths, of = list(self._missing), len(self._missing) + len(self._found)
         if drop and self._found:
-            text = f"{len(paths)} of {of} recordings are not there and are left out, the first {paths[0]}"
+            text = f"{len(paths)} of {of} recordings are missing and left out, the first {paths[0]}"
             self._folder.note(text)
             return
         others = f", and {len(paths) - 1} more of the {of} recordings listed are missing" if paths[1:] else ""
@@ -68,7 +69,7 @@ class ListedRecordings:
 
     def _remedy(self, paths: list[str], error: NotFound, remedy: str) -> str:
         directory, name = posixpath.split(paths[0])
-        without = "or write 'missing: drop' under data to do without"
+        without = "or write 'missing: drop' under data to leave it out"
         if posixpath.isabs(directory) or directory.startswith(".."):
             return f"{error.remedy}, {without}"
         for ending in UNREADABLE:
@@ -82,7 +83,7 @@ class ListedRecordings:
         return f"{unpack}{remedy}, {without}"
 
     def _inside(self, path: str) -> str:
-        """The path below the root of a recording that was listed where the data set lay before."""
+        """Return the path below the root of a recording whose list holds absolute paths of another place."""
         path = path.replace("\\", "/").removeprefix(f"{self._folder.root.rstrip('/')}/")
         if not path.startswith(("/", "../")) and path[1:3] != ":/":
             return path
@@ -92,7 +93,7 @@ class ListedRecordings:
                 self._instead[f"are listed below {self._moved}"] += 1
                 return inside
         parts = path.split("/")
-        # A name alone could be anyone's.
+        # A file name alone is not enough.
         for start in range(1, len(parts) - 1):
             inside = "/".join(parts[start:])
             if self._folder.audio.has(inside, FILE):
@@ -102,12 +103,12 @@ class ListedRecordings:
         return path
 
     def _like(self, path: str) -> str | None:
-        """What there is in place of a recording: one whose name differs in case, or in its ending."""
+        """Return a recording whose name differs in case or in its ending; ``None`` if there is none."""
         if self._folder.audio.has(path, FILE):
             return path
         own = self._folder.tree.spelled(path, FILE)
         if own is not None:
-            self._instead["are named in another case than they are listed"] += 1
+            self._instead["differ from their list in case"] += 1
             return own
         directory = self._folder.tree.spelled(posixpath.dirname(path), DIRECTORY)
         stem, ending = posixpath.splitext(posixpath.basename(path))

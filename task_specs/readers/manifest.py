@@ -1,4 +1,4 @@
-"""The reader of manifests: tables with one row per utterance, in CSV, TSV, JSON Lines or Parquet."""
+"""Reader of manifests: tables with one row per utterance, in CSV, TSV, JSON Lines or Parquet."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from task_specs.table_audio import TableRecording
 from task_specs.validation import described, fault
 
 _ONE_TABLE = (
-    "name one table, or one a split as 'path: {train: ..., valid: ..., test: ...}', and join those in several parts"
+    "name one table, or one per split as 'path: {train: ..., valid: ..., test: ...}', and join tables in several parts"
 )
 
 
 class SplitFiles(BaseModel):
-    """One manifest a split; a ``split`` column in them is not read."""
+    """One manifest per split; a ``split`` column in them is not read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -55,7 +55,7 @@ def _path(value: Any, info: ValidationInfo) -> str | SplitFiles:
         return SplitFiles.model_validate(value, context=info.context)
     if isinstance(value, str):
         return located(value, info.context.get("base") if info.context else None)
-    raise fault(f"must be a path, or one path a split, not {described(value)}", "write the manifest's path")
+    raise fault(f"must be a path, or one path per split, not {described(value)}", "write the manifest's path")
 
 
 def _labels(value: Any) -> Any:
@@ -71,27 +71,27 @@ def _distinct(labels: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _all_inside(table: Table, columns: Found) -> bool:
-    """Whether every recording lies in the table itself, so that no root is needed."""
+    """Return whether every recording is in the table itself, so that no root is needed."""
     place = table.columns.index(columns.names["path"])
     return bool(table.rows) and all(isinstance(row[place], TableRecording) for _, row in table.rows)
 
 
 def _not_a_path(cell: object) -> tuple[str, str] | None:
-    """What a recording is that was put into a table which cannot hold it, and the remedy."""
+    """Return the kind of a cell that holds a recording in an unreadable form, and the remedy."""
     remedy = "write the table as Parquet with Audio(decode=False), or save the recordings as files and list their paths"
     if isinstance(cell, list) or (isinstance(cell, dict) and "array" in cell):
-        return "holds recordings as numbers, without what they were encoded in", remedy
+        return "holds recordings as arrays of numbers", remedy
     if isinstance(cell, dict) and cell.get("bytes") is not None:
         return "holds recordings, which only a Parquet table can hold", remedy
     if isinstance(cell, str) and re.match(r"\s*\{\s*['\"](?:path|bytes|array)['\"]", cell):
-        return "holds recordings in the form in which they are printed", remedy
+        return "holds printed recordings", remedy
     return None
 
 
 def _as_whole_numbers(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
-    """The rows with ``3`` for a label ``3.0`` of a column that has both, and a note of it.
+    """Return the rows with the label ``3`` for ``3.0`` if a column has both, and a note.
 
-    A program that knows no empty cell but NaN makes decimals of the whole numbers in one file, and not in another.
+    Programs without empty cells but NaN turn whole numbers into decimals in some files and not in others.
     """
     labels = {(slot, label) for row in rows for slot, label in enumerate(row.example.labels)}
     floats = {
@@ -111,13 +111,13 @@ def _as_whole_numbers(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
         for row in rows
     ]
     one, whole = min((label, whole) for (_, label), whole in floats.items())
-    return changed, [f"labels written as decimals and as whole numbers are one, such as {one} and {whole}"]
+    return changed, [f"labels that differ only as decimals and whole numbers are merged, such as {one} and {whole}"]
 
 
 class Manifest(Reader):
-    """Rows ``path,label,split`` and optionally ``start,end,speaker``.
+    """Rows with ``path,label,split`` and optionally ``start,end,speaker``.
 
-    In place of ``path`` stands ``units`` (without adjacent repeats) or ``frame_units`` (one unit a frame).
+    Instead of ``path`` there may be ``units`` (without adjacent repeats) or ``frame_units`` (one per frame).
     """
 
     sections: ClassVar[dict[str, type[BaseModel]]] = {"path": SplitFiles, "columns": Columns}
@@ -125,14 +125,14 @@ class Manifest(Reader):
     path: Annotated[str | SplitFiles, PlainValidator(_path)]
     """The manifest, or one for each of ``train``, ``valid`` and ``test``."""
     root: Location | None = None
-    """Directory of the audio, which no path leaves; the manifest's own where it is left out."""
+    """Directory of the recordings, which no path may leave; default: the manifest's directory."""
     label: Annotated[
         tuple[VisibleLabel, ...],
         Field(max_length=32),
         BeforeValidator(_labels),
         AfterValidator(_distinct),
     ] = ("label",)
-    """The label column; several are several slots."""
+    """Label column; several columns are several slots."""
     columns: Columns = Field(default_factory=Columns)
     """Other names of columns, such as ``{path: wav, split: set}``."""
 
@@ -141,10 +141,10 @@ class Manifest(Reader):
         return self.label
 
     def read(self, problems: ProblemList) -> Reading:
-        """Reads every manifest, and looks up every audio file.
+        """Read every manifest, and find every audio file.
 
         Raises:
-            MissingExtra: a Parquet manifest, and pyarrow is not installed.
+            MissingExtra: a manifest is Parquet, but pyarrow is not installed.
         """
         rows: list[Row] = []
         notes: list[str] = []
@@ -160,7 +160,7 @@ class Manifest(Reader):
                 table = None
             columns = None if table is None else self._columns(uri, table, split is None, problems)
             if table is not None and columns is not None and table.complete and not table.rows:
-                problems.add(uri, "", "has names of columns, but no rows", "write a row for each recording")
+                problems.add(uri, "", "has a header, but no rows", "write a row for each recording")
                 columns = None
             if table is None or columns is None:
                 complete = False
@@ -191,7 +191,7 @@ class Manifest(Reader):
         return Reading(rows, complete, tuple(dict.fromkeys(notes + noted)))
 
     def _columns(self, uri: str, table: Table, needs_split: bool, problems: ProblemList) -> Found | None:
-        """Which columns mean what; ``None`` where that, or what the input is, cannot be told."""
+        """Return the columns; ``None`` if they or the input cannot be determined, which is a problem."""
         found = self.columns.find(
             table.header,
             labels=self.label,
@@ -216,7 +216,7 @@ class Manifest(Reader):
         return False
 
     def _files(self) -> list[tuple[Split | None, str]]:
-        """The manifests, each with its split where the task spec says it."""
+        """Return the manifests, each with its split if the task spec gives it."""
         if isinstance(self.path, str):
             return [(None, self.path)]
         return [(split, getattr(self.path, split)) for split in SPLITS]

@@ -1,4 +1,4 @@
-"""Makes examples of the rows of one manifest."""
+"""Turning the rows of a manifest into examples."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ Cell = TypeVar("Cell")
 Cells = Sequence[object]
 
 _PLACEHOLDER: Final = re.compile(r"(?:\$\w+|\$?\{\w+\})/+")
-"""What SpeechBrain writes in place of the root."""
+"""SpeechBrain's placeholder for the root."""
 
 
 class ManifestRows:
-    """The rows of one manifest.
+    """Rows of a manifest.
 
     Args:
-        uri: the manifest.
-        table: what it holds.
-        columns: which of its columns mean what.
-        split: the split of every row; ``None`` where a column says it.
-        audio: where paths are looked up; not asked where the input is units.
-        problems: where faulty rows are noted.
+        uri: URI of the manifest.
+        table: content of the manifest.
+        columns: columns found in the manifest.
+        split: split of every row; ``None`` if a column gives it.
+        audio: files that paths refer to; unused if the input is units.
+        problems: list for problems with rows.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class ManifestRows:
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know of how the rows are read, though nothing is wrong."""
+        """Notes about words that were taken as splits."""
         unsure = {word: split for word, split in self._splits.items() if split_of(word) is None}
         return [f"{word!r} in the column {self._split_name} is read as {split}" for word, split in unsure.items()]
 
     def read(self) -> list[Row]:
-        """Examples of the rows whose split and labels are sound; whatever is wrong with any row is noted."""
+        """Return examples of the rows with valid split and labels, and report all problems of rows."""
         found = []
         for line, row in self._rows:
             split = self._split or self._split_of(line, row)
@@ -102,7 +102,7 @@ class ManifestRows:
         return found
 
     def _split_words(self) -> Counter[str]:
-        """How often each word stands in the split column. What one means may depend on the others."""
+        """Count the words in the split column; the meaning of a word may depend on the others."""
         written = Counter(row[self._split_at] for _, row in self._rows if isinstance(row[self._split_at], str | bytes))
         counts: Counter[str] = Counter()
         for cell, count in written.items():
@@ -150,18 +150,18 @@ class ManifestRows:
         if self._placeholder:
             path = _PLACEHOLDER.sub("", path, count=1) if _PLACEHOLDER.match(path) else path
         try:
-            # A start of 0 and none are the same clip.
+            # A start of 0 and no start give the same clip.
             return Clip(self._audio.find(path), start or None, end)
         except NotFound as error:
             self._problems.add(self._uri, self._input_name, error.message, error.remedy, line=line, kind="not found")
         except StorageError as error:
-            # Every further row would fail alike.
+            # All further rows would fail in the same way.
             self._problems.add(self._uri, "root", error.reason, error.remedy or "correct 'root'")
             self._audio = None
         return None
 
     def _after(self, start: float | None, line: int, row: Cells) -> float | None:
-        """The end of a clip that says how long it is; NeMo writes 0 or -1 where that is not known."""
+        """Return the end of a clip with a duration; NeMo writes 0 or -1 for an unknown one."""
         duration = self._optional(line, row, self._duration, cells.duration)
         return (start or 0.0) + duration if duration else None
 
@@ -182,7 +182,7 @@ class ManifestRows:
         return None if column is None else self._cell(line, row[column[0]], column[1], read)
 
     def _cell(self, line: int, cell: object, name: str, read: Callable[[object], Cell]) -> Cell | None:
-        """What a cell says; ``None`` where it cannot be read, which is noted."""
+        """Return the value of a cell; ``None`` if it cannot be read, which is a problem."""
         try:
             return read(cell)
         except PydanticCustomError as error:

@@ -1,4 +1,4 @@
-"""Reads Parquet, but for the recordings that may lie in it."""
+"""Reading of Parquet tables, except the recordings in them."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 
 MAGIC: Final = b"PAR1"
 MAX_VALUES: Final = 1 << 28
-"""Of all cells and of the entries of lists in them, of which a few bytes can make many."""
+"""Most cells and list entries of a table, since a few bytes can expand to many."""
 
 _BATCH_ROWS: Final = 1 << 14
 
 
 def read_parquet(uri: str, wanted: Wanted, problems: ProblemList, *, data: bytes | None = None) -> Table | None:
-    """The table in a Parquet file; ``None`` if it cannot be read, which is then a problem.
+    """Read the table in a Parquet file; ``None`` if it cannot be read, which is reported as a problem.
 
-    In a column of recordings (binary, or Hugging Face's ``{bytes, path}``) a cell is a `TableRecording`, or the path
-    where no bytes are stored. Classes that Hugging Face numbered have their names.
+    Cells of a column of recordings (binary, or Hugging Face's ``{bytes, path}``) are a `TableRecording`, or the path if
+    no bytes are stored. Hugging Face's class numbers are replaced by names.
 
     Args:
-        uri: the file.
-        wanted: the columns its reader looks at; the others are not read.
-        problems: where faults are noted.
-        data: what the file holds, if that has been read.
+        uri: URI of the file.
+        wanted: columns to read.
+        problems: list for problems.
+        data: content of the file, if it was read already.
 
     Raises:
         MissingExtra: pyarrow is not installed.
@@ -71,7 +71,7 @@ def read_parquet(uri: str, wanted: Wanted, problems: ProblemList, *, data: bytes
                 raise ValueError("its columns differ in length")
     except (pyarrow.ArrowException, OSError, ValueError, LookupError, OverflowError, RecursionError) as error:
         what = " ".join(str(error).split())[:200]
-        problems.add(uri, "", f"is not a Parquet file that can be read ({what})", "write it anew")
+        problems.add(uri, "", f"is not a Parquet file that can be read ({what})", "write it again")
         return None
     sound = True
     for name, classes in _classes(schema).items():
@@ -105,10 +105,10 @@ def _is_text(schema: pyarrow.Schema) -> Callable[[str], bool]:
 
 
 def _fits(uri: str, file: ParquetFile, read: Sequence[str], audio: Sequence[str], problems: ProblemList) -> bool:
-    """Whether the columns that are read whole, and each row group of recordings, take no more memory than they may."""
+    """Return whether the columns to read, and each row group of recordings, fit the limits of memory."""
     values = size = 0
     if read:
-        # Without keeping anything, it finds damage that Arrow would end the process for.
+        # Finds damage, without keeping anything, that would make Arrow abort the process later.
         file.scan_contents(list(read))
     for group in map(file.metadata.row_group, range(file.metadata.num_row_groups)):
         for place in range(group.num_columns):
@@ -147,13 +147,13 @@ def _values(array: pyarrow.Array) -> list[object]:
 
     if not isinstance(array, pyarrow.DictionaryArray):
         return list(array.to_pylist())
-    # Rows share the object: to_pylist() would make one for each.
+    # Rows share the object, of which to_pylist() would make a copy per row.
     values = array.dictionary.to_pylist()
     return [None if index is None else values[index] for index in array.indices.to_pylist()]
 
 
 def _recordings(uri: str, file: ParquetFile, column: str, leaf: str) -> Iterator[object]:
-    """One cell a row: the recording; its path, where it has no bytes; ``None``, where it has neither."""
+    """Yield a cell per row: the recording; its path if it has no bytes; ``None`` if it has neither."""
     row = 0
     has_paths = leaf != column and any(field.name == "path" for field in file.schema_arrow.field(column).type)
     for group in range(file.metadata.num_row_groups):
@@ -170,9 +170,9 @@ def _recordings(uri: str, file: ParquetFile, column: str, leaf: str) -> Iterator
 
 
 def _missing(file: ParquetFile, group: int, leaf: str) -> Sequence[bool]:
-    """Whether each row of a group has no bytes. The file's statistics say so for most; they may be missing."""
+    """Return whether each row of a group has no bytes, by the file's statistics if they suffice."""
     chunk, rows = described_chunk(file, group, leaf), file.metadata.row_group(group).num_rows
-    # Arrow ends the process when it is asked for statistics of a kind of value that is not the column's.
+    # Arrow aborts the process when statistics have another type than the column.
     if chunk.physical_type == "BYTE_ARRAY" and chunk.is_stats_set and chunk.statistics.has_null_count:
         nulls = chunk.statistics.null_count
         if nulls in (0, rows):
@@ -187,7 +187,7 @@ def _missing(file: ParquetFile, group: int, leaf: str) -> Sequence[bool]:
 
 
 def _classes(schema: pyarrow.Schema) -> Mapping[str, list[str]]:
-    """Names of the classes that Hugging Face numbered, of each column that holds such numbers."""
+    """Return Hugging Face's names of class numbers, by column."""
     try:
         described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = described["info"]["features"]
@@ -200,12 +200,12 @@ def _classes(schema: pyarrow.Schema) -> Mapping[str, list[str]]:
             and all(isinstance(one, str) for one in feature["names"])
         }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        # It is a remark, which other programs copy or cut as they like.
+        # Optional metadata, which other programs may damage.
         return {}
 
 
 def _named(uri: str, column: str, cells: list[object], classes: Sequence[str], problems: ProblemList) -> bool:
-    """Puts names in place of numbers; whether each number has one. Hugging Face writes -1 where there is no label."""
+    """Replace numbers by names; return whether each has one. Hugging Face writes -1 for no label."""
     unknown: dict[int, int] = {}
     for place, cell in enumerate(cells):
         if not isinstance(cell, int) or isinstance(cell, bool):

@@ -1,4 +1,4 @@
-"""What people mean by a path that leads to no file."""
+"""Remedies for paths that do not lead to a file."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ _ENDING: Final = re.compile(r"\.(?:wave?|flac|og[ga]|opus|mp3|m4a|aac|webm|wma|a
 
 
 def not_below(path: str) -> str | None:
-    """The remedy for a path that is none below a root, whatever lies there; ``None`` for any other path."""
+    """Return the remedy for a path that cannot be relative to a root; ``None`` for any other path."""
     if path.startswith("s3://"):
         return None
     if address := _ADDRESS.match(path):
         return _BELOW if address[1] == "file" else "fetch the file, and write its path"
     if variable := _VARIABLE.match(path):
-        return f"{variable[0].rstrip('/')} is not filled in here; {_BELOW}"
+        return f"{variable[0].rstrip('/')} is not expanded here; {_BELOW}"
     if path.startswith("~"):
-        return f"~ is not filled in here; {_BELOW}"
+        return f"~ is not expanded here; {_BELOW}"
     if _DRIVE.match(path):
-        return f"it is a path of Windows; {_BELOW}, with / between directories"
+        return f"it is a Windows path; {_BELOW}, with / between directories"
     return "write / between directories" if "\\" in path else None
 
 
 def spelled_alike(name: str) -> Iterator[str]:
-    """Keys that two names share if people take one for the other, closest first: but for case, space at the ends and
-    escapes of addresses; and also but for the ending of a recording."""
+    """Yield keys that similar names share, closest first: without case, surrounding space and URL escapes; then also
+    without the ending of a recording."""
     plain = unicodedata.normalize("NFKC", unquote(name)).casefold().strip()
     yield plain
     ending = plain.rfind(".")

@@ -1,4 +1,4 @@
-"""What every dataset reader is: the ``data`` section of a task spec, which can read the examples it names."""
+"""Base class of the dataset readers: the ``data`` section of a task spec, which reads its examples."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from task_specs.problems import ProblemList
 
 
 class Row(NamedTuple):
-    """An example and where it stands.
+    """An example and its place in a file.
 
     Attributes:
-        example: the example; neither clip nor units where a problem with them was reported.
-        uri: the file it was read from.
-        line: its line or row there, from 1; ``None`` where the file is the recording itself.
+        example: the example; without clip and units if a problem with them was reported.
+        uri: URI of the file that it was read from.
+        line: line or row in that file, from 1; ``None`` if the file is the recording itself.
     """
 
     example: Example
@@ -28,12 +28,12 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Reading:
-    """What a reader found.
+    """Result of a reader.
 
     Attributes:
-        rows: every example whose split and labels could be read.
-        complete: whether these are all; otherwise a split or a label may only seem to be absent.
-        notes: what a user should know, though nothing is wrong.
+        rows: examples whose split and labels could be read.
+        complete: whether these are all examples; otherwise a split or label may only seem to be missing.
+        notes: sentences that a user should read although nothing is wrong.
     """
 
     rows: list[Row]
@@ -42,31 +42,31 @@ class Reading:
 
 
 class Reader(BaseModel, ABC):
-    """Base of the readers. A subclass declares the keys a user may write as fields."""
+    """Base of the readers. A subclass declares the allowed keys as fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sections: ClassVar[dict[str, type[BaseModel]]] = {}
-    """Models of the fields that are mappings themselves."""
+    """Models of fields that are mappings."""
     repeats: ClassVar[bool] = False
-    """Whether it names a recording more than once on purpose."""
+    """Whether recordings are repeated on purpose."""
 
     reader: str = "manifest"
     """Name of the reader, as registered in ``task_specs.readers.READERS``."""
     duplicates: Literal["keep", "drop"] | None = "keep"
-    """What becomes of recordings with the same bytes: ``keep`` tells how many there are and which splits share
-    them; ``drop`` leaves each once, in test before valid before train. With nothing nobody looks."""
+    """What to do with copies of recordings: ``keep`` reports their number and the splits that share them; ``drop``
+    keeps one of each, in test before valid before train; ``None`` does not search for them."""
 
     @property
     def opened(self) -> bool:
-        """Whether the header of every recording is read, so that an unreadable one is a problem."""
+        """Whether the header of every recording is read, so that unreadable ones are problems."""
         return False
 
     @property
     @abstractmethod
     def slots(self) -> tuple[str, ...]:
-        """Names of the labels every example has."""
+        """Names of the slots."""
 
     @abstractmethod
     def read(self, problems: ProblemList) -> Reading:
-        """Reads every example, in the order of the files, and notes every problem."""
+        """Read every example, in the order of the files, and add every problem to ``problems``."""

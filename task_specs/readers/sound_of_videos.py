@@ -1,4 +1,4 @@
-"""Data sets that are distributed as videos, or in other forms that are not read, of which only the sound is wanted."""
+"""Data sets distributed as videos or in unreadable formats, of which only the sound is needed."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ UNREADABLE = (".mp4", ".m4a", ".mkv", ".avi", ".mov", ".webm", ".aac", ".opus", 
 
 
 def extraction(ending: str) -> str:
-    """The command that extracts the sound of all files with this ending in the working directory."""
+    """Return the command that extracts the sound of all files with an ending in the working directory."""
     return f'for f in *{ending}; do ffmpeg -i "$f" -ac 1 -ar 16000 "${{f%{ending}}}.wav"; done'
 
 
 def deep_extraction(ending: str) -> str:
-    """The command that does so in the directories below it too."""
+    """Return the command that does this also in the directories below it."""
     convert = f'ffmpeg -nostdin -i "$1" -ac 1 -ar 16000 "${{1%{ending}}}.wav"'
     return f"find . -name '*{ending}' -exec sh -c '{convert}' sh {{}} \\;"
 
 
 def sound_in(folder: Folder, *paths: str) -> str | None:
-    """The first of the directories that holds recordings; ``None`` if none does, which is a problem.
+    """Return the first of the directories that holds recordings; ``None`` if none does, which is a problem.
 
-    One that holds nothing but videos is a problem with the command that helps.
+    If it holds only videos, the problem gives the command that extracts their sound.
     """
     there = [
         path for path in dict.fromkeys(map(folder.first, paths)) if folder.tree.spelled(path, DIRECTORY) is not None

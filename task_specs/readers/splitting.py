@@ -1,4 +1,4 @@
-"""Divisions into train, valid and test for data sets that come without one. They depend on names and a seed only."""
+"""Drawing of train, valid and test splits, which depends only on names and a seed."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from task_specs.example import Split
 
 SHARE = 0.1
-"""Of valid and of test, where nothing else is said."""
+"""Default share of valid and of test."""
 
 _MOST_PER_CLASS = 2**27 - 1
 
 
 @dataclass(frozen=True)
 class Division:
-    """A division of utterances.
+    """Splits of utterances.
 
     Attributes:
-        splits: one per utterance.
-        undivided: labels with fewer than three speakers, whose utterances were divided regardless of the speaker.
+        splits: split of each utterance.
+        undivided: labels with fewer than three speakers, whose utterances were split regardless of speakers.
     """
 
     splits: list[Split]
@@ -30,19 +30,19 @@ class Division:
 
 
 def by_speaker_hash(name: str) -> Split:
-    """The split of a Speech Commands file ``<speaker>_nohash_<n>.wav``: a tenth each of valid and test, by speaker.
+    """Return the split of a Speech Commands file ``<speaker>_nohash_<n>.wav``: a tenth each valid and test, by speaker.
 
     Source: ``which_set`` of Google's speech_commands example and of the data set's own README.
     """
     speaker = re.sub(r"_nohash_.*$", "", name)
-    # The published rule; the hash only spreads names.
+    # The published rule; the hash need not be secure.
     digest = hashlib.sha1(speaker.encode(), usedforsecurity=False).hexdigest()
     percent = (int(digest, 16) % (_MOST_PER_CLASS + 1)) * (100.0 / _MOST_PER_CLASS)
     return "valid" if percent < 10 else "test" if percent < 20 else "train"
 
 
 def at_random(names: Sequence[str], *, seed: int, valid: float = SHARE, test: float = SHARE) -> list[Split]:
-    """Splits of utterances, whoever speaks: ``valid`` and ``test`` are shares of their number, rounded down."""
+    """Return random splits regardless of speakers: ``valid`` and ``test`` are shares of the number, rounded down."""
     order = shuffled(names, seed)
     tested, validated = int(len(names) * test), int(len(names) * valid)
     chosen: dict[str, Split] = dict.fromkeys(order[:tested], "test")
@@ -51,7 +51,8 @@ def at_random(names: Sequence[str], *, seed: int, valid: float = SHARE, test: fl
 
 
 def shuffled(names: Iterable[str], seed: int | str) -> list[str]:
-    """The names in the order of their hashes with the seed: the same everywhere, and in any version of a library."""
+    """Return the names in the order of their hashes with the seed, which is the same in all versions of all
+    libraries."""
     return sorted(names, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest())
 
 
@@ -64,19 +65,19 @@ def speakers_apart(
     valid: float = SHARE,
     test: float = SHARE,
 ) -> Division:
-    """Divides utterances so that no speaker is in two splits and every label is in all three.
+    """Split utterances so that no speaker is in two splits and every label is in all three.
 
-    Labels are served in order of their number of speakers, fewest first: speakers, in a seeded order, go to test until
-    it has its share of the label's utterances, then to valid; whoever is left trains. A label with fewer than three
-    speakers cannot be in three splits this way; its utterances are divided at random, and it is named in the result.
+    Labels are processed by their number of speakers, fewest first: speakers, in a seeded order, go to test until it has
+    its share of the label's utterances, then to valid; the others go to train. The utterances of a label with fewer
+    than three speakers are split at random, and the result names the label.
 
     Args:
-        labels: one per utterance.
-        speakers: one per utterance.
-        names: one per utterance, no two the same.
-        seed: of the order of speakers.
+        labels: label of each utterance.
+        speakers: speaker of each utterance.
+        names: unique name of each utterance.
+        seed: seed of the order of speakers.
         valid: share of valid.
-        test: share of test; 0 if test is given otherwise.
+        test: share of test; 0 if there is a given test split.
     """
     counts = Counter(zip(labels, speakers, strict=True))
     voices: dict[str, list[str]] = defaultdict(list)
@@ -97,7 +98,7 @@ def speakers_apart(
         for split, share, later in shares:
             have = sum(counts[label, speaker] for speaker in order if chosen.get(speaker) == split)
             for speaker in order:
-                # Whoever goes leaves one speaker of each of their labels to train, and one of this to the later split.
+                # Each label must keep a speaker for train, and this label also one for the later split.
                 spared = free[label] > 1 + later and all(free[said] > 1 for said in says[speaker])
                 if have < share * total and speaker not in chosen and spared:
                     chosen[speaker] = split

@@ -1,4 +1,4 @@
-"""Reads a table from delimited text, JSON or Parquet, with the line of every row."""
+"""Tables of manifests, with the line of every row."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from task_specs.problems import ProblemList
 
 MAX_TEXT_BYTES = 1 << 30
-"""Of a table that is text."""
+"""Most bytes of a text table."""
 MAX_ROWS = 10_000_000
-"""Of any table: what it takes in memory has a bound, however few bytes a file spends on a row."""
+"""Most rows of a table, which bounds its memory however small the file is."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a manifest.
+    """A manifest's table.
 
     Attributes:
         header: names of all columns of the file.
-        columns: those that were asked for, in the order of their cells.
-        rows: line or row number, from 1, and one cell a column; ``None`` where a row has none.
+        columns: names of the columns read, in the order of their cells.
+        rows: line or row number, from 1, and one cell per column; ``None`` for a missing cell.
         complete: whether every row could be read.
-        decimal_comma: whether its numbers may have a comma before their decimals.
-        recordings: columns that hold recordings, or paths in their place.
+        decimal_comma: whether numbers may have a decimal comma.
+        recordings: columns that hold recordings, or paths instead.
     """
 
     header: tuple[str, ...]
@@ -37,11 +37,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The columns of a table that its reader looks at.
+    """Columns to read from a table.
 
     Args:
-        names: theirs, in any case.
-        recordings: those that may hold whole recordings in place of their paths.
+        names: names of the columns, in any case.
+        recordings: names of columns that may hold recordings instead of paths.
     """
 
     names: frozenset[str]
@@ -52,17 +52,17 @@ class Wanted:
         return cls(frozenset(map(plain, names)), frozenset(map(plain, recordings)))
 
     def within(self, header: Iterable[str]) -> list[str]:
-        """The names in ``header`` that are wanted."""
+        """Return the names in ``header`` that are wanted."""
         return [name for name in header if plain(name) in self.names or plain(name) in self.recordings]
 
 
 def plain(name: str) -> str:
-    """A column's name without case and space at either end, by which one is found that is spelled otherwise."""
+    """Return a column's name without case and surrounding space, for finding columns."""
     return name.strip("\ufeff\u200b \t\r\n\xa0").casefold()
 
 
 def distinct(columns: Sequence[str], uri: str, line: int | None, problems: ProblemList) -> bool:
-    """Whether no two columns have the same name; those that do are noted."""
+    """Report columns with the same name; return whether there are none."""
     twice = sorted(name for name, count in Counter(columns).items() if count > 1)
     for name in twice:
         problems.add(uri, name, "there are two columns of this name", "rename one of them", line=line, kind="twice")
@@ -70,7 +70,7 @@ def distinct(columns: Sequence[str], uri: str, line: int | None, problems: Probl
 
 
 def few_enough(count: int, uri: str, problems: ProblemList) -> bool:
-    """Whether a table of so many rows is read; otherwise that is noted."""
+    """Report a table with too many rows; return whether it has few enough."""
     if count > MAX_ROWS:
-        problems.add(uri, "", f"has more than the {MAX_ROWS:,} rows that are read", "use a part of it")
+        problems.add(uri, "", f"has more than {MAX_ROWS:,} rows, the limit", "use a part of it")
     return count <= MAX_ROWS

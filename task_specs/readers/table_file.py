@@ -1,4 +1,4 @@
-"""Reads the table in a file, whatever it is written in."""
+"""Reading of a table in any of the supported formats."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _JSON: Final = ("jsonl", "ndjson", "json")
 
 
 def read_table(uri: str, wanted: Wanted, problems: ProblemList, *, data: bytes | None = None) -> Table | None:
-    """The table in a file; ``None`` if there is none that can be read, which is then a problem.
+    """Read the table in a file; ``None`` if there is no readable one, which is reported as a problem.
 
-    The ending says what it is written in, and gives way to what the file plainly holds: JSON, tabs under ``.csv``,
-    Parquet. Text is UTF-8, or UTF-16 with a byte order mark.
+    The ending gives the format, unless the file clearly holds another: JSON, tabs under ``.csv``, or Parquet. Text is
+    UTF-8, or UTF-16 with a byte order mark.
 
     Args:
-        uri: the file.
-        wanted: the columns its reader looks at.
-        problems: where faults are noted.
-        data: what the file holds, if that has been read.
+        uri: URI of the file.
+        wanted: columns to read.
+        problems: list for problems.
+        data: content of the file, if it was read already.
 
     Raises:
-        MissingExtra: a Parquet file, and pyarrow is not installed.
+        MissingExtra: the file is Parquet, but pyarrow is not installed.
         StorageError: the file cannot be read.
     """
     ending = object_storage.basename(uri).rpartition(".")[2].lower()
@@ -47,7 +47,7 @@ def read_table(uri: str, wanted: Wanted, problems: ProblemList, *, data: bytes |
         return read_parquet(uri, wanted, problems, data=data)
     kind = not_a_table(data)
     if kind is None and ending == "parquet":
-        kind = FileKind("not a Parquet file", "write it anew; if it is text, name it .csv, .tsv or .jsonl")
+        kind = FileKind("not a Parquet file", "write it again; if it is text, name it .csv, .tsv or .jsonl")
     if kind is not None:
         problems.add(uri, "", f"is {kind.what}", kind.remedy)
         return None
@@ -71,7 +71,7 @@ def _text_table(uri: str, ending: str, text: str, wanted: Wanted, problems: Prob
 
 
 def _begins_as_parquet(uri: str) -> bool:
-    """Whether a file is Parquet, of which only its end and what is asked for is read, however large it is."""
+    """Return whether a file begins as Parquet, which is read in parts, so that it may be large."""
     system, path = object_storage.arrow_filesystem(uri)
     if not object_storage.exists(uri):
         return False
@@ -79,7 +79,7 @@ def _begins_as_parquet(uri: str) -> bool:
         with system.open_input_file(path) as file:
             return bool(file.read(len(MAGIC)) == MAGIC)
     except OSError:
-        # Reading it as bytes says what is wrong with it.
+        # Reading it as bytes reports the problem.
         return False
 
 
@@ -89,7 +89,7 @@ def _decoded(uri: str, data: bytes, problems: ProblemList) -> str | None:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         if encoding != "utf-8-sig":
-            problems.add(uri, "", f"is not the {encoding.upper()} text that its first bytes say", "save it as UTF-8")
+            problems.add(uri, "", f"is not {encoding.upper()} text, although it begins like it", "save it as UTF-8")
             return None
         line = data.count(b"\n", 0, error.start) + 1
         remedy = "save it as UTF-8 ('CSV UTF-8' in Excel), or convert it, such as with 'iconv -f WINDOWS-1252 -t UTF-8'"
@@ -106,7 +106,7 @@ _WRITE_CSV: Final = "write the table as CSV"
 
 _BEGINNINGS: Final[Beginnings] = (
     (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook", _AS_CSV),
-    # A workbook names its parts early; any other ZIP file is an archive.
+    # Workbooks name their parts near the beginning; other ZIP files are archives.
     (rb"PK\x03\x04.{,4096}opendocument\.spreadsheet", "an OpenDocument spreadsheet", _AS_CSV),
     (rb"PK\x03\x04.{,4096}(\[Content_Types\]\.xml|xl/|docProps/)", "an Excel workbook", _AS_CSV),
     (rb"ARROW1\0", "an Arrow file", "write it as Parquet"),
@@ -125,5 +125,5 @@ _BEGINNINGS: Final[Beginnings] = (
 
 
 def not_a_table(data: bytes) -> FileKind | None:
-    """What ``data`` is by its first bytes if that is no table that can be read; ``None`` if it may be one."""
+    """Return the kind of a file that is not a readable table, by its first bytes; ``None`` if it may be one."""
     return recognised(data, _BEGINNINGS) or foreign_file(data)

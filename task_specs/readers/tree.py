@@ -1,4 +1,4 @@
-"""A directory tree as people leave it: names in another case, a directory around everything."""
+"""A directory tree with tolerance for names in another case and for additional top-level directories."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from task_specs.readers.audio_files import DIRECTORY, FILE, AudioFiles, Kind, No
 
 _LEVELS = 2
 _LOOKED_INTO = 200
-"""Directories of one level, at most, that are searched."""
+"""Most directories of a level that are searched."""
 
 
 class Tree:
-    """The directories and files below a root.
+    """Directories and files below a root.
 
     Args:
         root: directory URI.
@@ -29,29 +29,29 @@ class Tree:
         self._folded: dict[tuple[str, Kind], dict[str, list[str]]] = {}
 
     def uri(self, path: str) -> str:
-        """URI of a path below the root."""
+        """Return the URI of a path below the root."""
         return f"{self.root.rstrip('/')}/{path}" if path else self.root
 
     def entries(self, directory: str, kind: Kind) -> list[str]:
-        """Names of the files or directories in a directory, sorted; none where it is missing or cannot be read."""
+        """Return the names of the files or directories in a directory, sorted; empty if it is missing or unreadable."""
         try:
             return self.listed(directory, kind)
         except (NotFound, StorageError):
             return []
 
     def listed(self, directory: str, kind: Kind) -> list[str]:
-        """As `entries`.
+        """Return the names like `entries`, but raise errors.
 
         Raises:
             NotFound: there is no such directory, or it cannot be read.
-            StorageError: an S3 root that cannot be listed.
+        StorageError: an S3 root cannot be listed.
         """
         own = self.spelled(directory, DIRECTORY)
         return self.audio.names(directory if own is None else own, kind)
 
     def spelled(self, path: str, kind: Kind) -> str | None:
-        """The own spelling of a path, whose case may differ where one entry alone can be meant; ``None`` if nothing of
-        this kind is there."""
+        """Return the actual spelling of a path, whose case may differ if it is not ambiguous; ``None`` if there is no
+        such entry of this kind."""
         if not path or self.audio.has(path, kind):
             return path
         own = ""
@@ -64,7 +64,7 @@ class Tree:
         return own
 
     def alike(self, directory: str, name: str, kind: Kind) -> list[str]:
-        """The entries of a directory whose names are this one but for case."""
+        """Return the entries of a directory whose names differ from ``name`` only in case."""
         found = self._folded.get((directory, kind))
         if found is None:
             found = self._folded[directory, kind] = {}
@@ -73,10 +73,10 @@ class Tree:
         return found.get(folded(name), [])
 
     def places(self, paths: Sequence[str]) -> list[tuple[str, str]]:
-        """Where the first of the ``paths`` is that is anywhere: in the root, or else one level below it, or two.
+        """Find the first of the ``paths`` that exists, in the root or up to two levels below it.
 
         Returns:
-            Each directory of that level that holds one, with a slash (``""`` for the root), and the path in it.
+        Each directory of the first level that holds one, with a slash (``""`` for the root), and the path in it.
         """
         level = [""]
         for _ in range(_LEVELS + 1):
@@ -89,7 +89,7 @@ class Tree:
         return []
 
     def one_of(self, paths: Sequence[str], at: str = "") -> str | None:
-        """The own spelling of the first of the ``paths`` that is in the directory ``at``, given with a slash."""
+        """Return the actual spelling of the first of the ``paths`` in the directory ``at``, which ends with a slash."""
         for path in paths:
             for kind in (DIRECTORY, FILE):
                 own = self.spelled(f"{at}{path}", kind)
@@ -99,26 +99,26 @@ class Tree:
 
 
 def folded(name: str) -> str:
-    """The name without differences of case and of Unicode normalisation."""
+    """Return a name without case, in Unicode normal form."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
 class Place:
-    """Finds a data set by files and directories of its own.
+    """Finds a data set by its files and directories.
 
-    Archives unpack with or without a directory of their own, and people name any directory above or within it. So what
-    is not in the root is searched for up to two levels below, and the root is left for the directory above where it is
-    one of the data set's own; both are noted.
+    Archives have a top-level directory or none, and users name any directory above or inside the data set. So files
+    that are not in the root are searched for up to two levels below it, and above it if the root is one of the data
+    set's own directories; both are noted.
 
     Args:
         root: directory URI.
-        parts: the data set's own directories, by which a root is known that is one of them.
-        note: takes what a user should know though nothing is wrong.
-        problem: takes what is wrong with the root, and the remedy.
+        parts: directories of the data set, to recognise a root that is one of them.
+        note: function called with notes.
+        problem: function called with a problem of the root, and the remedy.
 
     Attributes:
-        tree: what lies below the root, or below the directory that it was left for.
-        nowhere: whether something was searched for, and nothing of the data set was found.
+        tree: files below the root, or below the directory above it that is used instead.
+        nowhere: whether nothing of the data set was found so far.
     """
 
     def __init__(
@@ -130,8 +130,8 @@ class Place:
         self._found: dict[tuple[str, ...], tuple[str, str]] = {}
 
     def of(self, paths: tuple[str, ...]) -> tuple[str, str]:
-        """The directory, with a slash, in which one of the ``paths`` is, and that path as it is spelled there; the root
-        and the first of all if none is anywhere."""
+        """Return the directory, with a slash, that holds one of the ``paths``, and the path as spelled there; the root
+        and the first path if there is none."""
         if paths not in self._found:
             place = self._search(paths)
             if place is None and self._leave(paths):
@@ -153,7 +153,7 @@ class Place:
         return found[0] if found else None
 
     def _leave(self, paths: Sequence[str]) -> bool:
-        """Whether the root was left for a directory above it, which holds one of the ``paths``."""
+        """Use a directory above the root if that holds one of the ``paths``; return whether it does."""
         inner = self.tree
         if object_storage.is_s3(inner.root) or self._found:
             return False
@@ -162,6 +162,6 @@ class Place:
                 outer = Tree(inner.root[: -len(part) - 1] or "/")
                 if outer.one_of(paths) is not None:
                     self.tree = outer
-                    self._note(f"read from {shown(outer.root)}, for the root is its {part}/")
+                    self._note(f"read from {shown(outer.root)}, since the root is its {part}/")
                     return True
         return False

@@ -43,7 +43,7 @@ def test_a_temporary_directory_too_long_for_sockets_is_found_before_ray_starts(
     pid = Path("/proc/sys/kernel/pid_max").read_text().strip()
     excess = len(f"{long}/{LONGEST_SOCKET.format(pid=pid)}") - SOCKET_BYTES
     said = (
-        f"RAY_TMPDIR: {long} is too long by {excess} bytes for the sockets that Ray makes below it; set RAY_TMPDIR to "
+        f"RAY_TMPDIR: {long} is {excess} bytes too long for the sockets that Ray makes in it; set RAY_TMPDIR to "
         "a short path"
     )
     for command in (("plan", "--no-probe"), ("run",), ("tokenize",)):

@@ -18,7 +18,7 @@ def test_a_label_that_no_bundle_holds_is_refused_by_the_plan(shared_case: Path) 
     assert done.code == 2
     [problem] = done.problems
     assert "data.csv:2: label: 'The caller asks to be connected" in problem
-    assert problem.endswith(" has 224 characters, and a bundle holds at most 200; shorten it")
+    assert problem.endswith(" has 224 characters, but a bundle holds at most 200; shorten it")
 
 
 @pytest.mark.case("48-slots-named-by-questions")

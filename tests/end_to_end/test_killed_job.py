@@ -94,7 +94,7 @@ def test_a_killed_job_goes_on_and_gives_the_bundles_of_one_that_was_not(
     kept = snapshot(place)
     restarted = speechprompt("run", str(job), "--restart")
     assert restarted.code == 0, restarted.stderr
-    assert "restart: every lane begins anew (attempt 2); published bundles stay" in restarted.stderr
+    assert "restart: every lane starts from its first step (attempt 2); published bundles stay" in restarted.stderr
     after, expected = snapshot(place), bundles(place)
     assert {path: after[path] for path in kept} == kept
     again = bundles(resumed)

@@ -113,4 +113,4 @@ def test_plan_says_what_a_multistream_lm_cannot_hear(workplace: Path) -> None:
     shown = speechprompt("plan", str(workplace / "job.yaml"))
     assert shown.code == 0, shown.stderr
     assert "pgslm 2 x 32" in shown.stdout
-    assert "orders: units without recordings, so this pgslm hears no pitch" in shown.stdout
+    assert "orders: units without recordings, so this pgslm reads no pitch" in shown.stdout

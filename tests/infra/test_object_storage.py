@@ -213,9 +213,9 @@ def test_local_files_get_the_permissions_of_the_umask(tmp_path: Path) -> None:
 
 def test_local_trouble_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(StorageError, match="is a directory and no file; name a file in it"):
+    with pytest.raises(StorageError, match="is a directory, not a file; name a file in it"):
         storage.read_bytes(str(tmp_path))
-    with pytest.raises(StorageError, match="is a directory and no file; remove it, or name another place"):
+    with pytest.raises(StorageError, match="is a directory, not a file; remove it, or name another place"):
         storage.read_own(str(tmp_path), limit=9)
     with pytest.raises(ObjectNotFound):
         storage.read_bytes(str(tmp_path / "file" / "below"))

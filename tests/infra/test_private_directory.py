@@ -39,7 +39,7 @@ def test_what_others_could_write_is_not_believed(tmp_path: Path) -> None:
     there.chmod(0o777)
     with pytest.raises(StorageError, match=r"there can be written by other users \(mode 0777\)"):
         private_directory(there)
-    with pytest.raises(StorageError, match=r"lies in .*there, which other users can write"):
+    with pytest.raises(StorageError, match=r"is in .*there, which other users can write"):
         private_directory(there / "below")
 
 
@@ -65,5 +65,5 @@ def test_that_of_another_user_is_refused(tmp_path: Path) -> None:
     os.chown(there, 65534, 65534)
     with pytest.raises(StorageError, match="belongs to another user"):
         private_directory(there)
-    with pytest.raises(StorageError, match=r"lies in .*there, which belongs to another user"):
+    with pytest.raises(StorageError, match=r"is in .*there, which belongs to another user"):
         private_directory(there / "below")

@@ -66,7 +66,7 @@ def test_an_order_as_json_holds_no_credentials() -> None:
     ],
 )
 def test_no_secret_is_handed_to_ray(overrides: list[str], environment: list[str]) -> None:
-    with pytest.raises(JobError, match="which Ray would keep and show; set") as error:
+    with pytest.raises(JobError, match="which Ray would store and show; set") as error:
         submit_job(
             "job.yaml", overrides, address=None, retry_failed=False, restart=False, grace=30, environment=environment
         )

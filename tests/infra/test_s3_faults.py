@@ -190,7 +190,7 @@ def test_a_store_that_ignores_conditions_is_found_out(ignored: str, proxy: Fault
     require_conditional_writes(root)
     assert storage.list_files(root) == [PROBE]
     proxy.faults = [Fault("ignore conditions", condition=cast(Condition, ignored.lower()), times=None)]
-    with pytest.raises(StorageError, match=f"ignores {ignored}, so two writers would mix"):
+    with pytest.raises(StorageError, match=f"ignores {ignored}, which keeps two writers apart"):
         require_conditional_writes(root)
 
 

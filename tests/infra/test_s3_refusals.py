@@ -52,8 +52,8 @@ def refusal(call: Callable[[str], object] = object_storage.check, uri: str = URI
         ({"AWS_ENDPOINT_URL_S3": "localhost:9000"}, "AWS_ENDPOINT_URL_S3 is not a URL; write it like http://host:port"),
         ({"AWS_ENDPOINT_URL_S3": "ftp://host"}, "AWS_ENDPOINT_URL_S3 is not a URL"),
         ({"AWS_ENDPOINT_URL_S3": "http://host:port"}, "AWS_ENDPOINT_URL_S3 and AWS_REGION name no server"),
-        ({"AWS_ACCESS_KEY_ID": "key\n"}, "the credentials hold a line break or the like; set them again"),
-        ({"AWS_REQUEST_CHECKSUM_CALCULATION": "never"}, "checksums is none there is; write when_required"),
+        ({"AWS_ACCESS_KEY_ID": "key\n"}, "the credentials hold an invalid character; set them again"),
+        ({"AWS_REQUEST_CHECKSUM_CALCULATION": "never"}, "a checksum setting is not valid; write when_required"),
         ({"http_proxy": "http://127.0.0.1:9"}, "the proxy does not answer; check HTTPS_PROXY and HTTP_PROXY"),
         ({"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}, "no answer from http://127.0.0.1:9; check AWS_ENDPOINT_URL_S3"),
     ],
@@ -67,7 +67,7 @@ def test_variables(answering: Answering, variables: dict[str, str], said: str, m
 
 def test_tls(answering: Answering, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", answering.url.replace("http", "https"))
-    assert "it speaks no TLS; write http:// in AWS_ENDPOINT_URL_S3" in refusal()
+    assert "no TLS; write http:// in AWS_ENDPOINT_URL_S3" in refusal()
     monkeypatch.setenv("AWS_CA_BUNDLE", "/nowhere.pem")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "another")
     assert "AWS_CA_BUNDLE names no file; correct it, or unset it" in refusal()
@@ -76,10 +76,10 @@ def test_tls(answering: Answering, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        (b"[default\nregion\n", "config cannot be parsed; correct it, or name another by AWS_CONFIG_FILE"),
+        (b"[default\nregion\n", "config cannot be parsed; correct it, or name another in AWS_CONFIG_FILE"),
         (b"\xff\xfe[\x00", "config cannot be parsed"),
         (b"[default]\nmax_attempts = many\n", "AWS_MAX_ATTEMPTS is not a number of attempts"),
-        (b"[default]\ncredential_process = false\n", "what should give the credentials fails; run the credential_proc"),
+        (b"[default]\ncredential_process = false\n", "the credential provider fails; run the credential_proc"),
         (b"[default]\ncredential_process = /nowhere/at/all\n", "/nowhere/at/all: No such file or directory"),
         (b"[default]\nsso_session = x\n", "check the AWS settings, in the environment and in ~/.aws/config"),
         (b"", "it needs credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE"),
@@ -116,8 +116,8 @@ def error(code: str, message: str = "m") -> str:
         (400, error("AuthorizationHeaderMalformed", "expecting 'eu-west-3'"), {}, "its bucket is in region eu-west-3"),
         (400, error("AuthorizationHeaderMalformed"), {}, "in another region, or at another address; set AWS_REGION to"),
         (307, error("TemporaryRedirect"), {"Location": "/other"}, "another region, or at another address"),
-        (400, error("InvalidBucketName"), {}, "no buckets of such a name; write 3 to 63 lower-case letters"),
-        (407, "", {}, "the proxy wants a login; write it into HTTPS_PROXY, or set NO_PROXY"),
+        (400, error("InvalidBucketName"), {}, "the bucket's name is not valid; write 3 to 63 lower-case letters"),
+        (407, "", {}, "the proxy asks for a login; write it into HTTPS_PROXY, or set NO_PROXY"),
         (200, "<html>console</html>", {}, "answered 200, but not as S3 does; check AWS_ENDPOINT_URL_S3"),
         (404, "<html>nothing</html>", {}, "answered 404, but not as S3 does"),
         (403, "<html>forbidden</html>", {}, "answered 403, but not as S3 does"),
@@ -131,7 +131,7 @@ def test_answers(answering: Answering, status: int, body: str, headers: dict[str
 
 def test_what_the_rights_to_read_are(answering: Answering) -> None:
     answering.answers(403, error("AccessDenied"))
-    assert "s3:GetObject and s3:ListBucket, without which S3 refuses also what is not there" in refusal(
+    assert "s3:GetObject and s3:ListBucket, without which S3 also refuses objects that do not exist" in refusal(
         object_storage.read_bytes
     )
     assert "grant this account s3:PutObject" in refusal(lambda uri: object_storage.write_bytes(uri, b""))
@@ -144,10 +144,10 @@ def test_a_redirect_without_an_end(answering: Answering) -> None:
 
 def test_a_page_of_a_server_that_is_not_well_may_pass(answering: Answering) -> None:
     answering.answers(502, "<html>bad gateway</html>")
-    with pytest.raises(StoreUnreachable, match="answered 502; look after the server"):
+    with pytest.raises(StoreUnreachable, match="answered 502; check the server"):
         object_storage.check(URI)
 
 
 @pytest.mark.parametrize("bucket", ["My_Bucket!", "ümlaut", "bucket:8080", "a b"])
 def test_names_of_buckets(bucket: str) -> None:
-    assert "S3 has no buckets of such a name; write 3 to 63 lower-case letters" in refusal(uri=f"s3://{bucket}/key")
+    assert "the bucket's name is not valid; write 3 to 63 lower-case letters" in refusal(uri=f"s3://{bucket}/key")

@@ -49,7 +49,7 @@ def test_a_sound_job_on_real_servers(job: Path, s3: S3Server, mlflow_server: Ser
     bundles = s3.fresh_prefix()
     code, found = findings(str(job), "--set", f"bundles={bundles}", "--set", f"tracking={mlflow_server.url}")
     assert code == 0, found
-    assert found["S3"][0]["seen"].endswith("refuses what conditions forbid")
+    assert found["S3"][0]["seen"].endswith("obeys conditional writes")
     assert found["MLflow"][0]["verdict"] == found["clock"][0]["verdict"] == "good"
     assert found["backbone"][0]["seen"].startswith("tiny: gslm 2 x 16")
     assert object_storage.list_files(bundles) == [PROBE]
@@ -102,4 +102,4 @@ def test_a_server_that_never_ends_its_answer_is_not_waited_for(monkeypatch: pyte
     monkeypatch.setattr(doctor, "CLOCK_ANSWER_SECONDS", 0.3)
     with sending(lambda connection: drip(connection, HEAD + b"X-Long:")) as uri:
         found = doctor._clock(uri)
-    assert (found.verdict, found.seen) == ("warning", f"{uri} did not tell the time (no whole answer in time)")
+    assert (found.verdict, found.seen) == ("warning", f"{uri} did not send its time (no whole answer in time)")

@@ -85,17 +85,17 @@ def test_a_fault_of_ours_is_told_from_a_mistake_and_from_tasks_that_failed(monke
     done = speechprompt("tasks")
     assert done.code == FAULT
     *trace, last = done.stderr.splitlines()
-    assert last.startswith(f"error: a fault of speechprompt {__version__} (KeyError: ")
-    assert last.endswith("not of its input; please report it, its traceback is above")
+    assert last.startswith(f"error: internal error of speechprompt {__version__} (KeyError: ")
+    assert last.endswith("); please report it, its traceback is above")
     assert trace[0] == "Traceback (most recent call last):"
 
 
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (MemoryError(), "this machine has too little memory for it; lower gang"),
+        (MemoryError(), "this machine has too little memory; lower gang"),
         (OSError(errno.ENOSPC, "No space left on device", "/some/file"), "/some/file cannot be written (No space left"),
-        (OSError(errno.EMFILE, "Too many open files", "/some/file"), "raise the limit, as with ulimit -n 65536"),
+        (OSError(errno.EMFILE, "Too many open files", "/some/file"), "raise the limit, for example with ulimit -n"),
     ],
 )
 def test_limits_of_the_machine_are_no_faults(error: Exception, said: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,7 +176,7 @@ tracking: file:///mlruns
         "command line: name: '[' is not a YAML value; put it in quotes",
         "commands.yaml: backbone: is required; add 'backbone:'",
         "commands.yaml:2: tasks[1]: must be text, not the number 3; write it in quotes",
-        "commands.yaml:8: bundles: is empty, and must be text; give it a value, or remove the line",
+        "commands.yaml:8: bundles: is empty, but must be text; give it a value, or remove the line",
         "commands.yaml:6: storage: the environment variable NOT_SET is not set; set NOT_SET, or write the path itself",
         "commands.yaml:9: tracking: is not an address that MLflow can track to; "
         "write http://host:port or sqlite:///mlflow.db",

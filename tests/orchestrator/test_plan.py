@@ -195,10 +195,10 @@ def test_results_of_a_job_that_has_not_run(workplace: Path) -> None:
     [
         (
             "auto",
-            r"11 lanes, at most [1-6] in a pass \(1/2.* lanes take .* lane steps a second and .*\)",
+            r"11 lanes, at most [1-6] per forward pass \(1/2.* lanes take .* lane steps a second and .*\)",
         ),
-        ("3", "11 lanes, at most 3 in a pass"),
-        ("1", "11 lanes, at most 1 in a pass"),
+        ("3", "11 lanes, at most 3 per forward pass"),
+        ("1", "11 lanes, at most 1 per forward pass"),
     ],
 )
 def test_a_sound_job_is_shown(workplace: Path, gang: str, said: str) -> None:
@@ -233,8 +233,8 @@ def test_a_sweep_is_shown_with_its_lanes_and_sizes(workplace: Path) -> None:
     add_task(workplace, "swept", seeds=3, sweep=sweep)
     done = speechprompt("plan", "job.yaml", "--no-probe")
     assert done.code == 0, done.stderr
-    assert "sweep  swept: 2 learning_rate x 2 prompt_length; 2 times 1 of 3 goes on" in done.stdout
-    assert "12 lanes; how many share a pass is measured when the job starts" in done.stdout
+    assert "sweep  swept: 2 learning_rate x 2 prompt_length; 2 times, 1 of 3 goes on" in done.stdout
+    assert "12 lanes; how many share a forward pass is measured when the job starts" in done.stdout
     sizes = [2 * TINY.layers * length * TINY.dim + TINY.dim + 2 * TINY.vocabulary for length in (2, 9)]
     assert f"{sizes[0]:,} to {sizes[1]:,}" in done.stdout
 
@@ -284,7 +284,7 @@ def test_few_shots_are_shown_with_the_classes_that_have_less(workplace: Path) ->
     shown = speechprompt("plan", "job.yaml", "--no-probe").stdout
     assert "6/8/8" in shown
     assert "linear verbalizer, balanced by sampling" in shown
-    assert "few: 4 of each of 2 classes, drawn by seed from 8; yes with less, all they have" in shown
+    assert "few: 4 of each of 2 classes, drawn by seed from 8; yes with all they have, which are fewer" in shown
 
 
 def test_labels_that_no_bundle_holds_are_problems_of_their_rows(workplace: Path) -> None:
@@ -294,10 +294,10 @@ def test_labels_that_no_bundle_holds_are_problems_of_their_rows(workplace: Path)
     done = speechprompt("plan", "job.yaml", "--no-probe")
     assert done.code == 2
     assert [re.sub(r"^.*?csv:[0-9]+: label: '.*' ", "", line) for line in done.problems] == [
-        "has 201 characters, and a bundle holds at most 200; shorten it",
+        "has 201 characters, but a bundle holds at most 200; shorten it",
         "holds a line break; write it on one line",
         "holds the control character U+001B; remove it",
-        "has no character that can be seen; write a word",
+        "has no visible character; write a word",
         "holds a line break; write it on one line",
     ]
 
@@ -313,7 +313,7 @@ def test_a_prompt_that_no_bundle_holds_is_a_problem_of_its_task(workplace: Path)
     assert done.code == 2
     # It is wrong for every task, and said once.
     [problem] = done.problems
-    assert "backbone: a bundle could not name it, as its backbone_uri has " in problem
+    assert "backbone: a bundle's manifest cannot hold it: backbone_uri has " in problem
 
 
 def test_prompts_of_all_tasks_are_counted_first(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,7 +322,7 @@ def test_prompts_of_all_tasks_are_counted_first(workplace: Path, monkeypatch: py
     add_task(workplace, "two", "no table", sweep={"dropout": [0.1, 0.2, 0.3]}, seeds=2)
     done = speechprompt("plan", "job.yaml", "--no-probe")
     assert done.problems == [
-        "job.yaml: tasks: 12 prompts are to be tuned, and a job has at most 10; give fewer tasks, or seeds"
+        "job.yaml: tasks: 12 prompts are too many for one job, which tunes at most 10; use fewer tasks or seeds"
     ]
 
 

@@ -229,12 +229,12 @@ def test_a_prompt_that_is_too_large_for_a_bundle_is_said() -> None:
         (
             {"backbone": "/data/" + "b/" * 300},
             "backbone",
-            "as its backbone_uri has 605 characters, and a bundle holds at most 500",
+            "cannot hold it: backbone_uri has 605 characters, but a bundle holds at most 500",
         ),
-        ({"backbone": "/data/a\nb"}, "backbone", "as its backbone_uri holds a line break"),
-        ({"bundles": "s3://bucket/" + "k" * 980}, "bundles", "would have a name of 1046 bytes, and 1024 are possible"),
-        ({"bundles": "s3://bucket/" + "ž" * 490}, "bundles", "would have a name of 1046 bytes, and 1024 are possible"),
-        ({"bundles": "/data/" + "d/" * 2030}, "bundles", "and 4095 are possible"),
+        ({"backbone": "/data/a\nb"}, "backbone", "cannot hold it: backbone_uri holds a line break"),
+        ({"bundles": "s3://bucket/" + "k" * 980}, "bundles", "would have a path of 1046 bytes, but the limit is 1024"),
+        ({"bundles": "s3://bucket/" + "ž" * 490}, "bundles", "would have a path of 1046 bytes, but the limit is 1024"),
+        ({"bundles": "/data/" + "d/" * 2030}, "bundles", "but the limit is 4095"),
     ],
 )
 def test_places_that_a_bundle_cannot_name_or_lie_in_are_said(places: dict[str, str], field: str, message: str) -> None:

@@ -46,7 +46,7 @@ def test_provenance_that_was_changed_meanwhile_is_not_signed(tmp_path: Path) -> 
     key = pair(tmp_path)
     published = publish(str(tmp_path / "bundles"), random_bundle())
     altered_provenance(published)
-    with pytest.raises(BundleError, match="says another provenance than this job"):
+    with pytest.raises(BundleError, match="names another provenance than this job"):
         sign_published(published, key)
     assert not (Path(published.uri) / key.trusted.file).exists()
 
@@ -58,7 +58,7 @@ def test_what_another_job_has_published_and_signed_stays_so(tmp_path: Path) -> N
     sign_published(later, key)
     verify(later.uri, trusted=[key.trusted])
     altered_provenance(later)
-    with pytest.raises(BundleError, match="says another provenance than this job"):
+    with pytest.raises(BundleError, match="names another provenance than this job"):
         sign_published(later, key)
 
 

@@ -65,7 +65,7 @@ def test_a_manifest_that_means_such_a_file_is_told(tmp_path: Path, written: str,
     rows = [{"path": written, "label": "yes", "split": "train"}]
     found = [problem for problem in problems_of(task(tmp_path, delimited(rows))) if problem.field == "path"]
     assert len(found) == 1
-    assert found[0].message.endswith(", a name that is not UTF-8")
+    assert found[0].message.endswith(", whose name is not UTF-8")
     assert found[0].remedy == "rename the file"
 
 
@@ -86,7 +86,7 @@ def test_no_path_is_other_than_utf8(path: str) -> None:
     ],
 )
 def test_no_path_is_longer_than_a_disk_takes(path: str, base: str, most: int) -> None:
-    with pytest.raises(StorageError, match=f"more than a file system takes; shorten it to {most}$") as raised:
+    with pytest.raises(StorageError, match=f"more than a file system allows; shorten it to {most}$") as raised:
         resolve(path, base)
     assert len(str(raised.value)) < 200
 
@@ -102,17 +102,17 @@ def test_a_link_to_nothing_is_a_problem(tmp_path: Path, target: str) -> None:
     folders_spec = folders(tmp_path)
     (tmp_path / "rec/no/lost.wav").symlink_to(target)
     assert texts(folders_spec, tmp_path) == [
-        "rec: no/lost.wav: is a link to nothing, or no file; get what it should be, or remove it"
+        "rec: no/lost.wav: is a broken link, or not a file; restore the file, or remove it"
     ]
     rows = [{"path": "rec/no/lost.wav", "label": "yes", "split": "train"}]
-    assert any("is a link to nothing" in problem.message for problem in problems_of(task(tmp_path, delimited(rows))))
+    assert any("is a broken link" in problem.message for problem in problems_of(task(tmp_path, delimited(rows))))
 
 
 def test_a_pipe_is_no_recording(tmp_path: Path) -> None:
     folders_spec = folders(tmp_path)
     os.mkfifo(tmp_path / "rec/no/pipe.wav")
     [said] = texts(folders_spec, tmp_path)
-    assert said.startswith("rec: no/pipe.wav: is a link to nothing, or no file")
+    assert said.startswith("rec: no/pipe.wav: is a broken link, or not a file")
 
 
 @pytest.mark.parametrize(

@@ -140,25 +140,25 @@ DRAWN = "or write 'split: drawn' under data if every directory is a label"
         (splits("train", "test"), f"rec: 'test' and 'train' are names of splits, but no directory is one of valid; add "
          f"one, {DRAWN}"),
         (splits("test"), "rec: 'test' is the name of a split, but no directory is one of train and valid; add them, or "
-         "add '/test' to 'root' to have its recordings divided"),
-        (splits("train", "dev", "val", "test"), "rec: 'dev' and 'val' are names of the one split valid; keep or "
+         "add '/test' to 'root' to have its recordings split"),
+        (splits("train", "dev", "val", "test"), "rec: 'dev' and 'val' are names of the same split valid; keep or "
          f"rename one of them, {DRAWN}"),
-        (splits("train", "dev", "test", "eval"), "rec: 'eval' and 'test' are names of the one split test; keep or "
+        (splits("train", "dev", "test", "eval"), "rec: 'eval' and 'test' are names of the same split test; keep or "
          f"rename one of them, {DRAWN}"),
-        (splits("train", "valid", "validation"), "rec: 'valid' and 'validation' are names of the one split valid; keep "
-         f"or rename one of them, {DRAWN}"),
+        (splits("train", "valid", "validation"), "rec: 'valid' and 'validation' are names of the same split valid; "
+         f"keep or rename one of them, {DRAWN}"),
         (splits("train-clean", "dev-clean", "test-other"), "rec: 'dev-clean', 'test-other' and 'train-clean' seem to "
          f"be splits; name them train, valid and test, {DRAWN}"),
         ({"dev": 3, "test": 3}, "rec: 'dev' and 'test' are names of splits, but no directory is one of train; add one, "
          f"{DRAWN}"),
         ({"yes": 3, "no": 3, "test/yes": 1, "test/no": 1}, "rec: 'test' is the name of a split and holds 'no' and "
-         "'yes', which lie beside it too; put every label into one of train, valid and test"),
+         "'yes', which are also beside it; put every label into one of train, valid and test"),
         ({"yes/train": 3, "yes/test": 3, "no/train": 3, "no/test": 3}, "rec: the directories of labels hold those of "
          f"splits, such as no/test; put splits first, as in train/no, {DRAWN}"),
-        ({"data/yes": 3, "data/no": 3}, "rec: 'data' is the only directory, and would be the one label; add '/data' to "
-         "'root' if the labels are there"),
-        ({"a/b/c/yes": 3, "a/b/c/no": 3}, "rec: 'a' is the only directory, and would be the one label; add '/a/b/c' to "
-         "'root' if the labels are there"),
+        ({"data/yes": 3, "data/no": 3}, "rec: 'data' is the only directory, and would be the only label; add '/data' "
+         "to 'root' if the labels are there"),
+        ({"a/b/c/yes": 3, "a/b/c/no": 3}, "rec: 'a' is the only directory, and would be the only label; add '/a/b/c' "
+         "to 'root' if the labels are there"),
         ({"fold1/yes": 3, "fold2/yes": 3}, f"rec: 'fold1' and 'fold2' seem to be parts of the data; join their "
          f"directories, {DRAWN}"),
         ({"Part_01/yes": 3, "Part_02/no": 3}, f"rec: 'Part_01' and 'Part_02' seem to be parts of the data; join their "
@@ -170,7 +170,7 @@ DRAWN = "or write 'split: drawn' under data if every directory is a label"
          "label"),
         ({".": 0}, "rec: holds no directories; correct 'root'"),
         ({f"speaker{number}": 1 for number in range(9)}, "rec: no label has 3 recordings, one for each split; add "
-         "some; directories are to be named by labels, not by speakers or recordings"),
+         "some; name directories by labels, not by speakers or recordings"),
         ({"yes": 3, "no": 3, " ": 3}, "rec/ : its name is blank, and would be a label; rename it"),
     ],
 )  # fmt: skip
@@ -189,7 +189,7 @@ def test_a_single_word_for_a_split_among_labels_is_one(tmp_path: Path) -> None:
     lay(tmp_path / "rec", {"bus": 3, "car": 3, "train": 3})
     dataset = read_dataset(folders(tmp_path))
     assert dataset.labels == (("bus", "car", "train"),)
-    assert dataset.notes == ("'train' is taken as a label, since the directories beside it are no splits",)
+    assert dataset.notes == ("'train' is taken as a label, since the directories beside it are not splits",)
 
 
 @pytest.mark.parametrize(
@@ -208,12 +208,12 @@ def test_a_label_of_other_files_is_to_be_converted(tmp_path: Path, ending: str, 
 @pytest.mark.parametrize(
     ("files", "note"),
     [
-        (("yes/a.m4a", "yes/b.M4A", "no/c.m4a", "no/c.txt"), "left out for not ending in .wav, .flac, .ogg or .mp3: "
-         ".m4a 3 (yes 2, no 1), .txt 1 (no 1)"),
-        (("yes/a", "no/deep/b.wav.part"), "left out for not ending in .wav, .flac, .ogg or .mp3: (no ending) 1 (yes "
-         "1), .part 1 (no 1)"),
-        (("a.wav", "b.FLAC", "README.md"), "2 recordings left out that lie in no label's directory: 'a.wav' and "
-         "'b.FLAC'"),
+        (("yes/a.m4a", "yes/b.M4A", "no/c.m4a", "no/c.txt"), "left out because they do not end in .wav, .flac, .ogg "
+         "or .mp3: .m4a 3 (yes 2, no 1), .txt 1 (no 1)"),
+        (("yes/a", "no/deep/b.wav.part"), "left out because they do not end in .wav, .flac, .ogg or .mp3: (no ending) "
+         "1 (yes 1), .part 1 (no 1)"),
+        (("a.wav", "b.FLAC", "README.md"), "2 recordings left out because they are in no label's directory: 'a.wav' "
+         "and 'b.FLAC'"),
     ],
 )  # fmt: skip
 def test_what_is_left_out_is_noted(tmp_path: Path, files: tuple[str, ...], note: str) -> None:
@@ -230,8 +230,8 @@ def test_recordings_beside_splits_are_noted(tmp_path: Path) -> None:
     dataset = read_dataset(folders(tmp_path))
     assert dataset.counts == {"train": 6, "valid": 6, "test": 6}
     assert dataset.notes == (
-        "1 recordings left out that lie in no label's directory: 'val/loose.wav'",
-        "left out for lying beside the splits: 'noise' (2 recordings)",
+        "1 recordings left out because they are in no label's directory: 'val/loose.wav'",
+        "left out because they are beside the splits: 'noise' (2 recordings)",
     )
 
 
@@ -253,13 +253,13 @@ def test_directories_of_one_label_are_one(tmp_path: Path) -> None:
     lay(tmp_path / "rec", {"ž": 3, unicodedata.normalize("NFD", "ž"): 3, "yes": 3, "yes ": 3})
     dataset = read_dataset(folders(tmp_path))
     assert dataset.labels == (("yes", "ž"),)
-    assert dataset.notes == ("several directories have names that are the one label 'yes' and 'ž'",)
+    assert dataset.notes == ("several directories have names of the same label 'yes' and 'ž'",)
 
 
 def test_few_recordings_are_noted(tmp_path: Path) -> None:
     lay(tmp_path / "rec", {"yes": 3, "no": 3, **{f"rare{number}": 2 for number in range(7)}})
     assert read_dataset(folders(tmp_path)).notes == (
-        "7 of 9 labels have fewer than 3 recordings, and so are in train alone: 'rare0', 'rare1', 'rare2', 'rare3', "
+        "7 of 9 labels have fewer than 3 recordings, and are in train only: 'rare0', 'rare1', 'rare2', 'rare3', "
         "'rare4' and 2 more",
     )
 

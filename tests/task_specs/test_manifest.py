@@ -213,16 +213,16 @@ FAULTS = {
     "path,label,split,start\na.wav,x,train,inf\n": "data.csv:2: start: 'inf' is not a number of seconds",
     "path,label,split,start\na.wav,x,train,-1\n": "data.csv:2: start: '-1' is before the beginning",
     "path,label,split,start,end\na.wav,x,train,2,2\n": "data.csv:2: end: the clip ends at 2 s, not after its",
-    'path,label,split\n"a.wav"\n"a.wav,x,train\n': "data.csv:3: cannot be read on from here (unexpected end of data)",
+    'path,label,split\n"a.wav"\n"a.wav,x,train\n': "data.csv:3: cannot be read from here on (unexpected end of data)",
     "units,label,split\n1 two,x,train\n": "data.csv:2: units: 'two' is not a unit number",
     "units,label,split\n1 -1,x,train\n": "data.csv:2: units: unit -1 is negative",
     "units,label,split\n1 40000,x,train\n": "data.csv:2: units: 40000 is not a unit number; units go from 0 to 32767",
     "units,label,split\n,x,train\n": "data.csv:2: units: holds no units",
     "units,label,split\n1 1,x,train\n": "data.csv:2: units: unit 1 follows itself, so these seem to be frames",
-    "units,label,split\n1,x,train\n2,x,valid\n3,x,test\n": "data.csv: label: train has the one label 'x'",
+    "units,label,split\n1,x,train\n2,x,valid\n3,x,test\n": "data.csv: label: train has only the label 'x'",
     "units,label,split\n1,x,train\n1,y,train\n2,z,valid\n3,x,test\n": "data.csv:4: label: 'z' occurs in valid but not",
     "": "data.csv: is empty",
-    "units,label,split\n": "data.csv: has names of columns, but no rows; write a row for each recording",
+    "units,label,split\n": "data.csv: has a header, but no rows; write a row for each recording",
 }
 
 

@@ -36,9 +36,9 @@ def test_a_detection_task_is_sound(tmp_path: Path) -> None:
     [
         (
             DETECTION,
-            "'genuine' is to be one of two classes, but train has 'bonafide', 'spoof'; name one of",
+            "'genuine' must be one of two classes, but train has 'bonafide', 'spoof'; name one of",
         ),
-        ([*DETECTION, {**DETECTION[0], "label": "noise"}], "'genuine' is to be one of two classes, but train has 'bon"),
+        ([*DETECTION, {**DETECTION[0], "label": "noise"}], "'genuine' must be one of two classes, but train has 'bon"),
     ],
 )
 def test_the_positive_class_is_one_of_two(tmp_path: Path, rows: Rows, message: str) -> None:
@@ -57,7 +57,7 @@ def test_who_draws_speakers_knows_those_of_test(tmp_path: Path) -> None:
     rows = [{**row, "speaker": "" if row["split"] != "valid" else "bob"} for row in DETECTION]
     found = _texts(tmp_path, rows, bootstrap="speakers")
     assert found == [
-        f"data.csv:{line}: speaker: names no speaker to draw; fill it in, or set bootstrap to utterances"
+        f"data.csv:{line}: speaker: is empty, but the bootstrap draws speakers; fill it in, or set bootstrap to utter"
         for line in (6, 7)
     ]
 

@@ -24,15 +24,15 @@ BELOW = "set 'root' to the directory of the recordings, and write paths below it
         ("clips/two%20words.ogg", "did you mean 'clips/two words.ogg'?"),
         ("Clips/b.flac", "did you mean 'clips/b.flac'?"),
         ("clips", "it is a directory; name a file in it"),
-        ("b.flac", "add '/clips' to 'root', where it lies"),
-        ("audio/clips/b.flac", "the root ends in 'audio' already; leave it out of the paths"),
+        ("b.flac", "add '/clips' to 'root', where it is"),
+        ("audio/clips/b.flac", "the root already ends in 'audio'; leave it out of the paths"),
         ("https://host/b.flac", "fetch the file, and write its path"),
         ("file:///data/b.flac", BELOW),
-        ("~/b.flac", f"~ is not filled in here; {BELOW}"),
-        ("$DATA/b.flac", f"$DATA is not filled in here; {BELOW}"),
-        ("${DATA}/b.flac", f"${{DATA}} is not filled in here; {BELOW}"),
-        ("{data_root}/b.flac", f"{{data_root}} is not filled in here; {BELOW}"),
-        ("C:\\data\\b.flac", f"it is a path of Windows; {BELOW}, with / between directories"),
+        ("~/b.flac", f"~ is not expanded here; {BELOW}"),
+        ("$DATA/b.flac", f"$DATA is not expanded here; {BELOW}"),
+        ("${DATA}/b.flac", f"${{DATA}} is not expanded here; {BELOW}"),
+        ("{data_root}/b.flac", f"{{data_root}} is not expanded here; {BELOW}"),
+        ("C:\\data\\b.flac", f"it is a Windows path; {BELOW}, with / between directories"),
         ("clips\\b.flac", "write / between directories"),
         ("clips/c.flac", "correct the path, or set 'root'"),
     ],
@@ -120,7 +120,7 @@ def test_a_label_that_is_no_text_is_not_to_be_quoted(tmp_path: Path, label: str)
 
 def test_a_pattern_names_no_table(tmp_path: Path) -> None:
     [problem] = problems_of(spec(tmp_path, data={"path": "train-*.csv"}))
-    assert problem.remedy.startswith("name one table, or one a split")
+    assert problem.remedy.startswith("name one table, or one per split")
 
 
 def test_speechbrain_writes_the_length_in_place_of_the_duration(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def folders(tmp_path: Path, *paths: str) -> list[str]:
 def test_one_directory_of_recordings_is_no_task(tmp_path: Path) -> None:
     [problem] = folders(tmp_path, "yes/a.wav", "yes/b.wav", "yes/c.wav")
     assert (
-        problem == "'yes' is the only directory, and would be the one label; add directories of other labels beside it"
+        problem == "'yes' is the only directory, and would be the only label; add directories of other labels beside it"
     )
 
 

@@ -52,6 +52,6 @@ def test_results_that_nobody_published_are_a_problem(tmp_path: Path) -> None:
     file.write_text("name: mine\npublished: lithuanian-command\ndata: {path: rows.csv}\n", encoding="utf-8")
     _, [problem] = load_task_spec(str(file))
     assert str(problem).endswith(
-        "published: names 'lithuanian-command', of which no results are known; "
+        "published: names 'lithuanian-command', which has no published results here; "
         "did you mean 'lithuanian-speech-commands'?"
     )

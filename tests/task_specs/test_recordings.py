@@ -62,7 +62,7 @@ def test_copies_with_different_labels_are_noted(tmp_path: Path) -> None:
     recorded(tmp_path, f="b")
     notes = read_dataset(task(tmp_path, delimited(ROWS), duplicates="keep")).notes
     assert notes[1:] == (
-        f"1 recordings are there with different labels ({tmp_path}/data.csv:3, 7); keep the one with the right label",
+        f"1 recordings occur with different labels ({tmp_path}/data.csv:3, 7); keep the one with the right label",
     )
 
 
@@ -92,7 +92,7 @@ def test_a_sample_rate_that_goes_with_the_label_is_noted(tmp_path: Path) -> None
             record(tmp_path / f"{label}/{take}.wav", rate=rate)
     folders = spec(tmp_path, data={"reader": "folders", "root": "."})
     assert read_dataset(folders).notes == (
-        "the sample rate goes with the label (8000 Hz for 1 classes, 16000 Hz for 1 classes), so bandwidth alone tells "
+        "the sample rate depends on the label (8000 Hz for 1 classes, 16000 Hz for 1 classes), so bandwidth alone "
         "some classes apart",
     )
     record(tmp_path / "doors/0.wav", rate=16_000)
@@ -103,7 +103,7 @@ def test_an_end_beyond_the_recording_is_said(tmp_path: Path) -> None:
     tree = corpora.voice_activity(tmp_path)
     record(tmp_path / tree.audio, seconds=1)
     found = problems_of(spec(tmp_path, data={"reader": "voice_activity", "root": "."}))
-    assert [problem.message for problem in found] == ["training.wav has 1.00 s, which is less than its clip needs"]
+    assert [problem.message for problem in found] == ["training.wav has 1.00 s, which is shorter than its clip"]
 
 
 _TONE = tone(440, 0.5)

@@ -135,28 +135,28 @@ BASE = "name: t\ndata: {path: x.csv}\n"
         ("name: t", "task.yaml: data: is required; add 'data:'"),
         ("name: t\ndata: x.csv", "task.yaml:2: data: must be a mapping (lines of 'key: value'), not 'x.csv'"),
         ("name: t\ndata: {reader: manifst}", "task.yaml:2: data: there is no reader 'manifst'; did you mean 'man"),
-        ("name: t\ndata: {path: 3}", "task.yaml:2: data.path: must be a path, or one path a split, not the number 3"),
+        ("name: t\ndata: {path: 3}", "task.yaml:2: data.path: must be a path, or one path per split, not the number 3"),
         ("name: t\ndata: {path: {train: x, dev: y}}", "task.yaml:2: data.path.valid: is required"),
         ("name: t\ndata: {path: {train: x, valdi: y}}", "task.yaml:2: data.path.valdi: is not a known key; did you me"),
         ("name: t\ndata: {path: x.csv, label: []}", "task.yaml:2: data.label: has too few entries; give 1 or more"),
         ("name: t\ndata: {path: '${NOT_SET}/x'}", "task.yaml:2: data.path: the environment variable NOT_SET is not"),
         ("name: t\ndata: {path: 'gs://b/x'}", "task.yaml:2: data.path: 'gs://b/x' has an unknown scheme"),
         ("name: t\ndata: {path: ''}", "task.yaml:2: data.path: '' is not a path"),
-        (BASE + "metric: eer", "task.yaml: positive: is required by metric 'eer'; name the class that is to be detect"),
-        (BASE + "metric: slot_accuracy", "task.yaml:3: metric: is the accuracy where examples have one label; write"),
+        (BASE + "metric: eer", "task.yaml: positive: is required by metric 'eer'; name the class to detect"),
+        (BASE + "metric: slot_accuracy", "task.yaml:3: metric: is the same as accuracy for a task with one slot"),
         ("name: t\ndata: {path: x.csv, label: [a, b]}\npositive: x", "task.yaml:3: positive: names a class, but"),
-        (BASE + "workers: 33", "task.yaml:3: workers: is 33, but a batch has 32 rows to share; lower it"),
+        (BASE + "workers: 33", "task.yaml:3: workers: is 33, but a batch has only 32 rows; lower it"),
         (BASE + "shots: 0", "task.yaml:3: shots: must be at least 1, not the number 0"),
         (BASE + "bootstrap: speaker", "task.yaml:3: bootstrap: must be 'utterances' or 'speakers', not 'speaker'; did"),
         (BASE + "source: x", "task.yaml:3: source: is not a known key"),
-        (BASE + "seeds: 0", "task.yaml:3: seeds: 0 seeds cannot be tuned; give 1 to 100, or a list of seeds"),
+        (BASE + "seeds: 0", "task.yaml:3: seeds: 0 seeds cannot be used; give 1 to 100, or a list of seeds"),
         (BASE + "seeds: many", "task.yaml:3: seeds: must be a number of seeds or a list of seeds, not 'many'"),
         (BASE + "seeds: []", "task.yaml:3: seeds: has too few entries; give 1 or more"),
         (BASE + "seeds: [-1]", "task.yaml:3: seeds[0]: must be at least 0, not the number -1"),
         (BASE + "seeds: true", "task.yaml:3: seeds: must be a number of seeds or a list of seeds, not the truth v"),
         (BASE + f"family: {'x' * 65}", "task.yaml:3: family: has too many characters; give 64 or fewer"),
         (BASE + "recipe: fast", "task.yaml:3: recipe.name: must be 'default' or 'paper', not 'fast'"),
-        (BASE + "recipe:", "task.yaml:3: recipe: is empty, and must be a mapping"),
+        (BASE + "recipe:", "task.yaml:3: recipe: is empty, but must be a mapping"),
         (BASE + "recipe: {name: paper, balance: weights}", "task.yaml:3: recipe: balance: weights is not defined"),
         (BASE + "recipe: {steps: 0}", "task.yaml:3: recipe.steps: must be at least 1, not the number 0"),
         (BASE + "audio: {min_seconds: 40}", "task.yaml:3: audio: min_seconds (40) is not below max_seconds (30)"),
@@ -229,7 +229,7 @@ def test_a_job_has_an_end_of_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     specs, [problem] = load_task_specs(["*.yaml"], str(tmp_path), named_in="/job.yaml")
     assert specs == []
     assert str(problem) == (
-        "/job.yaml: tasks: 3 files are named, and a job has at most 2 tasks; name fewer, or correct the pattern"
+        "/job.yaml: tasks: matches 3 files, but a job has at most 2 tasks; use fewer tasks, or correct the pattern"
     )
 
 
@@ -300,7 +300,7 @@ def test_patterns_without_files_and_names_given_twice(tmp_path: Path) -> None:
             "/job.yaml",
             "tasks[5]",
             "there is no file 'task_specs/esc51.yaml'",
-            "see 'speechprompt tasks' for the names there are",
+            "see 'speechprompt tasks' for the known names",
         ),
         Problem(
             f"{tmp_path}/other/a.yaml",

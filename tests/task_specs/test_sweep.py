@@ -101,8 +101,8 @@ BASE = "name: t\ndata: {path: x.csv}\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("sweep: {}", "sweep: names nothing to vary; give one of learning_rate, prompt_length, prompt_init, verbal"),
-        ("sweep: {halving: {eta: 2}}", "sweep: names nothing to vary"),
+        ("sweep: {}", "sweep: varies no setting; give one of learning_rate, prompt_length, prompt_init, verbal"),
+        ("sweep: {halving: {eta: 2}}", "sweep: varies no setting"),
         ("sweep: 3", "sweep: must be a mapping (lines of 'key: value'), not the number 3"),
         ("sweep: {learning_rate: 0.1}", "sweep.learning_rate: must be a list, not the number 0.1; write a list"),
         ("sweep: {learning_rate: []}", "sweep.learning_rate: has no value; give it one or more, or remove the line"),

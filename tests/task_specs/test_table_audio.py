@@ -191,7 +191,7 @@ BIG = hashlib.shake_256(b"").digest(1_000_000)
 REFUSED: dict[str, tuple[pyarrow.Table, str]] = {
     "decoded samples": (
         table().set_column(0, "audio", pyarrow.array([{"array": [0.5], "path": "x"}] * 12)),
-        "data.parquet:1: audio: holds recordings as numbers, without what they were encoded in;",
+        "data.parquet:1: audio: holds recordings as arrays of numbers;",
     ),
     "a row group of many": (
         table(),

@@ -192,7 +192,7 @@ def _check_no_more(recording: Recording) -> None:
             raise several_in_turn() from None
         return
     if more:
-        detail = f"more than the {recording.frames} samples follow that its header promises; {CONVERT}"
+        detail = f"it holds more than the {recording.frames} samples that its header promises; {CONVERT}"
         raise UnusableAudio("unreadable", detail)
 
 

@@ -13,11 +13,11 @@ from workers.speech.unit_prosody import ProsodySettings
 from workers.unit_lm.unit_lm import UnitLMConfig
 
 MOST_PARAMETERS: Final = 4_000_000_000
-"""Of the layers of a unit LM; with gradients and Adam's moments they take 64 GB on every worker."""
+"""Most parameters of a unit LM's layers; with gradients and Adam's moments they take 64 GB on every worker."""
 
 
 class UnitLMSection(BaseModel, ABC):
-    """Sizes of the unit LM; the published one is 12 x 1024 x 16 x 4096. A kind narrows ``kind`` to its name."""
+    """Sizes of the unit LM; those of the published one are 12 x 1024 x 16 x 4096. A subclass narrows ``kind``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -37,7 +37,7 @@ class UnitLMSection(BaseModel, ABC):
     def _fits_in_memory(self) -> Self:
         parameters = self.layers * self.dim * (4 * self.dim + 2 * self.ffn_dim)
         if parameters > MOST_PARAMETERS:
-            message = f"has {parameters:,} parameters, and at most {MOST_PARAMETERS:,} are trained"
+            message = f"has {parameters:,} parameters, but the limit is {MOST_PARAMETERS:,}"
             raise fault(message, "lower layers, dim or ffn_dim")
         return self
 
@@ -47,17 +47,17 @@ class UnitLMSection(BaseModel, ABC):
         return None
 
     def sizes(self) -> dict[str, Any]:
-        """The sizes that a configuration has too."""
+        """Return the sizes that a configuration also has."""
         return self.model_dump(include={"layers", "dim", "heads", "ffn_dim"})
 
     @abstractmethod
     def lm_config(self, units: int, train: UnitSequences) -> tuple[UnitLMConfig, tuple[int, ...]]:
-        """The LM's configuration, and the token of each unit.
+        """Return the LM's configuration, and the token of each unit.
 
         Args:
             units: how many there are.
             train: training rows, from which settings of a kind may be fitted.
 
         Raises:
-            BackboneError: the training rows have too few voiced units for the bins of F0.
+            BackboneError: the training rows have too few voiced units for the F0 bins.
         """

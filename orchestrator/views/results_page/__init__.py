@@ -1,1 +1,1 @@
-"""The results of a job as one HTML page that needs nothing else."""
+"""The results of a job as one self-contained HTML page."""

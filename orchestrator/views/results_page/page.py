@@ -1,4 +1,4 @@
-"""The page: every text in it is escaped, and nothing is fetched from anywhere."""
+"""The results page: all text is escaped, and nothing is fetched."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ TEMPLATE = "page.html.jinja"
 
 
 def results_page(job: Job, report: JobReport) -> str:
-    """The results of a job as HTML.
+    """Return the results of a job as HTML.
 
     Args:
-        job: where the outcomes of lanes are found.
-        report: of its last run.
+        job: job whose storage holds the outcomes of lanes.
+        report: report of the job's last run.
 
     Raises:
         MissingExtra: Jinja or matplotlib is not installed.
-        StorageError: what a lane left cannot be read.
+        StorageError: a lane's files cannot be read.
     """
     lanes = OUTCOME.directory(job_root(job))
     views = []
@@ -35,7 +35,7 @@ def results_page(job: Job, report: JobReport) -> str:
 
 
 def render(report: JobReport, views: list[TaskView]) -> str:
-    """The page with these views of the report's tasks."""
+    """Return the page with the given views of the report's tasks."""
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError as error:

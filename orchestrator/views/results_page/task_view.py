@@ -1,4 +1,4 @@
-"""What the page shows of one task, as the template wants it."""
+"""View of a task on the results page, for its template."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from workers.tuning.results.outcome import LaneOutcome
 from workers.tuning.results.unit_use_file import LaneUnitUse
 
 MOST_DRAWN, MOST_NUMBERED = 60, 20
-"""Classes of a matrix that is still drawn, and of one with numbers in its cells."""
+"""Most classes of a matrix that is drawn, and of one with numbers in its cells."""
 MISTAKES = 8
 LABEL_CHARACTERS = 18
-"""Of a label beside a matrix; the whole of it is shown on pointing, and among the mistakes."""
+"""Longest label beside a matrix; tooltips and the list of mistakes show it in full."""
 
 BASELINE_NAMES: dict[BaselineKind, str] = {
     "majority": "majority",
@@ -32,14 +32,14 @@ BASELINE_NAMES: dict[BaselineKind, str] = {
 
 @dataclass(frozen=True)
 class Bar:
-    """One figure beside others.
+    """A bar of the chart of test metrics.
 
     Attributes:
         kind: ``ours``, ``baseline`` or ``published``.
-        name: what it is a figure of.
-        text: the figure as read.
-        share: of the width of the scale, 0 to 1.
-        low, high: the spread around it, where there is one.
+        name: name of the system.
+        text: metric as text.
+        share: length of the bar as a share of the scale, 0 to 1.
+        low, high: spread over seeds; ``None`` if there is none.
     """
 
     kind: str
@@ -52,7 +52,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Cell:
-    """One field of a drawn matrix; ``share`` is of the label's examples."""
+    """A cell of a confusion matrix; ``share`` is relative to the examples of its label."""
 
     row: int
     column: int
@@ -63,7 +63,7 @@ class Cell:
 
     @property
     def title(self) -> str:
-        """Said on pointing."""
+        """Tooltip."""
         return f"{self.label} → {self.predicted}: {self.count} ({percent(self.share)} %)"
 
 
@@ -72,11 +72,11 @@ class Matrix:
     """A confusion matrix on the test split, summed over seeds.
 
     Attributes:
-        slot: name of the label.
-        labels: of its classes, shortened.
-        cells: those that are not zero; empty where there are too many classes to draw.
-        mistakes: the most frequent ones.
-        right, total: examples, all seeds together.
+        slot: name of the slot.
+        labels: labels, shortened.
+        cells: cells that are not zero; empty if there are too many classes to draw.
+        mistakes: most frequent mistakes.
+        right, total: correct and all predictions of all seeds.
     """
 
     slot: str
@@ -88,18 +88,18 @@ class Matrix:
 
     @property
     def numbered(self) -> bool:
-        """Whether cells are large enough for numbers."""
+        """Whether cells have room for numbers."""
         return len(self.labels) <= MOST_NUMBERED
 
     @property
     def label_room(self) -> int:
-        """Pixels that the longest label takes beside the cells."""
+        """Width of the longest label in pixels."""
         return 14 + 7 * max(map(len, self.labels))
 
 
 @dataclass(frozen=True)
 class TaskView:
-    """One task of the page."""
+    """A task on the page."""
 
     row: TaskRow
     metric: str
@@ -109,16 +109,16 @@ class TaskView:
     matrices: list[Matrix]
     units: list[UnitView]
     other_metric: str
-    """The metric of the published figures, where it is not the task's."""
+    """Metric of the published results if it is not the task's, else empty."""
 
 
 def task_view(row: TaskRow, outcomes: Sequence[LaneOutcome], uses: Sequence[LaneUnitUse] = ()) -> TaskView:
-    """The view of a task.
+    """Return the view of a task.
 
     Args:
-        row: of the report.
-        outcomes: of its lanes, one a seed.
-        uses: which units they use.
+        row: row of the report.
+        outcomes: outcomes of the task's lanes, one per seed.
+        uses: units that those lanes use.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -193,5 +193,5 @@ def _matrix(slot: str, labels: Sequence[str], table: NDArray[np.int64]) -> Matri
 
 
 def shortened(label: str) -> str:
-    """A label that fits beside a matrix."""
+    """Return a label shortened to fit beside a matrix."""
     return label if len(label) <= LABEL_CHARACTERS else f"{label[: LABEL_CHARACTERS - 1]}…"

@@ -1,4 +1,4 @@
-"""What the page shows of the units that a task's prompts use."""
+"""View of the units that a task's prompts use, on the results page."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from workers.tuning.results.unit_agreement import UnitAgreement
 from workers.tuning.results.unit_use_file import LaneUnitUse
 
 LISTED = 6
-"""Units that are named for each class."""
+"""Number of units listed for each class."""
 
 
 @dataclass(frozen=True)
 class NamedUnit:
-    """One of the units that matter most for a class, mean over seeds.
+    """One of the most important units of a class, by the mean over seeds.
 
     Attributes:
-        name: of the unit.
-        speaks_for: whether it raises the score of the class on the class's own examples.
-        seeds: in how many it is among the first ``LISTED``.
+        name: name of the unit.
+        speaks_for: whether the unit raises the score of the class on examples of the class.
+        seeds: number of seeds with the unit among the first ``LISTED``.
     """
 
     name: str
@@ -34,15 +34,15 @@ class NamedUnit:
 
 @dataclass(frozen=True)
 class UnitView:
-    """The units of one slot.
+    """Units of a slot.
 
     Attributes:
-        slot: its name.
+        slot: name of the slot.
         picture: PNG as a ``data:`` URI.
-        classes: label and its most important units.
-        left_out: classes that are not shown.
-        seeds: that the figures are of.
-        agreement: between them.
+        classes: labels with their most important units.
+        left_out: number of classes not shown.
+        seeds: number of seeds.
+        agreement: agreement between seeds.
     """
 
     slot: str
@@ -54,12 +54,12 @@ class UnitView:
 
 
 def unit_views(row: TaskRow, outcomes: Sequence[LaneOutcome], uses: Sequence[LaneUnitUse]) -> list[UnitView]:
-    """One for each slot; none where verbalizers are not linear.
+    """Return a view for each slot; none if verbalizers are not linear.
 
     Args:
-        row: of the report.
-        outcomes: of the task's lanes.
-        uses: what those lanes use.
+        row: row of the report.
+        outcomes: outcomes of the task's lanes.
+        uses: units that those lanes use.
 
     Raises:
         MissingExtra: matplotlib is not installed.

@@ -1,1 +1,1 @@
-"""One reader for each published data set."""
+"""Readers of published data sets, one module each."""

@@ -12,10 +12,10 @@ ACCENTS = ("american", "australian", "bangla", "british", "indian", "malayalam",
 
 
 class AccentDb(DividedCorpus):
-    """What ``accentDB_extended.tar.gz`` holds: ``data/<accent>/speaker_<n>/*.wav``.
+    """Content of ``accentDB_extended.tar.gz``: ``data/<accent>/speaker_<n>/*.wav``.
 
-    Speakers are apart where an accent has three of them; the recordings of the other accents are divided at random.
-    ``paper`` divides all at random, 64 to 16 to 20.
+    Splits have different speakers for accents with at least three; recordings of other accents are split at random.
+    ``paper`` splits all recordings at random, 64:16:20.
     """
 
     origin: ClassVar[str] = "https://accentdb.org (accentdb_extended)"

@@ -15,11 +15,11 @@ TAKES = 100
 
 
 class ArabicSpeechCommands(Corpus):
-    """A checkout of the repository, in whose directory ``AR_ SpeechCommands_Database`` (with a blank) are
-    ``Words/<word><n>.wav`` (48 kHz) and ``Numbers/<digit>_<n>.wav`` (8 kHz).
+    """A checkout of the repository, with ``Words/<word><n>.wav`` (48 kHz) and ``Numbers/<digit>_<n>.wav`` (8 kHz) in
+    ``AR_ SpeechCommands_Database`` (with a space).
 
-    The division is the published one of github.com/dodohow1011/SpeechAdvReprogram, which the paper uses: a draw over
-    files, though many files are copies of others, so that 225 test clips are in train too.
+    The splits are those of github.com/dodohow1011/SpeechAdvReprogram, which the paper uses. They were drawn over files,
+    many of which are copies, so that 225 test clips are also in train.
     """
 
     origin: ClassVar[str] = "https://github.com/ltkbenamer/AR_Speech_Database"
@@ -39,7 +39,7 @@ class ArabicSpeechCommands(Corpus):
 
 
 def published_split() -> dict[str, dict[int, Split]]:
-    """For the beginning of each path, the takes that are in valid and test."""
+    """Return the takes that are in valid and test, by the start of their paths."""
     found: dict[str, dict[int, Split]] = {}
     for line in Path(__file__).with_suffix(".txt").read_text(encoding="utf-8").splitlines():
         stem, split, *takes = line.split()

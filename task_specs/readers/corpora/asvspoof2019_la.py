@@ -1,4 +1,4 @@
-"""ASVspoof 2019, logical access: is speech genuine, or synthesized or converted?"""
+"""ASVspoof 2019, logical access: genuine speech against synthesized or converted speech."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PARTS: tuple[tuple[Split, str, str], ...] = (
 class AsvSpoof2019La(Corpus):
     """The directory ``LA``: ``ASVspoof2019_LA_cm_protocols`` and ``ASVspoof2019_LA_{train,dev,eval}/flac``.
 
-    The division is the official one; speakers are apart, and most attacks of the test part are in no other.
+    The splits are the official ones. They have different speakers, and most attacks in test occur in no other split.
     """
 
     origin: ClassVar[str] = "https://datashare.ed.ac.uk/handle/10283/3336 (LA.zip)"
@@ -41,10 +41,10 @@ class AsvSpoof2019La(Corpus):
         top = folder.top(PROTOCOLS)
         for split, part, kind in PARTS:
             path = f"{top}{PROTOCOLS}/ASVspoof2019.LA.cm.{part}.{kind}.txt"
-            # Copies of the protocols leave out the third field, which is for physical access.
+            # Some copies of the protocols lack the third field, which is for physical access.
             for line, (speaker, name, *_, key) in folder.fields(path, 5, 4):
                 if key in ("bonafide", "spoof"):
                     audio = f"{top}ASVspoof2019_LA_{part}/flac/{name}.flac"
                     yield Utterance(audio, (key,), split, speaker, listed=(path, line))
                 else:
-                    folder.problem(path, f"{key!r} is neither bonafide nor spoof", "get the file anew", line=line)
+                    folder.problem(path, f"{key!r} is neither bonafide nor spoof", "get the file again", line=line)

@@ -28,8 +28,9 @@ TEST_TAKES = {
 class DysarthricMandarinSpeechCommands(DividedCorpus):
     """``D_SPK<n>/<command>/D_SPK<n>_c<command> (<take>).wav``: ten takes of each command.
 
-    Test is the published list, three takes each; one further take each, drawn, is valid. ``paper`` leaves out six
-    commands, as its code does, and takes a fifth of what is not test for valid. ``speakers`` gives a speaker to each.
+    Test is the published list of three takes per command; one other take, drawn, is valid. ``paper`` omits six
+    commands, as the paper's code does, and a fifth of the takes that are not test is valid. ``speakers`` uses one
+    speaker per split.
     """
 
     origin: ClassVar[str] = "https://reurl.cc/a5vAG4"
@@ -57,7 +58,7 @@ class DysarthricMandarinSpeechCommands(DividedCorpus):
                     utterance = Utterance(f"{path}/{name}", (command,), speaker=speaker)
                     if take is None:
                         folder.problem(
-                            f"{path}/{name}", "has no number of its take", "name it as it was, '... (7).wav'"
+                            f"{path}/{name}", "has no take number", "restore its name, such as '... (7).wav'"
                         )
                     elif take[1] in takes.split():
                         found.append(replace(utterance, split="test"))

@@ -1,4 +1,4 @@
-"""EasyCall: how severe is the dysarthria of an Italian speaker?"""
+"""EasyCall: severity of the dysarthria of Italian speakers."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ SEVERITY = {
 }  # fmt: skip
 HEALTHY = ("fc", "mc")
 UNRATED = ("f04",)
-"""In the corpus, but in no list of severities."""
+"""Speakers of the corpus without a published severity."""
 
 
 class EasyCall(DividedCorpus):
-    """``<speaker>/**/*.wav``: f and m for speakers with dysarthria, fc and mc for healthy ones.
+    """``<speaker>/**/*.wav``: f and m are speakers with dysarthria, fc and mc healthy speakers.
 
-    Labels are 0, healthy, to 5; f04, whose severity nobody states, is passed over, so that no published count fits.
-    Speakers are apart, but for severity 2, of which there is one. ``paper`` takes a tenth each of all recordings for
-    valid and test.
+    Labels are 0 (healthy) to 5. f04, whose severity is not published, is left out, so that no published count applies.
+    Splits have different speakers, except for severity 2, which has one speaker. ``paper`` takes a tenth of all
+    recordings each for valid and test.
     """
 
     origin: ClassVar[str] = "http://neurolab.unife.it/easycallcorpus"
@@ -44,7 +44,7 @@ class EasyCall(DividedCorpus):
             if self.missing == "drop" and len(absent) < len(SEVERITY):
                 folder.note(message)
             else:
-                folder.missing(top.rstrip("/"), message, ", or write 'missing: drop' under data to do without")
+                folder.missing(top.rstrip("/"), message, ", or write 'missing: drop' under data to leave it out")
         for speaker in speakers:
             severity = 0 if speaker.lower().startswith(HEALTHY) else SEVERITY.get(speaker.lower())
             if severity is None:

@@ -21,8 +21,8 @@ FOLDS = 5
 class Esc50(Corpus):
     """A checkout of the repository, or its zip: ``meta/esc50.csv`` and ``audio/<fold>-<source>-<take>-<target>.wav``.
 
-    One of the five official folds is test, the next one valid, so that pieces of one recording are in one split.
-    ``paper`` takes a fifth of the other four folds for valid, with the paper's own draw.
+    One of the five official folds is test and the next one valid, so that clips of one recording are in one split.
+    ``paper`` takes a fifth of the other four folds for valid, with the paper's draw.
     """
 
     origin: ClassVar[str] = "https://github.com/karolpiczak/ESC-50"
@@ -36,7 +36,7 @@ class Esc50(Corpus):
 
     split: Literal["official", "paper"] = "official"
     fold: int = Field(1, ge=1, le=FOLDS, strict=True)
-    """The fold that is test."""
+    """Fold used as test."""
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
         top = folder.top(LIST)
@@ -44,7 +44,7 @@ class Esc50(Corpus):
         rest: list[Utterance] = []
         for line, row in folder.table(path, ("filename", "fold", "category")):
             if row["fold"] not in {str(fold) for fold in range(1, FOLDS + 1)} or not row["category"]:
-                folder.problem(path, f"{row['fold']!r} is not a fold", "get the file anew", line=line, field="fold")
+                folder.problem(path, f"{row['fold']!r} is not a fold", "get the file again", line=line, field="fold")
                 continue
             fold = int(row["fold"])
             split: Split = "test" if fold == self.fold else "valid" if fold == self.fold % FOLDS + 1 else "train"
@@ -53,7 +53,7 @@ class Esc50(Corpus):
                 rest.append(utterance)
             else:
                 yield utterance
-        # As scikit-learn's train_test_split(test_size=0.2, random_state=1) divides the rows.
+        # The split of scikit-learn's train_test_split(test_size=0.2, random_state=1).
         order = np.random.RandomState(1).permutation(len(rest))
         valid = set(order[: math.ceil(0.2 * len(rest))].tolist())
         for place, utterance in enumerate(rest):

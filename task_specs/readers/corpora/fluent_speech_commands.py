@@ -15,7 +15,7 @@ SLOTS = ("action", "object", "location")
 class FluentSpeechCommands(Corpus):
     """The directory ``fluent_speech_commands_dataset``: ``data/{train,valid,test}_data.csv`` and ``wavs/speakers/``.
 
-    The division is the official one; speakers are apart.
+    The splits are the official ones, with different speakers.
     """
 
     origin: ClassVar[str] = (
@@ -38,4 +38,4 @@ class FluentSpeechCommands(Corpus):
                 if all(labels) and row["path"]:
                     yield Utterance(top + row["path"], labels, split, row["speakerId"], listed=(path, line))
                 else:
-                    folder.problem(path, "has an empty cell", "get the file anew", line=line)
+                    folder.problem(path, "has an empty cell", "get the file again", line=line)

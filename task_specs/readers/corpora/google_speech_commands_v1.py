@@ -19,11 +19,11 @@ TRAIN, TEST = "speech_commands_v0.01", "speech_commands_test_set_v0.01"
 
 
 class GoogleSpeechCommandsV1(DividedCorpus):
-    """The two official archives, each unpacked into a directory of its name below the root.
+    """The two official archives, each unpacked into a directory of its name in the root.
 
-    Test is the second archive. Train and valid are those files of the first that its own speaker hash assigns to them,
-    and one-second pieces of its six noise files, the last tenth of each for valid. ``paper`` draws from the same files,
-    with replacement, as many as there are, every class being as likely, with silence cut at random places.
+    Test is the second archive. Train and valid are the files of the first archive that its speaker hash assigns to
+    them, and one-second pieces of its six noise files, the last tenth of each for valid. ``paper`` draws as many
+    examples from the same files with replacement, all classes equally likely, with silence cut at random positions.
     """
 
     origin: ClassVar[str] = f"http://download.tensorflow.org/data/{TRAIN}.tar.gz and /data/{TEST}.tar.gz"

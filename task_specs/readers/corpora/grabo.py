@@ -16,8 +16,8 @@ COMMANDS = 36
 class Grabo(DividedCorpus):
     """``speakers/pp<n>/spchdatadir/recording<command>/Voice_<take>.wav``, of eleven speakers.
 
-    Speakers are apart. ``paper`` takes of each speaker and command the first two recordings for train, the next four
-    for valid and the others for test, here in the order of their numbers.
+    Splits have different speakers. ``paper`` takes the first two recordings of each speaker and command for train, the
+    next four for valid and the others for test, in the order of their numbers.
     """
 
     origin: ClassVar[str] = "https://www.esat.kuleuven.be/psi/spraak/downloads (grabo.tar.gz)"

@@ -15,13 +15,13 @@ from task_specs.readers.folder import Folder
 
 SESSIONS = 5
 EMOTIONS = {"neu": "neu", "hap": "hap", "exc": "hap", "ang": "ang", "sad": "sad"}
-"""Excitement counts as happiness; other emotions, and turns on which annotators did not agree, are left out."""
+"""Labels of emotions. Excitement counts as happiness; other emotions and turns without agreement are left out."""
 
 
 class Iemocap(DividedCorpus):
     """``Session<n>/dialog/EmoEvaluation/*.txt`` and ``Session<n>/sentences/wav/<dialogue>/<turn>.wav``.
 
-    One session, of two speakers, is test, and the next one valid. ``paper`` draws a fifth of the other four sessions
+    One session, with two speakers, is test, and the next one valid. ``paper`` draws a fifth of the other four sessions
     for valid.
     """
 
@@ -36,7 +36,7 @@ class Iemocap(DividedCorpus):
 
     split: Literal["sessions", "paper"] = "sessions"
     session: int = Field(1, ge=1, le=SESSIONS, strict=True)
-    """The session that is test."""
+    """Session used as test."""
 
     @property
     def expected(self) -> Counts:
@@ -63,14 +63,14 @@ def _turns(folder: Folder, session: str) -> Iterator[Utterance]:
         path = f"{labels}/{file}"
         for line, text in folder.lines(path):
             if not text.startswith("["):
-                # The header, or the judgement of one annotator.
+                # The header, or one annotator's judgement.
                 continue
             turn = re.fullmatch(r"\[[\d.]+ - [\d.]+\]\t(\w+)\t(\w+)\t\[.*\]\s*", text)
             if turn is None:
-                folder.problem(path, "is not a turn with its emotion", "get the file anew", line=line)
+                folder.problem(path, "is not a turn with its emotion", "get the file again", line=line)
             elif turn[2] in EMOTIONS:
                 dialogue, _, number = turn[1].rpartition("_")
                 audio = f"{session}/sentences/wav/{dialogue}/{turn[1]}.wav"
-                # The letter of the number says who speaks; that of the dialogue, who wore the markers.
+                # The letter in the turn's number gives the speaker; that in the dialogue's name, who wore the markers.
                 speaker = f"{dialogue[:5]}{number[0]}"
                 yield Utterance(audio, (EMOTIONS[turn[2]],), speaker=speaker, listed=(path, line))

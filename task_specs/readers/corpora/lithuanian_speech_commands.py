@@ -18,7 +18,7 @@ WORDS = (
 OTHER_WORDS = ("du", "keturi", "nulis", "penki", "taip", "trys", "vienas")
 NOISE = "_background_noise_"
 
-# The first twenty rows of noise_full.csv in github.com/dodohow1011/SpeechAdvReprogram: ten to test, ten to valid.
+# The first twenty rows of noise_full.csv in github.com/dodohow1011/SpeechAdvReprogram: ten test, ten valid.
 PAPER_TEST = (55, 136, 139, 201, 204, 162, 34, 156, 159, 221)
 PAPER_VALID = (30, 224, 227, 13, 182, 37, 179, 241, 244, 247)
 
@@ -26,9 +26,9 @@ PAPER_VALID = (30, 224, 227, 13, 182, 37, 179, 241, 244, 247)
 class LithuanianSpeechCommands(Corpus):
     """A checkout of the repository: ``dataset/<word>/<speaker>_nohash_<n>.wav``.
 
-    Words are divided by the speaker hash of Google Speech Commands, which is the published division. Silence, for
-    which none is published, is 10 test, 10 valid and 20 train recordings in the order of their names; ``paper`` takes
-    the paper's 20 and all the others for train.
+    Words are split by the speaker hash of Google Speech Commands, as published. Silence, which has no published split,
+    is 10 test, 10 valid and 20 train recordings in the order of their names; ``paper`` uses the paper's 20 for test and
+    valid, and all others for train.
     """
 
     origin: ClassVar[str] = "https://github.com/kolesov93/lt_speech_commands"

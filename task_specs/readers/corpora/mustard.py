@@ -1,4 +1,4 @@
-"""MUStARD: is a remark in a television show sarcastic?"""
+"""MUStARD: sarcastic and sincere remarks in television shows."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ SHOWN = {True: "sarcastic", False: "sincere"}
 class Mustard(DividedCorpus):
     """``sarcasm_data.json`` and the sound of the videos, ``utterances_final/<key>.wav`` (or ``utterances_final_wav``).
 
-    ``show`` is the authors' speaker-independent setting: test is all of Friends; of the other shows a tenth is valid,
-    with speakers apart. ``mixed`` takes a tenth each for valid and test, whoever speaks: the paper does so with five
-    folds that are published as a pickle only, which is not read.
+    ``show`` is the authors' speaker-independent setting: test is all of Friends; a tenth of the other shows is valid,
+    with different speakers. ``mixed`` takes a tenth each for valid and test regardless of speakers. The paper uses five
+    folds like this, which are published only as a pickle, which is not read.
     """
 
     origin: ClassVar[str] = "https://github.com/soujanyaporia/MUStARD"
@@ -47,7 +47,7 @@ class Mustard(DividedCorpus):
         shows: dict[str, str] = {}
         for key, entry in _entries(folder, path):
             if not isinstance(entry, dict) or not isinstance(entry.get("sarcasm"), bool):
-                folder.problem(path, "holds no truth value", "get the file anew", field=f"{key}.sarcasm")
+                folder.problem(path, "is not true or false", "get the file again", field=f"{key}.sarcasm")
                 continue
             audio, show = f"{sounds}/{key}.wav", str(entry.get("show", ""))
             shows[audio] = show
@@ -66,9 +66,9 @@ def _entries(folder: Folder, path: str) -> list[tuple[str, Any]]:
     try:
         entries = json.loads(data)
     except (ValueError, RecursionError) as error:
-        folder.problem(path, f"is not JSON ({error})", "get the file anew")
+        folder.problem(path, f"is not JSON ({error})", "get the file again")
         return []
     if isinstance(entries, dict):
         return list(entries.items())
-    folder.problem(path, "is not an object of utterances", "get the file anew")
+    folder.problem(path, "is not an object of utterances", "get the file again")
     return []

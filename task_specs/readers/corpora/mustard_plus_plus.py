@@ -1,4 +1,4 @@
-"""MUStARD++: is a remark in a television show sarcastic?"""
+"""MUStARD++: sarcastic and sincere remarks in television shows."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from task_specs.readers.sound_of_videos import sound_in
 
 LIST, VIDEOS = "mustard++_text.csv", "final_utterance_videos"
 SOUNDS = ("final_utterances_videos", f"{VIDEOS}_wav", "final_utterance_audios")
-"""Where else people put them."""
+"""Other common directories of the sound."""
 SHOWN = {"1": "sarcastic", "1.0": "sarcastic", "0": "sincere", "0.0": "sincere"}
 SOMEBODY = "PERSON"
-"""Stands for any speaker without a name."""
+"""Name of any unnamed speaker."""
 
 
 class MustardPlusPlus(DividedCorpus):
     """``mustard++_text.csv`` and the sound of the videos, ``final_utterance_videos/<key>.wav``.
 
-    Rows without a value of sarcasm are what was said before a remark, and are passed over. Speakers are apart;
-    ``paper`` takes a tenth each for valid and test, whoever speaks.
+    Rows without a sarcasm value are the context of a remark and are left out. Splits have different speakers; ``paper``
+    takes a tenth each for valid and test regardless of speakers.
     """
 
     origin: ClassVar[str] = "https://github.com/cfiltnlp/MUStARD_Plus_Plus"
@@ -47,10 +47,10 @@ class MustardPlusPlus(DividedCorpus):
             if not value:
                 continue
             if value not in SHOWN:
-                folder.problem(path, f"{value!r} is neither 0 nor 1", "get the file anew", line=line, field="Sarcasm")
+                folder.problem(path, f"{value!r} is neither 0 nor 1", "get the file again", line=line, field="Sarcasm")
                 continue
-            # In the official file the KEY of the remark of 1_S11E03_067 is an emotion, 'Disgust'; its video is named as
-            # all others, by its scene.
+            # In the official file the KEY of the remark in 1_S11E03_067 is an emotion, 'Disgust'; like all videos, its
+            # video is named by its scene.
             key = row["KEY"] if row["KEY"].startswith(row["SCENE"]) else f"{row['SCENE']}_u"
             speaker = key if row["SPEAKER"] == SOMEBODY else row["SPEAKER"]
             audio = f"{sounds}/{key}.wav"

@@ -16,9 +16,9 @@ PARTS: dict[Split, str] = {"train": "training", "valid": "validation", "test": "
 
 
 class VoiceActivity(Corpus):
-    """The output of NeMo's ``process_vad_data.py``, whose audio lies below the root.
+    """The output of NeMo's ``process_vad_data.py``, with its audio below the root.
 
-    ``manifest/balanced_{speech,background}_{training,validation,testing}_manifest.json`` hold a JSON object a line:
+    ``manifest/balanced_{speech,background}_{training,validation,testing}_manifest.json`` hold one JSON object per line:
     ``audio_filepath`` (absolute, or relative to the root), ``duration`` and ``offset`` in seconds, ``label``.
     """
 
@@ -41,7 +41,7 @@ class VoiceActivity(Corpus):
                     piece = _piece(text)
                     if piece is None or piece[3] != label:
                         message = f"is not a piece of {label} with its file, offset and duration"
-                        folder.problem(path, message, "make the manifests anew", line=line)
+                        folder.problem(path, message, "make the manifests again", line=line)
                         continue
                     audio, start, seconds, _ = piece
                     if not folder.audio.has(audio, FILE) and folder.audio.has(f"{base}{audio}", FILE):
@@ -51,7 +51,7 @@ class VoiceActivity(Corpus):
 
 
 def _piece(text: str) -> tuple[str, float, float, str] | None:
-    """File, offset, duration and label of a line."""
+    """Return file, offset, duration and label of a line; ``None`` if it is not valid."""
     try:
         entry: Any = json.loads(text)
     except (ValueError, RecursionError):

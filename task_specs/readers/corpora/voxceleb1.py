@@ -1,4 +1,4 @@
-"""VoxCeleb1: who speaks, and are they a woman or a man?"""
+"""VoxCeleb1: identity and gender of speakers."""
 
 from __future__ import annotations
 
@@ -23,19 +23,18 @@ PARTS = ("dev/wav", "test/wav", "wav", "dev", "test")
 SPLITS_BY_NUMBER: dict[str, Split] = {"1": "train", "2": "valid", "3": "test"}
 GENDERS = {"f": "female", "m": "male", "female": "female", "male": "male"}
 COLUMNS = {"voxceleb1id": "speaker", "gender": "gender", "set": "part"}
-"""Those that matter of the list of people, without what copies write differently."""
+"""Columns used of the list of people, without characters that differ between copies."""
 
 _SPEAKER = re.compile(r"id1\d{4}")
 _LEVELS = 3
 _LOOKED_INTO = 2_000
-"""Directories of one level, at most, in which speakers are searched for."""
+"""Most directories of a level in which speakers are searched for."""
 
 
 class VoxCeleb1Speaker(Corpus):
-    """``iden_split.txt`` and ``{dev,test}/wav/<speaker>/<video>/<n>.wav``; any directories above the speakers
-    will do.
+    """``iden_split.txt`` and ``{dev,test}/wav/<speaker>/<video>/<n>.wav``, with any directories above the speakers.
 
-    The division is the official one of identification: every speaker is in all three splits, no video is.
+    The splits are the official ones for identification: every speaker is in all splits, every video in one.
     """
 
     origin: ClassVar[str] = ORIGIN
@@ -52,9 +51,9 @@ class VoxCeleb1Speaker(Corpus):
 
 
 class VoxCeleb1Gender(DividedCorpus):
-    """As `VoxCeleb1Speaker`, with ``vox1_meta.csv``, which says the gender of each speaker.
+    """The files of `VoxCeleb1Speaker`, and ``vox1_meta.csv`` with the gender of each speaker.
 
-    Test is the official test part, of 40 speakers; a tenth of the other part is valid, with speakers apart.
+    Test is the official test part, with 40 speakers; a tenth of the other part is valid, with different speakers.
     """
 
     origin: ClassVar[str] = ORIGIN
@@ -80,13 +79,13 @@ class VoxCeleb1Gender(DividedCorpus):
             else:
                 unknown[utterance.labels[0]] = None
         if people and unknown:
-            message = f"says nothing of {len(unknown)} speakers, the first of them {next(iter(unknown))}"
-            folder.problem(folder.first(PEOPLE), message, "get the file anew")
+            message = f"lacks {len(unknown)} speakers, the first of them {next(iter(unknown))}"
+            folder.problem(folder.first(PEOPLE), message, "get the file again")
         yield from self.apart(folder, developed, test=0)
 
 
 def _people(folder: Folder) -> Iterator[tuple[str, tuple[str, str]]]:
-    """The gender and the part of each speaker. Fields are parted by tabs in the official list, by commas in copies."""
+    """Yield gender and part of each speaker. The official list separates fields by tabs, some copies by commas."""
     path = folder.first(PEOPLE)
     separator = "\t"
     columns: list[str] = []
@@ -99,7 +98,7 @@ def _people(folder: Folder) -> Iterator[tuple[str, tuple[str, str]]]:
                 continue
             if _SPEAKER.match(text) is None:
                 missing = " and ".join(name for name in ("VoxCeleb1 ID", "Gender", "Set") if _key(name) not in header)
-                folder.problem(path, f"has no column {missing}", "get the file anew", line=line)
+                folder.problem(path, f"has no column {missing}", "get the file again", line=line)
                 return
             # Without its header, the columns are the official ones.
             columns = ["speaker", "", "gender", "", "part"]
@@ -111,7 +110,7 @@ def _people(folder: Folder) -> Iterator[tuple[str, tuple[str, str]]]:
         row = dict(zip(columns, cells, strict=True))
         gender, part = GENDERS.get(row["gender"].lower()), row["part"].lower()
         if gender is None or part not in ("dev", "test"):
-            folder.problem(path, "has no gender, or no part", "get the file anew", line=line)
+            folder.problem(path, "has no valid gender or part", "get the file again", line=line)
         else:
             yield row["speaker"], (gender, part)
 
@@ -140,13 +139,13 @@ def _listed(folder: Folder) -> Iterator[Utterance]:
 
 
 def _from_speaker(path: str) -> str:
-    """The path from the speaker on: copies of the list begin with ``wav/``, or with a directory of their own."""
+    """Return a path from the speaker on; in copies of the list, paths begin with ``wav/`` or another directory."""
     parts = path.replace("\\", "/").split("/")
     return "/".join(parts[next((place for place, part in enumerate(parts) if _SPEAKER.fullmatch(part)), 0) :])
 
 
 def _homes(folder: Folder, speakers: Collection[str]) -> dict[str, list[str]]:
-    """The directories, with a slash, in which each speaker has one."""
+    """Return the directories, with a slash, that hold each speaker's directory."""
     homes: dict[str, list[str]] = defaultdict(list)
     level = [""]
     for _ in range(_LEVELS + 1):

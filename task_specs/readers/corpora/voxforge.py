@@ -1,4 +1,4 @@
-"""VoxForge: which of six languages is spoken."""
+"""VoxForge: identification of six languages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from task_specs.readers.splitting import shuffled
 LANGUAGES = ("de", "en", "es", "fr", "it", "ru")
 AUDIO = "Trunk/Audio/Main/16kHz_16bit"
 ENGLISH = "SpeechCorpus"
-"""The directory of English on the server; of the other languages it is their code."""
+"""Directory of English on the server; those of the other languages are their codes."""
 
 
 class VoxForge(DividedCorpus):
@@ -23,8 +23,8 @@ class VoxForge(DividedCorpus):
 
     ``wget -x`` puts ``downloads`` into a directory named after the server.
 
-    Sessions are drawn until a language has enough recordings; two thirds train, a sixth each is valid and test, and
-    speakers are apart (every session of ``anonymous`` counts as a speaker). ``paper`` mixes the speakers.
+    Sessions are drawn until a language has enough recordings. Two thirds are train, a sixth each valid and test, with
+    different speakers (every session of ``anonymous`` counts as a speaker). ``paper`` mixes the speakers.
     """
 
     origin: ClassVar[str] = (
@@ -40,7 +40,7 @@ class VoxForge(DividedCorpus):
 
     split: Literal["speakers", "paper"] = "speakers"
     per_language: int = Field(1_800, ge=6, strict=True)
-    """Recordings of each language at most."""
+    """Most recordings of a language."""
 
     def utterances(self, folder: Folder) -> Iterator[Utterance]:
         trunks = [f"{language}/Trunk" for language in (*LANGUAGES, ENGLISH)]

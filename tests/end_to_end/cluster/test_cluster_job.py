@@ -183,7 +183,7 @@ def test_no_secret_is_written_or_shown(cluster: Cluster, submitter: Submitter) -
     for asked in (("doctor", "job.yaml"), ("plan", "job.yaml", "--no-probe", "--set", "tracking=ftp://me:planted-x@h")):
         submitter.call("orchestrator", *asked)
     for argument in ("--set=tracking=http://me:planted-x@host", "--env=AWS_SECRET_ACCESS_KEY=planted-x"):
-        assert "which Ray would keep and show" in submitter.refused("job.yaml", argument)
+        assert "which Ray would store and show" in submitter.refused("job.yaml", argument)
     assert cluster.temporary is not None
     names = ("AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD")
     secrets = [

@@ -51,14 +51,14 @@ def test_the_address_is_that_of_the_environment(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("status", "body", "headers", "said"),
     [
-        (200, "<html>login</html>", {}, "is not a Ray dashboard; give its own address"),
+        (200, "<html>login</html>", {}, "is not a Ray dashboard; give the dashboard's own address"),
         (200, "{}", {}, "is not a Ray dashboard"),
         (404, "not found", {}, "is not a Ray dashboard"),
         (302, "", {"Location": "/login"}, "is not a Ray dashboard"),
-        (401, "token", {}, "put the cluster's into RAY_AUTH_TOKEN"),
-        (403, "token", {}, "put the cluster's into RAY_AUTH_TOKEN"),
-        (500, "oops", {}, "is not well (500); look after the cluster"),
-        (502, "<html>bad gateway</html>", {}, "is not well (502)"),
+        (401, "token", {}, "put the cluster's token into RAY_AUTH_TOKEN"),
+        (403, "token", {}, "put the cluster's token into RAY_AUTH_TOKEN"),
+        (500, "oops", {}, "fails (500); check the cluster"),
+        (502, "<html>bad gateway</html>", {}, "fails (502)"),
     ],
 )
 def test_answers(answering: Answering, status: int, body: str, headers: dict[str, str], said: str) -> None:
@@ -88,8 +88,8 @@ def test_a_directory_that_is_too_large_is_not_packed(tmp_path: Path, monkeypatch
     with pytest.raises(JobError) as refused:
         require_small(str(tmp_path), excludes("job.yaml"))
     said = str(refused.value)
-    assert "3 files of 6 MiB would be shipped, and Ray takes 3 MiB; write into a .rayignore" in said
-    assert said.endswith("the largest being corpus/b.wav (3 MiB), corpus/a.wav (2 MiB), c.bin (1 MiB)")
+    assert "3 files of 6 MiB would be shipped, but Ray takes at most 3 MiB; list files that the job does not" in said
+    assert said.endswith("the largest are corpus/b.wav (3 MiB), corpus/a.wav (2 MiB), c.bin (1 MiB)")
     (tmp_path / ".rayignore").write_text("corpus/\n")
     require_small(str(tmp_path), excludes("job.yaml"))
 

@@ -43,7 +43,7 @@ FULL = "No space left on device"
         (f"OSError: [Errno 28] Error writing bytes to file. Detail: [errno 28] {FULL}", f"cannot be written ({FULL})"),
         (
             f'SafetensorError: IoError(Os {{ code: 28, message: "{FULL}" }})',
-            "make room in storage and in the temporary",
+            "make room in storage and in the nodes' temporary",
         ),
     ],
 )

@@ -148,7 +148,7 @@ def test_who_waits_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
         pass
     assert [record.getMessage() for record in caplog.records if "held by process" in record.getMessage()]
     assert "on far since" in caplog.text
-    assert "elsewhere; it is taken over unless it is renewed within 0 s" in caplog.text
+    assert "on another machine; it is taken over unless it is renewed within 0 s" in caplog.text
 
 
 def test_it_is_renewed_while_it_is_held(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_a_path_may_be_as_long_as_sockets_allow(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("RAY_TMPDIR", longest)
     assert ray_problems() == []
     monkeypatch.setenv("RAY_TMPDIR", longest + "x")
-    assert "is too long by 1 bytes" in said()
+    assert "is 1 bytes too long" in said()
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -77,13 +77,17 @@ def test_where_tmpdir_is_not_fit_there_is_still_tmp(value: str, place: str, monk
 @pytest.mark.parametrize(
     ("variable", "value", "problem"),
     [
-        ("RAY_TMPDIR", "", "RAY_TMPDIR: '' is no absolute path, which Ray needs; set RAY_TMPDIR to a short path"),
-        ("RAY_TMPDIR", "tmp", "'tmp' is no absolute path"),
-        ("RAY_TMPDIR", "/dev/null", "Ray cannot make its files in /dev/null, for /dev/null cannot be written"),
-        ("RAY_TMPDIR", "/proc/self/nothing", "Ray cannot make its files in /proc/self/nothing"),
-        ("RAY_TMPDIR", "/proc/nothing", "Ray cannot make its files in /proc/nothing, for /proc cannot be written"),
-        ("RAY_ADDRESS", "http://head:8265", "is a dashboard, to which jobs are submitted; use 'speechprompt submit'"),
-        ("RAY_ADDRESS", "ray://head:10001", "is for Ray Client, through which Ray Tune and Ray Train do not run"),
+        ("RAY_TMPDIR", "", "RAY_TMPDIR: '' is not an absolute path, which Ray needs; set RAY_TMPDIR to a short path"),
+        ("RAY_TMPDIR", "tmp", "'tmp' is not an absolute path"),
+        ("RAY_TMPDIR", "/dev/null", "Ray cannot write its files to /dev/null: /dev/null cannot be written"),
+        ("RAY_TMPDIR", "/proc/self/nothing", "Ray cannot write its files to /proc/self/nothing"),
+        ("RAY_TMPDIR", "/proc/nothing", "Ray cannot write its files to /proc/nothing: /proc cannot be written"),
+        (
+            "RAY_ADDRESS",
+            "http://head:8265",
+            "is the address of a dashboard, to which jobs are submitted; use 'speechprompt submit'",
+        ),
+        ("RAY_ADDRESS", "ray://head:10001", "is for Ray Client, which Ray Tune and Ray Train do not support"),
         ("RAY_ADDRESS", "head", "'head' is not the address of a Ray cluster; write host:port"),
         ("RAY_ADDRESS", "head:ray", "is not the address"),
         ("RAY_ADDRESS", "head:0", "is not the address"),

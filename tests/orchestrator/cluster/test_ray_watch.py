@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.exit_codes import RAY_FAILED
 
-LOST = "Ray's control process (GCS) has ended, as its logs may explain; run it again, and it goes on"
+LOST = "Ray's control process (GCS) has ended, see Ray's logs for the reason; run the command again, and it goes on"
 BEGIN = """
     import socket, sys, time
     from infra.errors import RayFailed

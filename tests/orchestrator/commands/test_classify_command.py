@@ -110,7 +110,7 @@ def test_a_name_that_is_not_utf8_is_told_and_no_name_steers_the_terminal(workpla
     code, [good, named], [said] = lines(*COMMAND, "good.wav", name)
     assert code == 1
     assert "labels" in good
-    assert named == {"audio": name, "error": r"the name of caf\xe9.wav is not UTF-8; rename it"}
+    assert named == {"audio": name, "error": r"the path caf\xe9.wav is not UTF-8; rename it"}
     assert said == named["error"]
     bell = "bell\a\x1b[2J.wav"
     (workplace / bell).write_bytes((workplace / "good.wav").read_bytes())

@@ -40,7 +40,7 @@ def test_a_complete_download_is_as_published(tmp_path: Path) -> None:
     done = speechprompt("tasks", "check", "arabic-speech-commands", "--root", str(tmp_path))
     assert done.code == 0
     assert "1107 of 1107" in done.stdout
-    assert done.stdout.splitlines()[-1] == "as published"
+    assert done.stdout.splitlines()[-1] == "counts are as published"
 
 
 def test_a_download_that_lacks_recordings_differs(tmp_path: Path) -> None:
@@ -134,4 +134,4 @@ def test_faults_of_several_data_sets_come_at_once(tmp_path: Path, monkeypatch: p
     assert "esc50/meta/esc50.csv:152: there is no file 'audio/4-10000-A-0.wav'" in said
     assert "mustard/utterances_final/3_0.wav: is not audio" in said
     assert "iden_split.txt:25: '9' is not a split" in said
-    assert "iden_split.txt:26: this clip is listed before, in voxceleb1_speaker/iden_split.txt:1" in said
+    assert "iden_split.txt:26: this clip is already listed in voxceleb1_speaker/iden_split.txt:1" in said

@@ -166,7 +166,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         ("training: {seed: 9223372036854775808}", "training.seed: must be less than 9,223,372,036,854,775,808"),
         (
             "unit_lm: {layers: 128, dim: 8192, heads: 64, ffn_dim: 65536}",
-            "unit_lm: has 171,798,691,840 parameters, and at most 4,000,000,000 are trained; lower",
+            "unit_lm: has 171,798,691,840 parameters, but the limit is 4,000,000,000; lower",
         ),
         ("unit_lm: {kind: pgslm, layers: 128, dim: 8192}", "unit_lm: has 36,507,222,016 parameters"),
         ("unit_lm: {layers: true}", "unit_lm.layers: must be a whole number, not the truth value true"),

@@ -16,6 +16,6 @@ def test_what_is_noted_of_clips_is_said_once_with_their_number() -> None:
         for uri, note in notes.items()
     }
     assert noted(TokenizingReport(units)) == [
-        "noted of 2 clips, such as b.wav: odd",
-        "noted of 1 clips, such as d.wav: strange",
+        "note about 2 clips, such as b.wav: odd",
+        "note about 1 clips, such as d.wav: strange",
     ]

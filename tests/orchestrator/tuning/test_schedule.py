@@ -67,7 +67,7 @@ def test_a_gang_that_fails_again_where_it_failed_is_given_up() -> None:
         ),
         (
             "safetensors.SafetensorError: I/O error: No space left on device (os error 28)",
-            "what workers save cannot be written (No space left on device)",
+            "workers' files cannot be written (No space left on device)",
         ),
     ],
 )

@@ -42,7 +42,7 @@ def test_the_copies_of_the_arabic_recordings_are_found_and_dropped() -> None:
     root = shared_folder("audio/arabic_speech_commands")
     rates, note = read("arabic_speech_commands", root).notes
     assert rates == (
-        "the sample rate goes with the label (8000 Hz for 10 classes, 48000 Hz for 6 classes), so bandwidth alone "
+        "the sample rate depends on the label (8000 Hz for 10 classes, 48000 Hz for 6 classes), so bandwidth alone "
         "tells some classes apart"
     )
     assert note.startswith(

@@ -95,7 +95,7 @@ def test_a_root_that_is_a_part_of_a_data_set_is_left_for_the_whole(tmp_path: Pat
     tree = BUILDERS[name](tmp_path / "data")
     dataset = read(name, tmp_path / "data" / part)
     assert sum(dataset.counts.values()) == tree.total
-    left = [note for note in dataset.notes if f"for the root is its {part}/" in note]
+    left = [note for note in dataset.notes if f"since the root is its {part}/" in note]
     assert len(left) == (name != "voxforge")
 
 
@@ -282,7 +282,7 @@ def test_speakers_of_easycall_who_are_not_there_are_one_problem_with_a_way_on(tm
         shutil.rmtree(tmp_path / speaker)
     [problem] = wrong("easycall", tmp_path)
     assert "there is no directory of the speaker f05, nor any of 2 more; get it from" in problem
-    assert problem.endswith(", or write 'missing: drop' under data to do without")
+    assert problem.endswith(", or write 'missing: drop' under data to leave it out")
     dataset = read("easycall", tmp_path, missing="drop")
     assert sum(dataset.counts.values()) == tree.total - 30
     assert "there is no directory of the speaker f05, nor any of 2 more" in dataset.notes

@@ -84,9 +84,9 @@ def test_a_list_in_latin_1_is_noted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("Gender", "Sex of them", f"{META}:1: has no column Gender; get the file anew"),
-        ("Set", "", f"{META}:1: has no column Set; get the file anew"),
-        ("id10003", "id19999", f"{META}: says nothing of 1 speakers, the first of them id10003; get the file anew"),
+        ("Gender", "Sex of them", f"{META}:1: has no column Gender; get the file again"),
+        ("Set", "", f"{META}:1: has no column Set; get the file again"),
+        ("id10003", "id19999", f"{META}: lacks 1 speakers, the first of them id10003; get the file again"),
     ],
 )
 def test_a_list_of_people_that_will_not_do_is_one_problem(tmp_path: Path, old: str, new: str, said: str) -> None:
@@ -132,12 +132,12 @@ def test_missing_recordings_are_one_problem_with_a_way_on(
     assert len(gone) == tree.total - left
     [problem] = wrong(name, tree.root)
     assert f"there is no file '{first}' in {tree.root}, and {len(gone) - 1} more of the " in problem
-    assert problem.endswith(", or write 'missing: drop' under data to do without")
+    assert problem.endswith(", or write 'missing: drop' under data to leave it out")
     dataset = read(name, tree.root, missing="drop")
     assert sum(dataset.counts.values()) == left
     [note] = [note for note in dataset.notes if "left out" in note]
     assert note.startswith(f"{len(gone)} of ")
-    assert note.endswith(f" recordings are not there and are left out, the first {first}")
+    assert note.endswith(f" recordings are missing and left out, the first {first}")
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_a_root_that_is_an_archive_or_a_file_is_said(tmp_path: Path) -> None:
     ]
     table = tmp_path / "esc50.csv"
     table.touch()
-    assert wrong("esc50", table) == [f"{table}: is a file; name the directory it lies in, {tmp_path}"]
+    assert wrong("esc50", table) == [f"{table}: is a file; name its directory, {tmp_path}"]
 
 
 @pytest.mark.parametrize(

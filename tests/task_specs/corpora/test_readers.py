@@ -198,10 +198,10 @@ WRONG_ROWS: list[tuple[str, str, str, str, str]] = [
      ":2: has 3 fields instead of 5"),
     ("iemocap", "Session2/dialog/EmoEvaluation/Ses02F_impro01.txt", "\thap\t", " hap ",
      ":7: is not a turn with its emotion"),
-    ("mustard", "sarcasm_data.json", '"sarcasm": true', '"sarcasm": "yes"', ": 3_0.sarcasm: holds no truth value"),
+    ("mustard", "sarcasm_data.json", '"sarcasm": true', '"sarcasm": "yes"', ": 3_0.sarcasm: is not true or false"),
     ("mustard", "sarcasm_data.json", "{", "[", ": is not JSON"),
     ("mustard_plus_plus", "mustard++_text.csv", "BBT,1,PRO", "BBT,2,PRO", ":7: Sarcasm: '2' is neither 0 nor 1"),
-    ("voxceleb1_gender", "vox1_meta.csv", "\tf\t", "\tx\t", ":3: has no gender, or no part"),
+    ("voxceleb1_gender", "vox1_meta.csv", "\tf\t", "\tx\t", ":3: has no valid gender or part"),
     ("voxceleb1_gender", "vox1_meta.csv", "\tUSA", "", ":2: has 4 fields instead of 5"),
     ("voxceleb1_speaker", "iden_split.txt", "2 id10003", "4 id10003", ":6: '4' is not a split"),
     ("voice_activity", "manifest/balanced_speech_training_manifest.json", '"speech"', '"noise"',
@@ -209,7 +209,7 @@ WRONG_ROWS: list[tuple[str, str, str, str, str]] = [
     ("voice_activity", "manifest/balanced_speech_testing_manifest.json", "0.63,", "-1,",
      ":1: is not a piece of speech"),
     ("esc50", "meta/esc50.csv", "A-7.wav,1,", "A-7.wav,6,", ":9: fold: '6' is not a fold"),
-    ("esc50", "meta/esc50.csv", "sound 3", '"sound 3', ":5: cannot be read on from here"),
+    ("esc50", "meta/esc50.csv", "sound 3", '"sound 3', ":5: cannot be read from here on"),
 ]  # fmt: skip
 
 
@@ -241,7 +241,7 @@ def test_a_row_that_stands_there_twice_is_said(built: Callable[[str], Tree], nam
     )
     (tree.root / path).write_text("\n".join([*lines, row]) + "\n", encoding="utf-8")
     [problem] = wrong(tree)
-    assert "this clip is listed before, in " in problem
+    assert "this clip is already listed in " in problem
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ NOTHING: dict[str, tuple[Callable[[Path], Any], str]] = {
     "unknown scheme": (lambda _: "https://example.org/x.wav", "has an unknown scheme"),
     "NUL": (lambda _: "a\0b.wav", "is not a path"),
     "no name": (lambda _: "", "is not a path"),
-    "name too long": (lambda _: "x" * 5000 + ".wav", "more than a file system takes"),
+    "name too long": (lambda _: "x" * 5000 + ".wav", "more than a file system allows"),
     "no bytes": (lambda _: b"", "recording 0: empty: "),
     "bytes of text": (lambda _: b"<!DOCTYPE html><html>", "recording 0: unreadable: "),
     "file open as text": (lambda _: TextLike("x"), r"notes\.txt: gives str, not bytes; open it with"),

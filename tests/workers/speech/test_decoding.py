@@ -175,7 +175,7 @@ _FLAC = _coded(_VOICE, "FLAC")
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (with_total(_FLAC, 500), "more than the 500 samples follow that its header promises"),
+        (with_total(_FLAC, 500), "more than the 500 samples that its header promises"),
         (with_total(_FLAC, 8_001), "promises 8001 samples but 8000 follow; fetch"),
         (_FLAC[: len(_FLAC) * 2 // 3], r"promises 8000 samples but it cannot be decoded .*; fetch"),
         (with_total(_FLAC, 0)[: len(_FLAC) * 2 // 3], "cannot be decoded to its end .*; fetch"),

@@ -135,7 +135,7 @@ def test_a_file_that_cannot_be_read_stops_no_other(tmp_path: Path) -> None:
     }
     assert outcomes["a"].shard is not None
     assert outcomes["b"].failure is not None
-    assert "is a directory and no file" in outcomes["b"].failure.detail
+    assert "is a directory, not a file" in outcomes["b"].failure.detail
 
 
 def test_waveforms_are_encoded_before_there_are_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

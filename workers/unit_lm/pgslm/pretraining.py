@@ -33,15 +33,15 @@ class PGSLMSection(UnitLMSection):
 
     kind: Literal["pgslm"] = "pgslm"
     streams: Literal["discrete", "continuous"] = "discrete"
-    """Durations and F0 as classes, or as numbers."""
+    """``discrete``: durations and F0 are classes; ``continuous``: they are numbers."""
     duration_cap: int = Field(20, ge=1, le=10_000)
-    """Longest duration in frames that discrete streams tell apart."""
+    """Longest duration in frames of discrete streams; longer ones count as this."""
     f0_bins: int = Field(32, ge=2, le=1024)
-    """Bins of discrete F0, equally full on the training rows."""
+    """Number of bins of discrete F0, equally filled by the training rows."""
     ignore_duration: bool = False
     ignore_f0: bool = False
     prosody: ProsodySettings = Field(default_factory=lambda: ProsodySettings(f0_mean="utterance"))
-    """How F0 is tracked and normalised; by utterance unless you say otherwise, as a service knows no speakers."""
+    """How F0 is tracked and normalised; by default by utterance, since a service does not know speakers."""
 
     @property
     def prosody_settings(self) -> ProsodySettings:
