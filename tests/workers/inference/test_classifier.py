@@ -68,6 +68,7 @@ def tuned(kind: str, slots: int = 2) -> tuple[Bundle, Predictions]:
         unit_lm=backbone().lm_fingerprint,
         tokenizer=backbone().tokenizer_fingerprint,
         audio=AudioPolicy(min_seconds=0.0),
+        sample_rate=backbone().tokenizer.sample_rate,
     )
     units = lane.mapped_units and tuple(tuple(UNIT_TOKENS[slot].tolist()) for slot in lane.mapped_units)
     sizes = made.manifest.prompt.model_copy(
