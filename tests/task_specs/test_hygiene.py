@@ -51,10 +51,10 @@ SPEAKERS = "path,label,split,speaker"
          f"2 clips have more than one label (data.csv:8, 10, 12, 9, 11); {RIGHT}"),
         (rows("trainno.wav,no,train", "trainno.wav,no,train"),
          "2 of 8 rows repeat a clip with the same label (data.csv:8, 9); remove them unless they should count more"),
-        (rows("a.wav,no,train,0,2", "a.wav,no,test,1,3", columns=TIMES), "1 of 8 clips overlap a clip of another split"
-         "the same recording (data.csv:9); take the splits from different recordings, or from separate times"),
-        (rows("a.wav,no,train", "a.wav,yes,valid,5,6", columns=TIMES), "1 of 8 clips overlap a clip of another split"
-         "the same recording (data.csv:9); take the splits from different recordings, or from separate times"),
+        (rows("a.wav,no,train,0,2", "a.wav,no,test,1,3", columns=TIMES), "1 of 8 clips overlap a clip of another split "
+         "in the same recording (data.csv:9); take the splits from different recordings, or from separate times"),
+        (rows("a.wav,no,train", "a.wav,yes,valid,5,6", columns=TIMES), "1 of 8 clips overlap a clip of another split "
+         "in the same recording (data.csv:9); take the splits from different recordings, or from separate times"),
         (rows("a.wav,no,train,,,ana", "b.wav,yes,valid,,,bo", "c.wav,no,test,,,ana", "d.wav,yes,test,,,cy",
               columns=f"{TIMES},speaker"),
          "1 of 2 speakers of test are also in train (data.csv:10); keep each speaker in one split"),

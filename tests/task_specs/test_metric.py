@@ -57,7 +57,8 @@ def test_who_draws_speakers_knows_those_of_test(tmp_path: Path) -> None:
     rows = [{**row, "speaker": "" if row["split"] != "valid" else "bob"} for row in DETECTION]
     found = _texts(tmp_path, rows, bootstrap="speakers")
     assert found == [
-        f"data.csv:{line}: speaker: is empty, but the bootstrap draws speakers; fill it in, or set bootstrap to utter"
+        f"data.csv:{line}: speaker: is empty, but the bootstrap draws speakers; fill it in, or set bootstrap to "
+        "utterances"
         for line in (6, 7)
     ]
 

@@ -93,7 +93,7 @@ def test_a_sample_rate_that_goes_with_the_label_is_noted(tmp_path: Path) -> None
     folders = spec(tmp_path, data={"reader": "folders", "root": "."})
     assert read_dataset(folders).notes == (
         "the sample rate depends on the label (8000 Hz for 1 classes, 16000 Hz for 1 classes), so bandwidth alone "
-        "some classes apart",
+        "tells some classes apart",
     )
     record(tmp_path / "doors/0.wav", rate=16_000)
     assert read_dataset(folders).notes == ()
