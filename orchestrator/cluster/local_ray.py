@@ -18,6 +18,7 @@ from infra.private_ray import HOST, OF_ANOTHER_CLUSTER, PREFIX, SESSIONS, closed
 from orchestrator.cluster.descendants import descendants
 from orchestrator.cluster.failures import start_fault
 from orchestrator.cluster.ray_place import place_for_ray
+from orchestrator.cluster.ray_watch import start_watched
 
 TOKEN = "token_of_this_run"  # noqa: S105 - the name of its file
 START_SECONDS = 180.0
@@ -71,13 +72,14 @@ def _start(sessions: Path, options: Mapping[str, Any]) -> None:
     before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
     ask, services.get_node = services.get_node, _patient(services.get_node)
     try:
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            _node_ip_address=HOST,
-            _temp_dir=str(sessions),
-            **{"log_to_driver": False, "logging_level": logging.WARNING, **options},
-        )
+        with start_watched():
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                _node_ip_address=HOST,
+                _temp_dir=str(sessions),
+                **{"log_to_driver": False, "logging_level": logging.WARNING, **options},
+            )
     # Ray raises errors of any class, down to plain ``Exception``.
     except Exception as error:
         # Ends the processes that did start.

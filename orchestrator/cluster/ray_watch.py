@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from infra.errors import RayFailed
 from infra.printable import printable
-from orchestrator.cluster.descendants import kill_descendants
+from orchestrator.cluster.descendants import descendants, kill_descendants
 from orchestrator.exit_codes import RAY_FAILED
 
 LOOK_SECONDS = 0.5
@@ -29,6 +29,7 @@ SILENT_SECONDS = 45.0
 """The same for a process that may be too busy to answer, or may be restarted, as a cluster's GCS; Ray waits 60 s."""
 GRACE_SECONDS = 15.0
 """Time for the command to end by itself once Ray is gone, which a hanging call may prevent."""
+GCS_NAME, GCS_PROCESS = "Ray's control process (GCS)", "gcs_server"
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class RayWatch:
     def _end(self, part: Part) -> None:
         if self._closed.is_set():
             return
-        self.lost = f"{part.name} has ended, see Ray's logs for the reason; run the command again, and it goes on"
+        self.lost = _ended(part.name)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR2)
         time.sleep(GRACE_SECONDS)
         _end_process(self.lost)
@@ -118,6 +119,29 @@ def ray_watched(*, own: bool) -> Iterator[None]:
     finally:
         watch.close()
         _watches.remove(watch)
+
+
+@contextmanager
+def start_watched() -> Iterator[None]:
+    """End the process if the GCS that it starts in the block is gone before the block is left: Ray would wait for it
+    for a minute, and end the process without a message."""
+    closed = threading.Event()
+
+    def look() -> None:
+        started, gone_at = False, time.monotonic()
+        while not closed.wait(LOOK_SECONDS):
+            if GCS_PROCESS in descendants().values():
+                started, gone_at = True, time.monotonic()
+            elif started and time.monotonic() - gone_at >= GRACE_SECONDS:
+                _end_process(_ended(GCS_NAME))
+
+    thread = threading.Thread(target=look, name="speechprompt-ray-start", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        closed.set()
+        thread.join()
 
 
 @contextmanager
@@ -169,9 +193,13 @@ def _parts(*, own: bool) -> list[Part]:
     here = context.get_node_id()
     node = next(node for node in ray.nodes() if node["NodeID"] == here)  # type: ignore[no-untyped-call]
     return [
-        Part("Ray's control process (GCS)", (host.strip("[]"), int(port)), comes_back=not own),
+        Part(GCS_NAME, (host.strip("[]"), int(port)), comes_back=not own),
         Part("Ray's node process (raylet)", (node["NodeManagerAddress"], node["NodeManagerPort"])),
     ]
+
+
+def _ended(name: str) -> str:
+    return f"{name} has ended, see Ray's logs for the reason; run the command again, and it goes on"
 
 
 def _silence(address: tuple[str, int]) -> OSError | None:

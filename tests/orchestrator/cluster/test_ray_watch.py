@@ -70,3 +70,19 @@ def test_a_ray_that_answers_is_left_alone_and_a_busy_cluster_is_waited_for() -> 
         assert ray_watch.lost_ray() is None
     """)
     assert (code, said) == (0, "")
+
+
+@pytest.mark.parametrize(("gone", "ends"), [("gcs.kill(); gcs.wait()", True), ("pass", False)])
+def test_a_gcs_that_ends_while_ray_starts_ends_the_process(gone: str, ends: bool) -> None:
+    """Ray's own code would wait for a minute and end the process without a message."""
+    code, said = ended(f"""
+        import subprocess
+        ray_watch.GCS_PROCESS, ray_watch.GRACE_SECONDS = "sleep", 0.1
+        with subprocess.Popen(["sleep", "60"]) as gcs:
+            with ray_watch.start_watched():
+                time.sleep(0.3)
+                {gone}
+                time.sleep(60 if {ends} else 1)
+            gcs.kill()
+    """)
+    assert (code, said) == ((RAY_FAILED, f"error: {LOST}\n") if ends else (0, ""))
