@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import cast
 
 import torch
@@ -22,7 +23,7 @@ from torch.nn import functional as F  # noqa: N812
 from workers.unit_lm.engine.attention_plan import AttentionPlan
 from workers.unit_lm.engine.layer import Layer, sinusoids
 from workers.unit_lm.engine.packing import Packing
-from workers.unit_lm.engine.rows import Prefix, Reads, Rows
+from workers.unit_lm.engine.rows import Listener, Prefix, Reads, Rows
 from workers.unit_lm.unit_lm import UnitLM, UnitLMConfig
 
 GROUP_COST = 1_400_000
@@ -99,6 +100,7 @@ class TransformerLM(UnitLM):
         prefix: Prefix | None = None,
         reads: Reads | None = None,
         trained: Tensor | None = None,
+        listener: Listener | None = None,
     ) -> Tensor:
         plan = self._plan(packing, prefix, reads)
         x = self.dropout(x + self._position_rows(packing, x))
@@ -110,6 +112,7 @@ class TransformerLM(UnitLM):
                 self._prefix_of(layer, index, prefix),
                 None if reads is None or index < last else reads.tokens,
                 trained if index == 0 else None,
+                None if listener is None else partial(listener, index),
             )
         normed: Tensor = self.norm(x)
         return normed

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from workers.speech.unit_prosody import ProsodySettings
 from workers.unit_lm.engine.packing import Packing
-from workers.unit_lm.engine.rows import Prefix, Reads, Rows
+from workers.unit_lm.engine.rows import Listener, Prefix, Reads, Rows
 
 
 class UnitLMConfig(BaseModel):
@@ -96,6 +96,7 @@ class UnitLM(nn.Module, ABC):
         prefix: Prefix | None = None,
         reads: Reads | None = None,
         trained: Tensor | None = None,
+        listener: Listener | None = None,
     ) -> Tensor:
         """Normed output states of packed inputs.
 
@@ -106,6 +107,7 @@ class UnitLM(nn.Module, ABC):
             reads: positions wanted; the last layer then computes nothing else but keys and values.
             trained: tokens whose inputs are trained, int64; the others' inputs get no gradient or a partial one, and
                 the first layer saves that work. ``None``: all.
+            listener: is given what the attention of each layer sees of all tokens; ``None``: nobody listens.
 
         Returns:
             [N, D], or [B * S, D] with ``reads``. ``logits`` turns them into scores.

@@ -6,6 +6,7 @@ Shapes: B rows, N packed tokens of all rows, G prompts of P prefix vectors, D di
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -47,9 +48,12 @@ class Layer(nn.Module):
         prefix: tuple[Tensor, Tensor] | None,
         reads: Tensor | None,
         trained: Tensor | None,
+        listener: Callable[[Tensor], None] | None = None,
     ) -> Tensor:
         """[N, D] to [N, D], or to [B * S, D] when only ``reads`` are wanted."""
         h = self.attention_norm(x)
+        if listener is not None:
+            listener(h)
         if reads is None:
             queries, keys, values = linear(h, (self.q_proj, self.k_proj, self.v_proj), wanted=trained)
         else:

@@ -5,7 +5,7 @@ Shapes: B rows, N packed tokens of all rows, P prefix vectors, D dim, S read pos
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -16,6 +16,9 @@ from torch import Tensor
 
 from workers.speech.unit_prosody import UnitProsody
 from workers.unit_lm.engine.packing import Packing, upload
+
+Listener = Callable[[int, Tensor], None]
+"""Is given what the attention of each layer sees of the tokens of a pass: the layer's number and [N, D]."""
 
 
 @dataclass(frozen=True)
