@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.result import Result, markdown
 from benchmarks.workload import FULL, broad_lengths, lengths_like_fsc
-from workers.prompting.prompted_pass import PromptRows, PromptTensors, prompted_logits
+from workers.prompting.prompted_pass import PromptRows, PromptTensors, read_prompts
 from workers.unit_lm.engine.packing import Packing
 from workers.unit_lm.gslm.config import GSLMConfig
 from workers.unit_lm.gslm.model import GSLM
@@ -58,7 +58,7 @@ def prompt_tuning(config: GSLMConfig, lengths: NDArray[np.int64]) -> int:
     keys, values = (torch.empty(shape, device="meta", requires_grad=True) for _ in range(2))
     separators = torch.empty(1, config.dim, device="meta", requires_grad=True)
     rows = [np.full(length, 4) for length in lengths]
-    return flops_of(lambda: prompted_logits(lm, [PromptTensors(keys, values, separators)], [PromptRows(rows, 1)])[0])
+    return flops_of(lambda: read_prompts(lm, [PromptTensors(keys, values, separators)], [PromptRows(rows, 1)])[0])
 
 
 def counted(count: Callable[[GSLMConfig, NDArray[np.int64]], int], lengths: NDArray[np.int64]) -> int:

@@ -1,6 +1,6 @@
 """Hypothesis: reading a label in one pass is far faster than decoding it token by token.
 
-Arms, alternated, on the full-size LM and utterances of 60 units, both float32: ``prompted_logits`` with the prompt's
+Arms, alternated, on the full-size LM and utterances of 60 units, both float32: ``read_prompts`` with the prompt's
 keys and values computed once, as ``Classifier`` does; and the reference's way, in which a generator forces the
 utterance token by token without incremental state, so that every token is one more full pass
 (``benchmarks/reference_form.py``). Headline: utterances per second, one at a time (as the reference reads with its
@@ -19,7 +19,7 @@ import torch
 from benchmarks.reference_form import ReferenceForm, generate_label
 from benchmarks.result import Result, alternate, arguments, markdown, speed, speed_ratio
 from benchmarks.workload import CLASSES, FULL, UNIT_TOKENS, frozen_lm
-from workers.prompting.prompted_pass import PromptRows, PromptTensors, prompted_logits
+from workers.prompting.prompted_pass import PromptRows, PromptTensors, read_prompts
 from workers.unit_lm.gslm.config import GSLMConfig
 from workers.unit_lm.gslm.model import GSLM
 
@@ -42,7 +42,7 @@ def arms(lm: GSLM, rows: int) -> dict[str, Callable[[], float]]:
 
     def one_shot() -> torch.Tensor:
         with torch.no_grad():
-            [logits] = prompted_logits(lm, [fast], [PromptRows(utterances, 1)])
+            [logits] = read_prompts(lm, [fast], [PromptRows(utterances, 1)])
         return (logits[:, 0] @ matrix.T).argmax(dim=1)
 
     assert torch.equal(one_shot(), generate_label(slow, utterances, matrix))

@@ -30,7 +30,7 @@ from benchmarks.reference_form import ReferenceForm, padded
 from benchmarks.result import Result, alternate, arguments, markdown, speed, speed_ratio
 from benchmarks.workload import CLASSES, FULL, UNIT_TOKENS, frozen_lm, lane, utterances
 from workers.precision import Precision, has_bf16_units
-from workers.prompting.prompted_pass import PromptRows, PromptTensors, prompted_logits
+from workers.prompting.prompted_pass import PromptRows, PromptTensors, read_prompts
 from workers.tuning.step.gang import Gang
 from workers.unit_lm.engine import frozen_linear
 from workers.unit_lm.gslm.config import GSLMConfig
@@ -155,7 +155,7 @@ def check_equal(lm: GSLM) -> None:
     shape = (lm.config.layers, PROMPT_LENGTH, lm.config.dim)
     prompt = PromptTensors(torch.randn(shape), torch.randn(shape), torch.randn(1, lm.config.dim) * lm.config.dim**-0.5)
     rows = next(batches(by_length=False))
-    [found] = prompted_logits(lm, [prompt], [PromptRows(rows, 1)])
+    [found] = read_prompts(lm, [prompt], [PromptRows(rows, 1)])
     tokens, separator_at = padded(rows, lm)
     wanted = ReferenceForm(lm, prompt)(tokens, separator_at)
     torch.testing.assert_close(

@@ -10,11 +10,12 @@ from task_specs.field_types import MOST_EXAMPLES, Float, Int, Steps
 from task_specs.prompt_init import BundleInit, PromptInit
 from task_specs.validation import fault
 
-PromptLength = Annotated[Int, Field(ge=1, le=512)]
+PromptLength = Annotated[Int, Field(ge=0, le=512)]
 LearningRate = Annotated[Float, Field(gt=0)]
 Dropout = Annotated[Float, Field(ge=0, lt=1)]
 Verbalizer = Literal["linear", "frequency", "random"]
 Loss = Literal["separators", "paper"]
+Read = Literal["separator", "mean", "pooled"]
 
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
@@ -55,6 +56,10 @@ class Recipe(BaseModel):
     states, of random units of the training rows; ``{bundle: URI}``: the prompt of another task."""
     separator_init: Literal["eos", "normal"] = "eos"
     """``eos``: the embedding of ``</s>``; ``normal``: N(0, 1), scaled as embeddings are."""
+    read: Read = "separator"
+    """What the verbalizer reads. ``separator``: the LM's scores at each slot's separator, as the paper; ``mean``: also
+    the mean over the utterance of the states that the layers' attention sees, with trained weights over the layers;
+    ``pooled``: also their sum weighted by a trained query per slot."""
     verbalizer: Verbalizer = "linear"
     """``linear``: trained; ``frequency`` and ``random``: one fixed unit a class."""
     verbalizer_init: Literal["zero", "uniform"] = "zero"
@@ -103,6 +108,18 @@ class Recipe(BaseModel):
     def _weighable(self) -> Self:
         if self.balance == "weights" and self.loss == "paper":
             raise fault("balance: weights is not defined for loss: paper", "use balance: sampling, or loss: separators")
+        return self
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        if self.read != "separator":
+            if self.loss == "paper":
+                raise fault(f"read: {self.read} is not defined for loss: paper", "use loss: separators")
+            if self.verbalizer != "linear":
+                raise fault(
+                    f"read: {self.read} gives features that verbalizer: {self.verbalizer} cannot read",
+                    "use verbalizer: linear",
+                )
         return self
 
     @classmethod

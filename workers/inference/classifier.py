@@ -23,7 +23,7 @@ from workers.inference.listening import Clip, listen
 from workers.inference.loaded_prompt import LoadedPrompt
 from workers.inference.recording import GivenRecording, Recording, Waveform, place_of, recording
 from workers.precision import Precision, autocast
-from workers.prompting.prompted_pass import PromptRows, prompted_logits
+from workers.prompting.prompted_pass import PromptRows, read_prompts
 from workers.speech.unit_prosody import UnitProsody, unit_prosody
 from workers.speech.units import Units
 
@@ -321,11 +321,10 @@ class Classifier:
             for members, prompt in zip(by_task.values(), prompts, strict=True)
         ]
         with autocast(self._precision, self._device):
-            logits = prompted_logits(self._lm, [prompt.tensors for prompt in prompts], groups)
-        for members, prompt, scores in zip(by_task.values(), prompts, logits, strict=True):
+            read = read_prompts(self._lm, [prompt.tensors for prompt in prompts], groups)
+        for members, prompt, inputs in zip(by_task.values(), prompts, read, strict=True):
             for slot in range(len(prompt.manifest.slots)):
-                read = scores[:, slot, : prompt.manifest.prompt.vocabulary]
-                for row, row_scores in zip(members, prompt.scores(slot, read), strict=True):
+                for row, row_scores in zip(members, prompt.scores(slot, inputs[:, slot]), strict=True):
                     found[row].append(row_scores)
 
     def _prompt(self, task: str | None) -> LoadedPrompt:

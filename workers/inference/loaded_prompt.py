@@ -12,8 +12,9 @@ from torch import Tensor
 from workers.bundle.format import Bundle, require_usable
 from workers.bundle.manifest import BundleManifest, Inference
 from workers.precision import Precision, autocast
-from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, verbalizer_name
+from workers.prompting.prompt import verbalizer_name
 from workers.prompting.prompted_pass import PromptTensors
+from workers.prompting.readings.kinds import READINGS
 from workers.prompting.verbalizers.kinds import VERBALIZERS
 from workers.prompting.verbalizers.verbalizer import SlotMapping
 from workers.unit_lm.unit_lm import UnitLM
@@ -44,8 +45,9 @@ class LoadedPrompt:
         """
         inference = require_usable(bundle.manifest, bundle.tensors)
         tensors = {name: torch.from_numpy(array).to(device) for name, array in bundle.tensors.items()}
+        sizes = bundle.manifest.prompt
         with torch.no_grad(), autocast(precision, device):
-            prompt = PromptTensors(tensors[KEYS], tensors[VALUES], tensors[SEPARATORS]).project(lm)
+            prompt = PromptTensors.of(tensors, READINGS[sizes.reading], scores=sizes.vocabulary).project(lm)
         slots = range(len(bundle.manifest.slots))
         units = bundle.manifest.prompt.verbalizer_units
         return cls(
@@ -56,10 +58,10 @@ class LoadedPrompt:
             tokens=[None if units is None else torch.tensor(units[slot], device=device) for slot in slots],
         )
 
-    def scores(self, slot: int, logits: Tensor) -> NDArray[np.float32]:
-        """Class scores of a slot, float32 [rows, classes], from logits [rows, vocabulary]."""
+    def scores(self, slot: int, inputs: Tensor) -> NDArray[np.float32]:
+        """Class scores of a slot, float32 [rows, classes], from the inputs of its verbalizer, [rows, V]."""
         prompt = self.manifest.prompt
         mapping = SlotMapping(self.matrices[slot], self.tokens[slot], prompt.special_rows)
-        scores = VERBALIZERS[prompt.verbalizer].scores(logits, mapping)
+        scores = VERBALIZERS[prompt.verbalizer].scores(inputs, mapping)
         found: NDArray[np.float32] = scores.float().cpu().numpy()
         return found

@@ -35,7 +35,8 @@ from workers.bundle.manifest import (
 )
 from workers.fairseq.checkpoint import FairseqCheckpoint
 from workers.interop.prompt_labels import ReferenceLabels
-from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, verbalizer_name
+from workers.prompting.prompt import verbalizer_name
+from workers.prompting.prompted_pass import KEYS, SEPARATORS, VALUES
 from workers.unit_lm.fairseq import EMBEDDING
 from workers.untrusted.pickles import shown
 

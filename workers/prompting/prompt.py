@@ -12,10 +12,10 @@ from torch import Tensor
 
 from task_specs.recipe import Recipe
 from workers.prompting.objectives.kinds import OBJECTIVES
+from workers.prompting.prompted_pass import KEYS, SEPARATORS, VALUES, PromptTensors
+from workers.prompting.readings.kinds import READINGS
 from workers.prompting.verbalizers.kinds import VERBALIZERS
 from workers.unit_lm.unit_lm import UnitLMConfig
-
-KEYS, VALUES, SEPARATORS = "prompt.keys", "prompt.values", "separators"
 
 
 def verbalizer_name(slot: int) -> str:
@@ -35,6 +35,7 @@ class PromptShape:
         verbalizer: name of its verbalizer.
         special_rows: rows of a trained verbalizer before the classes, for tokens that compete with them in the loss;
             never read when classifying.
+        reading: name of its reading.
     """
 
     layers: int
@@ -44,6 +45,7 @@ class PromptShape:
     classes: tuple[int, ...]
     verbalizer: str
     special_rows: int = 0
+    reading: str = "separator"
 
     @cached_property
     def tensors(self) -> Mapping[str, tuple[int, ...]]:
@@ -52,13 +54,19 @@ class PromptShape:
             KEYS: (self.layers, self.length, self.dim),
             VALUES: (self.layers, self.length, self.dim),
             SEPARATORS: (len(self.classes), self.dim),
+            **READINGS[self.reading].shapes(layers=self.layers, dim=self.dim, slots=len(self.classes)),
         }
         kind = VERBALIZERS[self.verbalizer]
         for slot, classes in enumerate(self.classes):
-            shape = kind.shape(classes, vocabulary=self.vocabulary, special_rows=self.special_rows)
+            shape = kind.shape(classes, inputs=self.inputs, special_rows=self.special_rows)
             if shape is not None:
                 shapes[verbalizer_name(slot)] = shape
         return shapes
+
+    @property
+    def inputs(self) -> int:
+        """Inputs of the verbalizer: the scores at a separator, and the features of the reading."""
+        return self.vocabulary + READINGS[self.reading].features(dim=self.dim, scores=self.vocabulary)
 
     @property
     def one_unit_a_class(self) -> bool:
@@ -86,6 +94,10 @@ class PromptShape:
         """The tensors as views of a flat vector, [size or more]."""
         return {name: flat[place].view(shape) for name, place, shape in self.segments()}
 
+    def prompt(self, flat: Tensor) -> PromptTensors:
+        """The prompt whose numbers are those of a flat vector, [size or more]."""
+        return PromptTensors.of(self.views(flat), READINGS[self.reading], scores=self.vocabulary)
+
 
 def read_outputs(config: UnitLMConfig, recipe: Recipe) -> int:
     """How many of the LM's scores at a position the verbalizer reads, the units' first."""
@@ -103,6 +115,7 @@ def prompt_shape(config: UnitLMConfig, recipe: Recipe, classes: Sequence[int]) -
         classes=tuple(classes),
         verbalizer=recipe.verbalizer,
         special_rows=0 if trains_nothing else OBJECTIVES[recipe.loss].special_rows,
+        reading=recipe.read,
     )
 
 

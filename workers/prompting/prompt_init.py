@@ -9,8 +9,9 @@ from torch import Tensor
 from infra.errors import BundleError
 from task_specs.recipe import Recipe
 from workers.bundle.format import Bundle
-from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, PromptShape, verbalizer_name
-from workers.prompting.prompted_pass import PromptRows
+from workers.prompting.prompt import PromptShape, verbalizer_name
+from workers.prompting.prompted_pass import KEYS, SEPARATORS, VALUES, PromptRows
+from workers.prompting.readings.kinds import READINGS
 from workers.prompting.verbalizers.kinds import VERBALIZERS
 from workers.unit_lm.engine.packing import starts_of
 from workers.unit_lm.engine.rows import Rows
@@ -28,6 +29,9 @@ def initial_prompt(shape: PromptShape, recipe: Recipe, lm: UnitLM, generator: to
     tensors = shape.views(flat)
     if recipe.separator_init == "eos":
         tensors[SEPARATORS].copy_(lm.token_vector(lm.config.eos).float().cpu())
+    reading = READINGS[shape.reading]
+    own = reading.shapes(layers=shape.layers, dim=shape.dim, slots=len(shape.classes))
+    reading.initialise({name: tensors[name] for name in own}, generator)
     for slot in range(len(shape.classes)):
         if (trained := tensors.get(verbalizer_name(slot))) is not None:
             VERBALIZERS[shape.verbalizer].initialise(trained, recipe, generator)

@@ -9,8 +9,9 @@ where the last unit's are due, and takes them unless the recipe says otherwise; 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Self
 
 import numpy as np
 import torch
@@ -18,10 +19,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from workers.prompting.readings.listening import BoundReading, Listening
+from workers.prompting.readings.reading import Reading
 from workers.speech.unit_prosody import UnitProsody
 from workers.unit_lm.engine.packing import Packing, kernel_size, upload
 from workers.unit_lm.engine.rows import Prefix, Reads, Rows
 from workers.unit_lm.unit_lm import UnitLM
+
+KEYS: Final = "prompt.keys"
+VALUES: Final = "prompt.values"
+SEPARATORS: Final = "separators"
 
 
 @dataclass(frozen=True)
@@ -31,18 +38,33 @@ class PromptTensors:
     Attributes:
         keys, values: [layers, P, D].
         separators: [slots, D].
+        bound: its reading; ``None``: the scores at the separators.
+        scores: how many of the LM's scores its verbalizer reads, the units' first; ``None``: all.
         projected: whether keys and values went through the layers' projections already.
     """
 
     keys: Tensor
     values: Tensor
     separators: Tensor
+    bound: BoundReading | None = None
+    scores: int | None = None
     projected: bool = False
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], reading: Reading, *, scores: int) -> Self:
+        """A prompt from its tensors by name."""
+        bound = BoundReading(reading, tensors)
+        return cls(tensors[KEYS], tensors[VALUES], tensors[SEPARATORS], bound, scores)
+
+    @property
+    def listens(self) -> bool:
+        """Whether it reads states besides the scores at the separators."""
+        return self.bound is not None and self.bound.reading.listens
 
     def project(self, lm: UnitLM) -> PromptTensors:
         """The same prompt with its keys and values projected once for all passes; for prompts that no longer change."""
         keys, values = lm.project(self.keys, self.values)
-        return PromptTensors(keys, values, self.separators, projected=True)
+        return replace(self, keys=keys, values=values, projected=True)
 
 
 @dataclass(frozen=True)
@@ -145,8 +167,8 @@ def assemble(groups: Sequence[PromptRows], *, start: int, device: torch.device |
     )
 
 
-def prompted_logits(lm: UnitLM, prompts: Sequence[PromptTensors], groups: Sequence[PromptRows]) -> list[Tensor]:
-    """The LM's scores at the read positions of every prompt's rows, one pass for all.
+def read_prompts(lm: UnitLM, prompts: Sequence[PromptTensors], groups: Sequence[PromptRows]) -> list[Tensor]:
+    """The inputs of the verbalizer at the read positions of every prompt's rows, one pass for all.
 
     Args:
         lm: the frozen LM.
@@ -154,22 +176,56 @@ def prompted_logits(lm: UnitLM, prompts: Sequence[PromptTensors], groups: Sequen
         groups: the rows of each prompt.
 
     Returns:
-        For each prompt float32 [rows, reads, lm.config.outputs].
+        For each prompt float32 [rows, reads, V + F]: the V scores of the LM that it reads, and the F features of its
+        reading, if any.
     """
     laid_out = assemble(groups, start=lm.config.start, device=lm.device)
     rows = laid_out.rows
     separators = torch.cat([prompt.separators for prompt in prompts])
     x = lm.embed_rows(rows, separators.index_select(0, laid_out.separator_of))
-    prefix = _prefix(prompts, laid_out.row_prompt)
-    states = lm(x, rows.packing, prefix=prefix, reads=laid_out.reads, trained=rows.vector_at)
+    listening = _listening(prompts, groups, laid_out)
+    states = lm(
+        x,
+        rows.packing,
+        prefix=_prefix(prompts, laid_out.row_prompt),
+        reads=laid_out.reads,
+        trained=rows.vector_at,
+        listener=None if listening is None else listening.hear,
+    )
     logits = lm.logits(states).float().view(len(laid_out.row_prompt), -1, lm.config.outputs)
-    return [logits[place, -group.reads :] for place, group in zip(laid_out.rows_of, groups, strict=True)]
+    pooled = [None] * len(prompts) if listening is None else listening.pooled()
+    found = []
+    for prompt, group, place, heard in zip(prompts, groups, laid_out.rows_of, pooled, strict=True):
+        scores = logits[place, -group.reads :, : prompt.scores]
+        if heard is not None:
+            assert prompt.bound is not None  # noqa: S101
+            features = prompt.bound.features(lm, heard).float()
+            scores = torch.cat([scores, features.expand(*scores.shape[:2], -1)], dim=-1)
+        found.append(scores)
+    return found
 
 
-def _prefix(prompts: Sequence[PromptTensors], row_prompt: NDArray[np.int64]) -> Prefix:
+def _listening(
+    prompts: Sequence[PromptTensors], groups: Sequence[PromptRows], laid_out: AssembledRows
+) -> Listening | None:
+    """What hears the states of the start token and the units of each row; ``None`` where no prompt listens."""
+    if not any(prompt.listens for prompt in prompts):
+        return None
+    tails = np.repeat([group.tail for group in groups], [len(group.tokens) for group in groups])
+    return Listening(
+        [prompt.bound if prompt.listens else None for prompt in prompts],
+        rows_of=laid_out.rows_of,
+        heard=laid_out.rows.packing.lengths - tails,
+        packing=laid_out.rows.packing,
+    )
+
+
+def _prefix(prompts: Sequence[PromptTensors], row_prompt: NDArray[np.int64]) -> Prefix | None:
     """The prompts side by side; shorter ones are filled up with vectors that nobody sees."""
     lengths = np.array([prompt.keys.shape[1] for prompt in prompts])
     longest = int(lengths.max())
+    if not longest:
+        return None
     keys, values = (
         torch.stack([F.pad(part, (0, 0, 0, longest - part.shape[1])) for part in parts])
         for parts in ([prompt.keys for prompt in prompts], [prompt.values for prompt in prompts])

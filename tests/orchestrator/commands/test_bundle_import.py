@@ -21,7 +21,7 @@ from workers.backbone.directory import read_backbone
 from workers.backbone.sharing import SharedLM
 from workers.bundle.read import read
 from workers.inference.classifier import Classifier
-from workers.prompting.prompted_pass import PromptRows, PromptTensors, prompted_logits
+from workers.prompting.prompted_pass import PromptRows, PromptTensors, read_prompts
 
 CLASSES = 7
 LABELS = tuple(f"žodis {index}" for index in range(CLASSES))
@@ -106,7 +106,7 @@ def test_scores_are_the_references(tmp_path: Path, backbone: str, kind: str) -> 
     prompt = PromptTensors(tensors["prompt.keys"], tensors["prompt.values"], tensors["separators"])
     rows = [row[1:slot] for row, slot in zip(gold["src_tokens"], gold["label_slot"], strict=True)]
     lm = SharedLM.of(read_backbone(backbone)).attach()
-    [logits] = prompted_logits(lm, [prompt], [PromptRows(rows, 1)])
+    [logits] = read_prompts(lm, [prompt], [PromptRows(rows, 1)])
     scores = F.linear(logits[:, 0], tensors["verbalizer.0"]) if kind == "verb" else logits[:, 0]
     tolerance = 1e-4 if kind == "verb" else 3e-5
     np.testing.assert_allclose(scores.numpy(), gold["label_slot_logits"], rtol=0, atol=tolerance)

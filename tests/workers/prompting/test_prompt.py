@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from task_specs.recipe import Recipe
 from tests.fixtures.tuning import tiny_lm
-from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, PromptShape, rate_scales
+from workers.prompting.prompt import PromptShape, rate_scales
 from workers.prompting.prompt_init import initial_prompt
+from workers.prompting.prompted_pass import KEYS, SEPARATORS, VALUES
 
 
 def _published(*classes: int, verbalizer: str = "linear", special_rows: int = 0) -> PromptShape:

@@ -16,7 +16,7 @@ from tests.fixtures.plain_lm import plain_attention_inputs
 from tests.fixtures.tuning import TINY, UNIT_TOKENS, UNITS, lane_spec, make_lane, tiny_lm, toy_examples
 from workers.bundle.format import Bundle
 from workers.prompting.examples import SplitExamples, TaskExamples
-from workers.prompting.prompt import KEYS, SEPARATORS, VALUES
+from workers.prompting.prompted_pass import KEYS, SEPARATORS, VALUES
 from workers.speech.sequences import UnitSequences
 from workers.tuning.step.lane import Lane
 

@@ -23,7 +23,7 @@ from tests.fixtures.golden import expected, toy_lm
 from tests.fixtures.plain_lm import plain_logits
 from tests.fixtures.shared_data import shared_folder
 from tests.fixtures.tuning import TINY, tiny_lm
-from workers.prompting.prompted_pass import PromptRows, PromptTensors, assemble, prompted_logits
+from workers.prompting.prompted_pass import PromptRows, PromptTensors, assemble, read_prompts
 
 LM = tiny_lm()
 
@@ -50,7 +50,7 @@ def test_matches_the_reference_at_the_separator(kind: Kind, labels: str) -> None
     gold = expected(folder / f"prompted/expected_{kind}{labels}.npz")
     tensors = gold_prompt(folder / "prompted", kind)
     prompt = PromptTensors(tensors["prompt.keys"], tensors["prompt.values"], tensors["separators"])
-    [logits] = prompted_logits(toy_lm(folder / "gslm"), [prompt], [PromptRows(gold_units(gold), slots=1)])
+    [logits] = read_prompts(toy_lm(folder / "gslm"), [prompt], [PromptRows(gold_units(gold), slots=1)])
     raw = gold["label_slot_raw_logits" if kind == "verb" else "label_slot_logits"]
     np.testing.assert_allclose(logits[:, 0].numpy(), raw, rtol=0, atol=3e-5)
     if kind == "verb":
@@ -60,7 +60,7 @@ def test_matches_the_reference_at_the_separator(kind: Kind, labels: str) -> None
 
 def test_matches_the_plain_formulas() -> None:
     prompt, [units] = _prompt(3, slots=2, seed=1), _units([6], seed=1)
-    [logits] = prompted_logits(LM, [prompt], [PromptRows([units], slots=2, read_last_unit=True)])
+    [logits] = read_prompts(LM, [prompt], [PromptRows([units], slots=2, read_last_unit=True)])
     keys, values, separators = (part.double().numpy() for part in (prompt.keys, prompt.values, prompt.separators))
     tokens = np.array([TINY.eos, *units])
     wanted = plain_logits(LM, tokens, keys=keys, values=values, separators=separators)
@@ -83,12 +83,12 @@ def _groups(draw: st.DrawFn) -> tuple[list[PromptTensors], list[PromptRows]]:
 @given(_groups())
 def test_prompts_that_share_a_pass_do_not_meet(drawn: tuple[list[PromptTensors], list[PromptRows]]) -> None:
     prompts, groups = drawn
-    for prompt, group, together in zip(prompts, groups, prompted_logits(LM, prompts, groups), strict=True):
+    for prompt, group, together in zip(prompts, groups, read_prompts(LM, prompts, groups), strict=True):
         assert together.shape == (len(group.tokens), group.reads, TINY.vocabulary)
         for row, tokens in enumerate(group.tokens):
             fed = None if group.labels is None else group.labels[row : row + 1]
             single = PromptRows([tokens], group.slots, fed, group.read_last_unit)
-            [alone] = prompted_logits(LM, [prompt], [single])
+            [alone] = read_prompts(LM, [prompt], [single])
             _close(together[row], alone[0])
 
 
@@ -96,19 +96,19 @@ def test_prompts_that_share_a_pass_do_not_meet(drawn: tuple[list[PromptTensors],
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=4))
 def test_a_slot_does_not_see_the_slots_after_it(lengths: list[int]) -> None:
     prompt, units = _prompt(3, slots=3, seed=2), _units(lengths, seed=3)
-    [all_slots] = prompted_logits(LM, [prompt], [PromptRows(units, slots=3)])
+    [all_slots] = read_prompts(LM, [prompt], [PromptRows(units, slots=3)])
     for slots in (1, 2):
         shorter = PromptTensors(prompt.keys, prompt.values, prompt.separators[:slots])
-        [logits] = prompted_logits(LM, [shorter], [PromptRows(units, slots)])
+        [logits] = read_prompts(LM, [shorter], [PromptRows(units, slots)])
         _close(all_slots[:, :slots], logits)
 
 
 def test_what_follows_the_separators_changes_nothing_before_it() -> None:
     prompt, units = _prompt(2, slots=2, seed=4), _units([3, 5], seed=4)
-    [plain] = prompted_logits(LM, [prompt], [PromptRows(units, 2)])
-    [fed] = prompted_logits(LM, [prompt], [PromptRows(units, 2, np.array([7, 9]), read_last_unit=True)])
+    [plain] = read_prompts(LM, [prompt], [PromptRows(units, 2)])
+    [fed] = read_prompts(LM, [prompt], [PromptRows(units, 2, np.array([7, 9]), read_last_unit=True)])
     _close(fed[:, 1:3], plain)
-    [other] = prompted_logits(LM, [prompt], [PromptRows(units, 2, np.array([8, 9]), read_last_unit=True)])
+    [other] = read_prompts(LM, [prompt], [PromptRows(units, 2, np.array([8, 9]), read_last_unit=True)])
     assert not torch.allclose(other[0, 3], fed[0, 3]), "the fed label is seen at its own position"
     _close(other[1], fed[1])
 
@@ -129,7 +129,7 @@ def test_rows_are_laid_out_as_documented() -> None:
 
 def test_gradients_reach_everything_trained() -> None:
     leaves = [leaf.clone().requires_grad_() for leaf in astuple(_prompt(2, slots=2, seed=6))[:3]]
-    [logits] = prompted_logits(LM, [PromptTensors(*leaves)], [PromptRows(_units([4], seed=6), 2)])
+    [logits] = read_prompts(LM, [PromptTensors(*leaves)], [PromptRows(_units([4], seed=6), 2)])
     logits[0, 1].square().sum().backward()  # type: ignore[no-untyped-call]
     assert all(leaf.grad is not None and leaf.grad.abs().max() > 0 for leaf in leaves)
     assert not any(parameter.grad is not None for parameter in LM.parameters())
@@ -140,7 +140,7 @@ def test_a_prompt_projected_once_gives_the_same_scores() -> None:
         [_prompt(3, 1, 7), _prompt(2, 2, 8)],
         [PromptRows(_units([3, 5], 7), 1), PromptRows(_units([4], 8), 2)],
     )
-    wanted = prompted_logits(LM, prompts, groups)
-    found = prompted_logits(LM, [prompt.project(LM) for prompt in prompts], groups)
+    wanted = read_prompts(LM, prompts, groups)
+    found = read_prompts(LM, [prompt.project(LM) for prompt in prompts], groups)
     for one, other in zip(found, wanted, strict=True):
         _close(one, other)

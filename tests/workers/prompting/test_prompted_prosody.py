@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.fixtures.tuning import toy_examples
-from workers.prompting.prompted_pass import PromptRows, PromptTensors, assemble, prompted_logits
+from workers.prompting.prompted_pass import PromptRows, PromptTensors, assemble, read_prompts
 from workers.speech.unit_prosody import UnitProsody
 from workers.unit_lm.pgslm.config import PGSLMConfig
 from workers.unit_lm.pgslm.model import PGSLM
@@ -91,9 +91,9 @@ def test_prompts_that_share_a_pass_do_not_meet(streams: Streams, drawn: list[tup
     lm = LMS[streams]
     prompts = [_prompt(1 + seed, slots, seed) for seed, (_, slots, _) in enumerate(drawn)]
     groups = [_rows(lengths, slots=slots, seed=seed, last=last) for seed, (lengths, slots, last) in enumerate(drawn)]
-    for prompt, group, together in zip(prompts, groups, prompted_logits(lm, prompts, groups), strict=True):
+    for prompt, group, together in zip(prompts, groups, read_prompts(lm, prompts, groups), strict=True):
         assert together.shape == (len(group.tokens), group.reads, lm.config.outputs)
-        [alone] = prompted_logits(lm, [prompt], [group])
+        [alone] = read_prompts(lm, [prompt], [group])
         torch.testing.assert_close(together, alone, rtol=1e-4, atol=2e-5)
 
 
@@ -102,7 +102,7 @@ def test_the_last_unit_is_heard_where_a_label_is_read_only_if_the_recipe_says_so
     def read(last: bool, duration: int) -> Tensor:
         prosody = [UnitProsody(np.array([2, duration], np.int32), np.array([0.1, 0.2], np.float32))]
         rows = PromptRows([np.array([10, 11])], slots=1, prosody=prosody, separator_prosody=last)
-        [logits] = prompted_logits(LMS[streams], [_prompt(2, 1, seed=0)], [rows])
+        [logits] = read_prompts(LMS[streams], [_prompt(2, 1, seed=0)], [rows])
         return logits
 
     assert not torch.equal(read(True, 1), read(True, 4))
@@ -114,7 +114,7 @@ def test_units_without_prosody_last_one_frame_at_mean_pitch(streams: Streams) ->
     tokens = [np.array([10, 11, 12])]
     plain = UnitProsody(np.ones(3, np.int32), np.zeros(3, np.float32))
     outputs = [
-        prompted_logits(LMS[streams], [_prompt(2, 1, seed=0)], [PromptRows(tokens, 1, prosody=prosody)])[0]
+        read_prompts(LMS[streams], [_prompt(2, 1, seed=0)], [PromptRows(tokens, 1, prosody=prosody)])[0]
         for prosody in (None, [plain])
     ]
     assert torch.equal(*outputs)

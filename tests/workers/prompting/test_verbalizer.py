@@ -79,7 +79,7 @@ def test_recipes_name_the_registered_verbalizers_and_objectives() -> None:
 @pytest.mark.parametrize("name", VERBALIZERS)
 def test_every_verbalizer_scores_classes_and_what_competes_with_them(name: str) -> None:
     verbalizer, logits, labels = VERBALIZERS[name], torch.randn(3, 6), torch.tensor([1, 0, 1])
-    shape = verbalizer.shape(2, vocabulary=6, special_rows=4)
+    shape = verbalizer.shape(2, inputs=6, special_rows=4)
     mapping = SlotMapping(None if shape is None else torch.randn(shape), torch.tensor([5, 0]), special_rows=4)
     scores, outputs = verbalizer.scores(logits, mapping), verbalizer.outputs(logits, mapping)
     assert scores.shape == (3, 2)

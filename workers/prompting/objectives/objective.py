@@ -1,6 +1,6 @@
 """What every objective of tuning says: the tokens fed, what is read, and the loss.
 
-Shapes: B rows of a batch, S slots, V vocabulary scores that are read.
+Shapes: B rows of a batch, S slots, V inputs of the verbalizer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Batch:
     """Some rows of a batch after the pass.
 
     Attributes:
-        logits: what the verbalizer reads, float32 [B, reads, V]; the reads are the last positions of each row.
+        read: inputs of the verbalizer, float32 [B, reads, V]; the reads are the last positions of each row.
         labels: class numbers, int64 [B, S].
         verbalizer: of the lane.
         slots: what each slot's classes are made of.
@@ -34,7 +34,7 @@ class Batch:
         drop: dropout on scores, by the lane's random stream, [B, outputs] to the same.
     """
 
-    logits: Tensor
+    read: Tensor
     labels: Tensor
     verbalizer: Verbalizer
     slots: Sequence[SlotMapping]

@@ -40,7 +40,7 @@ class Paper(Objective):
         rows, slots = batch.labels.shape
         slot_of_read = [0, *range(slots), slots - 1]
         outputs = [
-            batch.verbalizer.outputs(batch.logits[:, read], batch.slots[slot]) for read, slot in enumerate(slot_of_read)
+            batch.verbalizer.outputs(batch.read[:, place], batch.slots[slot]) for place, slot in enumerate(slot_of_read)
         ]
         if batch.slots[0].matrix is not None:
             # The reference drops the scores of its trained verbalizer and no others.

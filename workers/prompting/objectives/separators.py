@@ -24,7 +24,7 @@ class Separators(Objective):
         return max(1, recipe.steps // 20)
 
     def loss(self, batch: Batch) -> Tensor:
-        scores = [batch.verbalizer.scores(batch.logits[:, place], slot) for place, slot in enumerate(batch.slots)]
+        scores = [batch.verbalizer.scores(batch.read[:, place], slot) for place, slot in enumerate(batch.slots)]
         return separator_loss(
             scores, batch.labels, label_smoothing=batch.recipe.label_smoothing, class_weights=batch.class_weights
         )

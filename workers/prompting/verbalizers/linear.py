@@ -17,10 +17,10 @@ END_ROW: Final = 2
 
 
 class Linear(Verbalizer):
-    """Class scores as a linear map of the vocabulary's scores."""
+    """Class scores as a linear map of what is read."""
 
-    def shape(self, classes: int, *, vocabulary: int, special_rows: int) -> tuple[int, ...]:
-        return (special_rows + classes, vocabulary)
+    def shape(self, classes: int, *, inputs: int, special_rows: int) -> tuple[int, ...]:
+        return (special_rows + classes, inputs)
 
     def initialise(self, tensor: Tensor, recipe: Recipe, generator: torch.Generator) -> None:
         if recipe.verbalizer_init == "zero":

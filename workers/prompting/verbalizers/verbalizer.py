@@ -1,6 +1,6 @@
-"""What every verbalizer does: from scores of vocabulary tokens to scores of classes, slot by slot.
+"""What every verbalizer does: from what a reading gives to scores of classes, slot by slot.
 
-Shapes: B rows, V vocabulary scores that are read, C classes of the slot.
+Shapes: B rows, V inputs of the verbalizer, the scores of vocabulary tokens first, C classes of the slot.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Verbalizer(ABC):
     """Whether each class stands for a unit of its own, which the manifest of a bundle then names."""
 
     @abstractmethod
-    def shape(self, classes: int, *, vocabulary: int, special_rows: int) -> tuple[int, ...] | None:
+    def shape(self, classes: int, *, inputs: int, special_rows: int) -> tuple[int, ...] | None:
         """Shape of a slot's trained tensor; ``None`` where nothing is trained."""
 
     @abstractmethod

@@ -52,8 +52,10 @@ def lane_unit_use(gang: Gang, lane: Lane, values: Tensor, unit_tokens: Sequence[
     if not matrices:
         return None
     test = _drawn(lane.examples.splits["test"])
-    background = gang.read(lane, values, _drawn(lane.examples.splits["train"])).double().mean(dim=0).cpu().numpy()
-    logits = gang.read(lane, values, test).double().cpu().numpy()
+    scores = slice(shape.vocabulary)
+    train = gang.read(lane, values, _drawn(lane.examples.splits["train"]))
+    background = train[..., scores].double().mean(dim=0).cpu().numpy()
+    logits = gang.read(lane, values, test)[..., scores].double().cpu().numpy()
     units = np.full(shape.vocabulary, -1, dtype=np.int64)
     units[list(unit_tokens)] = np.arange(len(unit_tokens))
     # What several units share, <unk>, is none of them.
@@ -61,7 +63,7 @@ def lane_unit_use(gang: Gang, lane: Lane, values: Tensor, unit_tokens: Sequence[
     units[shared[counts > 1]] = -1
     return LaneUnitUse(
         [
-            unit_use(logits[:, slot], test.labels[:, slot], matrix.numpy(), background[slot])
+            unit_use(logits[:, slot], test.labels[:, slot], matrix[:, scores].numpy(), background[slot])
             for slot, matrix in enumerate(matrices)
         ],
         units,

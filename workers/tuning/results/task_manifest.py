@@ -121,6 +121,7 @@ def task_manifest(sections: TaskSections, spec: LaneSpec, tuned: Tuned) -> Bundl
                 vocabulary=shape.vocabulary,
                 verbalizer=spec.recipe.verbalizer,
                 special_rows=shape.special_rows,
+                reading=shape.reading,
                 verbalizer_units=tuned.verbalizer_units,
             ),
             recipe=spec.recipe.identity() | ({"sweep": dict(tuned.sweep)} if tuned.sweep else {}),

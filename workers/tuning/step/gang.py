@@ -4,7 +4,7 @@
 requires; ``step`` is one pass: batches, prompts, logits, losses, ``backward``, Adam.
 
 Shapes: L lanes, S numbers of the largest lane's prompt (the rows of shorter ones end in zeros), k lanes of one pass, B
-rows of a lane's batch, R positions read in each of them, V scores of the LM that the lane's verbalizer reads.
+rows of a lane's batch, R positions read in each of them, V inputs of the lane's verbalizer.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from torch.nn import functional as F  # noqa: N812
 from workers.evaluation.metrics import Predictions, measure
 from workers.precision import Precision, autocast
 from workers.prompting.examples import SplitExamples
-from workers.prompting.prompt import KEYS, SEPARATORS, VALUES, rate_scales
-from workers.prompting.prompted_pass import PromptRows, PromptTensors, prompted_logits
+from workers.prompting.prompt import rate_scales
+from workers.prompting.prompted_pass import PromptRows, read_prompts
 from workers.tuning.step.lane import Lane
 from workers.tuning.step.lane_state import LaneState
 from workers.tuning.step.loss import batch_loss, slot_scores, training_rows
@@ -159,11 +159,11 @@ class Gang:
 
         batches = [training_rows(lane, step, self.ranks) for lane, step in zip(lanes, steps, strict=True)]
         dropped = [self._drop_prompt(running, own) for running, own in zip(together, values, strict=True)]
-        logits = self._logits(lanes, dropped, [batch.rows for batch in batches])  # each [B, R, V]
+        read = self._read(lanes, dropped, [batch.rows for batch in batches])  # each [B, R, V]
         losses = torch.stack(
             [
-                batch.weight * batch_loss(running.lane, own, scores, batch, self.lm.config, running.generator)
-                for running, own, scores, batch in zip(together, values, logits, batches, strict=True)
+                batch.weight * batch_loss(running.lane, own, inputs, batch, self.lm.config, running.generator)
+                for running, own, inputs, batch in zip(together, values, read, batches, strict=True)
             ]
         )  # [k]
 
@@ -187,15 +187,11 @@ class Gang:
         mask = F.pad(kept.float() / (1 - rate), (0, len(values) - len(kept)), value=1.0)
         return values * upload(mask.numpy(), self.device)
 
-    def _logits(self, lanes: Sequence[Lane], values: Sequence[Tensor], groups: Sequence[PromptRows]) -> list[Tensor]:
-        """For each lane the scores that its verbalizer reads, float32 [B, R, V], with these numbers [S or less]."""
-        prompts = []
-        for lane, own in zip(lanes, values, strict=True):
-            views = lane.shape.views(own)
-            prompts.append(PromptTensors(views[KEYS], views[VALUES], views[SEPARATORS]))
+    def _read(self, lanes: Sequence[Lane], values: Sequence[Tensor], groups: Sequence[PromptRows]) -> list[Tensor]:
+        """For each lane the inputs of its verbalizer, float32 [B, R, V], with these numbers [S or less]."""
+        prompts = [lane.shape.prompt(own) for lane, own in zip(lanes, values, strict=True)]
         with autocast(self.precision, self.device):
-            outputs = prompted_logits(self.lm, prompts, groups)
-        return [scores[..., : lane.shape.vocabulary] for lane, scores in zip(lanes, outputs, strict=True)]
+            return read_prompts(self.lm, prompts, groups)
 
     def _evaluate(self, running: RunningLane) -> Evaluation:
         lane, place = running.lane, self.lanes.index(running)
@@ -226,7 +222,7 @@ class Gang:
         """What the verbalizer of a prompt reads on a split, float32 [rows, slots, V]; all ranks read their shares and
         have the whole. The arguments are those of ``predict``."""
         values, shape = values.to(self.device), lane.shape
-        found = torch.zeros(len(examples), len(shape.classes), shape.vocabulary, device=self.device)
+        found = torch.zeros(len(examples), len(shape.classes), shape.inputs, device=self.device)
         order = np.argsort(examples.units.lengths, kind="stable")
         parts = np.array_split(order, min(len(order), max(self.ranks.world, -(-len(order) // EVALUATION_ROWS))))
         with torch.no_grad():
@@ -236,13 +232,13 @@ class Gang:
                     waiting[:1] = np.array_split(waiting[0], -(-len(waiting[0]) // self._rows_without_gradients))
                 rows = waiting[0]
                 try:
-                    [logits] = self._logits([lane], [values], [lane.rows(examples, rows)])
+                    [inputs] = self._read([lane], [values], [lane.rows(examples, rows)])
                 except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error) or len(rows) == 1:
                         raise
                     self._rows_without_gradients = len(rows) // 2
                 else:
-                    found[upload(rows, self.device)] = logits
+                    found[upload(rows, self.device)] = inputs
                     del waiting[0]
                     continue
                 release(self.device)

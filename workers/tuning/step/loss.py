@@ -55,16 +55,16 @@ def training_rows(lane: Lane, step: int, ranks: Ranks) -> TrainingRows:
     return TrainingRows(rows, labels, places, len(batch), float(weight))
 
 
-def slot_scores(lane: Lane, flat: Tensor, logits: Tensor) -> list[Tensor]:
+def slot_scores(lane: Lane, flat: Tensor, read: Tensor) -> list[Tensor]:
     """Class scores of each slot, float32 [rows, classes].
 
     Args:
         lane: whose prompt it is.
         flat: its numbers, float32 [at least shape.size].
-        logits: what its verbalizer reads at the separators, float32 [rows, slots, shape.vocabulary].
+        read: inputs of its verbalizer, float32 [rows, slots, shape.inputs].
     """
     slots = slot_mappings(lane, flat)
-    return [lane.verbalizer.scores(logits[:, place], slot) for place, slot in enumerate(slots)]
+    return [lane.verbalizer.scores(read[:, place], slot) for place, slot in enumerate(slots)]
 
 
 def slot_mappings(lane: Lane, flat: Tensor) -> list[SlotMapping]:
@@ -81,14 +81,14 @@ def slot_mappings(lane: Lane, flat: Tensor) -> list[SlotMapping]:
 
 
 def batch_loss(
-    lane: Lane, flat: Tensor, logits: Tensor, batch: TrainingRows, config: UnitLMConfig, generator: torch.Generator
+    lane: Lane, flat: Tensor, read: Tensor, batch: TrainingRows, config: UnitLMConfig, generator: torch.Generator
 ) -> Tensor:
     """The loss of this rank's rows of a batch, float32 [].
 
     Args:
         lane: whose batch it is.
         flat: its numbers, float32 [at least shape.size].
-        logits: what its verbalizer reads, float32 [rows, reads, shape.vocabulary].
+        read: inputs of its verbalizer, float32 [rows, reads, shape.inputs].
         batch: the rows.
         config: of the LM.
         generator: the lane's random stream, from which dropout draws.
@@ -96,12 +96,12 @@ def batch_loss(
     weights = lane.class_weights
     return lane.objective.loss(
         Batch(
-            logits=logits,
-            labels=upload(batch.labels, logits.device),
+            read=read,
+            labels=upload(batch.labels, read.device),
             verbalizer=lane.verbalizer,
             slots=slot_mappings(lane, flat),
             recipe=lane.spec.recipe,
-            class_weights=None if weights is None else [upload(slot, logits.device) for slot in weights],
+            class_weights=None if weights is None else [upload(slot, read.device) for slot in weights],
             source_tokens=sum(len(tokens) + 1 + batch.rows.tail for tokens in batch.rows.tokens),
             begin_and_end=(config.bos, config.eos),
             drop=lambda scores: _drop_scores(lane, scores, batch, generator),

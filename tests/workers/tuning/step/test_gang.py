@@ -29,6 +29,9 @@ MIXED: dict[str, Callable[[], Lane]] = {
     "dropout": lambda: make_lane(LM, seed=6, dropout=0.3, label_smoothing=0.1),
     "sampling": lambda: make_lane(LM, seed=9, balance="sampling", examples=uneven((3,))),
     "weights": lambda: make_lane(LM, (3, 2), seed=10, balance="weights", examples=uneven((3, 2))),
+    "mean": lambda: make_lane(LM, (4, 2), seed=11, read="mean", prompt_length=0),
+    "pooled": lambda: make_lane(LM, (3, 2), seed=12, read="pooled", prompt_length=4),
+    "no prompt": lambda: make_lane(LM, seed=13, prompt_length=0),
     "short": lambda: make_lane(LM, seed=7, steps=4, evaluate_every=2),
     "impatient": lambda: make_lane(LM, seed=8, patience=1, evaluate_every=1, learning_rate=1e-9),
 }
@@ -252,6 +255,6 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch: pytest.Mon
     def broken(*_: Any) -> list[Tensor]:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(Gang, "_logits", broken)
+    monkeypatch.setattr(Gang, "_read", broken)
     with pytest.raises(RuntimeError, match="mat1"):
         Gang(LM, [make_lane(LM), make_lane(LM)]).advance()
