@@ -34,6 +34,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "adam_beta2": 0.98,
         "label_smoothing": 0.0,
         "patience": 1,
+        "restarts": 0,
         "validation_examples": None,
         # The reference stops by patience alone.
         "steps": 100_000,
@@ -90,6 +91,12 @@ class Recipe(BaseModel):
     of each combination of labels; ``weights``: an example's loss counts inversely to the size of its class."""
     dropout: Dropout = 0.0
     """On the prompt vectors (recipe ``paper``: on the class scores too)."""
+    read_dropout: Dropout = 0.0
+    """On the inputs of the verbalizer."""
+    unit_dropout: Dropout = 0.0
+    """Share of the units of a training row that are left out, drawn anew at every step."""
+    unit_replacement: Dropout = 0.0
+    """Share of the units of a training row that become any unit, drawn anew at every step."""
     label_smoothing: Float = Field(0.0, ge=0, lt=1)
     loss: Loss = "separators"
     """``separators``: cross-entropy at the separators, mean over examples. ``paper``: from the separator to
@@ -101,6 +108,9 @@ class Recipe(BaseModel):
     """Validation examples per evaluation while tuning, a seeded draw; the final figures use all of them."""
     patience: Steps = Field(8, ge=1)
     """Evaluations without improvement after which a lane stops."""
+    restarts: Int = Field(1, ge=0, le=10)
+    """How often a lane begins again, with another draw, that is never better than the most frequent class in a third of
+    its steps."""
     select_on: Literal["metric", "loss"] = "metric"
     """What the kept prompt is best at, on the validation split."""
 
@@ -112,6 +122,9 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _readable(self) -> Self:
+        if self.loss == "paper" and (self.read_dropout or self.unit_dropout or self.unit_replacement):
+            name = next(name for name in ("read_dropout", "unit_dropout", "unit_replacement") if getattr(self, name))
+            raise fault(f"{name} is not defined for loss: paper", "leave it out, or use loss: separators")
         if self.read != "separator":
             if self.loss == "paper":
                 raise fault(f"read: {self.read} is not defined for loss: paper", "use loss: separators")

@@ -85,7 +85,7 @@ def log_outcome(log: RunLog, lane: Lane, outcome: LaneOutcome, test: Predictions
         },
     )
     # An attempt before this one may have left an error.
-    log.tags({"stopped": outcome.stopped, "best_step": outcome.best_step, "error": ""})
+    log.tags({"stopped": outcome.stopped, "best_step": outcome.best_step, "restarts": outcome.restarts, "error": ""})
     for slot, described in enumerate(lane.spec.slots):
         if len(described.labels) <= MOST_DRAWN:
             title = f"{lane.spec.name}, test, step {outcome.best_step}: {described.name}"

@@ -45,6 +45,7 @@ class LaneOutcome(BaseModel):
         attempt: how often it had been ordered.
         steps: optimizer steps taken.
         best_step: step of the kept prompt.
+        restarts: how often it began again with another draw, since it did not learn.
         figures: by split, every figure of the kept prompt.
         temperatures: by which its scores are divided, by slot; calibrated on validation.
         intervals: 95 % confidence intervals of the figures on the test split.
@@ -70,6 +71,7 @@ class LaneOutcome(BaseModel):
     attempt: int = 1
     steps: int
     best_step: int
+    restarts: int = 0
     figures: dict[str, dict[str, float]]
     temperatures: list[float] = []
     intervals: dict[str, Interval] = {}

@@ -360,6 +360,11 @@ class GangSession:
             self._metrics[number] = evaluation.metrics[running.lane.spec.metric]
             if number in self._logs:
                 log_evaluation(self._logs[number], evaluation)
+            if evaluation.begins_again:
+                self._note = (
+                    f"{self._order.lanes[number].run_name}: after {evaluation.step} steps no better than the most "
+                    "frequent class; begins again with another draw"
+                )
             last = number, evaluation
         return last
 

@@ -42,11 +42,12 @@ class Evaluation:
     """A lane on its validation examples.
 
     Attributes:
-        step: optimizer steps taken.
+        step: optimizer steps taken in all.
         losses: training loss by optimizer step since the last evaluation.
         learning_rate: of the last step.
         metrics: by name, with ``loss``.
         best: whether they are the best so far.
+        begins_again: whether the lane has not learned, and begins again with another draw.
     """
 
     step: int
@@ -54,6 +55,7 @@ class Evaluation:
     learning_rate: float
     metrics: dict[str, float]
     best: bool
+    begins_again: bool = False
 
 
 class Gang:
@@ -176,7 +178,7 @@ class Gang:
 
         for running, loss in zip(together, summed[:, -1], strict=True):
             running.progress.step += 1
-            running.losses.append((running.progress.step, loss))
+            running.losses.append((running.progress.taken, loss))
 
     def _drop_prompt(self, running: RunningLane, values: Tensor) -> Tensor:
         """Dropout on single numbers of the key and value vectors, one mask for the whole batch, [S]."""
@@ -202,8 +204,18 @@ class Gang:
             self.best[place] = values
         losses = [(step, float(loss)) for step, loss in running.losses]
         running.losses.clear()
-        step = running.progress.step
-        return Evaluation(step, losses, lane.learning_rate(step - 1), metrics, best)
+        taken, learning_rate = running.progress.taken, lane.learning_rate(running.progress.step - 1)
+        begins_again = running.failed_to_learn
+        if begins_again:
+            self._begin_again(running)
+        return Evaluation(taken, losses, learning_rate, metrics, best, begins_again)
+
+    def _begin_again(self, running: RunningLane) -> None:
+        state = running.lane.initial_state(running.progress.restarts + 1)
+        running.begin_again(state)
+        place, size = self.lanes.index(running), running.lane.shape.size
+        self.adam.reset(place, F.pad(state.values, (0, self.adam.size - size)))
+        self.best[place] = self.adam.values[place]
 
     def predict(self, lane: Lane, values: Tensor, examples: SplitExamples) -> Predictions:
         """Class scores of a prompt on a split; for an example in several windows the mean of theirs.

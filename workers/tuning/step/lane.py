@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from task_specs.metric import MetricName, Resampled
+from task_specs.metric import METRICS, MetricName, Resampled
 from task_specs.recipe import Recipe
 from workers.bundle.format import Bundle
+from workers.evaluation.metrics import Predictions, measure
 from workers.prompting.examples import Batches, SplitExamples, TaskExamples, check_examples
 from workers.prompting.objectives.kinds import OBJECTIVES, check_unit_count
 from workers.prompting.prompt import prompt_shape
 from workers.prompting.prompt_init import begin_with_bundle, begin_with_units, initial_prompt
 from workers.prompting.prompted_pass import PromptRows
 from workers.prompting.sampling import class_weights, combinations, few_shot
+from workers.prompting.unit_noise import UnitNoise
 from workers.prompting.verbalizers.kinds import VERBALIZERS
 from workers.tuning.step.lane_state import LaneState, Progress
 from workers.unit_lm.unit_lm import UnitLM
@@ -126,6 +128,8 @@ class Lane:
         )
         self.class_weights = self._class_weights(train) if recipe.balance == "weights" else None
         """Of the loss of each class of each slot, float32 [classes]."""
+        self.noise = UnitNoise(recipe.unit_dropout, recipe.unit_replacement, len(unit_tokens))
+        """On the units of training rows."""
         self._unit_tokens, self._lm, self._donor = unit_tokens, lm, donor
         self.mapped_units = self._mapped_units(train)
         mapped = None if self.mapped_units is None else self.mapped_units[-1]
@@ -133,14 +137,18 @@ class Lane:
         self.fed_tokens = None if fed is None else unit_tokens[fed]
         """Token of each class of the last slot that is fed after the separators, int64 [classes]; ``None`` for none."""
 
-    def initial_state(self) -> LaneState:
+    def initial_state(self, restarts: int = 0) -> LaneState:
         """How a lane begins: everything is drawn with its seed, for ``prompt_init: units`` after a pass of the LM.
+
+        Args:
+            restarts: how often it has begun before; each time it draws other numbers.
 
         Raises:
             BundleError: the donor's prompt has another length, or the donor cannot be read.
         """
         spec, shape = self.spec, self.shape
-        generator = torch.Generator().manual_seed(spec.seed)
+        seed = np.random.SeedSequence([spec.seed, 4, restarts]).generate_state(1)[0] if restarts else spec.seed
+        generator = torch.Generator().manual_seed(int(seed))
         values = initial_prompt(shape, spec.recipe, self._lm, generator)
         if self._donor is not None:
             begin_with_bundle(values, shape, tuple(slot.labels for slot in spec.slots), self._donor())
@@ -164,6 +172,19 @@ class Lane:
             return valid
         chosen = np.sort(np.random.default_rng([self.spec.seed, 1]).permutation(valid.examples)[:limit])
         return valid.take(chosen)
+
+    @cached_property
+    def majority_score(self) -> float:
+        """Score on ``selection``, more is better, of answering every utterance with the most frequent training class
+        of each slot; NaN where the metric is undefined."""
+        labels, classes = self.examples.splits["train"].labels, self.shape.classes
+        frequent = [np.bincount(labels[:, slot], minlength=count).argmax() for slot, count in enumerate(classes)]
+        scores = [
+            np.tile(np.eye(count, dtype=np.float32)[chosen], (self.selection.examples, 1))
+            for count, chosen in zip(classes, frequent, strict=True)
+        ]
+        metrics = measure(Predictions(scores, self.selection.example_labels), self.spec.positive_class)
+        return METRICS[self.spec.metric].score(metrics.get(self.spec.metric, math.nan))
 
     @property
     def evaluate_every(self) -> int:
@@ -193,6 +214,26 @@ class Lane:
             read_last_unit=fed is not None,
             prosody=examples.units.prosody_of_rows(chosen),
             separator_prosody=self.spec.recipe.separator_prosody == "last",
+        )
+
+    def noisy_rows(self, chosen: NDArray[np.int64], step: int, places: NDArray[np.int64]) -> PromptRows:
+        """Training examples as rows of a pass, with the recipe's noise on their units.
+
+        Args:
+            chosen: the examples, int64 [chosen].
+            step: optimizer steps taken.
+            places: where they stand in the batch; with seed and step, what the noise is drawn from, int64 [chosen].
+        """
+        units = self.examples.splits["train"].units
+        noisy = [
+            self.noise(units[row], units.prosody_of(row), np.random.default_rng([self.spec.seed, 3, step, place]))
+            for row, place in zip(chosen.tolist(), places.tolist(), strict=True)
+        ]
+        prosody = [part for _, part in noisy if part is not None]
+        return replace(
+            self.rows(self.examples.splits["train"], chosen),
+            tokens=[self._unit_tokens[row] for row, _ in noisy],
+            prosody=prosody or None,
         )
 
     def _rows_to_begin_with(self) -> PromptRows:

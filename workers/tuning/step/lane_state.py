@@ -33,11 +33,14 @@ class Progress:
     """How far a lane is; with its tensors this is all that a checkpoint holds.
 
     Attributes:
-        step: optimizer steps taken.
+        step: optimizer steps taken since the lane began, or began again.
         best_score: metric and negative loss of the best evaluation; more is better.
         best_step: step of that evaluation.
         evaluations_since_best: how many came after it.
         stopped: why it stopped; ``None`` while it goes on.
+        learned: whether it was ever better than the most frequent classes are.
+        restarts: how often it has begun again with another draw.
+        discarded: steps taken before it last began again.
     """
 
     step: int = 0
@@ -45,6 +48,14 @@ class Progress:
     best_step: int = 0
     evaluations_since_best: int = 0
     stopped: Stop | None = None
+    learned: bool = False
+    restarts: int = 0
+    discarded: int = 0
+
+    @property
+    def taken(self) -> int:
+        """Optimizer steps in all."""
+        return self.discarded + self.step
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +50,7 @@ def training_rows(lane: Lane, step: int, ranks: Ranks) -> TrainingRows:
     chosen = batch[places]
     labels = train.labels[chosen]
     fed = None if lane.fed_tokens is None else lane.fed_tokens[labels[:, -1]]
-    rows = lane.rows(train, chosen, fed=fed)
+    rows = lane.noisy_rows(chosen, step, places) if lane.noise else lane.rows(train, chosen, fed=fed)
     shares = lane.objective.row_weights(train.units.lengths[batch] + 1 + rows.tail)
     weight = shares[places].sum() / shares.sum() if ranks.rank < len(batch) else 0.0
     return TrainingRows(rows, labels, places, len(batch), float(weight))
@@ -94,6 +95,8 @@ def batch_loss(
         generator: the lane's random stream, from which dropout draws.
     """
     weights = lane.class_weights
+    if (rate := lane.spec.recipe.read_dropout) > 0:
+        read = read * _mask(rate, batch, read.shape[1:], generator, read.device)
     return lane.objective.loss(
         Batch(
             read=read,
@@ -110,9 +113,16 @@ def batch_loss(
 
 
 def _drop_scores(lane: Lane, scores: Tensor, batch: TrainingRows, generator: torch.Generator) -> Tensor:
-    """Dropout on single class scores, [rows, outputs]; all ranks draw the mask of the whole batch."""
+    """Dropout on single class scores, [rows, outputs]."""
     rate = lane.spec.recipe.dropout
     if not rate:
         return scores
-    kept = torch.rand(batch.batch, scores.shape[1], generator=generator)[batch.places] >= rate
-    return scores * upload((kept.float() / (1 - rate)).numpy(), scores.device)
+    return scores * _mask(rate, batch, scores.shape[1:], generator, scores.device)
+
+
+def _mask(
+    rate: float, batch: TrainingRows, shape: Sequence[int], generator: torch.Generator, device: torch.device
+) -> Tensor:
+    """The mask of dropout for this rank's rows, float32 [rows, *shape]; all ranks draw that of the whole batch."""
+    kept = torch.rand(batch.batch, *shape, generator=generator)[batch.places] >= rate
+    return upload((kept.float() / (1 - rate)).numpy(), device)

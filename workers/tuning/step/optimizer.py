@@ -52,6 +52,12 @@ class LaneAdam:
             rows = getattr(self, name)
             setattr(self, name, torch.cat([rows[:lane], rows[lane + 1 :]]))
 
+    def reset(self, lane: int, values: Tensor) -> None:
+        """Let a lane begin again from these values, float32 [size]."""
+        self.values[lane] = values.to(self.values.device)
+        for name in ("exp_avg", "exp_avg_sq", "steps"):
+            getattr(self, name)[lane] = 0
+
     @torch.no_grad()
     def step(self, lanes: Tensor, gradients: Tensor, learning_rates: Tensor) -> None:
         """Update k of the lanes.

@@ -13,6 +13,9 @@ from task_specs.metric import METRICS
 from workers.tuning.step.lane import Lane
 from workers.tuning.step.lane_state import LaneState, Progress
 
+LEAST_EVALUATIONS = 5
+"""Before which nothing is known of whether a lane learns."""
+
 
 @dataclass(eq=False)
 class RunningLane:
@@ -49,6 +52,21 @@ class RunningLane:
         step = self.progress.step
         return step % self.lane.evaluate_every == 0 or step == self.lane.spec.recipe.steps
 
+    @property
+    def failed_to_learn(self) -> bool:
+        """Whether it is to begin again: it was never better than the most frequent classes are, in a third of its steps
+        or until its patience ran out, and the recipe allows another draw."""
+        recipe, progress = self.lane.spec.recipe, self.progress
+        over = progress.stopped == "patience" or 3 * progress.step >= recipe.steps
+        over &= progress.step >= LEAST_EVALUATIONS * self.lane.evaluate_every
+        return over and not progress.learned and progress.restarts < recipe.restarts and progress.stopped != "diverged"
+
+    def begin_again(self, state: LaneState) -> None:
+        """Go on from another beginning, whose numbers are put into the optimizer by whoever calls."""
+        before = self.progress
+        self.progress = Progress(restarts=before.restarts + 1, discarded=before.taken)
+        self.generator.set_state(state.generator)
+
     def judge(self, metrics: Mapping[str, float]) -> bool:
         """Take an evaluation on the validation split, and stop if it is time to.
 
@@ -66,6 +84,7 @@ class RunningLane:
         # Undefined on a draw of validation examples that lacks a class.
         metric = METRICS[name].score(metrics[name]) if recipe.select_on == "metric" else 0.0
         score = (metric, -metrics["loss"])
+        progress.learned |= not METRICS[name].score(metrics[name]) <= self.lane.majority_score
         better = progress.best_score is None or score > progress.best_score
         if better:
             progress.best_score, progress.best_step, progress.evaluations_since_best = score, progress.step, 0

@@ -31,6 +31,7 @@ MIXED: dict[str, Callable[[], Lane]] = {
     "weights": lambda: make_lane(LM, (3, 2), seed=10, balance="weights", examples=uneven((3, 2))),
     "mean": lambda: make_lane(LM, (4, 2), seed=11, read="mean", prompt_length=0),
     "pooled": lambda: make_lane(LM, (3, 2), seed=12, read="pooled", prompt_length=4),
+    "noise": lambda: make_lane(LM, seed=14, unit_dropout=0.2, unit_replacement=0.1, read_dropout=0.3),
     "no prompt": lambda: make_lane(LM, seed=13, prompt_length=0),
     "short": lambda: make_lane(LM, seed=7, steps=4, evaluate_every=2),
     "impatient": lambda: make_lane(LM, seed=8, patience=1, evaluate_every=1, learning_rate=1e-9),
@@ -258,3 +259,35 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch: pytest.Mon
     monkeypatch.setattr(Gang, "_read", broken)
     with pytest.raises(RuntimeError, match="mat1"):
         Gang(LM, [make_lane(LM), make_lane(LM)]).advance()
+
+
+def _hopeless(**recipe: Any) -> Lane:
+    """A lane that cannot learn: its learning rate is nothing."""
+    return make_lane(LM, seed=1, learning_rate=1e-12, steps=18, **{"evaluate_every": 1, **recipe})
+
+
+def test_a_lane_that_does_not_learn_begins_again_once_with_another_draw() -> None:
+    gang = Gang(LM, [_hopeless(), MIXED["plain"]()], precision="fp32")
+    first = gang.adam.values[0].clone()
+    seen = _tune(gang)
+    assert [one.step for one in seen[0]] == list(range(1, 25))
+    assert [one.begins_again for one in seen[0]] == [False] * 5 + [True] + [False] * 18
+    assert [step for step, _ in _curve(seen[0])] == list(range(1, 25))
+    progress = gang.lanes[0].progress
+    assert (progress.restarts, progress.discarded, progress.step, progress.stopped) == (1, 6, 18, "steps")
+    size = gang.lanes[0].lane.shape.prefix_size
+    assert not torch.allclose(gang.adam.values[0, :size], first[:size]), "another draw"
+    _same(gang, 1, seen, "plain")
+
+
+def test_recipe_paper_never_begins_again() -> None:
+    gang = Gang(LM, [_hopeless(), _hopeless(restarts=0), _hopeless(name="paper", patience=9)], precision="fp32")
+    _tune(gang)
+    assert [lane.progress.restarts for lane in gang.lanes] == [1, 0, 0]
+
+
+def test_a_lane_that_learns_goes_on() -> None:
+    lane = make_lane(LM, examples=toy_examples(rows=60), steps=30, batch_size=10, learning_rate=0.03)
+    gang = Gang(LM, [lane], precision="fp32")
+    _tune(gang)
+    assert (gang.lanes[0].progress.learned, gang.lanes[0].progress.restarts) == (True, 0)
