@@ -181,6 +181,7 @@ def print_manifest(uri: str, manifest: BundleManifest, console: Console) -> None
         **{f"labels of {slot.name}": _labels(slot.labels) for slot in manifest.slots},
         "prompt": f"length {prompt.length}, {prompt.layers} layers of {prompt.dim}, "
         f"{manifest.parameters:,} trained numbers",
+        "reading": prompt.reading or "separator",
         "verbalizer": prompt.verbalizer,
         "temperature": ", ".join(f"{value:g}" for value in manifest.temperatures) if manifest.calibration else "",
         "positive": manifest.metric.positive or "",

@@ -52,12 +52,13 @@ def _front_matter(manifest: BundleManifest) -> str:
 
 def _introduction(manifest: BundleManifest) -> str:
     task, prompt = manifest.task, manifest.prompt
+    reading = f"`{prompt.reading}` reading, " if prompt.reading is not None else ""
     kind = ", ".join(plain(text) for text in (task.family, task.language) if text)
     return (
         f"# {plain(task.name)}\n\n"
         f"A speech classification prompt{f' ({kind})' if kind else ''}: {manifest.parameters:,} trained numbers "
         f"for a frozen spoken language model. Length {prompt.length}, {prompt.layers} layers of {prompt.dim}, "
-        f"`{prompt.verbalizer}` verbalizer."
+        f"{reading}`{prompt.verbalizer}` verbalizer."
     )
 
 

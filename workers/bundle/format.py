@@ -64,8 +64,8 @@ class Bundle:
     Attributes:
         manifest: ``bundle.json``.
         tensors: float32 arrays by name: ``prompt.keys`` and ``prompt.values`` [layers, length, dim],
-            ``separators`` [slots, dim], and for a linear verbalizer ``verbalizer.<slot>``
-            [special_rows + classes, vocabulary].
+            ``separators`` [slots, dim], those of its reading, and for a linear verbalizer ``verbalizer.<slot>``
+            [special_rows + classes, inputs].
         licence: of the data, for the card of a bundle that is to be packed; one that was read does not have it.
     """
 

@@ -18,9 +18,9 @@ from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Split
 from task_specs.label import MOST_LABELS, MOST_SLOTS, Label, Line
 
-FORMAT_VERSION: Final = 3
-"""The newest; 2 says in ``preprocessing`` and ``recipe`` what ``inference`` does since, and 1 has no calibration,
-intervals, and positive class either."""
+FORMAT_VERSION: Final = 4
+"""The newest. 3 knows of no readings, and of no prompt without vectors; 2 says in ``preprocessing`` and ``recipe`` what
+``inference`` does since, and 1 has no calibration, intervals, and positive class either."""
 FileName = Literal["prompt.safetensors", "README.md"]
 PROMPT_FILE: Final = "prompt.safetensors"
 CARD_FILE: Final = "README.md"
@@ -105,11 +105,15 @@ class Calibration(_Section):
 class Prompt(_Section):
     """Sizes of the tensors, and how logits over the vocabulary become scores of classes."""
 
-    length: Annotated[int, Field(ge=1, le=65_536)]
+    length: Annotated[int, Field(ge=0, le=65_536)]
+    """Key and value vectors per layer; 0, since format 4, where only what follows them was tuned."""
     layers: Annotated[int, Field(ge=1, le=1_024)]
     dim: Annotated[int, Field(ge=1, le=65_536)]
     vocabulary: Annotated[int, Field(ge=1, le=10_000_000)]
     """Scores of the LM that are read, the units' first; a multi-stream LM has more."""
+    reading: Literal["separator", "mean", "pooled"] | None = Field(None, exclude_if=_absent)
+    """What the verbalizer reads besides the scores at the separators, since format 4: nothing, or ``dim`` features that
+    sum up the states which the layers' attention sees. Absent: ``separator``."""
     verbalizer: Literal["linear", "frequency", "random"]
     special_rows: Annotated[int, Field(ge=0, le=64)] = 0
     """Rows of a linear verbalizer before those of the classes, trained by the ``paper`` loss; not read."""
@@ -117,6 +121,11 @@ class Prompt(_Section):
         Annotated[tuple[Annotated[tuple[Count, ...], Field(max_length=20_000)], ...], Field(max_length=64)] | None
     ) = None
     """For ``frequency`` and ``random``: per slot and class, the vocabulary entry whose logit is the score."""
+
+    @property
+    def listens(self) -> bool:
+        """Whether the verbalizer reads states besides the scores at the separators."""
+        return self.reading not in (None, "separator")
 
 
 class Inference(_Section):
@@ -165,14 +174,14 @@ class Provenance(_Section):
 class BundleManifest(_Section):
     """The whole of ``bundle.json``."""
 
-    format_version: Literal[1, 2, 3] = FORMAT_VERSION
+    format_version: Literal[1, 2, 3, 4] = FORMAT_VERSION
     task: Task
     slots: Annotated[tuple[Slot, ...], Field(min_length=1, max_length=MOST_SLOTS)]
     metric: Metric
     results: dict[Split, Annotated[dict[Slug, Spread], Field(max_length=64 + MOST_SLOTS)]]
     prompt: Prompt
     recipe: Settings
-    """How it was tuned. No reader of format 3 acts on it; formats 1 and 2 say ``separator_prosody`` here alone."""
+    """How it was tuned. No reader acts on it since format 3; formats 1 and 2 say ``separator_prosody`` here alone."""
     calibration: Calibration | None = Field(None, exclude_if=_absent)
     """Absent, all temperatures are 1."""
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)]
@@ -203,6 +212,12 @@ class BundleManifest(_Section):
                 raise ValueError("preprocessing belongs to format_version 1 and 2")
             if self.inference is None or self.inference.sample_rate is None:
                 raise ValueError("inference must hold the sample_rate since format_version 3")
+        if (self.format_version >= 4) != (self.prompt.reading is not None):
+            raise ValueError("prompt.reading belongs to format_version 4, and must be there since")
+        if self.format_version < 4 and not self.prompt.length:
+            raise ValueError("prompt.length must be 1 at least before format_version 4")
+        if self.prompt.listens and (self.prompt.verbalizer != "linear" or self.prompt.special_rows):
+            raise ValueError("prompt.reading gives features to a linear verbalizer without special rows only")
         if len(self.temperatures) != len(self.slots):
             raise ValueError("calibration.temperatures must hold one entry per slot")
         if self.metric.positive is not None and self.metric.positive not in self.slots[0].labels:
@@ -235,9 +250,14 @@ class BundleManifest(_Section):
             "prompt.values": (prompt.layers, prompt.length, prompt.dim),
             "separators": (len(self.slots), prompt.dim),
         }
+        if prompt.listens:
+            shapes["reading.layers"] = (prompt.layers,)
+        if prompt.reading == "pooled":
+            shapes["reading.queries"] = (len(self.slots), prompt.dim)
+        inputs = prompt.vocabulary + (prompt.dim if prompt.listens else 0)
         if prompt.verbalizer == "linear":
             for index, slot in enumerate(self.slots):
-                shapes[f"verbalizer.{index}"] = (prompt.special_rows + len(slot.labels), prompt.vocabulary)
+                shapes[f"verbalizer.{index}"] = (prompt.special_rows + len(slot.labels), inputs)
         return shapes
 
     @property

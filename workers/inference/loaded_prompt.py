@@ -46,8 +46,9 @@ class LoadedPrompt:
         inference = require_usable(bundle.manifest, bundle.tensors)
         tensors = {name: torch.from_numpy(array).to(device) for name, array in bundle.tensors.items()}
         sizes = bundle.manifest.prompt
+        prompt = PromptTensors.of(tensors, READINGS[sizes.reading or "separator"], scores=sizes.vocabulary)
         with torch.no_grad(), autocast(precision, device):
-            prompt = PromptTensors.of(tensors, READINGS[sizes.reading], scores=sizes.vocabulary).project(lm)
+            prompt = prompt.project(lm)
         slots = range(len(bundle.manifest.slots))
         units = bundle.manifest.prompt.verbalizer_units
         return cls(

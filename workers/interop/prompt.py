@@ -92,6 +92,7 @@ def reference_bundle(
                 layers=layers,
                 dim=dim,
                 vocabulary=backbone.config.vocabulary,
+                reading="separator",
                 verbalizer="linear" if units is None else mapping,
                 special_rows=SPECIAL_ROWS if units is None else 0,
                 verbalizer_units=units,

@@ -32,18 +32,28 @@ LABELS = st.lists(
 @settings(max_examples=40, deadline=None)
 @given(
     slots=st.dictionaries(st.text("abc", min_size=1, max_size=3), LABELS, min_size=1, max_size=3),
-    verbalizer=st.sampled_from(["linear", "frequency", "random"]),
+    kinds=st.sampled_from(
+        [
+            ("separator", "linear"),
+            ("separator", "frequency"),
+            ("separator", "random"),
+            ("mean", "linear"),
+            ("pooled", "linear"),
+        ]
+    ),
     seed=st.integers(0, 2**32 - 1),
-    sizes=st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 5)),
+    sizes=st.tuples(st.integers(1, 3), st.integers(0, 4), st.integers(1, 5)),
 )
 def test_packing_and_parsing_are_inverse(
     slots: dict[str, list[str]],
-    verbalizer: Literal["linear", "frequency", "random"],
+    kinds: tuple[Literal["separator", "mean", "pooled"], Literal["linear", "frequency", "random"]],
     seed: int,
     sizes: tuple[int, int, int],
 ) -> None:
-    layers, length, dim = sizes
-    bundle = random_bundle(seed=seed, slots=slots, verbalizer=verbalizer, layers=layers, length=length, dim=dim)
+    (reading, verbalizer), (layers, length, dim) = kinds, sizes
+    bundle = random_bundle(
+        seed=seed, slots=slots, reading=reading, verbalizer=verbalizer, layers=layers, length=length, dim=dim
+    )
     packed = pack(bundle)
     assert tuple(packed.files) == (*PAYLOAD, MANIFEST_FILE)
     manifest = parse_manifest(packed.files[MANIFEST_FILE], file="bundle.json")
@@ -74,7 +84,8 @@ def test_the_format_is_pinned() -> None:
     payload = [(PROMPT_FILE, tensors), (CARD_FILE, b"card")]
     assert first_format().with_files(payload).version == "056366996a020060"
     manifest = random_bundle().manifest.with_files(payload)
-    assert manifest.version == "3386130e9d504c72"
+    assert manifest.version == "d35675a56e809da0"
+    assert third_format().with_files(payload).version == "3386130e9d504c72"
     assert set(manifest.model_dump()) == set(first_format().model_dump()) - {"preprocessing"} | {"inference"}
     assert manifest.model_dump()["inference"] == {
         "sample_rate": 16_000,
@@ -107,9 +118,17 @@ def test_the_format_is_pinned() -> None:
 def first_format() -> BundleManifest:
     """A manifest as the first versions wrote them."""
     document = json.loads(random_bundle().manifest.model_dump_json())
-    del document["inference"]
+    del document["inference"], document["prompt"]["reading"]
     document |= {"format_version": 1, "preprocessing": {"sample_rate": 16000, "max_seconds": 30.0}}
     return BundleManifest.model_validate_json(json.dumps(document))
+
+
+def third_format(**prompt: Any) -> BundleManifest:
+    """A manifest as it was before there were readings."""
+    document = json.loads(random_bundle().manifest.model_dump_json())
+    del document["prompt"]["reading"]
+    document["prompt"] |= prompt
+    return BundleManifest.model_validate_json(json.dumps(document | {"format_version": 3}))
 
 
 def calibrated(**changes: Any) -> BundleManifest:
@@ -134,6 +153,20 @@ def test_the_second_format_is_pinned_and_the_first_is_what_it_was() -> None:
     assert "interval" not in document["results"]["test"]["accuracy"]
 
 
+@pytest.mark.parametrize("prompt", [{"reading": "pooled"}, {"length": 0}])
+def test_the_third_format_has_no_readings_and_no_empty_prompts(prompt: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="format_version 4"):
+        third_format(**prompt)
+
+
+@pytest.mark.parametrize("prompt", [{"verbalizer": "random", "verbalizer_units": [[1, 2]]}, {"special_rows": 4}])
+def test_only_a_plain_linear_verbalizer_reads_features(prompt: dict[str, Any]) -> None:
+    document = json.loads(random_bundle(reading="pooled").manifest.model_dump_json())
+    document["prompt"] |= prompt
+    with pytest.raises(ValidationError, match="features to a linear verbalizer"):
+        BundleManifest.model_validate_json(json.dumps(document))
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -147,9 +180,10 @@ def test_calibration_belongs_to_the_slots(changes: dict[str, Any]) -> None:
         calibrated(**changes)
 
 
-def test_tensors_are_named_as_tuning_names_them() -> None:
-    shape = trained.PromptShape(layers=2, length=3, dim=4, vocabulary=11, classes=(2, 3), verbalizer="linear")
-    manifest = random_bundle(slots={"a": ["x", "y"], "b": ["x", "y", "z"]}).manifest
+@pytest.mark.parametrize("reading", ["separator", "mean", "pooled"])
+def test_tensors_are_named_as_tuning_names_them(reading: Literal["separator", "mean", "pooled"]) -> None:
+    shape = trained.PromptShape(2, 3, 4, 11, classes=(2, 3), verbalizer="linear", reading=reading)
+    manifest = random_bundle(reading=reading, slots={"a": ["x", "y"], "b": ["x", "y", "z"]}).manifest
     assert manifest.tensor_shapes == dict(shape.tensors)
     assert manifest.parameters == shape.size
 
@@ -202,7 +236,10 @@ ENTRY = {"sha256": "0" * 64, "size": 1}
 HOSTILE: dict[str, Callable[[dict[str, Any]], None]] = {
     "unknown field": _set("surprise", 1),
     "unknown field within": _set("prompt/surprise", 1),
-    "newer format": _set("format_version", 4),
+    "newer format": _set("format_version", 5),
+    "format before the reading it has": _set("format_version", 3),
+    "no reading": _set("prompt/reading", None),
+    "unknown reading": _set("prompt/reading", "aloud"),
     "format before the sections it has": _set("format_version", 2),
     "preprocessing beside inference": _set("preprocessing", {}),
     "no inference": _set("inference", None),

@@ -37,6 +37,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "linear": {},
     "frequency": {"verbalizer": "frequency"},
     "random": {"verbalizer": "random", "prompt_length": 3},
+    "mean": {"read": "mean", "prompt_length": 0},
+    "pooled": {"read": "pooled", "prompt_length": 2},
     "paper": {"name": "paper", "steps": 4, "batch_size": 8},
 }
 
@@ -60,6 +62,7 @@ def tuned(kind: str, slots: int = 2) -> tuple[Bundle, Predictions]:
     made = random_bundle(
         task=kind,
         slots=chosen,
+        reading=recipe.read,
         verbalizer=recipe.verbalizer,
         layers=TINY.layers,
         length=recipe.prompt_length,
