@@ -21,6 +21,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
     # The released code of SpeechPrompt v2: its loss, initialisation, optimizer and selection.
     "paper": {
+        "prompt_length": 5,
+        "read": "separator",
         "prompt_init": "normal",
         "separator_init": "normal",
         "verbalizer_init": "uniform",
@@ -50,15 +52,16 @@ class Recipe(BaseModel):
 
     name: Literal["default", "paper"] = "default"
 
-    prompt_length: PromptLength = 5
-    """Key and value vectors per layer."""
+    prompt_length: PromptLength = 3
+    """Key and value vectors per layer; 0: only what follows them is tuned."""
     prompt_init: PromptInit = "normal"
     """``normal``: N(0, 1), the scale of a layer-normed state, in whose place a prompt vector stands; ``units``: such
     states, of random units of the training rows; ``{bundle: URI}``: the prompt of another task."""
     separator_init: Literal["eos", "normal"] = "eos"
     """``eos``: the embedding of ``</s>``; ``normal``: N(0, 1), scaled as embeddings are."""
-    read: Read = "separator"
-    """What the verbalizer reads. ``separator``: the LM's scores at each slot's separator, as the paper; ``mean``: also
+    read: Read | None = None
+    """What the verbalizer reads; ``None``: ``pooled``, or ``separator`` for verbalizers and losses that take nothing
+    else. ``separator``: the LM's scores at each slot's separator, as the paper; ``mean``: also
     the mean over the utterance of the states that the layers' attention sees, with trained weights over the layers;
     ``pooled``: also their sum weighted by a trained query per slot."""
     verbalizer: Verbalizer = "linear"
@@ -125,7 +128,7 @@ class Recipe(BaseModel):
         if self.loss == "paper" and (self.read_dropout or self.unit_dropout or self.unit_replacement):
             name = next(name for name in ("read_dropout", "unit_dropout", "unit_replacement") if getattr(self, name))
             raise fault(f"{name} is not defined for loss: paper", "leave it out, or use loss: separators")
-        if self.read != "separator":
+        if self.read not in (None, "separator"):
             if self.loss == "paper":
                 raise fault(f"read: {self.read} is not defined for loss: paper", "use loss: separators")
             if self.verbalizer != "linear":
@@ -149,6 +152,13 @@ class Recipe(BaseModel):
         changes = {"name": value} if isinstance(value, str) else dict(value)
         preset = RECIPES.get(changes.get("name", "default"), {}) if isinstance(changes.get("name", ""), str) else {}
         return cls.model_validate({**preset, **changes}, context=context)
+
+    @property
+    def reading(self) -> Read:
+        """What the verbalizer reads, as resolved; a point of a sweep may have a verbalizer that reads scores alone."""
+        if self.verbalizer != "linear" or self.loss == "paper":
+            return "separator"
+        return self.read or "pooled"
 
     def identity(self) -> dict[str, Any]:
         """The settings as JSON values, a bundle by its version, wherever it lies."""

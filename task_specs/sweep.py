@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from task_specs.field_types import Int
 from task_specs.prompt_init import BundleInit, PromptInit, shown_init
-from task_specs.recipe import Dropout, LearningRate, PromptLength, Recipe, Verbalizer
+from task_specs.recipe import Dropout, LearningRate, PromptLength, Read, Recipe, Verbalizer
 from task_specs.validation import fault
 
 MAX_LANES = 1000
@@ -64,6 +64,7 @@ class Sweep(BaseModel):
     learning_rate: Values[LearningRate] | None = None
     prompt_length: Values[PromptLength] | None = None
     prompt_init: Values[PromptInit] | None = None
+    read: Values[Read] | None = None
     verbalizer: Values[Verbalizer] | None = None
     dropout: Values[Dropout] | None = None
     halving: Halving | None = None
@@ -109,7 +110,14 @@ class Point:
     recipe: Recipe
 
 
-_SHORT = {"learning_rate": "lr", "prompt_length": "l", "prompt_init": "", "verbalizer": "", "dropout": "d"}
+_SHORT = {
+    "learning_rate": "lr",
+    "prompt_length": "l",
+    "prompt_init": "",
+    "read": "",
+    "verbalizer": "",
+    "dropout": "d",
+}
 
 
 def _short(name: str, value: Any) -> str:

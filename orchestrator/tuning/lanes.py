@@ -129,6 +129,7 @@ def _params(
         "recipe": recipe.name,
         "point": point.name,
         "prompt_length": recipe.prompt_length,
+        "reading": recipe.reading,
         "prompt_init": shown_init(recipe.prompt_init),
         "verbalizer": recipe.verbalizer,
         "learning_rate": recipe.learning_rate,

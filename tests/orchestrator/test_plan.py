@@ -213,9 +213,17 @@ def test_a_sound_job_is_shown(workplace: Path, gang: str, said: str) -> None:
         for line in done.stdout.splitlines()
         if line.startswith("│")
     }
-    prompt = 2 * TINY.layers * 5 * TINY.dim
-    assert cells["one"] == ["[SCR]", "lt", "2", "2/1/1", "9", "2,000", f"{prompt + TINY.dim + 2 * TINY.vocabulary:,}"]
-    assert cells["two"][2:] == ["2x2", "2/1/1", "1", "1,234", f"{prompt + 2 * TINY.dim + 4 * TINY.vocabulary:,}"]
+    prompt, pooled = 2 * TINY.layers * 3 * TINY.dim, TINY.vocabulary + TINY.dim
+    assert cells["one"] == [
+        "[SCR]",
+        "lt",
+        "2",
+        "2/1/1",
+        "9",
+        "2,000",
+        f"{prompt + 2 * TINY.dim + TINY.layers + 2 * pooled:,}",
+    ]
+    assert cells["two"][2:] == ["2x2", "2/1/1", "1", "1,234", f"{prompt + 4 * TINY.dim + TINY.layers + 4 * pooled:,}"]
     assert cells["three"][-1] == f"{prompt + TINY.dim:,}"
     assert re.search(f"^ +gangs  {said}$", done.stdout, re.MULTILINE), done.stdout
     assert f"{workplace}/bundles" in done.stdout
@@ -235,7 +243,8 @@ def test_a_sweep_is_shown_with_its_lanes_and_sizes(workplace: Path) -> None:
     assert done.code == 0, done.stderr
     assert "sweep  swept: 2 learning_rate x 2 prompt_length; 2 times, 1 of 3 goes on" in done.stdout
     assert "12 lanes; how many share a forward pass is measured when the job starts" in done.stdout
-    sizes = [2 * TINY.layers * length * TINY.dim + TINY.dim + 2 * TINY.vocabulary for length in (2, 9)]
+    read = 2 * TINY.dim + TINY.layers + 2 * (TINY.vocabulary + TINY.dim)
+    sizes = [2 * TINY.layers * length * TINY.dim + read for length in (2, 9)]
     assert f"{sizes[0]:,} to {sizes[1]:,}" in done.stdout
 
 
@@ -248,28 +257,28 @@ def begin_with(workplace: Path, **fields: Any) -> list[str]:
 
 def test_bundles_to_begin_with_are_found_and_held_to_a_version(workplace: Path) -> None:
     ours = read_description(str(workplace / "backbone")).fingerprints.unit_lm
-    made = random_bundle(task="donor", layers=TINY.layers, length=3, dim=TINY.dim, unit_lm=ours)
+    made = random_bundle(task="donor", layers=TINY.layers, length=4, dim=TINY.dim, unit_lm=ours)
     published = publish(str(workplace / "bundles"), made)
     foreign = publish(str(workplace / "bundles"), random_bundle(task="foreign"))
     init = {"bundle": "../bundles/donor"}
     sweep = {"prompt_init": ["normal", init]}
-    assert begin_with(workplace, recipe={"prompt_length": 3}, sweep=sweep) == []
+    assert begin_with(workplace, recipe={"prompt_length": 4}, sweep=sweep) == []
     [task] = make_plan("job.yaml").tasks
     assert [point.name for point in task.spec.points] == ["normal", f"from-donor-{published.version[:6]}"]
     assert task.spec.points[1].recipe.prompt_init == BundleInit(bundle=published.uri, version=published.version)
     [wrong] = begin_with(workplace, recipe={"prompt_init": init})
-    assert wrong.startswith("tasks/follower.yaml: recipe.prompt_length: is 5, but the prompt of bundle bundles/donor/")
-    assert wrong.endswith("has length 3; set it to 3")
+    assert wrong.startswith("tasks/follower.yaml: recipe.prompt_length: is 3, but the prompt of bundle bundles/donor/")
+    assert wrong.endswith("has length 4; set it to 4")
     [wrong] = begin_with(workplace, recipe={"prompt_init": {"bundle": foreign.uri}})
     assert "recipe.prompt_init: bundles/foreign/" in wrong
     assert "was tuned on another unit LM (toy); name a bundle of backbone 'tiny'" in wrong
     [wrong] = begin_with(workplace, recipe={"prompt_init": {"bundle": "../bundles/absent"}})
     assert "recipe.prompt_init: bundles/absent holds no bundle" in wrong
     both = {"prompt_init": [init, {"bundle": published.uri}]}
-    [wrong] = begin_with(workplace, recipe={"prompt_length": 3}, sweep=both)
+    [wrong] = begin_with(workplace, recipe={"prompt_length": 4}, sweep=both)
     assert "sweep.prompt_init: names a bundle twice" in wrong
     old = {"bundle": "../bundles/donor", "version": "0" * 16}
-    [wrong] = begin_with(workplace, recipe={"prompt_length": 3, "prompt_init": old})
+    [wrong] = begin_with(workplace, recipe={"prompt_length": 4, "prompt_init": old})
     assert f"is not version {'0' * 16}" in wrong
 
 
@@ -329,14 +338,17 @@ def test_prompts_of_all_tasks_are_counted_first(workplace: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("recipe", "trained"),
     [
-        ({}, 384),
+        ({}, 306),
+        ({"read": "mean"}, 290),
+        ({"read": "separator"}, 256),
         ({"name": "paper"}, 480),
-        ({"verbalizer": "random"}, 336),
+        ({"verbalizer": "random"}, 208),
         ({"name": "paper", "verbalizer": "frequency"}, 336),
     ],
 )
 def test_the_plan_counts_all_that_a_prompt_trains(workplace: Path, recipe: dict[str, Any], trained: int) -> None:
-    """2 x 2 x 5 x 16 numbers of the layers, 16 of the separator, and 24 of each class and of each special token."""
+    """2 x 2 x 3 x 16 numbers of the layers (paper: 5), 16 of the separator, 24 of each class and of each special token,
+    and for a pooled reading 16 more of each class, 16 of the query and 2 weights of the layers."""
     add_task(workplace, "a", recipe=recipe)
     plan = make_plan("job.yaml")
     [shape] = plan.tasks[0].prompt_shapes(plan.backbone)

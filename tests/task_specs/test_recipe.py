@@ -41,7 +41,7 @@ def test_presets_name_real_fields() -> None:
         ({"learning_rat": 1}, "learning_rat"),
         ({"learning_rate": 0}, "learning_rate"),
         ({"learning_rate": float("nan")}, "learning_rate"),
-        ({"prompt_length": 0}, "prompt_length"),
+        ({"prompt_length": -1}, "prompt_length"),
         ({"steps": 1.5}, "steps"),
         ({"dropout": 1.0}, "dropout"),
         ({"verbalizer": "freq"}, "verbalizer"),

@@ -101,14 +101,14 @@ BASE = "name: t\ndata: {path: x.csv}\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("sweep: {}", "sweep: varies no setting; give one of learning_rate, prompt_length, prompt_init, verbal"),
+        ("sweep: {}", "sweep: varies no setting; give one of learning_rate, prompt_length, prompt_init, read, verb"),
         ("sweep: {halving: {eta: 2}}", "sweep: varies no setting"),
         ("sweep: 3", "sweep: must be a mapping (lines of 'key: value'), not the number 3"),
         ("sweep: {learning_rate: 0.1}", "sweep.learning_rate: must be a list, not the number 0.1; write a list"),
         ("sweep: {learning_rate: []}", "sweep.learning_rate: has no value; give it one or more, or remove the line"),
         ("sweep: {learning_rate: [0.1, 1e-1]}", "sweep.learning_rate: holds a value twice; remove one of them"),
         ("sweep: {learning_rate: [0.1, -1]}", "sweep.learning_rate[1]: must be more than 0, not the number -1"),
-        ("sweep: {prompt_length: [0]}", "sweep.prompt_length[0]: must be at least 1, not the number 0"),
+        ("sweep: {prompt_length: [-1]}", "sweep.prompt_length[0]: must be at least 0, not the number -1"),
         ("sweep: {dropout: [1]}", "sweep.dropout[0]: must be less than 1, not the number 1"),
         ("sweep: {verbalizer: [liner]}", "sweep.verbalizer[0]: must be 'linear', 'frequency' or 'random', not 'line"),
         ("sweep: {learning_rat: [1]}", "sweep.learning_rat: is not a known key; did you mean 'learning_rate'?"),

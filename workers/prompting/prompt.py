@@ -115,7 +115,7 @@ def prompt_shape(config: UnitLMConfig, recipe: Recipe, classes: Sequence[int]) -
         classes=tuple(classes),
         verbalizer=recipe.verbalizer,
         special_rows=0 if trains_nothing else OBJECTIVES[recipe.loss].special_rows,
-        reading=recipe.read,
+        reading=recipe.reading,
     )
 
 

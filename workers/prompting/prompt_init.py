@@ -59,8 +59,8 @@ def begin_with_units(
 def begin_with_bundle(flat: Tensor, shape: PromptShape, labels: tuple[tuple[str, ...], ...], bundle: Bundle) -> None:
     """Take over the prompt of a bundle.
 
-    Its separators go slot by slot, the last one to any further slot; a trained verbalizer goes to a slot with the very
-    labels it was trained for.
+    Its separators go slot by slot, the last one to any further slot; its reading goes to one of the same kind, for as
+    many slots; a trained verbalizer goes to a slot with the very labels it was trained for.
 
     Args:
         flat: the prompt, float32 [size], which keeps what the bundle does not give.
@@ -85,6 +85,10 @@ def begin_with_bundle(flat: Tensor, shape: PromptShape, labels: tuple[tuple[str,
     tensors[VALUES].copy_(given(VALUES))
     separators = given(SEPARATORS)
     tensors[SEPARATORS].copy_(separators[torch.arange(len(labels)).clamp(max=len(separators) - 1)])
+    if manifest.prompt.reading == shape.reading:
+        for name in READINGS[shape.reading].shapes(layers=shape.layers, dim=shape.dim, slots=len(labels)):
+            if bundle.tensors[name].shape == tensors[name].shape:
+                tensors[name].copy_(given(name))
     if manifest.prompt.verbalizer != shape.verbalizer:
         return
     for slot, (ours, theirs) in enumerate(zip(labels, manifest.slots, strict=False)):

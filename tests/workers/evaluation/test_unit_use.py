@@ -137,7 +137,7 @@ def test_means_and_tops() -> None:
     assert mean.top(9).tolist() == [[1, 2, 0]]
 
 
-@pytest.mark.parametrize("settings", [{}, {"name": "paper", "dropout": 0.0}])
+@pytest.mark.parametrize("settings", [{"read": "separator"}, {"name": "paper", "dropout": 0.0}])
 def test_a_lane_is_explained_from_what_its_verbalizer_reads(settings: dict[str, Any]) -> None:
     lm = tiny_lm()
     lane = make_lane(lm, (3, 2), **settings)
@@ -157,6 +157,23 @@ def test_a_lane_is_explained_from_what_its_verbalizer_reads(settings: dict[str, 
             np.testing.assert_allclose(
                 use.slots[slot].own[number].sum(), mine.mean() - train[slot][:, number].mean(), atol=1e-4
             )
+
+
+def test_of_a_reading_with_features_the_scores_at_the_separators_are_explained() -> None:
+    lm = tiny_lm()
+    lane = make_lane(lm, read="pooled")
+    gang = Gang(lm, [lane], precision="fp32")
+    while gang.run_to_evaluation():
+        pass
+    use = lane_unit_use(gang, lane, gang.best[0], UNIT_TOKENS.tolist())
+    assert use is not None
+    splits, vocabulary = lane.examples.splits, lane.shape.vocabulary
+    train, test = (gang.read(lane, gang.best[0], splits[split])[:, 0, :vocabulary] for split in ("train", "test"))
+    matrix = lane.shape.views(gang.best[0])["verbalizer.0"][:, :vocabulary].numpy()
+    for number in range(3):
+        mine = test.numpy()[splits["test"].labels[:, 0] == number]
+        wanted = matrix[number] * (mine.mean(axis=0) - train.numpy().mean(axis=0))
+        np.testing.assert_allclose(use.slots[0].own[number].sum(), wanted.sum(), atol=1e-4)
 
 
 def test_fixed_verbalizers_are_not_explained() -> None:

@@ -59,8 +59,9 @@ def test_units_are_drawn_with_the_seed_and_change_nothing_else() -> None:
 
 
 def donor(**changes: object) -> Bundle:
-    sizes = {"layers": TINY.layers, "length": 5, "dim": TINY.dim, "vocabulary": TINY.vocabulary}
-    return random_bundle(**{**sizes, **changes})  # type: ignore[arg-type]
+    sizes = {"layers": TINY.layers, "length": 3, "dim": TINY.dim, "vocabulary": TINY.vocabulary}
+    kind = "separator" if changes.get("verbalizer", "linear") != "linear" else "pooled"
+    return random_bundle(**{"reading": kind, **sizes, **changes})  # type: ignore[arg-type]
 
 
 def begun_with(bundle: Bundle, labels: tuple[tuple[str, ...], ...], **recipe: Any) -> dict[str, torch.Tensor]:
@@ -102,8 +103,8 @@ def test_separators_go_slot_by_slot_and_the_last_one_to_the_rest() -> None:
 
 
 def test_a_bundle_of_another_length_is_refused() -> None:
-    with pytest.raises(BundleError, match=r"a prompt of length 3, not 5; set recipe\.prompt_length to 3"):
-        begun_with(donor(length=3), (("no", "yes"),))
+    with pytest.raises(BundleError, match=r"a prompt of length 4, not 3; set recipe\.prompt_length to 4"):
+        begun_with(donor(length=4), (("no", "yes"),))
 
 
 def test_examples_that_would_bring_down_the_pass_are_refused() -> None:

@@ -117,7 +117,7 @@ def _manifest(
             classes=tuple(len(slot.labels) for slot in best.spec.slots),
             verbalizer=recipe.verbalizer,
             special_rows=best.special_rows,
-            reading=recipe.read,
+            reading=recipe.reading,
         ),
         results=_results(best, best_point(outcomes)),
         temperatures=best.temperatures,

@@ -105,7 +105,7 @@ def test_an_outcome_becomes_figures_and_confusion_matrices(journal: Journal) -> 
         "tuning/seconds": 4.0,
         "tuning/utterances_per_second": 100.0,
     }
-    assert tags.values == {"stopped": "patience", "best_step": "30", "error": ""}
+    assert tags.values == {"stopped": "patience", "best_step": "30", "restarts": "0", "error": ""}
     kept = {event.path: (journal.directory / "files" / event.file).read_bytes() for event in artifacts}
     assert sorted(kept) == [
         "figures/confusion_slot1.png",

@@ -134,10 +134,13 @@ def test_the_seed_decides_start_and_order() -> None:
 
 
 def test_trained_numbers_of_each_recipe() -> None:
-    prefix, separators, vocabulary = 2 * 2 * 5 * 16, 2 * 16, 24
+    short, prefix, separators, vocabulary = 2 * 2 * 3 * 16, 2 * 2 * 5 * 16, 2 * 16, 24
     classes = (3, 2)
-    assert make_lane(LM, classes).shape.size == prefix + separators + vocabulary * 5
-    assert make_lane(LM, classes, verbalizer="random").shape.size == prefix + separators
+    queries, features = 2 * 16, 16
+    assert make_lane(LM, classes).shape.size == short + separators + queries + 2 + (vocabulary + features) * 5
+    assert make_lane(LM, classes, read="mean").shape.size == short + separators + 2 + (vocabulary + features) * 5
+    assert make_lane(LM, classes, read="separator").shape.size == short + separators + vocabulary * 5
+    assert make_lane(LM, classes, verbalizer="random").shape.size == short + separators
     assert make_lane(LM, classes, name="paper").shape.size == prefix + separators + vocabulary * (5 + 2 * 4)
     assert make_lane(LM, classes, name="paper", verbalizer="frequency").shape.size == prefix + separators
 
