@@ -214,7 +214,8 @@ def test_a_sound_job_is_shown(workplace: Path, gang: str, said: str) -> None:
         if line.startswith("│")
     }
     prompt, pooled = 2 * TINY.layers * 3 * TINY.dim, TINY.vocabulary + TINY.dim
-    assert cells["one"] == [
+    wanted = f"{prompt + 2 * TINY.dim + TINY.layers + 2 * pooled:,}"
+    assert cells["one"] == ["[SCR]", "lt", "2", "2/1/1", "9", "2,000", wanted]
         "[SCR]",
         "lt",
         "2",
