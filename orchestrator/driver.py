@@ -51,9 +51,8 @@ from orchestrator.tuning.lanes import lane_orders
 from orchestrator.tuning.outcomes import Outcomes
 from orchestrator.tuning.resolved import ResolvedSettings, precision_on_worker
 from orchestrator.tuning.tuning import Tuning, TuningContext
+from orchestrator.verdicts import verdicts
 from workers.backbone.sharing import SharedLM
-from workers.baselines.kind import BaselineKind
-from workers.baselines.result import BaselineResult
 from workers.bundle.signing import SigningKey
 from workers.job_store.files import EXAMPLES, OUTCOME
 from workers.precision import ResolvedPrecision
@@ -262,7 +261,7 @@ def _tune_and_publish(
     for name in published.tasks:
         # A task can be published although some of its lanes were lost.
         failures.pop(name, None)
-    report = _report(submission, tasks, failures, published.tasks, baselines.collect())
+    report = _report(submission, tasks, failures, published.tasks, baselines)
     return JobEnd(report, frozenset(tuning.lost_with_workers) | published.lost_with_workers)
 
 
@@ -368,10 +367,13 @@ def _report(
     ready: Sequence[ReadyTask],
     failures: Mapping[str, str],
     published: Mapping[str, PublishedTask],
-    baselines: Mapping[str, Mapping[BaselineKind, BaselineResult]],
+    baselines: Baselines,
 ) -> JobReport:
-    """Build the row of each task, and store the report."""
+    """Build the row of each task with the verdict on it, and store the report."""
     encoded = {task.name: task.encoded for task in ready}
+    results = baselines.collect()
+    outcomes = {name: done.outcomes for name, done in published.items()}
+    judged = verdicts(submission.outcomes.root, outcomes, baselines.root, results)
     rows = []
     for task in submission.plan.tasks:
         name, row = task.spec.name, planned_row(task)
@@ -384,11 +386,16 @@ def _report(
             }
             row = row.model_copy(update=update)
         if (done := published.get(name)) is not None:
-            update = {"status": "published", "bundle": done.uri, "unit_agreement": done.unit_agreement}
+            update = {
+                "status": "published",
+                "bundle": done.uri,
+                "unit_agreement": done.unit_agreement,
+                "verdict": judged[name],
+            }
             row = row.with_outcomes(done.outcomes).model_copy(update=update)
         elif name in failures:
             row = row.model_copy(update={"status": "failed", "error": failures[name]})
-        rows.append(row.with_baselines(baselines.get(name, {})))
+        rows.append(row.with_baselines(results.get(name, {})))
     report = JobReport(job=submission.job.name, backbone=submission.plan.backbone.name, tasks=rows)
     write_report(submission.job, report)
     return report

@@ -15,7 +15,6 @@ from orchestrator.report import job_root
 from task_specs.recipe import Recipe
 from tests.fixtures.tuning import lane_spec, tiny_backbone
 from workers.backbone.directory import BackboneDescription, read_description, write_backbone
-from workers.baselines.kind import BaselineKind
 from workers.baselines.result import BaselineResult, write_result
 from workers.tuning.orders import LaneOrder
 
@@ -43,7 +42,7 @@ def baselines(directory: Path, backbone: BackboneDescription, *, retry_failed: b
     )  # fmt: skip
 
 
-def keys(directory: Path, backbone: BackboneDescription, order: LaneOrder) -> dict[BaselineKind, str]:
+def keys(directory: Path, backbone: BackboneDescription, order: LaneOrder) -> dict[str, str]:
     return {found.kind: found.key for found in baselines(directory, backbone).orders(order)}
 
 

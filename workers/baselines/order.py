@@ -5,7 +5,6 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from infra.tracking.address import Address
-from workers.baselines.kind import BaselineKind
 from workers.precision import Precision
 from workers.tuning.step.lane import LaneSpec
 
@@ -15,7 +14,7 @@ class BaselineOrder(BaseModel):
 
     Attributes:
         key: digest of all that its figures depend on.
-        kind: which one.
+        kind: a key of ``BASELINES``.
         spec: a lane of the task, for its examples, slots, metric and seed; its recipe has no say.
         run_name, params: of its MLflow run.
         precision: of the LM's matrix products.
@@ -29,7 +28,7 @@ class BaselineOrder(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     key: str
-    kind: BaselineKind
+    kind: str
     spec: LaneSpec
     run_name: str
     params: dict[str, str]
