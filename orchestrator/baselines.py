@@ -21,7 +21,7 @@ from orchestrator.report import job_root
 from workers.backbone.directory import BackboneDescription
 from workers.backbone.sharing import SharedLM
 from workers.baselines.kinds import BASELINES
-from workers.baselines.order import BaselineOrder
+from workers.baselines.order import BaselineOrder, FeatureKeys
 from workers.baselines.result import BaselineResult, read_result
 from workers.baselines.run import run_baselines
 from workers.job_store.files import BASELINE
@@ -57,7 +57,7 @@ class Baselines:
         job: job whose ``baselines`` are computed.
         backbone: description of the job's backbone.
         precision: precision of the LM's matrix products.
-        size: resources of one of the job's actors; a baseline that reads the LM takes as many.
+        size: resources of one of the job's actors; a baseline that reads the LM, or gains from a GPU, takes as many.
         submission: key of the submission's MLflow run, the parent of the baselines' runs.
         spool: local directory for unsent tracking events.
         retry_failed: whether baselines that failed before are tried again.
@@ -86,22 +86,28 @@ class Baselines:
         self._known: dict[str, dict[str, BaselineResult]] = {}
         self._running: list[tuple[list[BaselineOrder], ObjectRef[list[BaselineResult]]]] = []
 
-    def start(self, lane: LaneOrder, shared: ObjectRef[SharedLM]) -> None:
-        """Start the baselines of a lane's task whose results are not stored yet."""
+    def start(self, lane: LaneOrder, shared: ObjectRef[SharedLM], features: FeatureKeys | None = None) -> None:
+        """Start the baselines of a lane's task whose results are not stored yet.
+
+        Args:
+            lane: first lane of the task.
+            shared: the LM in the object store.
+            features: where the continuous features of the task's examples are.
+        """
         known = self._known.setdefault(lane.spec.task, {})
         alone: list[BaselineOrder] = []
-        with_lm: list[BaselineOrder] = []
-        for order in self.orders(lane):
-            result = self._stored(order)
+        sized: list[BaselineOrder] = []
+        for order in self.orders(lane, features):
+            kind, result = BASELINES[order.kind], self._stored(order)
             if result is not None and not (result.error and self._retry_failed):
                 known[order.kind] = result
             else:
-                (with_lm if BASELINES[order.kind].needs_lm else alone).append(order)
+                (sized if kind.needs_lm or (kind.gains_from_gpu and self._size.gpus) else alone).append(order)
         if alone:
             self._running.append((alone, _compute.remote(alone, 1.0)))
-        if with_lm:
-            sized = _compute_with_lm.options(num_cpus=self._size.cpus, num_gpus=self._size.gpus)
-            self._running.append((with_lm, sized.remote(with_lm, self._size.cpus, shared)))
+        if sized:
+            compute = _compute_on_actor.options(num_cpus=self._size.cpus, num_gpus=self._size.gpus)
+            self._running.append((sized, compute.remote(sized, self._size.cpus, shared)))
 
     def collect(self) -> dict[str, dict[str, BaselineResult]]:
         """Wait for all results and return them by task, baselines in the order of the job file."""
@@ -136,17 +142,18 @@ class Baselines:
             stage.update(number, len(self._running))
         self._running.clear()
 
-    def orders(self, lane: LaneOrder) -> list[BaselineOrder]:
+    def orders(self, lane: LaneOrder, features: FeatureKeys | None = None) -> list[BaselineOrder]:
         """Return an order for each baseline of the job, for the task of a lane."""
         return [
             BaselineOrder(
-                key=_key(kind, lane, self._backbone, self._precision),
+                key=_key(kind, lane, self._backbone, self._precision, features),
                 kind=kind,
                 spec=lane.spec,
                 run_name=f"{lane.spec.task} {kind}",
                 params={name: lane.params[name] for name in SHARED_PARAMS if name in lane.params}
                 | {"recipe": f"baseline {kind}"},
                 precision=self._precision,
+                features=features if BASELINES[kind].needs_features else None,
                 results=self.root,
                 experiment=self._job.name,
                 parent_key=self._submission,
@@ -157,7 +164,13 @@ class Baselines:
         ]
 
 
-def _key(kind: str, lane: LaneOrder, backbone: BackboneDescription, precision: ResolvedPrecision) -> str:
+def _key(
+    kind: str,
+    lane: LaneOrder,
+    backbone: BackboneDescription,
+    precision: ResolvedPrecision,
+    features: FeatureKeys | None,
+) -> str:
     """Return a digest of all that the result depends on, which excludes the examples' URI and the recipe."""
     content: dict[str, Any] = {
         "baseline": kind,
@@ -166,6 +179,8 @@ def _key(kind: str, lane: LaneOrder, backbone: BackboneDescription, precision: R
     }
     if BASELINES[kind].needs_lm:
         content |= {"unit_lm": backbone.fingerprints.unit_lm, "precision": precision}
+    if BASELINES[kind].needs_features and features is not None:
+        content |= {"features": features.model_dump(mode="json", exclude={"root"})}
     return hashlib.sha256(canonical_json(content)).hexdigest()[:32]
 
 
@@ -176,7 +191,7 @@ def _compute(orders: list[BaselineOrder], cpus: float) -> list[BaselineResult]:
 
 
 @ray.remote(max_retries=1)
-def _compute_with_lm(orders: list[BaselineOrder], cpus: float, shared: SharedLM) -> list[BaselineResult]:
+def _compute_on_actor(orders: list[BaselineOrder], cpus: float, shared: SharedLM) -> list[BaselineResult]:
     with _worker(orders, cpus):
         return run_baselines(orders, shared, "cuda" if ray.get_gpu_ids() else "cpu")
 

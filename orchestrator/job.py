@@ -144,7 +144,8 @@ class Job(FileModel):
     """Precision of the LM's matrix products; ``auto``: bf16 if the hardware has units for it."""
 
     baselines: Annotated[tuple[str, ...], BeforeValidator(_baselines)] = ("majority", "ngrams")
-    """Baselines to compute. The default omits ``probe``, the only one that passes all examples through the LM."""
+    """Baselines to compute. The default omits those that pass all examples through the LM, all recordings through the
+    tokenizer again, or a network over all examples many times."""
 
     def canonical(self) -> dict[str, Any]:
         """Return the job as JSON values with every default spelled out, for digests."""

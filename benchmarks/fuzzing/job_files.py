@@ -40,6 +40,7 @@ from workers.job_store.files import (
     UNIT_SHARD,
     JobFile,
 )
+from workers.speech.feature_cache import FeatureCache
 from workers.speech.unit_cache import Quarantined, UnitCache
 from workers.speech.units import deduplicate
 from workers.tuning.orders import LaneOrder
@@ -79,6 +80,20 @@ def _write_shard(place: Path, number: int) -> None:
 
 def _read_shard(place: Path) -> object:
     return _cache(place).lookup(["clip0", "clip1", "empty0"]) or None
+
+
+def _feature_cache(place: Path) -> FeatureCache:
+    return FeatureCache(str(place / "units"), "f" * 64)
+
+
+def _write_features(place: Path, number: int) -> None:
+    rng = np.random.default_rng(number)
+    clips = {f"clip{clip}": rng.random((2, 3)).astype(np.float32) for clip in range(2 * number, 2 * number + 2)}
+    _feature_cache(place).add(clips)
+
+
+def _read_features(place: Path) -> object:
+    return {key: found.tolist() for key, found in _feature_cache(place).lookup(["clip0", "clip1"]).items()} or None
 
 
 def _read_attempt(place: Path) -> int | None:
@@ -196,11 +211,13 @@ _DOCUMENTS: Final[dict[JobFile, tuple[str, Callable[[Path, int], object], Callab
 
 JOB_KINDS: Final[dict[str, StoredKind]] = {
     "unit-cache": StoredKind("a shard of the unit cache", _write_shard, _read_shard),
+    "feature-cache": StoredKind("a shard of the feature cache", _write_features, _read_features),
     **LANE_KINDS,
     **{name: StoredKind(kind.place, write, read) for kind, (name, write, read) in _DOCUMENTS.items()},
 }
 COVERED: Final[dict[str, tuple[JobFile, ...]]] = {
     "unit-cache": (UNIT_SHARD,),
+    "feature-cache": (UNIT_SHARD,),
     **LANES_COVERED,
     **{name: (kind,) for kind, (name, _, _) in _DOCUMENTS.items()},
     "baseline": (BASELINE, BASELINE_ANSWERS),

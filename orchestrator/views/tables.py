@@ -80,7 +80,8 @@ def comparison_table(report: JobReport, columns: Columns) -> Table:
     for heading in _headings(columns)[1:]:
         table.add_column(heading, justify="left" if heading in LEFT else "right")
     if columns.verdicts:
-        table.caption, table.caption_justify = "*: significantly better", "left"
+        table.caption = "*: significantly better"
+        table.caption_justify = "left"
     for row in report.tasks:
         best = winner(row)
         cells = zip(_headings(columns), _cells(row, columns), strict=True)
@@ -133,7 +134,9 @@ def _verdict_values(row: TaskRow) -> list[str | float | None]:
     """Return the columns ``VERDICT``."""
     found = row.verdict or TaskVerdict()
     compared = found.comparison
-    measured = [None] * 4 if compared is None else [compared.difference, *compared.interval, compared.margin]
+    measured: list[float | None] = [None] * 4
+    if compared is not None:
+        measured = [compared.difference, *compared.interval, compared.margin]
     return [found.verdict, found.baseline, *measured, found.p, found.reason]
 
 

@@ -29,6 +29,8 @@ class BaselineTask:
         shared: the LM, for a baseline that needs it.
         device: where to compute.
         precision: of the LM's matrix products.
+        features: means over time of the tokenizer's continuous features by split, float32 [examples, layers, dim];
+            ``None`` where there are none, or they are not needed.
     """
 
     spec: LaneSpec
@@ -36,6 +38,7 @@ class BaselineTask:
     shared: SharedLM | None = None
     device: torch.device | str = "cpu"
     precision: Precision = "auto"
+    features: Mapping[Split, NDArray[np.float32]] | None = None
 
     @property
     def classes(self) -> list[int]:
@@ -72,11 +75,15 @@ class Baseline:
         title: how people see it.
         fit: from a task to class scores; an ``ImportError`` of it means that scikit-learn is not installed.
         needs_lm: whether it reads the frozen LM.
+        needs_features: whether it reads the tokenizer's continuous features.
+        gains_from_gpu: whether it takes one of the job's GPUs, where actors have any.
     """
 
     title: str
     fit: Callable[[BaselineTask], Fitted]
     needs_lm: bool = False
+    needs_features: bool = False
+    gains_from_gpu: bool = False
 
 
 def predictions_of(examples: SplitExamples, scores: Sequence[NDArray[np.float32]]) -> Predictions:

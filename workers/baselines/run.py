@@ -12,11 +12,13 @@ from infra.errors import MissingExtra, SpeechPromptError
 from infra.tracking import Tracking
 from workers.backbone.sharing import SharedLM
 from workers.baselines.baseline import Baseline, BaselineTask, Fitted, figures_of
+from workers.baselines.encoder import read_features
 from workers.baselines.kinds import BASELINES
 from workers.baselines.order import BaselineOrder
 from workers.baselines.result import BaselineResult, write_result
 from workers.evaluation.answers import Answers
 from workers.prompting.examples import check_examples
+from workers.prompting.sampling import few_shot
 from workers.tuning.run.lane_source import stored_examples
 from workers.tuning.step.lane import drawn_examples
 
@@ -54,7 +56,11 @@ def run_baseline(
         examples = stored_examples(spec)
         # Without the LM nothing minds an unknown unit.
         check_examples(examples, classes, 2**15 if shared is None else len(shared.unit_tokens), spec.task)
-        task = BaselineTask(spec, drawn_examples(spec, examples), shared, device, order.precision)
+        features = None if order.features is None else read_features(order.features, spec.task)
+        if features is not None and spec.shots is not None:
+            drawn = few_shot(examples.splits["train"].example_labels, spec.shots, seed=spec.seed)
+            features["train"] = features["train"][drawn]
+        task = BaselineTask(spec, drawn_examples(spec, examples), shared, device, order.precision, features)
         fitted = _fitted(BASELINES[order.kind], task)
         figures = {split: figures_of(predictions, spec) for split, predictions in fitted.predictions.items()}
     except SpeechPromptError as error:

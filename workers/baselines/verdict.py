@@ -61,8 +61,8 @@ def compared(
     except StorageError as error:
         return TaskVerdict(baseline=best.kind, reason=str(error))
     if len(prompts) < len(outcomes):
-        reason = "its prompts were tuned by a version that kept no answers; run the job with --restart"
-        return TaskVerdict(baseline=best.kind, reason=reason)
+        old = "its prompts were tuned by a version that kept no answers; run the job with --restart"
+        return TaskVerdict(baseline=best.kind, reason=old)
     comparison = compare(prompts, baseline, metric)
     reason = f"{metric} is undefined on its test examples" if comparison is None else None
     return TaskVerdict(baseline=best.kind, comparison=comparison, reason=reason)

@@ -41,12 +41,14 @@ class Answers:
     @cached_property
     def right(self) -> NDArray[np.bool_]:
         """Where predictions are the labels, bool [examples, slots]."""
-        return self.predicted == self.labels
+        right: NDArray[np.bool_] = self.predicted == self.labels
+        return right
 
     @cached_property
     def all_right(self) -> NDArray[np.float64]:
         """1 where every slot is right, float64 [examples]."""
-        return self.right.all(axis=1).astype(np.float64)
+        right: NDArray[np.bool_] = self.right.all(axis=1)
+        return right.astype(np.float64)
 
     @cached_property
     def detection(self) -> ErrorRates | None:
@@ -60,14 +62,15 @@ class Answers:
 
     def to_bytes(self) -> bytes:
         """As a safetensors file; numbers of classes and speakers as int32."""
-        tensors: dict[str, NDArray[Any]] = {"labels": self.labels, "predicted": self.predicted}
-        tensors["sizes"] = np.array(self.sizes)
+        tensors = {"labels": self.labels, "predicted": self.predicted, "sizes": np.array(self.sizes)}
         if self.speakers is not None:
             tensors["speakers"] = self.speakers
         if self.positive is not None:
             tensors["positive"] = np.array([self.positive])
-        stored = {name: tensor.astype(np.int32) for name, tensor in tensors.items()}
-        return save(stored if self.odds is None else {**stored, "odds": self.odds})
+        stored: dict[str, NDArray[Any]] = {name: tensor.astype(np.int32) for name, tensor in tensors.items()}
+        if self.odds is not None:
+            stored["odds"] = self.odds
+        return save(stored)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Answers:

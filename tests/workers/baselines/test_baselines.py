@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from infra import object_storage
 from infra.errors import StorageError
-from task_specs.example import Split
+from task_specs.example import SPLITS, Split
 from tests.fixtures.plain_lm import plain_logits
 from tests.fixtures.tuning import UNIT_TOKENS, UNITS, lane_spec, tiny_backbone, tiny_lm, toy_examples
 from workers.backbone.sharing import SharedLM
@@ -21,12 +21,13 @@ from workers.baselines.linear_probe import linear_probe, mean_states
 from workers.baselines.logistic import UNSEEN
 from workers.baselines.majority import majority
 from workers.baselines.ngrams import ngrams
-from workers.baselines.order import BaselineOrder
+from workers.baselines.order import BaselineOrder, FeatureKeys
 from workers.baselines.result import BaselineResult, read_baseline_answers, read_result, write_result
 from workers.baselines.run import run_baseline
 from workers.evaluation.answers import Answers
 from workers.evaluation.metrics import Predictions
 from workers.prompting.examples import SplitExamples, TaskExamples
+from workers.speech.feature_cache import FeatureCache
 from workers.speech.sequences import UnitSequences
 from workers.unit_lm.kinds import build_lm
 from workers.unit_lm.pgslm.config import PGSLMConfig
@@ -162,9 +163,18 @@ def order(root: Path, kind: str, examples: TaskExamples, digest: str | None = No
     )  # fmt: skip
 
 
+def with_features(order: BaselineOrder, root: Path) -> BaselineOrder:
+    """The order with random features of its 24 examples a split."""
+    keys = {split: tuple(f"{split}{row}" for row in range(24)) for split in SPLITS}
+    made = np.random.default_rng(0).random((72, 2, 3)).astype(np.float32)
+    FeatureCache(str(root), "f" * 64).add(dict(zip((key for part in keys.values() for key in part), made, strict=True)))
+    return order.model_copy(update={"features": FeatureKeys(root=str(root), tokenizer="f" * 64, splits=keys)})
+
+
 @pytest.mark.parametrize("kind", BASELINES)
-def test_figures_are_those_that_lanes_have(kind: str, tmp_path: Path) -> None:
-    result, answers = run_baseline(order(tmp_path, kind, toy_examples()), SHARED)
+def test_figures_are_those_that_lanes_have(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.baselines.cnn.LEAST_STEPS", 30)
+    result, answers = run_baseline(with_features(order(tmp_path, kind, toy_examples()), tmp_path / "units"), SHARED)
     assert result.error is None
     assert answers is not None
     assert float(answers.all_right.mean()) == result.figures["test"]["accuracy"]
