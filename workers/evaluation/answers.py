@@ -47,8 +47,7 @@ class Answers:
     @cached_property
     def all_right(self) -> NDArray[np.float64]:
         """1 where every slot is right, float64 [examples]."""
-        right: NDArray[np.bool_] = self.right.all(axis=1)
-        return right.astype(np.float64)
+        return np.asarray(self.right.all(axis=1), dtype=np.float64)
 
     @cached_property
     def detection(self) -> ErrorRates | None:
