@@ -25,7 +25,7 @@ from orchestrator.views.tables import as_csv, as_markdown, results_text
 )
 @click.option("--json", "shape", flag_value="json", help="The same as --format json.")
 def results(job_file: str, overrides: tuple[str, ...], shape: str) -> None:
-    """Show the results of a job's last run: prompts (mean and spread over seeds) against baselines, published results."""
+    """Show the results of a job's last run: prompts (mean and spread over seeds), baselines, published results."""
     job = load_job(job_file, overrides)
     report = read_report(job)
     match shape:

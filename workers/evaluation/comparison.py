@@ -3,8 +3,9 @@
 Each draw takes test examples with replacement (or speakers, with all that they say), the same ones for prompts and
 baseline, and beside them seeds of the prompts with replacement; the metric itself is computed on each. The p-value is
 that of the percentile interval which just touches zero (Efron and Tibshirani, An introduction to the bootstrap, 1993,
-chapters 13 and 15). Over the tasks of a job p-values are corrected by Holm's method (Holm, A simple sequentially
-rejective multiple test procedure, 1979).
+chapters 13 and 15). Of S seeds the bootstrap sees (S - 1) / S of the variance between seeds: of one it sees nothing.
+Over the tasks of a job p-values are corrected by Holm's method (Holm, A simple sequentially rejective multiple test
+procedure, 1979).
 
 ====================  =================================================================================
 ``win``               prompts are significantly better
