@@ -16,6 +16,7 @@ from workers.backbone.directory import read_tokenizer
 from workers.baselines.kinds import BASELINES
 from workers.baselines.order import FeatureKeys
 from workers.speech.feature_cache import FeatureCache
+from workers.speech.tokenize_batch import Outcome
 from workers.speech.tokenizer import OffersFeatures
 
 
@@ -62,18 +63,20 @@ def _compute(plan: Plan, wanted: Sequence[ClipRequest], tokenized: TokenizingRep
         ),
     )
     gpus = size.gpus if tokenizer.gains_from_gpu else 0.0
-    with view.stage("features") as stage:
-        outcomes = tokenize_jobs(
-            [tokenized.works[distinct[key]] for key in missing],
-            tokenizer=tokenizer,
-            cache=place,
-            f0=None,
-            cpus=1.0,
-            gpus=gpus,
-            workers=room_for(cpus=1.0, gpus=gpus),
-            meter=Meter(len(missing), stage.update),
-            features=True,
-        )
+    outcomes: list[Outcome] = []
+    if missing:
+        with view.stage("features") as stage:
+            outcomes = tokenize_jobs(
+                [tokenized.works[distinct[key]] for key in missing],
+                tokenizer=tokenizer,
+                cache=place,
+                f0=None,
+                cpus=1.0,
+                gpus=gpus,
+                workers=room_for(cpus=1.0, gpus=gpus),
+                meter=Meter(len(missing), stage.update),
+                features=True,
+            )
     for outcome in outcomes:
         if outcome.failure is not None:
             view.line(f"  no features of {distinct[outcome.key].clip.uri}: {outcome.failure}")
