@@ -20,8 +20,8 @@ from orchestrator.progress import ProgressView, Stage
 from orchestrator.report import job_root
 from workers.backbone.directory import BackboneDescription
 from workers.backbone.sharing import SharedLM
-from workers.baselines.kind import NEEDS_LM, BaselineKind
-from workers.baselines.order import BaselineOrder
+from workers.baselines.kinds import BASELINES
+from workers.baselines.order import BaselineOrder, FeatureKeys
 from workers.baselines.result import BaselineResult, read_result
 from workers.baselines.run import run_baselines
 from workers.job_store.files import BASELINE
@@ -31,7 +31,7 @@ from workers.tuning.orders import LaneOrder
 if TYPE_CHECKING:
     from ray import ObjectRef
 
-VERSION = 1
+VERSION = 2
 """Version of the baselines; raising it recomputes stored results."""
 SHARED_PARAMS = (
     "task",
@@ -57,11 +57,14 @@ class Baselines:
         job: job whose ``baselines`` are computed.
         backbone: description of the job's backbone.
         precision: precision of the LM's matrix products.
-        size: resources of one of the job's actors; a baseline that reads the LM takes as many.
+        size: resources of one of the job's actors; a baseline that reads the LM, or gains from a GPU, takes as many.
         submission: key of the submission's MLflow run, the parent of the baselines' runs.
         spool: local directory for unsent tracking events.
         retry_failed: whether baselines that failed before are tried again.
         view: display of progress.
+
+    Attributes:
+        root: directory of the results.
     """
 
     def __init__(
@@ -79,28 +82,34 @@ class Baselines:
         self._job, self._backbone, self._size, self._view = job, backbone, size, view
         self._precision = precision
         self._submission, self._spool, self._retry_failed = submission, spool, retry_failed
-        self._root = BASELINE.directory(job_root(job))
-        self._known: dict[str, dict[BaselineKind, BaselineResult]] = {}
+        self.root = BASELINE.directory(job_root(job))
+        self._known: dict[str, dict[str, BaselineResult]] = {}
         self._running: list[tuple[list[BaselineOrder], ObjectRef[list[BaselineResult]]]] = []
 
-    def start(self, lane: LaneOrder, shared: ObjectRef[SharedLM]) -> None:
-        """Start the baselines of a lane's task whose results are not stored yet."""
+    def start(self, lane: LaneOrder, shared: ObjectRef[SharedLM], features: FeatureKeys | None = None) -> None:
+        """Start the baselines of a lane's task whose results are not stored yet.
+
+        Args:
+            lane: first lane of the task.
+            shared: the LM in the object store.
+            features: where the continuous features of the task's examples are.
+        """
         known = self._known.setdefault(lane.spec.task, {})
         alone: list[BaselineOrder] = []
-        with_lm: list[BaselineOrder] = []
-        for order in self.orders(lane):
-            result = self._stored(order)
+        sized: list[BaselineOrder] = []
+        for order in self.orders(lane, features):
+            kind, result = BASELINES[order.kind], self._stored(order)
             if result is not None and not (result.error and self._retry_failed):
                 known[order.kind] = result
             else:
-                (with_lm if order.kind in NEEDS_LM else alone).append(order)
+                (sized if kind.needs_lm or (kind.gains_from_gpu and self._size.gpus) else alone).append(order)
         if alone:
             self._running.append((alone, _compute.remote(alone, 1.0)))
-        if with_lm:
-            sized = _compute_with_lm.options(num_cpus=self._size.cpus, num_gpus=self._size.gpus)
-            self._running.append((with_lm, sized.remote(with_lm, self._size.cpus, shared)))
+        if sized:
+            compute = _compute_on_actor.options(num_cpus=self._size.cpus, num_gpus=self._size.gpus)
+            self._running.append((sized, compute.remote(sized, self._size.cpus, shared)))
 
-    def collect(self) -> dict[str, dict[BaselineKind, BaselineResult]]:
+    def collect(self) -> dict[str, dict[str, BaselineResult]]:
         """Wait for all results and return them by task, baselines in the order of the job file."""
         if self._running:
             with self._view.stage("baselines") as stage:
@@ -112,7 +121,7 @@ class Baselines:
 
     def _stored(self, order: BaselineOrder) -> BaselineResult | None:
         try:
-            return read_result(self._root, order.key)
+            return read_result(self.root, order.key)
         except DamagedFile as error:
             self._view.line(f"{order.run_name}: {error}")
             return None
@@ -133,18 +142,19 @@ class Baselines:
             stage.update(number, len(self._running))
         self._running.clear()
 
-    def orders(self, lane: LaneOrder) -> list[BaselineOrder]:
+    def orders(self, lane: LaneOrder, features: FeatureKeys | None = None) -> list[BaselineOrder]:
         """Return an order for each baseline of the job, for the task of a lane."""
         return [
             BaselineOrder(
-                key=_key(kind, lane, self._backbone, self._precision),
+                key=_key(kind, lane, self._backbone, self._precision, features),
                 kind=kind,
                 spec=lane.spec,
                 run_name=f"{lane.spec.task} {kind}",
                 params={name: lane.params[name] for name in SHARED_PARAMS if name in lane.params}
                 | {"recipe": f"baseline {kind}"},
                 precision=self._precision,
-                results=self._root,
+                features=features if BASELINES[kind].needs_features else None,
+                results=self.root,
                 experiment=self._job.name,
                 parent_key=self._submission,
                 tracking=self._job.tracking,
@@ -154,15 +164,23 @@ class Baselines:
         ]
 
 
-def _key(kind: BaselineKind, lane: LaneOrder, backbone: BackboneDescription, precision: ResolvedPrecision) -> str:
+def _key(
+    kind: str,
+    lane: LaneOrder,
+    backbone: BackboneDescription,
+    precision: ResolvedPrecision,
+    features: FeatureKeys | None,
+) -> str:
     """Return a digest of all that the result depends on, which excludes the examples' URI and the recipe."""
     content: dict[str, Any] = {
         "baseline": kind,
         "version": VERSION,
         "task": lane.spec.model_dump(mode="json", exclude={"examples", "recipe"}),
     }
-    if kind in NEEDS_LM:
+    if BASELINES[kind].needs_lm:
         content |= {"unit_lm": backbone.fingerprints.unit_lm, "precision": precision}
+    if BASELINES[kind].needs_features and features is not None:
+        content |= {"features": features.model_dump(mode="json", exclude={"root"})}
     return hashlib.sha256(canonical_json(content)).hexdigest()[:32]
 
 
@@ -173,7 +191,7 @@ def _compute(orders: list[BaselineOrder], cpus: float) -> list[BaselineResult]:
 
 
 @ray.remote(max_retries=1)
-def _compute_with_lm(orders: list[BaselineOrder], cpus: float, shared: SharedLM) -> list[BaselineResult]:
+def _compute_on_actor(orders: list[BaselineOrder], cpus: float, shared: SharedLM) -> list[BaselineResult]:
     with _worker(orders, cpus):
         return run_baselines(orders, shared, "cuda" if ray.get_gpu_ids() else "cpu")
 
@@ -190,7 +208,11 @@ def _worker(orders: list[BaselineOrder], cpus: float) -> Iterator[None]:
 
 def _lost(order: BaselineOrder, error: RayError) -> BaselineResult:
     """Return the result of a worker that died; it is not stored, so that the next run tries again."""
+    return BaselineResult(key=order.key, kind=order.kind, error=said_by(error))
+
+
+def said_by(error: RayError) -> str:
+    """Return why a Ray task gave no result."""
     cause = error.cause if isinstance(error, RayTaskError) else error
     said = str(cause).strip().partition("\n")[0]
-    message = f"its worker ended ({type(cause).__name__}: {said}); run the job again"
-    return BaselineResult(key=order.key, kind=order.kind, error=message)
+    return f"its worker ended ({type(cause).__name__}: {said}); run the job again"

@@ -35,6 +35,7 @@ from orchestrator.publishing.publisher import Publisher
 from orchestrator.publishing.task_bundles import PublishedTask, TaskBundles
 from orchestrator.ready_task import ReadyTask
 from orchestrator.recordings.examples import clip_requests, encode, tokenize_tasks
+from orchestrator.recordings.features import task_features
 from orchestrator.recordings.tokenizing import TokenizingReport
 from orchestrator.report import JobReport, job_root, planned_row, write_report
 from orchestrator.signing_key import signing_key
@@ -51,9 +52,9 @@ from orchestrator.tuning.lanes import lane_orders
 from orchestrator.tuning.outcomes import Outcomes
 from orchestrator.tuning.resolved import ResolvedSettings, precision_on_worker
 from orchestrator.tuning.tuning import Tuning, TuningContext
+from orchestrator.verdicts import verdicts
 from workers.backbone.sharing import SharedLM
-from workers.baselines.kind import BaselineKind
-from workers.baselines.result import BaselineResult
+from workers.baselines.order import FeatureKeys
 from workers.bundle.signing import SigningKey
 from workers.job_store.files import EXAMPLES, OUTCOME
 from workers.precision import ResolvedPrecision
@@ -170,7 +171,8 @@ def run_job(
 def _run(submission: Submission, log: DriverLog) -> JobEnd:
     plan, job, view = submission.plan, submission.job, submission.view
     log.enter("tokenizing")
-    tasks, failures = encode_tasks(submission, tokenize_tasks(plan, view))
+    tokenized = tokenize_tasks(plan, view)
+    tasks, failures = encode_tasks(submission, tokenized, task_features(plan, tokenized, view))
     tasks, attempt = begin(submission, tasks)
     shared = shared_backbone(job.backbone, plan.backbone.fingerprints.unit_lm)
     # Before MLflow has a run of this submission: after a kill the next submission looks for that run.
@@ -262,16 +264,19 @@ def _tune_and_publish(
     for name in published.tasks:
         # A task can be published although some of its lanes were lost.
         failures.pop(name, None)
-    report = _report(submission, tasks, failures, published.tasks, baselines.collect())
+    report = _report(submission, tasks, failures, published.tasks, baselines)
     return JobEnd(report, frozenset(tuning.lost_with_workers) | published.lost_with_workers)
 
 
-def encode_tasks(submission: Submission, tokenized: TokenizingReport) -> tuple[list[ReadyTask], dict[str, str]]:
+def encode_tasks(
+    submission: Submission, tokenized: TokenizingReport, features: Mapping[str, FeatureKeys]
+) -> tuple[list[ReadyTask], dict[str, str]]:
     """Encode and store the examples of every task, and order its lanes.
 
     Args:
         submission: submission whose tasks are encoded.
         tokenized: units of the tasks' clips.
+        features: where continuous features of tasks' examples are, by task.
 
     Returns:
         Tasks that can be tuned, in the order of the plan, and why each of the others cannot, by name.
@@ -302,7 +307,7 @@ def encode_tasks(submission: Submission, tokenized: TokenizingReport) -> tuple[l
             backbone=backbone,
             precision=submission.precision,
         )
-        ready.append(ReadyTask(task, encoded, tuple(lanes)))
+        ready.append(ReadyTask(task, encoded, tuple(lanes), features.get(task.spec.name)))
     return ready, failures
 
 
@@ -342,7 +347,7 @@ def start_baselines(submission: Submission, tasks: Sequence[ReadyTask], shared: 
         view=submission.view,
     )
     for task in tasks:
-        baselines.start(task.lanes[0], shared)
+        baselines.start(task.lanes[0], shared, task.features)
     return baselines
 
 
@@ -368,10 +373,13 @@ def _report(
     ready: Sequence[ReadyTask],
     failures: Mapping[str, str],
     published: Mapping[str, PublishedTask],
-    baselines: Mapping[str, Mapping[BaselineKind, BaselineResult]],
+    baselines: Baselines,
 ) -> JobReport:
-    """Build the row of each task, and store the report."""
+    """Build the row of each task with the verdict on it, and store the report."""
     encoded = {task.name: task.encoded for task in ready}
+    results = baselines.collect()
+    outcomes = {name: done.outcomes for name, done in published.items()}
+    judged = verdicts(submission.outcomes.root, outcomes, baselines.root, results)
     rows = []
     for task in submission.plan.tasks:
         name, row = task.spec.name, planned_row(task)
@@ -384,11 +392,16 @@ def _report(
             }
             row = row.model_copy(update=update)
         if (done := published.get(name)) is not None:
-            update = {"status": "published", "bundle": done.uri, "unit_agreement": done.unit_agreement}
+            update = {
+                "status": "published",
+                "bundle": done.uri,
+                "unit_agreement": done.unit_agreement,
+                "verdict": judged[name],
+            }
             row = row.with_outcomes(done.outcomes).model_copy(update=update)
         elif name in failures:
             row = row.model_copy(update={"status": "failed", "error": failures[name]})
-        rows.append(row.with_baselines(baselines.get(name, {})))
+        rows.append(row.with_baselines(results.get(name, {})))
     report = JobReport(job=submission.job.name, backbone=submission.plan.backbone.name, tasks=rows)
     write_report(submission.job, report)
     return report

@@ -30,7 +30,7 @@ from task_specs.problems import shown
 from task_specs.schema import MAX_TASKS
 from task_specs.validation import Models, described, dotted, fault, problems_of, suggestion
 from task_specs.yaml_file import FileModel, Place, YamlFile, parse_value, read_yaml
-from workers.baselines.kind import BASELINES, BaselineKind
+from workers.baselines.kinds import BASELINES
 
 MAX_GANG = 1024
 COMMAND_LINE = "command line"
@@ -115,8 +115,8 @@ def _baselines(value: Any) -> Any:
     if not isinstance(names, list | tuple):
         raise fault(f"must be a list of baselines, not {described(value)}", f"choose from {', '.join(BASELINES)}")
     for name in names:
-        if name not in BASELINES:
-            raise fault(f"there is no baseline {described(name)}", suggestion(str(name), BASELINES))
+        if not isinstance(name, str) or name not in BASELINES:
+            raise fault(f"there is no baseline {described(name)}", suggestion(str(name), tuple(BASELINES)))
     return tuple(dict.fromkeys(names))
 
 
@@ -143,8 +143,9 @@ class Job(FileModel):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Precision of the LM's matrix products; ``auto``: bf16 if the hardware has units for it."""
 
-    baselines: Annotated[tuple[BaselineKind, ...], BeforeValidator(_baselines)] = ("majority", "ngrams")
-    """Baselines to compute. The default omits ``probe``, the only one that passes all examples through the LM."""
+    baselines: Annotated[tuple[str, ...], BeforeValidator(_baselines)] = ("majority", "ngrams")
+    """Baselines to compute. The default omits those that pass all examples through the LM, all recordings through the
+    tokenizer again, or a network over all examples many times."""
 
     def canonical(self) -> dict[str, Any]:
         """Return the job as JSON values with every default spelled out, for digests."""

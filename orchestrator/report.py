@@ -20,8 +20,8 @@ from orchestrator.plan import PlannedTask
 from orchestrator.progress import as_text
 from task_specs.metric import lower_is_better
 from task_specs.published import PublishedResult
-from workers.baselines.kind import BaselineKind
 from workers.baselines.result import BaselineResult
+from workers.baselines.verdict import TaskVerdict
 from workers.evaluation.bootstrap import Interval, interval
 from workers.job_store.files import REPORT
 from workers.tuning.results.outcome import LaneOutcome, best_lane, best_point, by_point
@@ -79,6 +79,7 @@ class TaskRow(BaseModel):
         bundle: URI of the published bundle.
         error: why there is no bundle.
         baselines: results without a prompt, in the order of the job file.
+        verdict: prompts against the baseline picked on validation; ``None``: not published, or of an earlier version.
         published: result that others published for the task.
     """
 
@@ -113,7 +114,8 @@ class TaskRow(BaseModel):
     unit_agreement: dict[str, UnitAgreement] = {}
     bundle: str | None = None
     error: str | None = None
-    baselines: dict[BaselineKind, BaselineFigures] = {}
+    baselines: dict[str, BaselineFigures] = {}
+    verdict: TaskVerdict | None = None
     published: PublishedResult | None = None
 
     def with_outcomes(self, outcomes: Sequence[LaneOutcome]) -> TaskRow:
@@ -142,7 +144,7 @@ class TaskRow(BaseModel):
             }
         )
 
-    def with_baselines(self, results: Mapping[BaselineKind, BaselineResult]) -> TaskRow:
+    def with_baselines(self, results: Mapping[str, BaselineResult]) -> TaskRow:
         """Return the row with the metrics of its baselines."""
         figures = {
             kind: BaselineFigures(

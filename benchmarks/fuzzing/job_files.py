@@ -22,10 +22,12 @@ from orchestrator.tuning import gang_width as measured_gangs
 from orchestrator.tuning.gangs import DissolvedGangs, form_gangs, remember_gangs, remembered_gangs
 from orchestrator.tuning.resolved import Found, ResolvedSettings
 from tests.fixtures.tuning import lane_spec
-from workers.baselines.result import BaselineResult, read_result, write_result
+from workers.baselines.result import BaselineResult, read_baseline_answers, read_result, write_result
+from workers.evaluation.answers import Answers
 from workers.job_store.files import (
     ATTEMPT,
     BASELINE,
+    BASELINE_ANSWERS,
     DISSOLVED,
     DRIVER_STATUS,
     FAILURE_NOTE,
@@ -38,6 +40,7 @@ from workers.job_store.files import (
     UNIT_SHARD,
     JobFile,
 )
+from workers.speech.feature_cache import FeatureCache
 from workers.speech.unit_cache import Quarantined, UnitCache
 from workers.speech.units import deduplicate
 from workers.tuning.orders import LaneOrder
@@ -77,6 +80,20 @@ def _write_shard(place: Path, number: int) -> None:
 
 def _read_shard(place: Path) -> object:
     return _cache(place).lookup(["clip0", "clip1", "empty0"]) or None
+
+
+def _feature_cache(place: Path) -> FeatureCache:
+    return FeatureCache(str(place / "units"), "f" * 64)
+
+
+def _write_features(place: Path, number: int) -> None:
+    rng = np.random.default_rng(number)
+    clips = {f"clip{clip}": rng.random((2, 3)).astype(np.float32) for clip in range(2 * number, 2 * number + 2)}
+    _feature_cache(place).add(clips)
+
+
+def _read_features(place: Path) -> object:
+    return {key: found.tolist() for key, found in _feature_cache(place).lookup(["clip0", "clip1"]).items()} or None
 
 
 def _read_attempt(place: Path) -> int | None:
@@ -131,7 +148,16 @@ def _write_lease(place: Path, number: int) -> None:
 
 def _write_baseline(place: Path, number: int) -> None:
     figures = {"test": {"accuracy": 0.5 + number / 10}}
-    write_result(f"{_root(place, number)}/baselines", BaselineResult(key="k", kind="ngrams", figures=figures))
+    answers = Answers(np.arange(4)[:, None] % 2, np.full((4, 1), number), [2])
+    write_result(f"{_root(place, number)}/baselines", BaselineResult(key="k", kind="ngrams", figures=figures), answers)
+
+
+def _read_baseline(place: Path) -> object:
+    root = f"{_root(place)}/baselines"
+    result = read_result(root, "k")
+    if result is None:
+        return None
+    return result, read_baseline_answers(root, result).to_bytes()
 
 
 def _write_gang_status(place: Path, number: int) -> None:
@@ -176,7 +202,7 @@ _DOCUMENTS: Final[dict[JobFile, tuple[str, Callable[[Path, int], object], Callab
         lambda place, number: note_failure(_gang(place, number), f"it ran out of memory {number} times; lower gang"),
         _read_note,
     ),
-    BASELINE: ("baseline", _write_baseline, lambda place: read_result(f"{_root(place)}/baselines", "k")),
+    BASELINE: ("baseline", _write_baseline, _read_baseline),
     GANG_STATUS: ("gang-status", _write_gang_status, lambda place: read_status(f"{_root(place)}/status/gang000.json")),
     DRIVER_STATUS: ("driver-status", _write_driver_status, lambda place: job_status(_job(place)).driver),
     REPORT: ("report", _write_report, lambda place: read_report(_job(place))),
@@ -185,12 +211,15 @@ _DOCUMENTS: Final[dict[JobFile, tuple[str, Callable[[Path, int], object], Callab
 
 JOB_KINDS: Final[dict[str, StoredKind]] = {
     "unit-cache": StoredKind("a shard of the unit cache", _write_shard, _read_shard),
+    "feature-cache": StoredKind("a shard of the feature cache", _write_features, _read_features),
     **LANE_KINDS,
     **{name: StoredKind(kind.place, write, read) for kind, (name, write, read) in _DOCUMENTS.items()},
 }
 COVERED: Final[dict[str, tuple[JobFile, ...]]] = {
     "unit-cache": (UNIT_SHARD,),
+    "feature-cache": (UNIT_SHARD,),
     **LANES_COVERED,
     **{name: (kind,) for kind, (name, _, _) in _DOCUMENTS.items()},
+    "baseline": (BASELINE, BASELINE_ANSWERS),
 }
 """Files of the job's list by the kind that holds them."""

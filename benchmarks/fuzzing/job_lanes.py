@@ -17,9 +17,11 @@ from tests.fixtures.gang_bench import SHARED
 from tests.fixtures.orders import gang_order, lane_outcome
 from tests.fixtures.tuning import lane_spec, toy_examples
 from workers.bundle.first_publication import as_first_made, first_made
+from workers.evaluation.answers import ANSWERS_FILE, Answers
 from workers.evaluation.detection_files import DET_FILE, SCORES_FILE
 from workers.evaluation.unit_use import UnitUse
 from workers.job_store.files import (
+    ANSWERS,
     CHECKPOINT,
     CHECKPOINT_PART,
     DETECTION,
@@ -36,7 +38,13 @@ from workers.job_store.files import (
 from workers.prompting.examples import TaskExamples
 from workers.speech.sequences import UnitSequences
 from workers.tuning.orders import LaneOrder
-from workers.tuning.results.outcome import read_outcome, read_outcome_file, read_outcome_tensors, write_outcome
+from workers.tuning.results.outcome import (
+    read_answers,
+    read_outcome,
+    read_outcome_file,
+    read_outcome_tensors,
+    write_outcome,
+)
 from workers.tuning.results.unit_use_file import UNIT_USE_FILE, LaneUnitUse, read_unit_use, unit_use_bytes
 from workers.tuning.run.lane_source import stored_examples
 from workers.tuning.run.session import GangSession
@@ -99,7 +107,12 @@ def _write_outcome(place: Path, number: int) -> None:
         _lanes(place, number),
         lane_outcome(_KEY, lane_spec(), figures=figures),
         {"prompt.keys": rng.standard_normal((2, 3, 4)).astype(np.float32)},
-        {UNIT_USE_FILE: unit_use_bytes(use), SCORES_FILE: b"a\t%d\n" % number, DET_FILE: b"0\t%d\n" % number},
+        {
+            UNIT_USE_FILE: unit_use_bytes(use),
+            ANSWERS_FILE: Answers(np.arange(4)[:, None] % 2, np.full((4, 1), number), [2]).to_bytes(),
+            SCORES_FILE: b"a\t%d\n" % number,
+            DET_FILE: b"0\t%d\n" % number,
+        },
     )
 
 
@@ -108,11 +121,12 @@ def _read_outcome(place: Path) -> object:
     outcome = read_outcome(root, _KEY)
     if outcome is None:
         return None
-    use = read_unit_use(root, outcome)
+    use, answers = read_unit_use(root, outcome), read_answers(root, outcome)
     return (
         outcome.model_dump(mode="json"),
         {name: tensor.tolist() for name, tensor in read_outcome_tensors(root, outcome).items()},
         use and [slot.importance.tolist() for slot in use.slots],
+        answers and answers.to_bytes(),
         read_outcome_file(root, outcome, SCORES_FILE),
     )
 
@@ -202,7 +216,7 @@ LANE_KINDS: Final[dict[str, StoredKind]] = {
 LANES_COVERED: Final[dict[str, tuple[JobFile, ...]]] = {
     "examples": (EXAMPLES,),
     "sequences": (SEQUENCES,),
-    "outcome": (OUTCOME, PROMPT, UNIT_USE, DETECTION),
+    "outcome": (OUTCOME, PROMPT, UNIT_USE, ANSWERS, DETECTION),
     "first-publication": (PUBLISHED,),
     "checkpoint": (CHECKPOINT, CHECKPOINT_PART),
     "pretraining": (PRETRAINING, PRETRAINING_PART),

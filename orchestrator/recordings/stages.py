@@ -16,7 +16,8 @@ from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
 from workers.speech.audio import RejectedAudio, seconds_of
 from workers.speech.f0 import F0Settings
-from workers.speech.tokenize_batch import READERS, Outcome, TokenizeBatch, Work, read_audio
+from workers.speech.feature_cache import FeatureCache
+from workers.speech.tokenize_batch import READERS, FeatureBatch, Outcome, TokenizeBatch, Work, read_audio
 from workers.speech.tokenizer import Tokenizer, build_tokenizer
 from workers.speech.unit_cache import Quarantined, UnitCache
 
@@ -123,18 +124,20 @@ def tokenize_jobs(
     gpus: float,
     workers: int,
     meter: Meter,
+    features: bool = False,
 ) -> list[Outcome]:
-    """Tokenize clips in batches of neighbours, and store their units.
+    """Compute the units of clips, or their features, in batches of neighbours, and store them.
 
     Args:
         jobs: distinct clips, longest first.
         tokenizer: tokenizer of the clips.
-        cache: root and tokenizer fingerprint of the unit cache.
+        cache: root and tokenizer fingerprint of the cache.
         f0: settings of the F0 tracker; ``None``: F0 is not tracked.
         cpus: CPUs per worker.
         gpus: GPUs per worker.
         workers: largest number of workers.
         meter: counter of clips.
+        features: whether mean features are computed in place of units.
 
     Raises:
         StorageError: recordings or the cache cannot be reached.
@@ -168,6 +171,7 @@ def tokenize_jobs(
                 "tensors": tensors,
                 "cache": cache,
                 "f0": f0,
+                "features": features,
                 "threads": max(1, int(cpus)),
                 "device": "cuda" if gpus else "cpu",
             },
@@ -188,7 +192,7 @@ def tokenize_jobs(
 
 
 class _Tokenize:
-    """``TokenizeBatch`` as a Ray Data actor."""
+    """``TokenizeBatch`` or ``FeatureBatch`` as a Ray Data actor."""
 
     def __init__(
         self,
@@ -199,13 +203,18 @@ class _Tokenize:
         f0: F0Settings | None,
         threads: int,
         device: str,
+        features: bool = False,
     ) -> None:
         import ray
         import torch
 
         torch.set_num_threads(threads)
         tokenizer = build_tokenizer(config, ray.get(tensors)).to(device)
-        self._run = TokenizeBatch(tokenizer, UnitCache(*cache, f0), f0)
+        self._run: Callable[[Sequence[Work]], list[Outcome]]
+        if features:
+            self._run = FeatureBatch(tokenizer, FeatureCache(*cache))
+        else:
+            self._run = TokenizeBatch(tokenizer, UnitCache(*cache, f0), f0)
 
     def __call__(self, batch: pyarrow.Table) -> pyarrow.Table:
         return answer(self._tokenize, batch)

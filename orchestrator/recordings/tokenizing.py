@@ -49,6 +49,7 @@ class TokenizingReport:
         audio_seconds: seconds of audio tokenized in this run.
         long: usable clips that were cropped or cut into windows, by the lengths in their files' headers.
         damaged: sentences about damaged shards of the cache.
+        works: content of each clip that could be read, by which caches know it.
     """
 
     units: dict[ClipRequest, Units] = field(default_factory=dict)
@@ -58,6 +59,7 @@ class TokenizingReport:
     audio_seconds: float = 0.0
     long: set[ClipRequest] = field(default_factory=set)
     damaged: list[str] = field(default_factory=list)
+    works: dict[ClipRequest, Work] = field(default_factory=dict)
 
     def reasons(self) -> dict[str, int]:
         """Return the number of quarantined clips by kind of reason, most frequent first."""
@@ -146,23 +148,24 @@ def tokenize(
     meter = Meter(len(uris) + len(wanted), progress)
 
     files = hash_files(uris, workers=workers, meter=meter)
-    keys = {
-        request: content_key(file.sha256, start=request.clip.start, end=request.clip.end, policy=request.policy)
+    works = {
+        request: Work(
+            content_key(file.sha256, start=request.clip.start, end=request.clip.end, policy=request.policy),
+            file.sha256,
+            request.clip,
+            request.policy,
+        )
         for request in wanted
         if (file := files[request.clip.uri]).failure is None
     }
     # Identical bytes share a key, for which the first clip stands.
-    distinct = {key: request for request, key in reversed(keys.items())}
+    distinct = {work.key: work for work in reversed(works.values())}
     meter.total = len(uris) + len(distinct)
     results = cache.lookup(distinct)
     cached = len(results)
     meter.advance(cached)
 
-    jobs = [
-        Work(key, files[request.clip.uri].sha256, request.clip, request.policy)
-        for key, request in distinct.items()
-        if key not in results
-    ]
+    jobs = [work for key, work in distinct.items() if key not in results]
     # Rows of a table that are close together are read together; all other clips are ordered by length.
     jobs.sort(key=lambda job: (reading_order(job.clip.uri, 64), -_worked_on(job, files[job.clip.uri]), job.key))
     outcomes = tokenize_jobs(
@@ -187,8 +190,9 @@ def tokenize(
         cached=cached,
         audio_seconds=math.fsum(outcome.seconds for outcome in outcomes),
         damaged=damaged,
+        works=works,
     )
-    _sort_out(wanted, files=files, keys=keys, results=results, report=report)
+    _sort_out(wanted, files=files, results=results, report=report)
     return report
 
 
@@ -207,13 +211,12 @@ def _sort_out(
     wanted: Sequence[ClipRequest],
     *,
     files: Mapping[str, File],
-    keys: Mapping[ClipRequest, str],
     results: Mapping[str, Cached],
     report: TokenizingReport,
 ) -> None:
     """Add each clip to the usable or the quarantined ones."""
     for request in wanted:
-        result = files[request.clip.uri].failure or results[keys[request]]
+        result = files[request.clip.uri].failure or results[report.works[request].key]
         if not isinstance(result, Units):
             report.quarantined[request] = result
             continue

@@ -14,26 +14,43 @@ from rich.text import Text
 from infra.printable import markdown_text, spreadsheet_cell
 from orchestrator.progress import as_text
 from orchestrator.report import JobReport, TaskRow, report_table
+from orchestrator.views.verdicts import any_verdict, counts_line, difference_cell, verdict_cell, verdict_lines, winner
 from task_specs.metric import lower_is_better
 from task_specs.published import SYSTEMS, System, published_figures
-from workers.baselines.kind import BASELINES, BaselineKind
+from workers.baselines.kinds import BASELINES
+from workers.baselines.verdict import TaskVerdict
 
 FAILED = "failed"
+LEFT = ("task", "metric", "recipe", "verdict")
+"""Columns of words, which stand on the left."""
+
+
+VERDICT = (
+    "verdict", "verdict_against", "difference", "difference_low", "difference_high", "margin", "p_holm", "no_verdict",
+)  # fmt: skip
+"""Columns of the CSV table."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Baselines and published systems to compare with, over all tasks of a report."""
+    """What a report has to compare with, over all its tasks.
 
-    baselines: tuple[BaselineKind, ...]
+    Attributes:
+        baselines, systems: baselines and published systems.
+        verdicts: whether prompts were compared with a baseline.
+    """
+
+    baselines: tuple[str, ...]
     systems: tuple[System, ...]
+    verdicts: bool
 
     @classmethod
     def of(cls, report: JobReport) -> Columns:
-        """Return the baselines and systems that at least one task of the report has."""
+        """Return what at least one task of the report has."""
         return cls(
             tuple(kind for kind in BASELINES if any(kind in row.baselines for row in report.tasks)),
             tuple(system for system in SYSTEMS if any(_published(row, system) is not None for row in report.tasks)),
+            any_verdict(report.tasks),
         )
 
     def __bool__(self) -> bool:
@@ -48,7 +65,12 @@ def results_text(report: JobReport) -> Group:
         parts += [Text(), comparison_table(report, columns)]
     if columns.systems:
         parts.append(as_text(source_of(columns)))
-    return Group(*parts, *(as_text(line) for line in failed_baselines(report.tasks)))
+    return Group(*parts, *(as_text(line) for line in [*foot(report, columns), *failed_baselines(report.tasks)]))
+
+
+def foot(report: JobReport, columns: Columns) -> list[str]:
+    """Return what is said of the verdicts below a table."""
+    return [counts_line(report.tasks), *verdict_lines(report.tasks)] if columns.verdicts else []
 
 
 def comparison_table(report: JobReport, columns: Columns) -> Table:
@@ -56,9 +78,14 @@ def comparison_table(report: JobReport, columns: Columns) -> Table:
     table = Table(title="test: prompt, baselines, published", title_justify="left")
     table.add_column("task", no_wrap=True)
     for heading in _headings(columns)[1:]:
-        table.add_column(heading, justify="left" if heading in ("metric", "recipe") else "right")
+        table.add_column(heading, justify="left" if heading in LEFT else "right")
+    if columns.verdicts:
+        table.caption = "*: significantly better"
+        table.caption_justify = "left"
     for row in report.tasks:
-        table.add_row(*(as_text(cell) for cell in _cells(row, columns)))
+        best = winner(row)
+        cells = zip(_headings(columns), _cells(row, columns), strict=True)
+        table.add_row(*(as_text(f"{cell}*" if heading == best else cell) for heading, cell in cells))
     return table
 
 
@@ -71,10 +98,14 @@ def as_markdown(report: JobReport) -> str:
     """Return the comparison as a Markdown table."""
     columns = Columns.of(report)
     headings = _headings(columns)
-    lines = [headings, ["---" if heading in ("task", "metric", "recipe") else "---:" for heading in headings]]
-    lines += [[markdown_text(cell) for cell in _cells(row, columns)] for row in report.tasks]
+    lines = [headings, ["---" if heading in LEFT else "---:" for heading in headings]]
+    for row in report.tasks:
+        best = winner(row)
+        cells = zip(headings, map(markdown_text, _cells(row, columns)), strict=True)
+        lines.append([f"**{cell}**" if heading == best else cell for heading, cell in cells])
     text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    return f"{text}\n{source_of(columns)}\n" if columns.systems else text
+    below = [source_of(columns)] if columns.systems else []
+    return "\n".join([text, *(f"{line}\n" for line in [*below, *map(markdown_text, foot(report, columns))])])
 
 
 def as_csv(report: JobReport) -> str:
@@ -84,11 +115,12 @@ def as_csv(report: JobReport) -> str:
     fields = ("task", "family", "language", "classes", "metric", "recipe", "point", "status", "seeds", "trained")
     figures = ("valid", "test", "test_std")
     published = [f"published_{system}" for system in SYSTEMS]
-    writer.writerow([*fields, *figures, *BASELINES, "published_metric", *published, "bundle", "error"])
+    writer.writerow([*fields, *figures, *BASELINES, *VERDICT, "published_metric", *published, "bundle", "error"])
     for row in report.tasks:
         cells = [
             *(getattr(row, name) for name in (*fields, *figures)),
             *(row.baselines[kind].test if kind in row.baselines else None for kind in BASELINES),
+            *_verdict_values(row),
             row.published and row.published.metric,
             *(_published(row, system) for system in SYSTEMS),
             row.bundle,
@@ -96,6 +128,16 @@ def as_csv(report: JobReport) -> str:
         ]
         writer.writerow([spreadsheet_cell(cell) if isinstance(cell, str) else cell for cell in cells])
     return buffer.getvalue()
+
+
+def _verdict_values(row: TaskRow) -> list[str | float | None]:
+    """Return the columns ``VERDICT``."""
+    found = row.verdict or TaskVerdict()
+    compared = found.comparison
+    measured: list[float | None] = [None] * 4
+    if compared is not None:
+        measured = [compared.difference, *compared.interval, compared.margin]
+    return [found.verdict, found.baseline, *measured, found.p, found.reason]
 
 
 def percent(share: float | None) -> str:
@@ -109,7 +151,8 @@ def metric_of(row: TaskRow) -> str:
 
 
 def _headings(columns: Columns) -> list[str]:
-    return ["task", "metric", "recipe", "prompt", *columns.baselines, *columns.systems]
+    verdicts = ["verdict", "difference"] if columns.verdicts else []
+    return ["task", "metric", "recipe", "prompt", *columns.baselines, *verdicts, *columns.systems]
 
 
 def _cells(row: TaskRow, columns: Columns) -> list[str]:
@@ -119,6 +162,7 @@ def _cells(row: TaskRow, columns: Columns) -> list[str]:
         row.recipe,
         ours(row),
         *(baseline_cell(row, kind) for kind in columns.baselines),
+        *([verdict_cell(row), difference_cell(row)] if columns.verdicts else []),
         *(published_cell(row, system) for system in columns.systems),
     ]
 
@@ -130,7 +174,7 @@ def ours(row: TaskRow) -> str:
     return percent(row.test) + (f" ± {percent(row.test_std)}" if row.test_std and row.seeds > 1 else "")
 
 
-def baseline_cell(row: TaskRow, kind: BaselineKind) -> str:
+def baseline_cell(row: TaskRow, kind: str) -> str:
     """Return a baseline's test metric, or that it failed."""
     figures = row.baselines.get(kind)
     if figures is None:

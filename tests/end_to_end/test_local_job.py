@@ -19,6 +19,7 @@ from tests.fixtures.tuning import UNITS
 from workers.backbone.directory import read_backbone
 from workers.backbone.sharing import SharedLM
 from workers.bundle.read import find
+from workers.evaluation.comparison import VERDICTS
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -237,6 +238,14 @@ def test_baselines_are_computed_beside_the_tuning_and_stop_nothing(toy_job: ToyJ
         assert "not the examples of damaged" in rows["damaged"]["baselines"][kind]["error"]
         assert runs[f"damaged {kind}"].info.status == "FAILED"
     assert "damaged, baseline ngrams: " in first_run.done.stderr
+    judged = {name: row["verdict"] for name, row in rows.items() if row["verdict"] is not None}
+    assert judged.keys() == {name for name, row in rows.items() if row["status"] == "published"}
+    for name in ("tones", "orders"):
+        figures, found = rows[name]["baselines"], judged[name]
+        assert found["verdict"] in VERDICTS
+        assert figures[found["baseline"]]["valid"] == max(part["valid"] for part in figures.values())
+        difference = rows[name]["test"] - figures[found["baseline"]]["test"]
+        assert found["comparison"]["difference"] == pytest.approx(difference)
 
 
 @pytest.mark.usefixtures("first_run")

@@ -15,7 +15,7 @@ from orchestrator.report import job_root
 from task_specs.recipe import Recipe
 from tests.fixtures.tuning import lane_spec, tiny_backbone
 from workers.backbone.directory import BackboneDescription, read_description, write_backbone
-from workers.baselines.kind import BaselineKind
+from workers.baselines.order import FeatureKeys
 from workers.baselines.result import BaselineResult, write_result
 from workers.tuning.orders import LaneOrder
 
@@ -34,16 +34,25 @@ def backbones(tmp_path_factory: pytest.TempPathFactory) -> list[BackboneDescript
     return [read_description(root) for root in roots]
 
 
-def baselines(directory: Path, backbone: BackboneDescription, *, retry_failed: bool = False) -> Baselines:
+def baselines(
+    directory: Path,
+    backbone: BackboneDescription,
+    *,
+    retry_failed: bool = False,
+    kinds: str = "[majority, ngrams, probe]",
+) -> Baselines:
     file = directory / "job.yaml"
-    file.write_text("backbone: b\ntasks: t.yaml\nbaselines: [majority, ngrams, probe]\n", encoding="utf-8")
+    file.write_text(f"backbone: b\ntasks: t.yaml\nbaselines: {kinds}\n", encoding="utf-8")
     return Baselines(
         load_job(str(file)), backbone, precision="fp32", size=ActorSize(1, 0, 1), submission="first",
         spool=str(directory / "spool"), retry_failed=retry_failed, view=ProgressView(),
     )  # fmt: skip
 
 
-def keys(directory: Path, backbone: BackboneDescription, order: LaneOrder) -> dict[BaselineKind, str]:
+FEATURES = FeatureKeys(root="units", tokenizer="f" * 64, splits={"train": ("a", "b"), "valid": ("c",), "test": ("d",)})
+
+
+def keys(directory: Path, backbone: BackboneDescription, order: LaneOrder) -> dict[str, str]:
     return {found.kind: found.key for found in baselines(directory, backbone).orders(order)}
 
 
@@ -58,6 +67,23 @@ def test_results_belong_to_data_and_metric_and_the_probe_to_the_lm(
         assert not set(known.values()) & set(keys(tmp_path, one, lane(**changes)).values())
     with_other = keys(tmp_path, other, lane())
     assert [kind for kind in known if with_other[kind] != known[kind]] == ["probe"]
+
+
+def test_features_are_part_of_what_needs_them_and_their_place_is_not(
+    tmp_path: Path, backbones: list[BackboneDescription]
+) -> None:
+    work = baselines(tmp_path, backbones[0], kinds="[ngrams, encoder]")
+
+    def found(features: FeatureKeys | None) -> tuple[str, str]:
+        ngrams, encoder = work.orders(lane(), features)
+        assert (ngrams.features, encoder.features) == (None, features)
+        return ngrams.key, encoder.key
+
+    known = found(FEATURES)
+    assert found(FEATURES.model_copy(update={"root": "elsewhere"})) == known
+    others = [None, FEATURES.model_copy(update={"tokenizer": "e" * 64}), FEATURES.model_copy(update={"splits": {}})]
+    assert len({known[1], *(found(other)[1] for other in others)}) == 4
+    assert {found(other)[0] for other in others} == {known[0]}
 
 
 def test_runs_have_the_columns_of_lanes_that_are_theirs_too(

@@ -82,7 +82,8 @@ def test_baselines_may_be_one_or_none_but_no_others(tmp_path: Path) -> None:
         "commands.yaml:3: baselines: there is no baseline 'ngram'; did you mean 'ngrams'?"
     ]
     assert faults(write(tmp_path, MINIMAL + "baselines: {ngrams: 1}\n")) == [
-        "commands.yaml:3: baselines: must be a list of baselines, not a mapping; choose from majority, ngrams, probe"
+        "commands.yaml:3: baselines: must be a list of baselines, not a mapping; choose from majority, ngrams, probe, "
+        "cnn, encoder"
     ]
 
 

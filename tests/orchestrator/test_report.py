@@ -136,7 +136,7 @@ def test_baselines_are_shown_at_the_metric_of_the_task() -> None:
         "ngrams": BaselineResult(key="k", kind="ngrams", figures=figures, trained=7, settings={"C": 1.0}),
         "probe": BaselineResult(key="l", kind="probe", error="no room"),
     }
-    row = TaskRow(task="toy", metric="macro_f1").with_baselines(found)  # type: ignore[arg-type]
+    row = TaskRow(task="toy", metric="macro_f1").with_baselines(found)
     assert row.baselines == {
         "ngrams": BaselineFigures(valid=0.5, test=0.4, trained=7, settings={"C": 1.0}),
         "probe": BaselineFigures(error="no room"),

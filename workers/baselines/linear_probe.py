@@ -5,48 +5,30 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.preprocessing import StandardScaler
 
 from task_specs.example import SPLITS
-from workers.baselines.kind import Fitted
-from workers.baselines.logistic import logistic
+from workers.baselines.baseline import BaselineTask, Fitted
+from workers.baselines.logistic import STRENGTHS, logistic, standardised
 from workers.precision import Precision, autocast
-from workers.prompting.examples import TaskExamples
 from workers.speech.sequences import UnitSequences
-from workers.tuning.step.lane import LaneSpec
 from workers.unit_lm.engine.packing import kernel_size, starts_of
 from workers.unit_lm.engine.rows import Rows
 from workers.unit_lm.unit_lm import UnitLM
 
 TOKENS = 8192
 """Packed tokens of a pass, about."""
-STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 
 
-def linear_probe(
-    examples: TaskExamples,
-    spec: LaneSpec,
-    lm: UnitLM,
-    unit_tokens: NDArray[np.int64],
-    *,
-    precision: Precision = "auto",
-) -> Fitted:
+def linear_probe(task: BaselineTask) -> Fitted:
     """Mean states of every utterance, each dimension with mean 0 and variance 1 over the training split, then logistic
-    regression.
-
-    Args:
-        examples: of the task.
-        spec: its slots, metric and seed.
-        lm: the frozen LM, on its device.
-        unit_tokens: token id of each unit, int64 [units].
-        precision: of the LM's matrix products.
-    """
+    regression."""
+    assert task.shared is not None  # noqa: S101
+    lm, unit_tokens = task.shared.attach(task.device), np.array(task.shared.unit_tokens, dtype=np.int64)
     states = {
-        split: mean_states(examples.splits[split].units, lm, unit_tokens, precision=precision) for split in SPLITS
+        split: mean_states(task.examples.splits[split].units, lm, unit_tokens, precision=task.precision)
+        for split in SPLITS
     }
-    scaler = StandardScaler().fit(states["train"])
-    features = {split: scaler.transform(states[split]) for split in SPLITS}
-    return logistic(features, examples, spec, strengths=STRENGTHS)
+    return logistic(standardised(states), task, strengths=STRENGTHS)
 
 
 def mean_states(

@@ -7,19 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import sklearn
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
 from task_specs.example import SPLITS, Split
-from task_specs.metric import METRICS
-from workers.baselines.kind import Fitted, figures_of, predictions_of
+from workers.baselines.baseline import BaselineTask, Fitted, predictions_of
 from workers.evaluation.metrics import Predictions
-from workers.prompting.examples import TaskExamples
-from workers.tuning.step.lane import LaneSpec
 
 MAX_ITERATIONS = 300
+STRENGTHS = (0.001, 0.01, 0.1, 1.0)
+"""For standardised features."""
 UNSEEN = 30.0
 """How far below a row's lowest score a class stands that no usable training example has."""
 
@@ -27,28 +23,34 @@ Features = Any
 """[examples, features], a float32 array or a scipy sparse matrix."""
 
 
-def logistic(
-    features: Mapping[Split, Features], examples: TaskExamples, spec: LaneSpec, *, strengths: Sequence[float]
-) -> Fitted:
-    """Fit with every strength and keep the best by the task's metric on the validation split, then by the loss: as the
-    prompt of a lane is chosen.
+def standardised(features: Mapping[Split, NDArray[np.float32]]) -> dict[Split, NDArray[np.float32]]:
+    """Features of each split, float32 [rows, features], each with mean 0 and variance 1 over the training split."""
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler().fit(features["train"])
+    return {split: scaler.transform(part) for split, part in features.items()}
+
+
+def logistic(features: Mapping[Split, Features], task: BaselineTask, *, strengths: Sequence[float]) -> Fitted:
+    """Fit with every strength and keep the best by the task's metric on the validation split, then by the loss.
 
     Args:
-        features: of each split.
-        examples: whose labels are to be told.
-        spec: slots, metric and seed of the task.
+        features: of the rows of each split.
+        task: whose labels are to be told.
         strengths: inverse regularisation strengths (scikit-learn's ``C``) to choose from, rising.
     """
-    slots = [_Slot(examples, features["train"], index, spec) for index in range(len(spec.slots))]
+    import sklearn
+
+    splits = task.examples.splits
+    slots = [_Slot(task, features["train"], index) for index in range(len(task.classes))]
     best: tuple[tuple[float, float], float, dict[Split, Predictions], bool] | None = None
     for strength in strengths:
         converged = [slot.fit(strength) for slot in slots]
         predictions = {
-            split: predictions_of(examples.splits[split], [slot.scores(features[split]) for slot in slots])
+            split: predictions_of(splits[split], [slot.scores(features[split]) for slot in slots])
             for split in SPLITS[1:]
         }
-        figures = figures_of(predictions["valid"], spec)
-        score = (METRICS[spec.metric].score(figures[spec.metric]), -figures["loss"])
+        score = task.score(predictions["valid"])
         if best is None or score > best[0]:
             best = score, strength, predictions, all(converged)
     assert best is not None  # noqa: S101
@@ -69,11 +71,13 @@ def logistic(
 class _Slot:
     """The model of one slot; fitted again, it begins where it was."""
 
-    def __init__(self, examples: TaskExamples, train: Features, slot: int, spec: LaneSpec) -> None:
-        self._train, self._labels = train, examples.splits["train"].labels[:, slot]
-        self._classes = len(spec.slots[slot].labels)
+    def __init__(self, task: BaselineTask, train: Features, slot: int) -> None:
+        from sklearn.linear_model import LogisticRegression
+
+        self._train, self._labels = train, task.examples.splits["train"].labels[:, slot]
+        self._classes = task.classes[slot]
         self._present: NDArray[np.int64] = np.unique(self._labels)
-        self._model = LogisticRegression(max_iter=MAX_ITERATIONS, warm_start=True, random_state=spec.seed)
+        self._model = LogisticRegression(max_iter=MAX_ITERATIONS, warm_start=True, random_state=task.spec.seed)
 
     @property
     def trained(self) -> int:
@@ -82,6 +86,8 @@ class _Slot:
 
     def fit(self, strength: float) -> bool:
         """Returns whether it converged; if not, its figures are those of the last iteration, and say so."""
+        from sklearn.exceptions import ConvergenceWarning
+
         if len(self._present) == 1:
             return True
         self._model.set_params(C=strength)

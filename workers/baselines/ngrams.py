@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from task_specs.example import SPLITS
-from workers.baselines.kind import Fitted
+from workers.baselines.baseline import BaselineTask, Fitted
 from workers.baselines.logistic import logistic
-from workers.prompting.examples import TaskExamples
 from workers.speech.sequences import UnitSequences
-from workers.tuning.step.lane import LaneSpec
 
 LONGEST = 3
 """Units of the longest n-gram."""
@@ -19,23 +16,25 @@ MOST_FEATURES, MOST_WEIGHTS = 100_000, 20_000_000
 STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0)
 
 
-def ngrams(examples: TaskExamples, spec: LaneSpec) -> Fitted:
+def ngrams(task: BaselineTask) -> Fitted:
     """TF-IDF of 1- to 3-grams of units (1 + log of the count, rows of norm 1), then logistic regression.
 
     Durations and F0 are not looked at.
     """
-    classes = max(len(slot.labels) for slot in spec.slots)
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     vectorizer = TfidfVectorizer(
         lowercase=False,
         token_pattern=r"\S+",  # noqa: S106
         ngram_range=(1, LONGEST),
         sublinear_tf=True,
-        max_features=min(MOST_FEATURES, MOST_WEIGHTS // classes),
+        max_features=min(MOST_FEATURES, MOST_WEIGHTS // max(task.classes)),
         dtype=np.float32,
     )
-    vectorizer.fit(_sentences(examples.splits["train"].units))
-    features = {split: vectorizer.transform(_sentences(examples.splits[split].units)) for split in SPLITS}
-    return logistic(features, examples, spec, strengths=STRENGTHS)
+    splits = task.examples.splits
+    vectorizer.fit(_sentences(splits["train"].units))
+    features = {split: vectorizer.transform(_sentences(splits[split].units)) for split in SPLITS}
+    return logistic(features, task, strengths=STRENGTHS)
 
 
 def _sentences(units: UnitSequences) -> list[str]:

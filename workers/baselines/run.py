@@ -6,17 +6,19 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from infra.errors import MissingExtra, SpeechPromptError
 from infra.tracking import Tracking
 from workers.backbone.sharing import SharedLM
-from workers.baselines.kind import Fitted, figures_of
-from workers.baselines.majority import majority
+from workers.baselines.baseline import Baseline, BaselineTask, Fitted, figures_of
+from workers.baselines.encoder import read_features
+from workers.baselines.kinds import BASELINES
 from workers.baselines.order import BaselineOrder
 from workers.baselines.result import BaselineResult, write_result
-from workers.prompting.examples import TaskExamples, check_examples
+from workers.evaluation.answers import Answers
+from workers.prompting.examples import check_examples
+from workers.prompting.sampling import few_shot
 from workers.tuning.run.lane_source import stored_examples
 from workers.tuning.step.lane import drawn_examples
 
@@ -37,8 +39,8 @@ def run_baselines(
     results = []
     with Tracking(orders[0].tracking, Path(orders[0].spool)) as tracking:
         for order in orders:
-            result = run_baseline(order, shared, device)
-            write_result(order.results, result)
+            result, answers = run_baseline(order, shared, device)
+            result = write_result(order.results, result, answers)
             _log(tracking, order, result)
             results.append(result)
     return results
@@ -46,52 +48,49 @@ def run_baselines(
 
 def run_baseline(
     order: BaselineOrder, shared: SharedLM | None = None, device: torch.device | str = "cpu"
-) -> BaselineResult:
-    """The figures of one baseline, or why there are none."""
+) -> tuple[BaselineResult, Answers | None]:
+    """The figures of one baseline and its answers on the test split, or why there are none."""
     spec, started = order.spec, time.monotonic()
-    classes = tuple(len(slot.labels) for slot in spec.slots)
+    classes = [len(slot.labels) for slot in spec.slots]
     try:
         examples = stored_examples(spec)
         # Without the LM nothing minds an unknown unit.
         check_examples(examples, classes, 2**15 if shared is None else len(shared.unit_tokens), spec.task)
-        answer = _answer(order, drawn_examples(spec, examples), shared, device)
-        figures = {split: figures_of(predictions, spec) for split, predictions in answer.predictions.items()}
+        features = None if order.features is None else read_features(order.features, spec.task)
+        if features is not None and spec.shots is not None:
+            drawn = few_shot(examples.splits["train"].example_labels, spec.shots, seed=spec.seed)
+            features["train"] = features["train"][drawn]
+        task = BaselineTask(spec, drawn_examples(spec, examples), shared, device, order.precision, features)
+        fitted = _fitted(BASELINES[order.kind], task)
+        figures = {split: figures_of(predictions, spec) for split, predictions in fitted.predictions.items()}
     except SpeechPromptError as error:
-        return BaselineResult(key=order.key, kind=order.kind, error=str(error))
+        return BaselineResult(key=order.key, kind=order.kind, error=str(error)), None
     except (ValueError, MemoryError, RuntimeError) as error:
         # scikit-learn's and torch's own: bad numbers, no memory.
         message = f"it failed ({type(error).__name__}: {error}); leave it out of the job's baselines"
-        return BaselineResult(key=order.key, kind=order.kind, error=message)
-    return BaselineResult(
+        return BaselineResult(key=order.key, kind=order.kind, error=message), None
+    result = BaselineResult(
         key=order.key,
         kind=order.kind,
         figures=figures,
-        trained=answer.trained,
-        settings=dict(answer.settings),
+        trained=fitted.trained,
+        settings=dict(fitted.settings),
         seconds=time.monotonic() - started,
     )
+    return result, fitted.predictions["test"].answers(spec.positive_class, examples.splits["test"].speakers)
 
 
-def _answer(
-    order: BaselineOrder, examples: TaskExamples, shared: SharedLM | None, device: torch.device | str
-) -> Fitted:
-    spec = order.spec
-    if order.kind == "majority":
-        return majority(examples, [len(slot.labels) for slot in spec.slots])
+def _fitted(baseline: Baseline, task: BaselineTask) -> Fitted:
+    lm = task.shared if baseline.needs_lm else None
+    if lm is not None:
+        lm.verify()
     try:
-        from workers.baselines.linear_probe import linear_probe
-        from workers.baselines.ngrams import ngrams
+        fitted = baseline.fit(task)
     except ImportError as error:
         raise MissingExtra("scikit-learn", "train") from error
-    if order.kind == "ngrams":
-        return ngrams(examples, spec)
-    if shared is None:
-        raise ValueError("the LM is handed over with the order")
-    shared.verify()
-    unit_tokens = np.array(shared.unit_tokens, dtype=np.int64)
-    answer = linear_probe(examples, spec, shared.attach(device), unit_tokens, precision=order.precision)
-    shared.verify()
-    return answer
+    if lm is not None:
+        lm.verify()
+    return fitted
 
 
 def _log(tracking: Tracking, order: BaselineOrder, result: BaselineResult) -> None:

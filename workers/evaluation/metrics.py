@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from task_specs.metric import METRICS, slot_figure
+from workers.evaluation.answers import Answers
 from workers.evaluation.calibration import CalibrationError, softmax
-from workers.evaluation.error_rates import ErrorRates
 
 __all__ = ["MEASURES", "Figures", "Predictions", "Weighted", "measure"]
 
@@ -73,6 +73,17 @@ class Predictions:
         with np.errstate(invalid="ignore"):
             return scores[:, positive] - scores[:, 1 - positive], self.labels[:, 0] == positive
 
+    def answers(self, positive: int | None, speakers: NDArray[np.int64] | None = None) -> Answers:
+        """What the metrics are computed from.
+
+        Args:
+            positive: number of the positive class; ``None`` where there is none.
+            speakers: number of the speaker of each example, int64 [examples], where the bootstrap draws speakers.
+        """
+        odds = None if positive is None else self.detection(positive)[0]
+        sizes = [scores.shape[1] for scores in self.scores]
+        return Answers(self.labels, self.classes, sizes, positive, odds, speakers)
+
 
 class Figures:
     """Every figure that is reported, where each example counts as often as its weight says.
@@ -90,7 +101,7 @@ class Figures:
         positive: int | None = None,
         temperatures: Sequence[float] | None = None,
     ) -> None:
-        self._split = _Split(predictions, positive)
+        self._answers = predictions.answers(positive)
         self._losses = predictions.losses()
         slots = len(predictions.scores)
         self._measures = {
@@ -101,7 +112,7 @@ class Figures:
         # Of each slot, by the name of the figure.
         self._calibration: dict[str, list[CalibrationError]] = {}
         if temperatures is not None:
-            right, plain = self._split.right, [1.0] * slots
+            right, plain = self._answers.right, [1.0] * slots
             for name, divisors in {"ece": temperatures, "ece_uncalibrated": plain}.items():
                 shares = [softmax(scores, by) for scores, by in zip(predictions.scores, divisors, strict=True)]
                 self._calibration[name] = [
@@ -115,10 +126,10 @@ class Figures:
         Args:
             weights: how often each example counts, float64 [examples]; once where left out.
         """
-        weighted = Weighted(self._split, np.ones(len(self._losses)) if weights is None else weights)
+        weighted = Weighted(self._answers, np.ones(len(self._losses)) if weights is None else weights)
         figures = {name: measure(weighted) for name, measure in self._measures.items()}
         figures["loss"] = float((self._losses * weighted.counts).sum() / weighted.total)
-        if len(self._split.sizes) > 1:
+        if len(self._answers.sizes) > 1:
             shares = enumerate(weighted.slot_accuracies)
             figures |= {slot_figure("accuracy", slot): float(share) for slot, share in shares}
         for name, errors in self._calibration.items():
@@ -131,62 +142,42 @@ def measure(predictions: Predictions, positive: int | None = None) -> dict[str, 
     return Figures(predictions, positive=positive)()
 
 
-class _Split:
-    """What all weights of a split's examples share.
-
-    Attributes:
-        labels, predicted: class numbers, int64 [examples, slots].
-        right: where they are equal, bool [examples, slots].
-        sizes: number of classes of each slot.
-        positive: number of the positive class.
-        detection: of the positive class, where there is one.
-    """
-
-    def __init__(self, predictions: Predictions, positive: int | None) -> None:
-        self.labels, self.predicted = predictions.labels, predictions.classes
-        self.right = self.predicted == self.labels
-        self.all_right = self.right.all(axis=1).astype(np.float64)
-        self.sizes = [scores.shape[1] for scores in predictions.scores]
-        self.positive = positive
-        self.detection = None if positive is None else ErrorRates(*predictions.detection(positive))
-
-
 class Weighted:
     """A split in which each example counts as often as its weight says: what metrics are computed from.
 
     Attributes:
-        split: its labels and predictions.
+        answers: its labels and predictions.
         counts: weights, float64 [examples].
         total: their sum.
     """
 
-    def __init__(self, split: _Split, counts: Floats) -> None:
-        self.split, self.counts, self.total = split, counts, counts.sum()
+    def __init__(self, answers: Answers, counts: Floats) -> None:
+        self.answers, self.counts, self.total = answers, counts, counts.sum()
 
     @cached_property
     def slot_accuracies(self) -> Floats:
         """Share of right answers of each slot, float64 [slots]."""
-        shares: Floats = self.split.right.T @ self.counts / self.total
+        shares: Floats = self.answers.right.T @ self.counts / self.total
         return shares
 
     @cached_property
     def f1(self) -> list[tuple[Floats, NDArray[np.bool_], Floats]]:
         """Of each slot: F1 of each class, 0 where it does not occur; whether it occurs in labels or predictions; its
         examples."""
-        return [self._f1(slot, size) for slot, size in enumerate(self.split.sizes)]
+        return [self._f1(slot, size) for slot, size in enumerate(self.answers.sizes)]
 
     def _f1(self, slot: int, size: int) -> tuple[Floats, NDArray[np.bool_], Floats]:
-        split, counts = self.split, self.counts
-        labels, predicted = split.labels[:, slot], split.predicted[:, slot]
+        answers, counts = self.answers, self.counts
+        labels, predicted = answers.labels[:, slot], answers.predicted[:, slot]
         support: Floats = np.bincount(labels, counts, minlength=size).astype(np.float64)
         either = support + np.bincount(predicted, counts, minlength=size)
-        right = np.bincount(labels, counts * split.right[:, slot], minlength=size)
+        right = np.bincount(labels, counts * answers.right[:, slot], minlength=size)
         return 2 * right / np.where(either > 0, either, 1), either > 0, support
 
 
 def accuracy(of: Weighted) -> float:
     """Share of examples with every slot right, which for intents is the sentence accuracy."""
-    return float((of.split.all_right * of.counts).sum() / of.total)
+    return float((of.answers.all_right * of.counts).sum() / of.total)
 
 
 def slot_accuracy(of: Weighted) -> float:
@@ -206,13 +197,13 @@ def weighted_f1(of: Weighted) -> float:
 
 def f1(of: Weighted) -> float:
     """F1 of the positive class alone."""
-    return float(of.f1[0][0][of.split.positive])
+    return float(of.f1[0][0][of.answers.positive])
 
 
 def eer(of: Weighted) -> float:
     """Equal error rate."""
-    assert of.split.detection is not None  # noqa: S101
-    return of.split.detection.equal_error_rate(of.counts)
+    assert of.answers.detection is not None  # noqa: S101
+    return of.answers.detection.equal_error_rate(of.counts)
 
 
 MEASURES: Final[dict[str, Callable[[Weighted], float]]] = {

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from infra import object_storage
-from infra.errors import DamagedFile
+from infra.digest import FileEntry
+from infra.errors import DamagedFile, ObjectNotFound
 from infra.sealed import seal, unseal
 
 
@@ -76,6 +77,30 @@ class JobFile:
             raise self.damaged(uri, error.message) from error
         return self.unseal(uri, data)
 
+    def read_listed(self, uri: str, entry: FileEntry | None, listing: str) -> bytes:
+        """The content of a file that a sealed document lists.
+
+        Args:
+            uri: where it is.
+            entry: what the document says of it; ``None`` where it says nothing.
+            listing: name of the document.
+
+        Raises:
+            DamagedFile: it is not the file that is listed, or none is.
+            StorageError: it cannot be read.
+        """
+        if entry is None:
+            raise self.damaged(uri, f"is not among the files of {listing}")
+        try:
+            data = object_storage.read_own(uri, limit=entry.size)
+        except ObjectNotFound as error:
+            raise self.damaged(uri, "is missing") from error
+        except DamagedFile as error:
+            raise self.damaged(uri, error.message) from error
+        if not entry.describes(data):
+            raise self.damaged(uri, f"is not the file that {listing} describes")
+        return data
+
     def seal(self, uri: str, content: bytes) -> bytes:
         """What is stored of a JSON document."""
         return seal(content, self._belongs(uri))
@@ -119,6 +144,7 @@ OUTCOME: Final = JobFile("<job>/lanes/<lane>/lane.json", "sealed", _TUNED_AGAIN,
 PROMPT: Final = JobFile("<job>/lanes/<lane>/prompt.safetensors", "listed", _TUNED_AGAIN, 0)
 UNIT_USE: Final = JobFile("<job>/lanes/<lane>/unit_use.safetensors", "listed", _TUNED_AGAIN, 0)
 DETECTION: Final = JobFile("<job>/lanes/<lane>/<scores or det>_test.tsv", "listed", _TUNED_AGAIN, 0)
+ANSWERS: Final = JobFile("<job>/lanes/<lane>/answers_test.safetensors", "listed", _TUNED_AGAIN, 0)
 PUBLISHED: Final = JobFile(
     "<job>/lanes/<lane>/published.json", "sealed", "a bundle that lies there already is not signed by the job", _KIB
 )
@@ -140,6 +166,7 @@ PRETRAINING_PART: Final = JobFile(
 )
 RANKS_SNAPSHOT: Final = JobFile("<job>/<run>/checkpoint_manager_snapshot.json", "Ray's own", _RUN_BEGINS, 0)
 BASELINE: Final = JobFile("<job>/baselines/<digest>.json", "sealed", "it is computed again", _MIB)
+BASELINE_ANSWERS: Final = JobFile("<job>/baselines/<digest>.safetensors", "listed", "it is computed again", 0)
 GANG_STATUS: Final = JobFile(
     "<job>/status/<gang>.json", "sealed", "delete it, a job that runs writes it anew", 4 * _MIB
 )
@@ -160,6 +187,7 @@ JOB_FILES: Final = (
     PROMPT,
     UNIT_USE,
     DETECTION,
+    ANSWERS,
     PUBLISHED,
     GANGS,
     DISSOLVED,
@@ -171,6 +199,7 @@ JOB_FILES: Final = (
     PRETRAINING_PART,
     RANKS_SNAPSHOT,
     BASELINE,
+    BASELINE_ANSWERS,
     GANG_STATUS,
     DRIVER_STATUS,
     REPORT,

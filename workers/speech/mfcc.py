@@ -199,11 +199,18 @@ class MfccTokenizer:
         # decide near ties. Nothing is lost, for a clip of one second takes a millisecond.
         return [self._encode_one(wave) for wave in waves]
 
+    def mean_features(self, waves: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """The scaled features, which are one layer."""
+        return [self._features(wave).mean(0, keepdim=True).float().numpy() for wave in waves]
+
     def _encode_one(self, wave: NDArray[np.float32]) -> NDArray[np.int64]:
-        with torch.inference_mode():
-            features = mfcc_features(wave, self._config) * self._scale_f64
-            units: NDArray[np.int64] = kmeans.assign(features, self._centroids_f64).numpy()
+        units: NDArray[np.int64] = kmeans.assign(self._features(wave), self._centroids_f64).numpy()
         return units
+
+    def _features(self, wave: NDArray[np.float32]) -> torch.Tensor:
+        """Scaled features, float64 [frames, config.dim]."""
+        with torch.inference_mode():
+            return mfcc_features(wave, self._config) * self._scale_f64
 
 
 def fit_from_features(features: NDArray[np.float32], config: MfccConfig, *, seed: int) -> MfccTokenizer:

@@ -10,7 +10,7 @@ installed knows it, Ray workers too::
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final, Protocol, Self
+from typing import Any, ClassVar, Final, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from workers.untrusted.pickles import shown
 
 
 class Tokenizer(Protocol):
-    """Audio to units, frozen.
+    """Audio to units, frozen; ``OffersFeatures`` is optional.
 
     Attributes:
         kind: its key in ``TOKENIZERS``.
@@ -89,6 +89,22 @@ class Tokenizer(Protocol):
         Returns:
             For each clip one unit per frame, int64 [frames], empty where the clip is shorter than one frame.
             A clip's units do not depend on the clips beside it.
+        """
+        ...
+
+
+@runtime_checkable
+class OffersFeatures(Protocol):
+    """A tokenizer that also gives the continuous features that it makes its units of."""
+
+    def mean_features(self, waves: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Mean over time of the features of whole clips.
+
+        Args:
+            waves: as for ``encode``, each with a frame at least.
+
+        Returns:
+            For each clip float32 [layers, dim], from the layer nearest to the audio on.
         """
         ...
 

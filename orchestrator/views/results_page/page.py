@@ -7,7 +7,8 @@ from infra.printable import printable_lines
 from orchestrator.job import Job
 from orchestrator.report import JobReport, TaskRow, job_root
 from orchestrator.views.results_page.task_view import TaskView, task_view
-from orchestrator.views.tables import Columns, baseline_cell, published_cell, source_of
+from orchestrator.views.tables import Columns, baseline_cell, foot, published_cell, source_of
+from orchestrator.views.verdicts import difference_cell, loss_line, reason_line, verdict_cell, winner
 from workers.job_store.files import OUTCOME
 from workers.tuning.results.outcome import LaneOutcome, read_outcome
 from workers.tuning.results.unit_use_file import read_unit_uses
@@ -56,6 +57,12 @@ def render(report: JobReport, views: list[TaskView]) -> str:
         source=source_of(columns),
         published_cell=published_cell,
         baseline_cell=baseline_cell,
+        foot=foot(report, columns),
+        verdict_cell=verdict_cell,
+        difference_cell=difference_cell,
+        winner=winner,
+        loss_line=loss_line,
+        reason_line=reason_line,
     )
 
 

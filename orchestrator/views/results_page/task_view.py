@@ -12,7 +12,7 @@ from orchestrator.report import TaskRow
 from orchestrator.views.results_page.unit_view import UnitView, unit_views
 from orchestrator.views.tables import metric_of, ours, percent
 from task_specs.metric import lower_is_better
-from workers.baselines.kind import BaselineKind
+from workers.baselines.kinds import BASELINES
 from workers.evaluation.confusion import confusion_table
 from workers.tuning.results.outcome import LaneOutcome
 from workers.tuning.results.unit_use_file import LaneUnitUse
@@ -22,12 +22,6 @@ MOST_DRAWN, MOST_NUMBERED = 60, 20
 MISTAKES = 8
 LABEL_CHARACTERS = 18
 """Longest label beside a matrix; tooltips and the list of mistakes show it in full."""
-
-BASELINE_NAMES: dict[BaselineKind, str] = {
-    "majority": "majority",
-    "ngrams": "unit 1-3-grams, logistic regression",
-    "probe": "mean LM states, logistic regression",
-}
 
 
 @dataclass(frozen=True)
@@ -145,7 +139,8 @@ def _bars(row: TaskRow, other: str) -> list[Bar]:
         bars.append(Bar("ours", "prompt", ours(row), row.test, low, high))
     for kind, figures in row.baselines.items():
         if figures.test is not None:
-            bars.append(Bar("baseline", BASELINE_NAMES[kind], percent(figures.test), figures.test))
+            name = BASELINES[kind].title if kind in BASELINES else kind
+            bars.append(Bar("baseline", name, percent(figures.test), figures.test))
     if row.published is not None:
         suffix = f" ({other})" if other else ""
         bars += [

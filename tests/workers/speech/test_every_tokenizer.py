@@ -13,7 +13,14 @@ from tests.fixtures import hubert
 from tests.fixtures.mfcc import fit_mfcc_tokenizer
 from tests.fixtures.tones import babble
 from workers.speech.external import ExternalConfig, ExternalTokenizer
-from workers.speech.tokenizer import TOKENIZERS, Tokenizer, build_tokenizer, tokenizer_of, tokenizer_shapes
+from workers.speech.tokenizer import (
+    TOKENIZERS,
+    OffersFeatures,
+    Tokenizer,
+    build_tokenizer,
+    tokenizer_of,
+    tokenizer_shapes,
+)
 
 MADE: dict[str, Callable[[], Tokenizer]] = {
     "external": lambda: ExternalTokenizer(ExternalConfig(name="any", units=20)),
@@ -55,6 +62,19 @@ def test_a_clip_is_encoded_as_it_is_alone(tokenizer: Tokenizer) -> None:
     for wave, found in zip(waves, together, strict=True):
         assert ((found >= 0) & (found < tokenizer.units)).all()
         np.testing.assert_array_equal(tokenizer.encode([wave])[0], found)
+
+
+def test_mean_features_of_a_clip_are_those_it_has_alone(tokenizer: Tokenizer) -> None:
+    if not isinstance(tokenizer, OffersFeatures):
+        assert tokenizer.kind == "external"
+        return
+    waves = [babble(1, 1.3), babble(2, 0.4)]
+    together = tokenizer.mean_features(waves)
+    assert all(found.dtype == np.float32 and found.ndim == 2 and np.isfinite(found).all() for found in together)
+    assert together[0].shape == together[1].shape
+    for wave, found in zip(waves, together, strict=True):
+        np.testing.assert_allclose(tokenizer.mean_features([wave])[0], found, rtol=1e-4, atol=1e-5)
+    assert tokenizer.mean_features([]) == []
 
 
 def test_settings_that_are_not_its_own_are_refused(tokenizer: Tokenizer) -> None:

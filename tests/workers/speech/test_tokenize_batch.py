@@ -16,10 +16,12 @@ from task_specs.example import Clip
 from tests.fixtures.mfcc import fit_mfcc_tokenizer
 from tests.fixtures.tones import audio_bytes, babble, write_audio
 from workers.speech.audio import CANCELLED_NOTE
+from workers.speech.external import ExternalConfig, ExternalTokenizer
 from workers.speech.f0 import F0Settings, track_f0
+from workers.speech.feature_cache import FeatureCache
 from workers.speech.mfcc import MfccTokenizer
 from workers.speech.prosody import PitchStatistics, segment_f0
-from workers.speech.tokenize_batch import TokenizeBatch, Work
+from workers.speech.tokenize_batch import FeatureBatch, TokenizeBatch, Work
 from workers.speech.unit_cache import Quarantined, UnitCache
 from workers.speech.units import Units, deduplicate
 from workers.speech.utterance import encode_utterances
@@ -171,3 +173,43 @@ def test_what_was_noted_of_a_recording_stays_with_its_units(tmp_path: Path) -> N
     assert found["anti"].note == CANCELLED_NOTE
     assert isinstance(found["mono"], Units)
     assert found["mono"].note is None
+
+
+class Choosy(MfccTokenizer):
+    """Cannot compute features of short clips."""
+
+    def mean_features(self, waves: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        if any(len(wave) < 12_000 for wave in waves):
+            raise RuntimeError("too short for me")
+        return super().mean_features(waves)
+
+
+def test_features_are_stored_of_what_can_be_had(tmp_path: Path) -> None:
+    waves = {name: (np.round(babble(seed, seconds) * 2**15) / 2**15).astype(np.float32)
+             for seed, (name, seconds) in enumerate({"one": 1.0, "two": 1.2, "tiny": 0.5}.items())}  # fmt: skip
+    paths = {name: write_audio(tmp_path / f"{name}.wav", wave) for name, wave in waves.items()}
+    batch = [
+        Work(name, hashlib.sha256(Path(path).read_bytes()).hexdigest(), Clip(path), AudioPolicy())
+        for name, path in paths.items()
+    ]
+    batch.append(Work("absent", "0" * 64, Clip(str(tmp_path / "absent.wav")), AudioPolicy()))
+    tokenizer = fit_mfcc_tokenizer([waves["one"]], units=10, seed=0)
+    made = Choosy.from_parts(tokenizer.config(), tokenizer.tensors())
+    cache = FeatureCache(str(tmp_path / "units"), "f" * 64)
+    outcomes = {outcome.key: outcome for outcome in FeatureBatch(made, cache)(batch)}
+    stored = cache.lookup([work.key for work in batch])
+    assert stored.keys() == cache.known([work.key for work in batch]) == {"one", "two"}
+    for name, found in stored.items():
+        np.testing.assert_array_equal(found, tokenizer.mean_features([waves[name]])[0])
+    assert [outcomes[name].seconds for name in ("one", "two", "tiny", "absent")] == [1.0, 1.2, 0.0, 0.0]
+    computed = "its features could not be computed (RuntimeError: too short for me)"
+    for name, said in (("tiny", computed), ("absent", "no such file")):
+        failure = outcomes[name].failure
+        assert failure is not None
+        assert said in failure.detail
+
+
+def test_a_tokenizer_without_features_computes_none(tmp_path: Path) -> None:
+    external = ExternalTokenizer(ExternalConfig(name="any", units=20))
+    with pytest.raises(BackboneError, match="the tokenizer external offers no features; leave out"):
+        FeatureBatch(external, FeatureCache(str(tmp_path), "f" * 64))

@@ -142,6 +142,26 @@ class HubertEncoder:
         Returns:
             For each piece the output of layer ``config.layer``, float32 [frames, dim], on the device.
         """
+        hidden, frames = self._hidden(waves)
+        return [row[:count] for row, count in zip(hidden[-1], frames, strict=True)]
+
+    def layer_sums(self, waves: Sequence[NDArray[np.float32]]) -> list[tuple[Tensor, int]]:
+        """Outputs of every layer up to ``config.layer``, summed over the frames of each piece.
+
+        Args:
+            waves: as for ``features``.
+
+        Returns:
+            For each piece the sums, float64 [layers, dim], on the device, and the number of frames.
+        """
+        hidden, frames = self._hidden(waves)
+        return [
+            (torch.stack([layer[row, :count].sum(0, dtype=torch.float64) for layer in hidden]), count)
+            for row, count in enumerate(frames)
+        ]
+
+    def _hidden(self, waves: Sequence[NDArray[np.float32]]) -> tuple[list[Tensor], list[int]]:
+        """Outputs of every layer, float32 [pieces, longest, dim], and the number of frames of each piece."""
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             lengths = [len(wave) for wave in waves]
             batch = torch.zeros(len(waves), max(lengths))
@@ -151,8 +171,7 @@ class HubertEncoder:
             frames = [self.config.frames(length) for length in lengths]
             # Without a mask where nothing is padded: attention has a faster kernel then.
             mask = torch.tensor(frames, device=self.device) if min(frames) < max(frames) else None
-            hidden: Tensor = self._encoder.extract_features(convolved, mask)[-1]
-            return [row[:count] for row, count in zip(hidden, frames, strict=True)]
+            return self._encoder.extract_features(convolved, mask), frames
 
     def convolve(self, waves: Tensor, lengths: Sequence[int]) -> Tensor:
         """The stack of convolutions.

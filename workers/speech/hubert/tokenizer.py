@@ -5,9 +5,9 @@ https://github.com/facebookresearch/fairseq/tree/main/examples/textless_nlp/gslm
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from workers.speech.hubert.encoder import HubertEncoder
 
 Wave = NDArray[np.float32]
 FrameUnits = NDArray[np.int64]
+_Result = TypeVar("_Result")
 
 # How far a frame's features may move between batch and alone, as a share of their length. Those of HuBERT base move by
 # 4e-7 on a CPU.
@@ -181,9 +182,21 @@ class HubertTokenizer:
             BackboneError: the tokenizer was told to encode on a GPU, and torch sees none.
         """
         pieces = [self._pieces(wave) for wave in waves]
-        encoded = iter(self._encode_pieces([piece for clip in pieces for piece in clip]))
-        empty = np.empty(0, np.int64)
-        return [np.concatenate([empty, *(next(encoded) for _ in clip)]) for clip in pieces]
+        encoded = self._by_batches(pieces, lambda batch: units_of_batch(*self._encoder, batch))
+        return [np.concatenate([np.empty(0, np.int64), *clip]) for clip in encoded]
+
+    def mean_features(self, waves: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Outputs of each transformer layer up to the one whose features are clustered, the first one first.
+
+        Raises:
+            BackboneError: as for ``encode``.
+        """
+        pieces = [self._pieces(wave) for wave in waves]
+        means = []
+        for clip in self._by_batches(pieces, lambda batch: self._encoder[0].layer_sums(batch)):
+            total = torch.stack([sums for sums, _ in clip]).sum(0)
+            means.append((total / sum(frames for _, frames in clip)).float().cpu().numpy())
+        return means
 
     def _pieces(self, wave: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         size = self._config.chunk_samples
@@ -191,10 +204,11 @@ class HubertTokenizer:
         # A last piece of less than a frame has no units. The reference gives it to its convolutions, which fail.
         return [piece for piece in pieces if self._config.frames(len(piece))]
 
-    def _encode_pieces(self, pieces: Sequence[NDArray[np.float32]]) -> list[NDArray[np.int64]]:
-        if not pieces:
-            return []
-        encoder, centroids = self._encoder
+    def _by_batches(
+        self, clips: Sequence[Sequence[Wave]], compute: Callable[[Sequence[Wave]], list[_Result]]
+    ) -> list[list[_Result]]:
+        """What is computed of batches of pieces, for each piece of each clip."""
+        pieces = [piece for clip in clips for piece in clip]
         if self._batched:
             # A batch takes no more memory than the longest piece there may be.
             batches = batches_by_length([len(piece) for piece in pieces], limit=self._config.chunk_samples)
@@ -202,10 +216,11 @@ class HubertTokenizer:
             # On a CPU, products of 50 rows, a second of audio, run at 85 % of the speed of long ones: padding costs
             # more. Neighbours are of one length where possible, since oneDNN compiles kernels for each.
             batches = [[index] for index in sorted(range(len(pieces)), key=lambda index: -len(pieces[index]))]
-        found: dict[int, NDArray[np.int64]] = {}
+        found: dict[int, _Result] = {}
         for batch in batches:
-            found |= zip(batch, units_of_batch(encoder, centroids, [pieces[i] for i in batch]), strict=True)
-        return [found[index] for index in range(len(pieces))]
+            found |= zip(batch, compute([pieces[i] for i in batch]), strict=True)
+        results = iter(found[index] for index in range(len(pieces)))
+        return [[next(results) for _ in clip] for clip in clips]
 
     @cached_property
     def _encoder(self) -> tuple[HubertEncoder, Tensor]:

@@ -12,6 +12,7 @@ from infra.errors import DamagedFile
 from infra.tracking import RunLog, Tracking
 from task_specs.example import SPLITS, Split
 from workers.backbone.sharing import SharedLM
+from workers.evaluation.answers import ANSWERS_FILE
 from workers.evaluation.confusion import Cells, confusion_cells
 from workers.evaluation.detection_files import detection_files
 from workers.evaluation.metrics import Predictions
@@ -161,9 +162,12 @@ class LaneDesk:
         if log is None:
             return None
         final, files, positive = FinalMetrics(), {}, lane.spec.positive_class
+        beside: dict[str, bytes] = {}
         confusions: list[Cells] = []
         if not diverged:
-            final = final_metrics(lane.spec, predictions, lane.examples.splits["test"])
+            test = lane.examples.splits["test"]
+            final = final_metrics(lane.spec, predictions, test)
+            beside[ANSWERS_FILE] = predictions["test"].answers(positive, test.speakers).to_bytes()
             confusions = [confusion_cells(predictions["test"], slot) for slot in range(len(lane.spec.slots))]
             if positive is not None:
                 files = detection_files(predictions["test"], lane.spec.slots[0].labels, positive)
@@ -191,8 +195,9 @@ class LaneDesk:
         )
         views = lane.shape.views(state.best)
         tensors = {name: view.numpy() for name, view in views.items()}
-        beside = files if use is None else files | {UNIT_USE_FILE: unit_use_bytes(use)}
-        outcome = write_outcome(self._order.outcomes, outcome, tensors, beside)
+        if use is not None:
+            beside[UNIT_USE_FILE] = unit_use_bytes(use)
+        outcome = write_outcome(self._order.outcomes, outcome, tensors, beside | files)
         if diverged:
             log_failure(log, str(outcome.error), stopped="diverged")
         else:

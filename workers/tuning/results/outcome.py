@@ -1,8 +1,9 @@
 """What a lane leaves behind: the prompt it kept, how good it is, and why it stopped.
 
-``<outcomes>/<lane key>/prompt.safetensors`` holds the tensors, ``lane.json`` everything else; a detector leaves its
-scores and error rates beside them, ``scores_test.tsv`` and ``det_test.tsv``. The JSON file is written last, sealed, and
-says what the others hold: a lane without it has not finished, and one of which a byte is altered is tuned again.
+``<outcomes>/<lane key>/prompt.safetensors`` holds the tensors, ``answers_test.safetensors`` what the prompt answered on
+the test split, ``lane.json`` everything else; a detector leaves its scores and error rates beside them,
+``scores_test.tsv`` and ``det_test.tsv``. The JSON file is written last, sealed, and says what the others hold: a lane
+without it has not finished, and one of which a byte is altered is tuned again.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from safetensors.numpy import save
 
 from infra import object_storage
 from infra.digest import FileEntry
-from infra.errors import DamagedFile, ObjectNotFound, TuningError
+from infra.errors import ObjectNotFound, TuningError
 from task_specs.metric import METRICS, slot_figure
+from workers.evaluation.answers import ANSWERS_FILE, Answers
 from workers.evaluation.bootstrap import Interval
 from workers.evaluation.confusion import Cells
-from workers.job_store.files import OUTCOME, PROMPT
+from workers.job_store.files import ANSWERS, OUTCOME, PROMPT
 from workers.tuning.step.lane import LaneSpec
 from workers.tuning.step.lane_state import Stop
 from workers.untrusted.tensor_file import parse_tensors
@@ -144,19 +146,25 @@ def read_outcome_file(root: str, outcome: LaneOutcome, name: str) -> bytes:
         DamagedFile: it is not the one that the lane left, which left one of this name.
         StorageError: it cannot be read.
     """
-    place = object_storage.join(root, outcome.key, name)
-    entry = outcome.files.get(name)
-    if entry is None:
-        raise PROMPT.damaged(place, f"is not among the files of {OUTCOME_FILE}")
+    return PROMPT.read_listed(
+        object_storage.join(root, outcome.key, name), outcome.files.get(name), listing=OUTCOME_FILE
+    )
+
+
+def read_answers(root: str, outcome: LaneOutcome) -> Answers | None:
+    """What a lane's prompt answered on the test split; ``None`` for a lane of a version that did not keep it.
+
+    Raises:
+        DamagedFile: it is not what the lane left.
+        StorageError: it cannot be read.
+    """
+    if ANSWERS_FILE not in outcome.files:
+        return None
     try:
-        data = object_storage.read_own(place, limit=entry.size)
-    except ObjectNotFound as error:
-        raise PROMPT.damaged(place, "is missing") from error
-    except DamagedFile as error:
-        raise PROMPT.damaged(place, error.message) from error
-    if not entry.describes(data):
-        raise PROMPT.damaged(place, f"is not the file that {OUTCOME_FILE} describes")
-    return data
+        return Answers.from_bytes(read_outcome_file(root, outcome, ANSWERS_FILE))
+    except (ValueError, KeyError) as error:
+        place = object_storage.join(root, outcome.key, ANSWERS_FILE)
+        raise ANSWERS.damaged(place, "is not a file that this version reads") from error
 
 
 def read_outcome_tensors(root: str, outcome: LaneOutcome) -> dict[str, NDArray[np.float32]]:

@@ -17,6 +17,8 @@ from task_specs.published import published_figures
 from tests.fixtures.command_line import speechprompt
 from tests.fixtures.tuning import lane_spec
 from tests.orchestrator.test_report import make_job
+from workers.baselines.verdict import TaskVerdict
+from workers.evaluation.comparison import Comparison
 from workers.evaluation.confusion import confusion_cells
 from workers.evaluation.metrics import Predictions
 from workers.evaluation.unit_use import UnitUse
@@ -105,6 +107,17 @@ def test_every_figure_is_on_the_page() -> None:
         assert part in shown.said, part
     assert "arXiv 2303.00733" in shown.said
     assert "slot0: " in shown.said
+
+
+def test_a_baseline_that_wins_is_said_in_plain_words() -> None:
+    comparison = Comparison(difference=-0.1, interval=(-0.15, -0.05), p=0.001, margin=0.03)
+    verdict = TaskVerdict(verdict="loss", baseline="ngrams", comparison=comparison, p=0.002)
+    shown = page(row(baselines={"ngrams": BaselineFigures(test=0.85)}, verdict=verdict))
+    for part in ("loss to ngrams", "-10.0 (-15.0 to -5.0)", "0 wins, 0 ties, 1 loss, 0 undecided"):
+        assert part in shown.said, part
+    loss = "the baseline ngrams is significantly better than the prompts, by 10.0 points (95 % interval 5.0 to 15.0)."
+    assert shown.said.count(loss) == 2
+    assert [attributes.get("class") for name, attributes in shown.tags if name == "td"].count("best") == 1
 
 
 def test_a_job_without_anything_to_compare_with_has_a_page_too() -> None:

@@ -20,6 +20,7 @@ from tests.fixtures.tuning import tiny_backbone
 from workers.backbone.directory import read_backbone, write_backbone
 from workers.interop.hubert_weights import from_fairseq
 from workers.speech.hubert.config import HubertConfig, hubert_config
+from workers.speech.hubert.encoder import HubertEncoder
 from workers.speech.hubert.tokenizer import HubertTokenizer
 from workers.speech.tokenizer import build_tokenizer
 from workers.speech.units import deduplicate
@@ -47,6 +48,18 @@ def _toy(batched: bool = False) -> HubertTokenizer:
 def test_golden_units(layer: int) -> None:
     found = _golden_tokenizer(layer).encode([_golden()[1]["waveform"]])[0]
     np.testing.assert_array_equal(found, _golden()[1][f"layer{layer}_units"], strict=True)
+
+
+def test_golden_features_of_every_layer() -> None:
+    """Means of three layers are those of three encoders that end there, also over several pieces."""
+    wave = _golden()[1]["waveform"]
+    [found] = _golden_tokenizer(3).mean_features([wave])
+    for layer in (1, 2, 3):
+        tokenizer = _golden_tokenizer(layer)
+        [features] = HubertEncoder(hubert_config(tokenizer.config()), tokenizer.tensors()).features([wave])
+        np.testing.assert_allclose(found[layer - 1], features.double().mean(0), rtol=1e-4, atol=1e-5)
+    [of_pieces] = _golden_tokenizer(3, chunk_samples=8000).mean_features([wave])
+    np.testing.assert_allclose(of_pieces[-1], _golden()[1]["chunk8000_layer3"].mean(0), rtol=1e-3, atol=1e-4)
 
 
 def test_golden_units_without_repeats() -> None:

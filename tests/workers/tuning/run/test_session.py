@@ -325,6 +325,7 @@ def test_a_detector_leaves_its_scores_and_every_lane_its_calibration(bench: Benc
     rate = ErrorRates(scores, test.labels[:, 0] == 1).equal_error_rate()
     assert rate == pytest.approx(detector.figures["test"]["eer"])
     assert sorted(path.name for path in (tmp_path / "together/plain").iterdir()) == [
+        "answers_test.safetensors",
         "lane.json",
         "prompt.safetensors",
         "unit_use.safetensors",

@@ -1,0 +1,96 @@
+"""What every baseline is given and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import JsonValue
+
+from task_specs.example import Split
+from task_specs.metric import METRICS
+from workers.backbone.sharing import SharedLM
+from workers.evaluation.metrics import Predictions, measure
+from workers.precision import Precision
+from workers.prompting.examples import SplitExamples, TaskExamples
+from workers.tuning.step.lane import LaneSpec
+
+
+@dataclass(frozen=True)
+class BaselineTask:
+    """What a baseline is fitted on.
+
+    Attributes:
+        spec: slots, metric and seed of the task.
+        examples: whose labels are to be told; the training split as few-shot tasks draw it.
+        shared: the LM, for a baseline that needs it.
+        device: where to compute.
+        precision: of the LM's matrix products.
+        features: means over time of the tokenizer's continuous features by split, float32 [examples, layers, dim];
+            ``None`` where there are none, or they are not needed.
+    """
+
+    spec: LaneSpec
+    examples: TaskExamples
+    shared: SharedLM | None = None
+    device: torch.device | str = "cpu"
+    precision: Precision = "auto"
+    features: Mapping[Split, NDArray[np.float32]] | None = None
+
+    @property
+    def classes(self) -> list[int]:
+        """Number of classes of each slot."""
+        return [len(slot.labels) for slot in self.spec.slots]
+
+    def score(self, valid: Predictions) -> tuple[float, float]:
+        """By what settings are chosen, as the prompt of a lane is: the task's metric on the validation split, then the
+        loss; higher is better."""
+        figures = figures_of(valid, self.spec)
+        return METRICS[self.spec.metric].score(figures[self.spec.metric]), -figures["loss"]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Class scores of a baseline.
+
+    Attributes:
+        predictions: of the splits valid and test.
+        trained: trained numbers.
+        settings: what was chosen on validation, and how.
+    """
+
+    predictions: Mapping[Split, Predictions]
+    trained: int = 0
+    settings: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A kind of baseline.
+
+    Attributes:
+        title: how people see it.
+        fit: from a task to class scores; an ``ImportError`` of it means that scikit-learn is not installed.
+        needs_lm: whether it reads the frozen LM.
+        needs_features: whether it reads the tokenizer's continuous features.
+        gains_from_gpu: whether it takes one of the job's GPUs, where actors have any.
+    """
+
+    title: str
+    fit: Callable[[BaselineTask], Fitted]
+    needs_lm: bool = False
+    needs_features: bool = False
+    gains_from_gpu: bool = False
+
+
+def predictions_of(examples: SplitExamples, scores: Sequence[NDArray[np.float32]]) -> Predictions:
+    """Class scores of each slot, float32 [rows, classes], beside the labels of a split."""
+    return Predictions([examples.by_example(part) for part in scores], examples.example_labels)
+
+
+def figures_of(predictions: Predictions, spec: LaneSpec) -> dict[str, float]:
+    """Every figure that a lane of the task has too."""
+    return measure(predictions, spec.positive_class)
