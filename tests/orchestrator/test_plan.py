@@ -216,14 +216,6 @@ def test_a_sound_job_is_shown(workplace: Path, gang: str, said: str) -> None:
     prompt, pooled = 2 * TINY.layers * 3 * TINY.dim, TINY.vocabulary + TINY.dim
     wanted = f"{prompt + 2 * TINY.dim + TINY.layers + 2 * pooled:,}"
     assert cells["one"] == ["[SCR]", "lt", "2", "2/1/1", "9", "2,000", wanted]
-        "[SCR]",
-        "lt",
-        "2",
-        "2/1/1",
-        "9",
-        "2,000",
-        f"{prompt + 2 * TINY.dim + TINY.layers + 2 * pooled:,}",
-    ]
     assert cells["two"][2:] == ["2x2", "2/1/1", "1", "1,234", f"{prompt + 4 * TINY.dim + TINY.layers + 4 * pooled:,}"]
     assert cells["three"][-1] == f"{prompt + TINY.dim:,}"
     assert re.search(f"^ +gangs  {said}$", done.stdout, re.MULTILINE), done.stdout
