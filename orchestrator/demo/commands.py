@@ -37,5 +37,5 @@ def _task(
         slots=("label",),
         audio_format=audio_format,
         classes=dict.fromkeys(SPLITS, classes),
-        clips_per_class={"train": 15, "valid": 4, "test": 5},
+        training_clips=15,
     )

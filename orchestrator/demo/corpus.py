@@ -91,7 +91,7 @@ def _plan(
 ) -> Iterator[PlannedClip]:
     """Distribute utterances and voices over the clips of each class as evenly as possible."""
     for split_number, split in enumerate(SPLITS):
-        count = max(1, round(task.clips_per_class[split] * scale))
+        count = max(1, round(task.clips_per_class(split) * scale))
         number = 0
         for class_number, utterances in enumerate(task.classes[split]):
             rng = np.random.default_rng((*seed, split_number, class_number))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from orchestrator.demo.voices import Gender
 from task_specs.example import Split
 
 __all__ = ["NEUTRAL", "DemoTask", "Style", "Utterance"]
+
+MEASURED_CLIPS: Final = 300
+"""Clips of a validation or test split at least: of fewer, a metric says little."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class DemoTask:
         slots: names of the slots.
         audio_format: file format of the clips.
         classes: classes of each split, each with the utterances that its clips use in turn.
-        clips_per_class: number of clips per class in each split.
+        training_clips: number of training clips per class.
     """
 
     name: str
@@ -73,4 +77,8 @@ class DemoTask:
     slots: tuple[str, ...]
     audio_format: Literal["flac", "wav"]
     classes: Mapping[Split, tuple[tuple[Utterance, ...], ...]]
-    clips_per_class: Mapping[Split, int]
+    training_clips: int
+
+    def clips_per_class(self, split: Split) -> int:
+        """Number of clips of each class of a split."""
+        return self.training_clips if split == "train" else math.ceil(MEASURED_CLIPS / len(self.classes[split]))

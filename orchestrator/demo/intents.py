@@ -45,5 +45,5 @@ def intent_task() -> DemoTask:
         slots=("action", "object", "location"),
         audio_format="wav",
         classes=dict.fromkeys(SPLITS, classes),
-        clips_per_class={"train": 16, "valid": 3, "test": 4},
+        training_clips=16,
     )

@@ -43,7 +43,7 @@ def _language_task() -> DemoTask:
             )
             for split in SPLITS
         },
-        clips_per_class={"train": 36, "valid": 8, "test": 10},
+        training_clips=36,
     )
 
 
@@ -62,7 +62,7 @@ def _gender_task() -> DemoTask:
             )
             for split in SPLITS
         },
-        clips_per_class={"train": 50, "valid": 16, "test": 20},
+        training_clips=50,
     )
 
 
@@ -80,5 +80,5 @@ def _style_task() -> DemoTask:
         slots=("style",),
         audio_format="wav",
         classes=dict.fromkeys(SPLITS, classes),
-        clips_per_class={"train": 60, "valid": 14, "test": 18},
+        training_clips=60,
     )

@@ -21,7 +21,7 @@ from task_specs.dataset import read_dataset
 from task_specs.example import SPLITS
 from task_specs.schema import load_task_specs
 
-ONE_CLIP_PER_CLASS = 0.01
+ONE_CLIP_PER_CLASS = 0.001
 TASKS = {task.name: task for task in demo_tasks()}
 
 
@@ -55,6 +55,12 @@ def test_seven_tasks_over_six_languages() -> None:
         ("speaker-gender", "GID", "es", 1),
         ("speaking-style", "ER", "fr", 1),
     ]
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_metrics_are_of_three_hundred_clips_at_least(task: DemoTask) -> None:
+    for split in SPLITS[1:]:
+        assert 300 <= task.clips_per_class(split) * len(task.classes[split]) < 400
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
