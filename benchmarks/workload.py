@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from task_specs.example import SPLITS
-from task_specs.recipe import Recipe
+from task_specs.recipe import Read, Recipe
 from workers.prompting.examples import SplitExamples, TaskExamples
 from workers.speech.sequences import UnitSequences
 from workers.tuning.step.lane import Lane, LaneSpec, SlotSpec
@@ -49,7 +49,7 @@ def frozen_lm(config: GSLMConfig) -> GSLM:
     return lm.requires_grad_(False).eval()
 
 
-def lane(lm: GSLM, *, seed: int, batch_size: int, rows: int = 2048) -> Lane:
+def lane(lm: GSLM, *, seed: int, batch_size: int, rows: int = 2048, read: Read = "separator") -> Lane:
     """One prompt to tune, of length 5 with a linear verbalizer."""
     labels = np.random.default_rng(seed).integers(CLASSES, size=(rows, 1))
     examples = SplitExamples(utterances(rows, seed), labels)
@@ -58,7 +58,7 @@ def lane(lm: GSLM, *, seed: int, batch_size: int, rows: int = 2048) -> Lane:
         slots=(SlotSpec(name="label", labels=tuple(map(str, range(CLASSES)))),),
         metric="accuracy",
         seed=seed,
-        recipe=Recipe(batch_size=batch_size, steps=1_000_000),
+        recipe=Recipe(batch_size=batch_size, steps=1_000_000, prompt_length=5, read=read),
         examples="",
         examples_digest="",
     )

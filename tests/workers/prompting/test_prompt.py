@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from task_specs.recipe import Recipe
+from task_specs.recipe import Read, Recipe
 from tests.fixtures.tuning import tiny_lm
-from workers.prompting.prompt import PromptShape, rate_scales
+from workers.prompting.prompt import PromptShape, prompt_shape, rate_scales
 from workers.prompting.prompt_init import initial_prompt
 from workers.prompting.prompted_pass import KEYS, SEPARATORS, VALUES
+from workers.unit_lm.gslm.config import GSLMConfig
 
 
 def _published(*classes: int, verbalizer: str = "linear", special_rows: int = 0) -> PromptShape:
@@ -26,6 +29,14 @@ def test_sizes_on_the_published_model() -> None:
         assert _published(classes).size == fixed + 104 * classes
         assert _published(classes, special_rows=4).size == fixed + 104 * (classes + 4)
     assert _published(6, 14, 4).size == fixed + 2 * 1024 + 104 * 24
+
+
+@pytest.mark.parametrize("classes", [(2,), (12,), (50,), (6, 14, 4)])
+def test_the_default_trains_at_most_150_000_numbers_on_the_published_model(classes: tuple[int, ...]) -> None:
+    config = GSLMConfig(layers=12, dim=1024, heads=16, ffn_dim=4096)
+    for read in get_args(Read):
+        assert prompt_shape(config, Recipe.from_spec({"read": read}), classes).size <= 150_000
+    assert prompt_shape(config, Recipe(), [50]).size == 2 * 12 * 3 * 1024 + 2 * 1024 + 12 + 50 * (104 + 1024) == 132_188
 
 
 @given(
