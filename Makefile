@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 PLACE ?=
 FAST := not ray and not s3 and not mlflow and not e2e
 
-.PHONY: demo test check lint lowest bench cluster-up cluster-down clean
+.PHONY: demo test check lint style types fast lowest bench cluster-up cluster-down clean
 
 demo: $(READY)
 	$(BIN)/speechprompt demo demo
@@ -15,15 +15,22 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest tests/$(PLACE)
 
-# All that needs neither a Ray nor a server.
-check: lint
-	$(BIN)/python -m pytest -m "$(FAST)"
+# All that needs neither a Ray nor a server, side by side.
+check: $(READY)
+	$(MAKE) --jobs=3 lint fast
 
-lint: $(READY)
+lint: style types
+
+style: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+
+types: $(READY)
 	$(BIN)/mypy
+
+fast: $(READY)
+	$(BIN)/python -m pytest -m "$(FAST)" --hypothesis-profile=quick --ignore=tests/end_to_end
 
 # The same with the lowest versions that pyproject.toml allows, but for torch.
 lowest:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from infra import local_files, s3_client, s3_objects
+from infra import local_files, s3_client
 from infra.errors import DamagedFile, MissingExtra, ObjectNotFound, TooLarge
 from infra.s3_client import impatient
 from infra.uris import basename, is_s3, join, parent, resolve
@@ -64,7 +64,12 @@ class _Backend(Protocol):
 
 
 def _backend(uri: str) -> _Backend:
-    return s3_objects if is_s3(uri) else local_files
+    if not is_s3(uri):
+        return local_files
+    # It imports boto3.
+    from infra import s3_objects
+
+    return s3_objects
 
 
 def check(root: str) -> None:

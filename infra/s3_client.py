@@ -1,4 +1,7 @@
-"""S3 client of this process: its server and its retries."""
+"""S3 client of this process: its server and its retries.
+
+boto3 is imported with the first client: most processes never speak to S3, and its import takes a third of a second.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import boto3.session
-import botocore.session
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError
-from botocore.retries.standard import (
-    ExponentialBackoff,
-    RetryEventAdapter,
-    RetryHandler,
-    RetryPolicy,
-    StandardRetryConditions,
-)
-
 from infra.errors import StorageError
 
 if TYPE_CHECKING:
+    from botocore.session import Session
     from mypy_boto3_s3 import S3Client
     from pyarrow.fs import FileSystem
 
@@ -90,6 +82,8 @@ def server() -> str:
 
 def arrow_filesystem() -> FileSystem:
     """Return Arrow's client of the same server; it finds its credentials by itself, also after pickling."""
+    from botocore.session import Session
+
     from infra.arrow_s3 import ArrowS3
 
     options: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "request_timeout": READ_SECONDS}
@@ -97,7 +91,7 @@ def arrow_filesystem() -> FileSystem:
         options["region"] = name
     if url := endpoint():
         options["scheme"], options["endpoint_override"] = _scheme_and_host(url)
-    return ArrowS3(options, attempts=_max_attempts(botocore.session.Session()) or ARROW_ATTEMPTS)
+    return ArrowS3(options, attempts=_max_attempts(Session()) or ARROW_ATTEMPTS)
 
 
 @lru_cache(maxsize=8)
@@ -108,13 +102,18 @@ def _new_client(
     attempts: int,
     identity: tuple[str | None, ...],  # noqa: ARG001  part of the cache's key: botocore reads it itself
 ) -> S3Client:
+    from boto3.session import Session
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
+    from botocore.session import Session as BotocoreSession
+
     if url is not None and not re.match(r"https?://[^/\s]", url):
         raise StorageError("AWS_ENDPOINT_URL_S3 is not a URL", remedy="write it like http://host:port")
     try:
         # Its own session, since making a client from the default one is not thread-safe.
-        session = botocore.session.Session()
+        session = BotocoreSession()
         attempts = _max_attempts(session) or attempts
-        made = boto3.session.Session(botocore_session=session).client(
+        made = Session(botocore_session=session).client(
             "s3",
             endpoint_url=url,
             region_name=region_name,
@@ -135,7 +134,7 @@ def _new_client(
     return made
 
 
-def _max_attempts(session: botocore.session.Session) -> int | None:
+def _max_attempts(session: Session) -> int | None:
     """Return ``AWS_MAX_ATTEMPTS``, or ``max_attempts`` of the profile."""
     said: int | None = session.get_config_variable("max_attempts")
     return said
@@ -148,6 +147,14 @@ def _retry_without_quota(made: S3Client, attempts: int) -> None:
     read during an outage use it up in seconds. This handler runs after botocore's own, and acts only if that one gave
     up while attempts are left.
     """
+    from botocore.retries.standard import (
+        ExponentialBackoff,
+        RetryEventAdapter,
+        RetryHandler,
+        RetryPolicy,
+        StandardRetryConditions,
+    )
+
     handler = RetryHandler(
         retry_policy=RetryPolicy(StandardRetryConditions(max_attempts=attempts), ExponentialBackoff()),
         retry_event_adapter=RetryEventAdapter(),

@@ -50,9 +50,8 @@ def refused(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Refu
     write_backbone(tiny_backbone(), str(backbone))
     for seed, name in enumerate(("first", "second")):
         write_units_task(root / "tasks", name, {"label": 3}, data_seed=seed)
-    job = write_yaml(
-        root / "job.yaml", {"backbone": "backbone", "tasks": "tasks/*.yaml", "precision": "fp32", "gang": 1}
-    )
+    described = {"backbone": "backbone", "tasks": "tasks/*.yaml", "precision": "fp32", "gang": 1}
+    job = write_yaml(root / "job.yaml", {**described, "baselines": "majority"})
 
     def replacing(*arguments: object) -> object:
         tokenized = tokenize_tasks(*arguments)  # type: ignore[arg-type]

@@ -64,9 +64,16 @@ def test_a_killed_job_goes_on_and_gives_the_bundles_of_one_that_was_not(
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")
     tasks = [str(toy_job.root / "tasks" / f"{name}.yaml") for name in ("orders", "tones")]
     backbone = str(toy_job.root / "backbone")
-    job = write_yaml(
-        tmp_path / "killed.yaml", {"backbone": backbone, "tasks": tasks, "resources": {"workers": 1}, "gang": 2}
-    )
+    described = {
+        "backbone": backbone,
+        "tasks": tasks,
+        # Of the other job, so that tuning begins at once.
+        "units": str(toy_job.root / "units"),
+        "resources": {"workers": 1},
+        "gang": 2,
+        "baselines": "majority",
+    }
+    job = write_yaml(tmp_path / "killed.yaml", described)
     runs = tmp_path / "runs" / "killed"
     code, said = end_by(signal.SIGTERM, job, 3, is_refused)
     assert (code, said.splitlines()[-1]) == (3, "interrupted; submit the job again and it goes on")

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.fixtures.command_line import speechprompt
+from tests.fixtures.pretrain_here import pretrain_here
 from tests.fixtures.tiny_job import CLIPS, write_task, write_units_task, write_yaml
 from tests.fixtures.tones import write_audio
 from tests.fixtures.tuning import UNITS
@@ -65,8 +66,10 @@ def workplace(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         },
     )
     job = {"name": "melodies", "backbone": "backbone", "tasks": "tasks/*.yaml", "resources": {"workers": 1}, "gang": 2}
-    write_yaml(root / "job.yaml", job)
-    made = speechprompt("backbone", "pretrain", str(root / "backbone.yaml"))
+    write_yaml(root / "job.yaml", {**job, "baselines": "majority"})
+    with pytest.MonkeyPatch.context() as patch:
+        pretrain_here(patch, root)
+        made = speechprompt("backbone", "pretrain", str(root / "backbone.yaml"))
     assert made.code == 0, made.stderr
     done = speechprompt("run", str(root / "job.yaml"))
     assert done.code == 0, done.stderr

@@ -5,25 +5,20 @@ from __future__ import annotations
 import re
 import shutil
 import signal
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
-from ray.train import Checkpoint
 
 from orchestrator.exit_codes import INTERRUPTED
 from tests.fixtures.command_line import Finished, speechprompt, speechprompt_process
+from tests.fixtures.pretrain_here import pretrain_here
 from tests.fixtures.tiny_job import write_task, write_yaml
 from workers.backbone.directory import BACKBONE_FILE, read_backbone
-from workers.unit_lm import pretrain_rank
 from workers.unit_lm.gslm.model import GSLM
 from workers.unit_lm.pretrain_rank import read_sequences
 from workers.unit_lm.pretraining import Pretraining, PretrainSettings
@@ -77,8 +72,11 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def trained(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """In this process; the one that is killed gives the same on Ray Train."""
     described = describe(tmp_path_factory.mktemp("trained"), empty_store)
-    return Trained(described, speechprompt("backbone", "pretrain", str(described)))
+    with pytest.MonkeyPatch.context() as patch:
+        pretrain_here(patch, described.parent)
+        return Trained(described, speechprompt("backbone", "pretrain", str(described)))
 
 
 def test_the_weights_of_the_best_perplexity_are_kept(trained: Trained) -> None:
@@ -96,41 +94,12 @@ def test_the_weights_of_the_best_perplexity_are_kept(trained: Trained) -> None:
     assert curve[last] > 1.02 * curve[best], "it overfitted"
     assert _perplexity(root) == pytest.approx(curve[best], rel=1e-5)
 
-    # As after a kill between the last step and storing the backbone: training is found finished, its best kept.
-    kept = read_backbone(str(root / "backbone")).lm_fingerprint
-    (root / "backbone" / BACKBONE_FILE).unlink()
-    assert speechprompt("backbone", "pretrain", str(trained.described)).stdout == done.stdout
-    assert read_backbone(str(root / "backbone")).lm_fingerprint == kept
-    assert _curve(root) == curve, "nothing was trained again"
-
-
-def in_this_process(patch: pytest.MonkeyPatch, root: Path) -> None:
-    """Has the only rank run without Ray Train, which starts two processes for it; reports go to ``root``."""
-    checkpoints: list[tuple[Checkpoint, dict[str, float]]] = []
-
-    def report(metrics: dict[str, float], checkpoint: Checkpoint) -> None:
-        kept = shutil.copytree(checkpoint.path, root / f"checkpoint-{len(checkpoints)}")
-        checkpoints.append((Checkpoint.from_directory(kept), metrics))
-
-    def run(function: Callable[[dict[str, Any]], None], config: dict[str, Any], **_: object) -> SimpleNamespace:
-        function({**config, "queue": SimpleQueue()})
-        return SimpleNamespace(best_checkpoints=checkpoints, checkpoint=checkpoints[-1][0])
-
-    alone = SimpleNamespace(get_world_rank=lambda: 0, get_world_size=lambda: 1)
-    patch.setattr(pretrain_rank, "get_device", lambda: torch.device("cpu"))
-    patch.setattr(
-        pretrain_rank,
-        "train",
-        SimpleNamespace(Checkpoint=Checkpoint, get_checkpoint=lambda: None, get_context=lambda: alone, report=report),
-    )
-    patch.setattr("orchestrator.pretraining.pretraining.run_ranks", run)
-
 
 def test_a_diverged_training_leaves_no_backbone(
     empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     described = describe(tmp_path, empty_store)
-    in_this_process(monkeypatch, tmp_path)
+    pretrain_here(monkeypatch, tmp_path)
     done = speechprompt("backbone", "pretrain", str(described), "--set", "training.learning_rate=1e38")
     assert done.code == 2
     assert done.stderr.splitlines()[-1] == (
@@ -172,6 +141,12 @@ def test_a_stopped_and_killed_training_goes_on_and_gives_the_backbone_of_one_tha
     stored, wanted = (read_backbone(str(root / "backbone")) for root in (tmp_path, trained.root))
     assert stored.lm_fingerprint == wanted.lm_fingerprint
     assert _curve(tmp_path) == _curve(trained.root), "every point once"
+
+    # As after a kill between the last step and storing the backbone: training is found finished, its best kept.
+    (tmp_path / "backbone" / BACKBONE_FILE).unlink()
+    assert speechprompt("backbone", "pretrain", str(described)).stdout == again.stdout
+    assert read_backbone(str(tmp_path / "backbone")).lm_fingerprint == stored.lm_fingerprint
+    assert _curve(tmp_path) == _curve(trained.root), "nothing was trained again"
 
 
 def _run(root: Path) -> Run:

@@ -82,6 +82,7 @@ def test_prompts_begin_with_units_or_with_the_bundle_of_another_task(varied: Ran
         "precision": "fp32",
         "gang": 3,
         "resources": {"workers": 1},
+        "baselines": "majority",
     }
     write_yaml(varied.job.root / "next.yaml", job)
     done = varied.job.run(job="next")

@@ -119,6 +119,8 @@ def submitter(cluster: Cluster, environment: None, tmp_path_factory: pytest.Temp
         **PLACES,
         "tracking": tracking,
         "tasks": ["tasks/units/orders.yaml", f"{STORE}/in/tasks/t*.yaml"],
+        "baselines": "majority",
+        "resources": {"workers": 1},
     }
     write_yaml(home / "job.yaml", job)
     object_storage.write_bytes(f"{STORE}/in/job.yaml", yaml.safe_dump({**job, "tasks": "tasks/*.yaml"}).encode())

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -131,13 +132,56 @@ def test_a_pgslm(tmp_path: Path, kind: str) -> None:
     assert ("31 values from" in table) == (kind == "discrete")
 
 
-def test_fairseq_verifies(tmp_path: Path, witness: Path) -> None:
-    # In a process of its own, since importing fairseq takes seconds and changes much.
-    command = [sys.executable, "-m", "orchestrator", "backbone", "import", "--out", str(tmp_path / "out"), "--verify"]
-    done = subprocess.run([*command, *map(str, _whole(witness))], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+@dataclass(frozen=True)
+class Verified:
+    """Imports that fairseq has verified.
+
+    Attributes:
+        whole, out: that of a whole backbone, and where it is.
+        wrapped, hubert: that of torchaudio's file below a wrapper and of units that the LM does not know; that file.
+    """
+
+    whole: Finished
+    out: Path
+    wrapped: Finished
+    hubert: Path
+
+
+@pytest.fixture(scope="module")
+def verified(witness: Path, tmp_path_factory: pytest.TempPathFactory) -> Verified:
+    """In one process of their own, since importing fairseq takes seconds and changes much."""
+    root = tmp_path_factory.mktemp("verified")
+    centroids = np.random.default_rng(0).normal(size=(102, 48)).astype(np.float32)
+    np.save(root / "hubert_l2_km102.npy", centroids)
+    converted = import_hubert(str(shared_folder("golden/hubert") / "checkpoint.pt"), centroids, layer=2)
+    state = {f"module.{name}": torch.from_numpy(array) for name, array in converted.tokenizer.tensors().items()}
+    del state["module.centroids"]
+    torch.save(state, root / "hubert.pth")
+    lm = ("--lm", witness / "gslm_small.pt", "--dict", witness / "gslm_small.dict.txt", "--layer", "2")
+    wrapped = (*lm, "--hubert", root / "hubert.pth", "--kmeans", root / "hubert_l2_km102.npy")
+    options = {"whole": _whole(witness), "wrapped": wrapped}
+    commands = [
+        ["backbone", "import", "--out", str(root / name), "--verify", *map(str, files)]
+        for name, files in options.items()
+    ]
+    program = (
+        "import dataclasses, json, sys\n"
+        "from tests.fixtures.command_line import speechprompt\n"
+        "print(json.dumps([dataclasses.asdict(speechprompt(*command)) for command in json.load(sys.stdin)]))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], input=json.dumps(commands), cwd=ROOT, capture_output=True, text=True
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    whole, other = (Finished(**done) for done in json.loads(ran.stdout))
+    return Verified(whole, root / "whole", other, root / "hubert.pth")
+
+
+def test_fairseq_verifies(verified: Verified) -> None:
+    done = verified.whole
+    assert done.code == 0, done.stderr
     *_, logits, features, out = done.stdout.splitlines()
-    assert out == str(tmp_path / "out")
+    assert out == str(verified.out)
     for line, what in ((logits, "logits"), (features, "features")):
         start = f"largest difference from fairseq in {what}: "
         assert line.startswith(start)
@@ -145,25 +189,14 @@ def test_fairseq_verifies(tmp_path: Path, witness: Path) -> None:
     assert done.stderr == ""
 
 
-def test_fairseq_verifies_torchaudios_file_below_a_wrapper_and_units_that_are_unknown(
-    tmp_path: Path, witness: Path
-) -> None:
-    centroids = np.random.default_rng(0).normal(size=(102, 48)).astype(np.float32)
-    np.save(tmp_path / "hubert_l2_km102.npy", centroids)
-    converted = import_hubert(str(shared_folder("golden/hubert") / "checkpoint.pt"), centroids, layer=2)
-    state = {f"module.{name}": torch.from_numpy(array) for name, array in converted.tokenizer.tensors().items()}
-    del state["module.centroids"]
-    torch.save(state, tmp_path / "hubert.pth")
-    command = [sys.executable, "-m", "orchestrator", "backbone", "import", "--out", str(tmp_path / "out"), "--verify"]
-    lm = ("--lm", witness / "gslm_small.pt", "--dict", witness / "gslm_small.dict.txt", "--layer", "2")
-    files = ("--hubert", tmp_path / "hubert.pth", "--kmeans", tmp_path / "hubert_l2_km102.npy")
-    done = subprocess.run([*command, *map(str, lm + files)], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def test_fairseq_verifies_torchaudios_file_below_a_wrapper_and_units_that_are_unknown(verified: Verified) -> None:
+    done = verified.wrapped
+    assert done.code == 0, done.stderr
     *_, unknown, wrapped, logits, features, _ = done.stdout.splitlines()
     assert unknown.endswith(
         "units 100, 101 are not in it, as where the LM's corpus had none; the LM reads <unk> instead"
     )
-    assert wrapped == f"note: {tmp_path}/hubert.pth: 'module.' of wrappers was taken off the names of its tensors"
+    assert wrapped == f"note: {verified.hubert}: 'module.' of wrappers was taken off the names of its tensors"
     for line in (logits, features):
         assert float(line.rpartition(" ")[2]) < 2e-5
 

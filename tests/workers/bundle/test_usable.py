@@ -14,7 +14,7 @@ from infra.errors import BundleError
 from tests.fixtures.mutations import one_thing_wrong
 from workers.backbone.directory import Backbone, read_backbone
 from workers.bundle.manifest import MANIFEST_FILE
-from workers.bundle.read import verify
+from workers.bundle.read import read, verify
 from workers.inference.classifier import Classifier
 
 FORMATS = Path(__file__).parents[2] / "fixtures" / "formats"
@@ -65,7 +65,7 @@ def _verdicts(uri: str, of: str) -> tuple[str, str]:
     except BundleError as error:
         verified = str(error)
     try:
-        Classifier.from_uris([uri], str(FORMATS / of))
+        Classifier([read(uri)], backbone(of))
         taken = ""
     except BundleError as error:
         taken = str(error)

@@ -8,7 +8,6 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
-from scipy.stats import rankdata
 
 from workers.evaluation.unit_use import UnitUse
 
@@ -40,6 +39,9 @@ def unit_agreement(uses: Sequence[UnitUse]) -> UnitAgreement | None:
     """Compare one slot over seeds; ``None`` for a single seed, or where no class tells units apart."""
     if len(uses) < 2:
         return None
+    # Its import takes more than a second.
+    from scipy.stats import rankdata
+
     outputs = uses[0].importance.shape[1]
     top = min(TOP, outputs)
     ranks = [_standardised(rankdata(use.importance, axis=1)) for use in uses]

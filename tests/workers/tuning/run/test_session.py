@@ -19,6 +19,7 @@ from tests.fixtures.gang_bench import SHARED, SOUND, Bench, mixed, sweep
 from tests.fixtures.memory import Memory
 from tests.fixtures.tuning import UNITS, tiny_backbone, toy_examples
 from workers.backbone.sharing import SharedLM
+from workers.evaluation.bootstrap import resampled
 from workers.evaluation.error_rates import ErrorRates
 from workers.job_store.checkpoint import seal_checkpoint
 from workers.tuning.orders import LaneOrder
@@ -28,22 +29,23 @@ from workers.tuning.run.session import GangSession
 from workers.tuning.step.gang import Gang
 
 
-@pytest.mark.parametrize("width", [2, 9])
-def test_a_lane_fails_alone_and_the_others_go_as_they_go_alone(bench: Bench, width: int) -> None:
+def test_a_lane_fails_alone_and_the_others_go_as_they_go_alone(bench: Bench) -> None:
     lanes = mixed(bench)
-    reports = bench.finish(bench.run(lanes, width=width, name="together"))
     for lane in lanes:
         bench.finish(bench.run([lane], width=1, name="alone"))
-    bench.assert_same("together", "alone", SOUND)
-    errors = {key: bench.outcome("together", key).error for key in ("diverges", "wrong unit", "lost", "damaged")}
-    assert errors == {key: bench.outcome("alone", key).error for key in errors}
-    assert str(errors["diverges"]).startswith("toy/seed1: the loss was not finite at step")
-    assert f"split train holds units 0 to {UNITS}, but the backbone has {UNITS}" in str(errors["wrong unit"])
-    assert "not the examples of toy" in str(errors["damaged"])
-    assert [bench.outcome("together", key).stopped for key in errors] == ["diverged", "failed", "failed", "failed"]
-    assert [report.lanes_ended for report in reports] == sorted(report.lanes_ended for report in reports)
-    assert reports[-1].lanes_ended == len(lanes)
-    assert reports[-1].lane_steps == reports[-1].lane_steps_planned
+    for width in (2, 9):
+        name = f"together by {width}"
+        reports = bench.finish(bench.run(lanes, width=width, name=name))
+        bench.assert_same(name, "alone", SOUND)
+        errors = {key: bench.outcome(name, key).error for key in ("diverges", "wrong unit", "lost", "damaged")}
+        assert errors == {key: bench.outcome("alone", key).error for key in errors}
+        assert str(errors["diverges"]).startswith("toy/seed1: the loss was not finite at step")
+        assert f"split train holds units 0 to {UNITS}, but the backbone has {UNITS}" in str(errors["wrong unit"])
+        assert "not the examples of toy" in str(errors["damaged"])
+        assert [bench.outcome(name, key).stopped for key in errors] == ["diverged", "failed", "failed", "failed"]
+        assert [report.lanes_ended for report in reports] == sorted(report.lanes_ended for report in reports)
+        assert reports[-1].lanes_ended == len(lanes)
+        assert reports[-1].lane_steps == reports[-1].lane_steps_planned
 
 
 def test_an_outcome_is_written_while_others_go_on(bench: Bench) -> None:
@@ -67,25 +69,24 @@ def test_lanes_that_ended_before_are_not_tuned_again(bench: Bench) -> None:
     assert bench.outcome("gang", "first").attempt == 2
 
 
-@pytest.mark.parametrize(("pauses", "seconds"), [(3, None), (17, 0.0)])
-def test_a_run_goes_on_from_its_checkpoint_byte_for_byte(
-    bench: Bench, tmp_path: Path, pauses: int, seconds: float | None
-) -> None:
+def test_a_run_goes_on_from_its_checkpoint_byte_for_byte(bench: Bench, tmp_path: Path) -> None:
     """Checkpoints at evaluations, and between any two optimizer steps."""
     lanes = mixed(bench)
     straight = bench.finish(bench.run(lanes, width=3, name="straight"))
-    checkpoint = tmp_path / "checkpoint"
-    checkpoint.mkdir()
-    run = bench.run(lanes, width=3, name="resumed")
-    reports = [run.step(seconds) for _ in range(pauses)]
-    run.save(checkpoint)
-    # What happened after the checkpoint is lost, but for the outcomes of lanes that ended.
-    run.step()
-    resumed = bench.run(lanes, width=3, name="resumed")
-    resumed.load(checkpoint)
-    reports += bench.finish(resumed)
-    bench.assert_same("resumed", "straight", SOUND, atol=0)
-    assert [report for report in reports if report.evaluated] == straight
+    for pauses, seconds in ((3, None), (17, 0.0)):
+        name = f"resumed after {pauses}"
+        checkpoint = tmp_path / f"checkpoint-{pauses}"
+        checkpoint.mkdir()
+        run = bench.run(lanes, width=3, name=name)
+        reports = [run.step(seconds) for _ in range(pauses)]
+        run.save(checkpoint)
+        # What happened after the checkpoint is lost, but for the outcomes of lanes that ended.
+        run.step()
+        resumed = bench.run(lanes, width=3, name=name)
+        resumed.load(checkpoint)
+        reports += bench.finish(resumed)
+        bench.assert_same(name, "straight", SOUND, atol=0)
+        assert [report for report in reports if report.evaluated] == straight
 
 
 def expected_survivors(bench: Bench, lanes: Sequence[LaneOrder], rungs: dict[int, int]) -> dict[str, int]:
@@ -123,38 +124,43 @@ def expected_survivors(bench: Bench, lanes: Sequence[LaneOrder], rungs: dict[int
     return dropped
 
 
-@pytest.mark.parametrize("width", [1, 3])
-def test_halving_keeps_the_best_points_whoever_shares_a_pass(bench: Bench, width: int) -> None:
+def test_halving_keeps_the_best_points_whoever_shares_a_pass(bench: Bench) -> None:
     """Rungs at 24 / 4 = 6 and 24 / 2 = 12 steps keep 3 and then 2 of 5 points."""
     lanes = sweep(bench, Halving(eta=2, rungs=2))
     wanted = expected_survivors(bench, lanes, {6: 3, 12: 2})
     assert sorted(wanted.values()) == [6, 6, 12, 24, 24]
+    survivors = [lane.key for lane in lanes if wanted[lane.point] == 24]
     # Another task beside them changes nothing.
     other = bench.lane("other", (4, 2), seed=7, steps=13)
     other = other.model_copy(update={"spec": other.spec.model_copy(update={"task": "another"})})
-    bench.finish(bench.run([lanes[0], other, *lanes[1:]], width=width, name="halved"))
-    for lane in lanes:
-        outcome = bench.outcome("halved", lane.key)
-        if outcome.error is None:
-            assert outcome.steps == wanted[lane.point], lane.key
-            assert outcome.stopped == ("steps" if wanted[lane.point] == 24 else "dropped"), lane.key
-            assert outcome.figures.keys() == {"valid", "test"}
-    survivors = [lane.key for lane in lanes if wanted[lane.point] == 24]
-    bench.assert_same("halved", "looked at", survivors)
+    for width in (1, 3):
+        name = f"halved by {width}"
+        bench.finish(bench.run([lanes[0], other, *lanes[1:]], width=width, name=name))
+        for lane in lanes:
+            outcome = bench.outcome(name, lane.key)
+            if outcome.error is None:
+                assert outcome.steps == wanted[lane.point], lane.key
+                assert outcome.stopped == ("steps" if wanted[lane.point] == 24 else "dropped"), lane.key
+                assert outcome.figures.keys() == {"valid", "test"}
+        bench.assert_same(name, "looked at", survivors)
 
 
-@pytest.mark.parametrize(("pauses", "seconds"), [(5, None), (19, 0.0)])
-def test_halving_goes_on_from_a_checkpoint(bench: Bench, tmp_path: Path, pauses: int, seconds: float | None) -> None:
+def test_halving_goes_on_from_a_checkpoint(bench: Bench, tmp_path: Path) -> None:
+    """Checkpoints at evaluations, and between any two optimizer steps."""
     lanes = sweep(bench, Halving(eta=2, rungs=2))
     bench.finish(bench.run(lanes, width=3, name="straight"))
-    run = bench.run(lanes, width=3, name="resumed")
-    for _ in range(pauses):
-        run.step(seconds)
-    run.save(tmp_path)
-    resumed = bench.run(lanes, width=3, name="resumed")
-    resumed.load(tmp_path)
-    bench.finish(resumed)
-    bench.assert_same("resumed", "straight", [lane.key for lane in lanes if "3e+38" not in lane.key], atol=0)
+    for pauses, seconds in ((5, None), (19, 0.0)):
+        name = f"resumed after {pauses}"
+        run = bench.run(lanes, width=3, name=name)
+        for _ in range(pauses):
+            run.step(seconds)
+        checkpoint = tmp_path / f"checkpoint-{pauses}"
+        checkpoint.mkdir()
+        run.save(checkpoint)
+        resumed = bench.run(lanes, width=3, name=name)
+        resumed.load(checkpoint)
+        bench.finish(resumed)
+        bench.assert_same(name, "straight", [lane.key for lane in lanes if "3e+38" not in lane.key], atol=0)
 
 
 @pytest.mark.parametrize("halving", [None, Halving(eta=2, rungs=1)])
@@ -308,7 +314,10 @@ def test_a_copy_of_the_weights_on_a_device_is_watched_too(bench: Bench) -> None:
     assert read_outcome(str(bench.root / "gang"), "plain") is None
 
 
-def test_a_detector_leaves_its_scores_and_every_lane_its_calibration(bench: Bench, tmp_path: Path) -> None:
+def test_a_detector_leaves_its_scores_and_every_lane_its_calibration(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.tuning.results.final_metrics.resampled", resampled)
     lane = bench.lane("spoofs", (2,), metric="eer", positive="class1")
     bench.finish(bench.run([lane, bench.lane("plain")], width=2, name="together"))
     detector, plain = bench.outcome("together", "spoofs"), bench.outcome("together", "plain")
