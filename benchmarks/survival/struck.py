@@ -68,6 +68,7 @@ class Submission:
     """
 
     def __init__(self, root: Path, name: str, scratch: Path, cluster: TwoNodes | None) -> None:
+        self._root = root
         self._mark = uuid.uuid4().hex
         self._of_ray = self._mark if cluster is None else cluster.mark
         self._cluster = cluster
@@ -150,6 +151,8 @@ class Submission:
         faults += [f"left after {LEFT_SECONDS:.0f} s: {title}" for title in left]
         slow = self.code == RAY_FAILED and SLOW_START in self.said
         faults += self._wrong_end(stroke, slow=slow)
+        if faults:
+            (self._root / f"said-{self._mark}.txt").write_text(self.said)
         moment = round(self._struck_at - self._began, 1) if self._struck_at else None
         end = {"at": moment, "code": self.code, "seconds": round(seconds, 1), "left": left, "faults": faults}
         return end | ({"slow": True} if slow else {})
