@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Iterator
 
@@ -29,11 +28,6 @@ settings.register_profile("steady", deadline=None, derandomize=True)
 # Of ``make check``; the whole suite takes the usual hundred examples.
 settings.register_profile("quick", settings.get_profile("steady"), max_examples=25)
 settings.load_profile("steady")
-
-
-def pytest_collection_finish() -> None:
-    """Modules and tests stay to the end; the garbage collector need not look at them again and again."""
-    gc.freeze()
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -43,7 +43,7 @@ class ErrorRates:
         counts = np.ones(len(self._order)) if weights is None else weights[self._order]
         misses = counts * self._positive
         rejected, below = self._below(misses), self._below(counts - misses)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore"):
             return rejected / rejected[-1], 1 - below / below[-1]
 
     def equal_error_rate(self, weights: Floats | None = None) -> float:

@@ -66,9 +66,7 @@ class Listening:
     def pooled(self) -> list[Tensor | None]:
         """Of each prompt that listens the weighted sum of its states for each slot, float32 [B, S, D]."""
         grids = iter(self._grids())
-        # Products of a few vectors, which half precision would only blur.
-        with torch.autocast(self._weights.device.type, enabled=False):
-            return [None if bound is None else _sum(bound, *next(grids)) for bound in self._bound]
+        return [None if bound is None else _sum(bound, *next(grids)) for bound in self._bound]
 
     def _layer_weights(self) -> Tensor:
         """Weight of each layer for each token, [N, L]: that of its row's prompt, nothing where that does not listen."""
