@@ -6,7 +6,6 @@ import importlib.util
 import logging
 import os
 import tempfile
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ ARTIFACTS = "mlartifacts"
 """Directory of files beside a SQLite file."""
 
 _NO_RUN = "0" * 32
-_loading = threading.Lock()
 
 CLIENT_DEFAULTS = {
     # The sender retries by itself; MLflow's seven retries of two minutes each would hold it far too long.
@@ -46,19 +44,13 @@ def prepare_mlflow() -> None:
         os.environ.setdefault(name, value)
 
 
-def load_mlflow() -> None:
-    """Import MLflow, in one thread at a time: two that meet in its circular imports would end in an error."""
-    from infra.tracking.bounded_http import bound_calls
-
-    with _loading:
-        bound_calls()
-
-
 def client(uri: str) -> Any:
     """An ``MlflowClient``; ``Any`` because MLflow is imported only when it is needed."""
-    load_mlflow()
     from mlflow import MlflowClient
 
+    from infra.tracking.bounded_http import bound_calls
+
+    bound_calls()
     # Whoever imported MLflow earlier in this process did it before its variables were set.
     logging.getLogger("mlflow").setLevel(os.environ.get("MLFLOW_LOGGING_LEVEL", "WARNING"))
     database = sqlite_path(uri)

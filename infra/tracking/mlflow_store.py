@@ -15,7 +15,7 @@ from infra.tracking.check import check
 from infra.tracking.event import Header, Logged, Params, Point, Status, Tags
 from infra.tracking.faults import NOT_MLFLOW, damaged, shown, try_database
 from infra.tracking.left_runs import KEY_TAG, PARENT_KEY_TAG, end_left_runs, quotable
-from infra.tracking.mlflow_client import ARTIFACTS, client, load_mlflow, prepare_mlflow, sqlite_path
+from infra.tracking.mlflow_client import ARTIFACTS, client, prepare_mlflow, sqlite_path
 from infra.tracking.spool_file import open_own
 from infra.tracking.store import Remote
 
@@ -89,7 +89,6 @@ class MLflowStore:
 
     def attach(self, header: Header, run_id: str | None) -> Remote:
         """Find the run by its id or its key, or make it."""
-        load_mlflow()
         from mlflow.exceptions import MlflowException
 
         if run_id is not None:
