@@ -33,7 +33,7 @@ from orchestrator.plan_checks import require_safe_places
 from orchestrator.progress import ProgressView
 from orchestrator.publishing.publisher import Publisher
 from orchestrator.publishing.task_bundles import PublishedTask, TaskBundles
-from orchestrator.ready_task import ReadyTask
+from orchestrator.ready_task import ReadyTask, with_failed_ordered_again
 from orchestrator.recordings.examples import clip_requests, encode, tokenize_tasks
 from orchestrator.recordings.features import task_features
 from orchestrator.recordings.tokenizing import TokenizingReport
@@ -58,8 +58,6 @@ from workers.baselines.order import FeatureKeys
 from workers.bundle.signing import SigningKey
 from workers.job_store.files import EXAMPLES, OUTCOME
 from workers.precision import ResolvedPrecision
-from workers.tuning.orders import LaneOrder
-from workers.tuning.results.outcome import has_whole_point
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -349,23 +347,6 @@ def start_baselines(submission: Submission, tasks: Sequence[ReadyTask], shared: 
     for task in tasks:
         baselines.start(task.lanes[0], shared, task.features)
     return baselines
-
-
-def with_failed_ordered_again(tasks: Sequence[ReadyTask], outcomes: Outcomes) -> list[ReadyTask]:
-    """Return the tasks, with a new attempt for failed lanes without which their task cannot be published."""
-    return [replace(task, lanes=_failed_again(task.lanes, outcomes)) for task in tasks]
-
-
-def _failed_again(lanes: tuple[LaneOrder, ...], known: Outcomes) -> tuple[LaneOrder, ...]:
-    outcomes = known.of(lanes)
-    failed = {outcome.key for outcome in outcomes if outcome.error is not None}
-    if not failed or has_whole_point(outcomes):
-        return lanes
-    attempt = 1 + max(outcome.attempt for outcome in outcomes)
-    # Under halving, whether a lane goes on depends on all other lanes.
-    return tuple(
-        lane.model_copy(update={"attempt": attempt}) if lane.halving or lane.key in failed else lane for lane in lanes
-    )
 
 
 def _report(

@@ -66,7 +66,7 @@ class PromptShape:
     @property
     def inputs(self) -> int:
         """Inputs of the verbalizer: the scores at a separator, and the features of the reading."""
-        return self.vocabulary + READINGS[self.reading].features(dim=self.dim, scores=self.vocabulary)
+        return self.vocabulary + READINGS[self.reading].features(self.dim)
 
     @property
     def one_unit_a_class(self) -> bool:

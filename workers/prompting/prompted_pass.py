@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from workers.prompting.readings.listening import BoundReading, Listening
-from workers.prompting.readings.reading import Reading
+from workers.prompting.readings.reading import Reading, UtteranceReading
 from workers.speech.unit_prosody import UnitProsody
 from workers.unit_lm.engine.packing import Packing, kernel_size, upload
 from workers.unit_lm.engine.rows import Prefix, Reads, Rows
@@ -38,7 +38,7 @@ class PromptTensors:
     Attributes:
         keys, values: [layers, P, D].
         separators: [slots, D].
-        bound: its reading; ``None``: the scores at the separators.
+        bound: its reading of the whole utterance; ``None``: it reads the scores at the separators alone.
         scores: how many of the LM's scores its verbalizer reads, the units' first; ``None``: all.
         projected: whether keys and values went through the layers' projections already.
     """
@@ -53,13 +53,8 @@ class PromptTensors:
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], reading: Reading, *, scores: int) -> Self:
         """A prompt from its tensors by name."""
-        bound = BoundReading(reading, tensors)
+        bound = BoundReading(reading, tensors) if isinstance(reading, UtteranceReading) else None
         return cls(tensors[KEYS], tensors[VALUES], tensors[SEPARATORS], bound, scores)
-
-    @property
-    def listens(self) -> bool:
-        """Whether it reads states besides the scores at the separators."""
-        return self.bound is not None and self.bound.reading.listens
 
     def project(self, lm: UnitLM) -> PromptTensors:
         """The same prompt with its keys and values projected once for all passes; for prompts that no longer change."""
@@ -198,9 +193,7 @@ def read_prompts(lm: UnitLM, prompts: Sequence[PromptTensors], groups: Sequence[
     for prompt, group, place, heard in zip(prompts, groups, laid_out.rows_of, pooled, strict=True):
         scores = logits[place, -group.reads :, : prompt.scores]
         if heard is not None:
-            assert prompt.bound is not None  # noqa: S101
-            features = prompt.bound.features(lm, heard).float()
-            scores = torch.cat([scores, features.expand(*scores.shape[:2], -1)], dim=-1)
+            scores = torch.cat([scores, heard.float().expand(*scores.shape[:2], -1)], dim=-1)
         found.append(scores)
     return found
 
@@ -209,11 +202,12 @@ def _listening(
     prompts: Sequence[PromptTensors], groups: Sequence[PromptRows], laid_out: AssembledRows
 ) -> Listening | None:
     """What hears the states of the start token and the units of each row; ``None`` where no prompt listens."""
-    if not any(prompt.listens for prompt in prompts):
+    bound = [prompt.bound for prompt in prompts]
+    if not any(bound):
         return None
     tails = np.repeat([group.tail for group in groups], [len(group.tokens) for group in groups])
     return Listening(
-        [prompt.bound if prompt.listens else None for prompt in prompts],
+        bound,
         rows_of=laid_out.rows_of,
         heard=laid_out.rows.packing.lengths - tails,
         packing=laid_out.rows.packing,

@@ -14,9 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workers.prompting.readings.reading import LAYERS, Reading
+from workers.prompting.readings.reading import LAYERS, UtteranceReading
 from workers.unit_lm.engine.packing import Packing, starts_of, upload
-from workers.unit_lm.unit_lm import UnitLM
 
 
 @dataclass(frozen=True)
@@ -28,12 +27,8 @@ class BoundReading:
         tensors: that it trains, by name.
     """
 
-    reading: Reading
+    reading: UtteranceReading
     tensors: Mapping[str, Tensor]
-
-    def features(self, lm: UnitLM, pooled: Tensor) -> Tensor:
-        """Inputs of the verbalizer from pooled states, [B, S, D] to [B, S, F]."""
-        return self.reading.features_of(self.tensors, lm, pooled)
 
 
 class Listening:

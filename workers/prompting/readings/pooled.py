@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar, Final
+from typing import Final
 
 import torch
 from torch import Tensor
 
-from workers.prompting.readings.reading import LAYERS, Reading
-from workers.unit_lm.unit_lm import UnitLM
+from workers.prompting.readings.reading import LAYERS, UtteranceReading
 
 QUERIES: Final = "reading.queries"
 
 
-class Mean(Reading):
+class Mean(UtteranceReading):
     """All positions count the same."""
-
-    listens: ClassVar[bool] = True
 
     def shapes(self, *, layers: int, dim: int, slots: int) -> Mapping[str, tuple[int, ...]]:  # noqa: ARG002
         return {LAYERS: (layers,)}
@@ -32,12 +29,6 @@ class Mean(Reading):
         """All layers, and with queries all positions, count the same."""
         for tensor in tensors.values():
             tensor.zero_()
-
-    def features(self, *, dim: int, scores: int) -> int:  # noqa: ARG002
-        return dim
-
-    def features_of(self, tensors: Mapping[str, Tensor], lm: UnitLM, pooled: Tensor) -> Tensor:  # noqa: ARG002
-        return pooled
 
     def position_weights(self, tensors: Mapping[str, Tensor], states: Tensor, outside: Tensor) -> Tensor:  # noqa: ARG002
         inside = (~outside).to(states.dtype)

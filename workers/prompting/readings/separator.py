@@ -19,5 +19,5 @@ class Separator(Reading):
     def initialise(self, tensors: Mapping[str, Tensor], generator: torch.Generator) -> None:
         """There is nothing to set."""
 
-    def features(self, *, dim: int, scores: int) -> int:  # noqa: ARG002
+    def features(self, dim: int) -> int:  # noqa: ARG002
         return 0

@@ -9,7 +9,7 @@ without it has not finished, and one of which a byte is altered is tuned again.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self, TypeVar
 
 import numpy as np
@@ -24,7 +24,7 @@ from task_specs.metric import METRICS, slot_figure
 from workers.evaluation.answers import ANSWERS_FILE, Answers
 from workers.evaluation.bootstrap import Interval
 from workers.evaluation.confusion import Cells
-from workers.job_store.files import ANSWERS, OUTCOME, PROMPT
+from workers.job_store.files import ANSWERS, OUTCOME, PROMPT, JobFile
 from workers.tuning.step.lane import LaneSpec
 from workers.tuning.step.lane_state import Stop
 from workers.untrusted.tensor_file import parse_tensors
@@ -151,6 +151,24 @@ def read_outcome_file(root: str, outcome: LaneOutcome, name: str) -> bytes:
     )
 
 
+def parsed_outcome_file(
+    root: str, outcome: LaneOutcome, name: str, kind: JobFile, parse: Callable[[bytes], _Value]
+) -> _Value | None:
+    """What a file beside an outcome says; ``None`` where the lane left none of this name.
+
+    Raises:
+        DamagedFile: it is not what the lane left.
+        StorageError: it cannot be read.
+    """
+    if name not in outcome.files:
+        return None
+    try:
+        return parse(read_outcome_file(root, outcome, name))
+    except (ValueError, KeyError) as error:
+        place = object_storage.join(root, outcome.key, name)
+        raise kind.damaged(place, "is not a file that this version reads") from error
+
+
 def read_answers(root: str, outcome: LaneOutcome) -> Answers | None:
     """What a lane's prompt answered on the test split; ``None`` for a lane of a version that did not keep it.
 
@@ -158,13 +176,7 @@ def read_answers(root: str, outcome: LaneOutcome) -> Answers | None:
         DamagedFile: it is not what the lane left.
         StorageError: it cannot be read.
     """
-    if ANSWERS_FILE not in outcome.files:
-        return None
-    try:
-        return Answers.from_bytes(read_outcome_file(root, outcome, ANSWERS_FILE))
-    except (ValueError, KeyError) as error:
-        place = object_storage.join(root, outcome.key, ANSWERS_FILE)
-        raise ANSWERS.damaged(place, "is not a file that this version reads") from error
+    return parsed_outcome_file(root, outcome, ANSWERS_FILE, ANSWERS, Answers.from_bytes)
 
 
 def read_outcome_tensors(root: str, outcome: LaneOutcome) -> dict[str, NDArray[np.float32]]:

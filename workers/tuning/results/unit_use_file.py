@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from infra import object_storage
 from workers.evaluation.unit_use import UnitUse
 from workers.job_store.files import UNIT_USE
-from workers.tuning.results.outcome import LaneOutcome, read_outcome_file
+from workers.tuning.results.outcome import LaneOutcome, parsed_outcome_file
 from workers.untrusted.tensor_file import parse_tensors
 
 UNIT_USE_FILE = "unit_use.safetensors"
@@ -63,18 +62,16 @@ def read_unit_use(root: str, outcome: LaneOutcome) -> LaneUnitUse | None:
         DamagedFile: it is not what the lane left.
         StorageError: it cannot be read.
     """
-    if UNIT_USE_FILE not in outcome.files:
-        return None
-    try:
-        tensors = parse_tensors(read_outcome_file(root, outcome, UNIT_USE_FILE))
-        slots = sum(name.startswith("own.") for name in tensors)
-        return LaneUnitUse(
-            [
-                UnitUse(tensors[f"importance.{slot}"].astype(np.float64), tensors[f"own.{slot}"].astype(np.float64))
-                for slot in range(slots)
-            ],
-            tensors["units"],
-        )
-    except (ValueError, KeyError) as error:
-        place = object_storage.join(root, outcome.key, UNIT_USE_FILE)
-        raise UNIT_USE.damaged(place, "is not a file that this version reads") from error
+    return parsed_outcome_file(root, outcome, UNIT_USE_FILE, UNIT_USE, _parsed)
+
+
+def _parsed(data: bytes) -> LaneUnitUse:
+    tensors = parse_tensors(data)
+    slots = sum(name.startswith("own.") for name in tensors)
+    return LaneUnitUse(
+        [
+            UnitUse(tensors[f"importance.{slot}"].astype(np.float64), tensors[f"own.{slot}"].astype(np.float64))
+            for slot in range(slots)
+        ],
+        tensors["units"],
+    )

@@ -361,10 +361,8 @@ class GangSession:
             if number in self._logs:
                 log_evaluation(self._logs[number], evaluation)
             if evaluation.begins_again:
-                self._note = (
-                    f"{self._order.lanes[number].run_name}: after {evaluation.step} steps no better than the most "
-                    "frequent class; begins again with another draw"
-                )
+                learned_nothing = f"after {evaluation.step} steps no better than the most frequent class"
+                self._note = f"{self._order.lanes[number].run_name}: {learned_nothing}; begins again with another draw"
             last = number, evaluation
         return last
 
