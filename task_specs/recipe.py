@@ -124,19 +124,33 @@ class Recipe(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _readable(self) -> Self:
-        if self.loss == "paper" and (self.read_dropout or self.unit_dropout or self.unit_replacement):
-            name = next(name for name in ("read_dropout", "unit_dropout", "unit_replacement") if getattr(self, name))
-            raise fault(f"{name} is not defined for loss: paper", "leave it out, or use loss: separators")
-        if self.read not in (None, "separator"):
-            if self.loss == "paper":
-                raise fault(f"read: {self.read} is not defined for loss: paper", "use loss: separators")
-            if self.verbalizer != "linear":
-                raise fault(
-                    f"read: {self.read} gives features that verbalizer: {self.verbalizer} cannot read",
-                    "use verbalizer: linear",
-                )
+    def _without_noise_for_paper(self) -> Self:
+        if self.loss == "paper":
+            for name in ("read_dropout", "unit_dropout", "unit_replacement"):
+                if getattr(self, name):
+                    raise fault(f"{name} is not defined for loss: paper", "leave it out, or use loss: separators")
         return self
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        self.require_readable()
+        return self
+
+    def require_readable(self) -> None:
+        """Refuse a reading whose features the verbalizer or the loss does not take.
+
+        Raises:
+            PydanticCustomError: it has such a reading.
+        """
+        if self.read in (None, "separator"):
+            return
+        if self.loss == "paper":
+            raise fault(f"read: {self.read} is not defined for loss: paper", "use loss: separators")
+        if self.verbalizer != "linear":
+            raise fault(
+                f"read: {self.read} gives features that verbalizer: {self.verbalizer} cannot read",
+                "use verbalizer: linear, or read: separator",
+            )
 
     @classmethod
     def from_spec(cls, value: str | dict[str, Any], *, context: dict[str, Any] | None = None) -> Self:
@@ -155,10 +169,10 @@ class Recipe(BaseModel):
 
     @property
     def reading(self) -> Read:
-        """What the verbalizer reads, as resolved; a point of a sweep may have a verbalizer that reads scores alone."""
-        if self.verbalizer != "linear" or self.loss == "paper":
-            return "separator"
-        return self.read or "pooled"
+        """What the verbalizer reads, as resolved."""
+        if self.read is not None:
+            return self.read
+        return "pooled" if self.verbalizer == "linear" and self.loss != "paper" else "separator"
 
     def identity(self) -> dict[str, Any]:
         """The settings as JSON values, a bundle by its version, wherever it lies."""

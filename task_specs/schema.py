@@ -66,6 +66,13 @@ def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
     return seeds
 
 
+def _readable_points(sweep: Sweep | None, info: ValidationInfo) -> Sweep | None:
+    if sweep is not None and "recipe" in info.data:
+        for point in sweep.points(info.data["recipe"]):
+            point.recipe.require_readable()
+    return sweep
+
+
 def _few_lanes(sweep: Sweep | None, info: ValidationInfo) -> Sweep | None:
     if sweep is not None and {"seeds", "recipe"} <= info.data.keys():
         points, seeds = sweep.size, len(info.data["seeds"])
@@ -143,7 +150,7 @@ class TaskSpec(FileModel):
     """Seeds; a number ``n`` stands for 0 to ``n - 1``. Each is one lane."""
     recipe: Annotated[Recipe, BeforeValidator(_recipe)] = Field(default_factory=Recipe)
     """``default``, ``paper``, or a mapping of a name and changed settings."""
-    sweep: Annotated[Sweep | None, AfterValidator(_few_lanes)] = None
+    sweep: Annotated[Sweep | None, AfterValidator(_few_lanes), AfterValidator(_readable_points)] = None
     """Settings of the recipe to try in all combinations, each with every seed; the combination with the best mean
     validation metric over seeds is published."""
     published: Annotated[str | None, AfterValidator(_published)] = None

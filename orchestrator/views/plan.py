@@ -49,7 +49,8 @@ def show_plan(plan: Plan, console: Console, measured: Sequence[Measured] | None)
     console.print(table)
     resources = ", ".join(f"{name} {value}" for name, value in job.resources if value is not None) or "by the machine"
     recipes = {
-        f"{task.spec.recipe.name}, length {task.spec.recipe.prompt_length}, {task.spec.recipe.verbalizer} verbalizer"
+        f"{task.spec.recipe.name}, length {task.spec.recipe.prompt_length}, {task.spec.recipe.reading} reading, "
+        f"{task.spec.recipe.verbalizer} verbalizer"
         + (f", balanced by {task.spec.recipe.balance}" if task.spec.recipe.balance != "none" else "")
         for task in plan.tasks
     }

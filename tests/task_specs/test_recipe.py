@@ -99,3 +99,26 @@ def test_numbers_may_be_written_as_people_write_them() -> None:
     assert Recipe.from_spec({"steps": 1e3, "learning_rate": "5e-3", "batch_size": "8"}) == Recipe(
         steps=1000, learning_rate=0.005, batch_size=8
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"read": "pooled", "verbalizer": "frequency"}, "verbalizer: frequency cannot read"),
+        ({"read": "mean", "verbalizer": "random"}, "verbalizer: random cannot read"),
+        ({"name": "paper", "read": "pooled"}, "read: pooled is not defined for loss: paper"),
+        ({"name": "paper", "read_dropout": 0.1}, "read_dropout is not defined for loss: paper"),
+        ({"name": "paper", "unit_dropout": 0.1}, "unit_dropout is not defined for loss: paper"),
+        ({"name": "paper", "unit_replacement": 0.1}, "unit_replacement is not defined for loss: paper"),
+    ],
+)
+def test_readings_and_noise_go_with_what_can_take_them(value: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Recipe.from_spec(value)
+
+
+def test_a_reading_that_is_not_said_is_the_best_that_fits() -> None:
+    assert Recipe().reading == "pooled"
+    assert Recipe.from_spec({"verbalizer": "frequency"}).reading == "separator"
+    assert Recipe.from_spec({"loss": "paper"}).reading == Recipe.from_spec("paper").reading == "separator"
+    assert Recipe.from_spec({"read": "mean"}).reading == "mean"

@@ -108,6 +108,12 @@ BASE = "name: t\ndata: {path: x.csv}\n"
         ("sweep: {learning_rate: []}", "sweep.learning_rate: has no value; give it one or more, or remove the line"),
         ("sweep: {learning_rate: [0.1, 1e-1]}", "sweep.learning_rate: holds a value twice; remove one of them"),
         ("sweep: {learning_rate: [0.1, -1]}", "sweep.learning_rate[1]: must be more than 0, not the number -1"),
+        (
+            "sweep: {read: [separator, pooled], verbalizer: [linear, random]}",
+            "sweep: read: pooled gives features that verbalizer: random cannot read; use verbalizer: linear",
+        ),
+        ("recipe: {read: mean}\nsweep: {verbalizer: [linear, random]}", "sweep: read: mean gives features that verb"),
+        ("recipe: paper\nsweep: {read: [mean]}", "sweep: read: mean is not defined for loss: paper; use loss"),
         ("sweep: {prompt_length: [-1]}", "sweep.prompt_length[0]: must be at least 0, not the number -1"),
         ("sweep: {dropout: [1]}", "sweep.dropout[0]: must be less than 1, not the number 1"),
         ("sweep: {verbalizer: [liner]}", "sweep.verbalizer[0]: must be 'linear', 'frequency' or 'random', not 'line"),

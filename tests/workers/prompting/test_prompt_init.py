@@ -32,6 +32,10 @@ def states_of(tokens: NDArray[np.int64]) -> NDArray[np.float64]:
     return plain_attention_inputs(LM, np.concatenate([[TINY.start], tokens]))
 
 
+def test_a_prompt_without_vectors_begins_without_units() -> None:
+    assert initial(make_lane(LM, prompt_length=0, prompt_init="units"))[KEYS].numel() == 0
+
+
 @pytest.mark.parametrize("length", [4, 30])
 def test_units_are_what_the_layers_see_of_training_rows(length: int) -> None:
     """30 is more than there are rows, so some are drawn from twice."""

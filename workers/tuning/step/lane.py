@@ -152,7 +152,7 @@ class Lane:
         values = initial_prompt(shape, spec.recipe, self._lm, generator)
         if self._donor is not None:
             begin_with_bundle(values, shape, tuple(slot.labels for slot in spec.slots), self._donor())
-        elif spec.recipe.prompt_init == "units":
+        elif spec.recipe.prompt_init == "units" and shape.length:
             begin_with_units(values, shape, self._lm, self._rows_to_begin_with(), generator)
         zeros = torch.zeros_like(values)
         return LaneState(values, values, zeros, zeros, generator.get_state(), Progress(), [])
