@@ -18,12 +18,11 @@ from infra.private_ray import HOST, OF_ANOTHER_CLUSTER, PREFIX, SESSIONS, closed
 from orchestrator.cluster.descendants import descendants
 from orchestrator.cluster.failures import start_fault
 from orchestrator.cluster.ray_place import place_for_ray
-from orchestrator.cluster.ray_watch import start_watched
+from orchestrator.cluster.ray_watch import RAYLET_PROCESS, start_watched
 
 TOKEN = "token_of_this_run"  # noqa: S105 - the name of its file
 START_SECONDS = 180.0
 """For which a node that has not registered yet is waited for."""
-RAYLET = "raylet"
 REMOVAL_SECONDS = 5.0
 """Time for which Ray's processes may still write into its directory while they end."""
 
@@ -99,7 +98,7 @@ def _patient(ask: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 return ask(*arguments)
             except RuntimeError:
-                if time.monotonic() > deadline or RAYLET not in descendants().values():
+                if time.monotonic() > deadline or RAYLET_PROCESS not in descendants().values():
                     raise
                 time.sleep(0.2)
 

@@ -1,13 +1,14 @@
 """Watch over Ray's processes: without it a command would end late, without a message, and with the exit code of failed
 tasks.
 
-When the GCS is gone, Ray ends the driver's process after a minute; when the raylet is gone, calls hang or fail one
-after the other.
+When the GCS is gone, Ray ends the driver's process after a minute. When the raylet is gone, calls hang or fail one
+after the other, and the first one that reaches for the object store ends the process.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import threading
@@ -30,6 +31,7 @@ SILENT_SECONDS = 45.0
 GRACE_SECONDS = 15.0
 """Time for the command to end by itself once Ray is gone, which a hanging call may prevent."""
 GCS_NAME, GCS_PROCESS = "Ray's control process (GCS)", "gcs_server"
+RAYLET_NAME, RAYLET_PROCESS = "Ray's node process (raylet)", "raylet"
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,13 @@ class Part:
         name: name of the process, for messages.
         address: host and port at which it listens.
         comes_back: whether it may be restarted.
+        pid: process id, where it is a descendant of this process.
     """
 
     name: str
     address: tuple[str, int]
     comes_back: bool = False
+    pid: int | None = None
 
 
 class RayWatch:
@@ -59,6 +63,8 @@ class RayWatch:
         """Sentence about the part that is gone."""
         self._parts = parts
         self._closed = threading.Event()
+        self._ends = {end: part for part in parts if (end := _end_of(part.pid)) is not None}
+        self._heard, self._bell = os.pipe()
         self._thread = threading.Thread(target=self._look, name="speechprompt-ray-watch", daemon=True)
 
     def start(self) -> None:
@@ -70,12 +76,21 @@ class RayWatch:
         """Stop watching; if Ray is gone, the process still ends in time even when disconnecting hangs."""
         if self.lost is None:
             self._closed.set()
+            os.write(self._bell, b".")
             self._thread.join()
+            for descriptor in (*self._ends, self._heard, self._bell):
+                os.close(descriptor)
         signal.signal(signal.SIGUSR2, self._before)
 
     def _look(self) -> None:
         silent_since: dict[Part, float] = {}
-        while not self._closed.wait(LOOK_SECONDS):
+        while True:
+            ended = select.select([self._heard, *self._ends], [], [], LOOK_SECONDS)[0]
+            if self._closed.is_set():
+                return
+            if ended:
+                self._end(self._ends[ended[0]])
+                return
             for part in self._parts:
                 error = _silence(part.address)
                 if error is None:
@@ -192,10 +207,21 @@ def _parts(*, own: bool) -> list[Part]:
     host, _, port = context.gcs_address.rpartition(":")
     here = context.get_node_id()
     node = next(node for node in ray.nodes() if node["NodeID"] == here)  # type: ignore[no-untyped-call]
+    pids = {name: pid for pid, name in descendants().items()} if own else {}
     return [
-        Part(GCS_NAME, (host.strip("[]"), int(port)), comes_back=not own),
-        Part("Ray's node process (raylet)", (node["NodeManagerAddress"], node["NodeManagerPort"])),
+        Part(GCS_NAME, (host.strip("[]"), int(port)), not own, pids.get(GCS_PROCESS)),
+        Part(RAYLET_NAME, (node["NodeManagerAddress"], node["NodeManagerPort"]), pid=pids.get(RAYLET_PROCESS)),
     ]
+
+
+def _end_of(pid: int | None) -> int | None:
+    """Return a file descriptor that becomes readable when a process ends, at once and before anyone has waited for it;
+    none where the system has no such thing."""
+    if pid is None or not hasattr(os, "pidfd_open"):
+        return None
+    with suppress(OSError):
+        return os.pidfd_open(pid)
+    return None
 
 
 def _ended(name: str) -> str:

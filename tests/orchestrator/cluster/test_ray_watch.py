@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -70,6 +71,28 @@ def test_a_ray_that_answers_is_left_alone_and_a_busy_cluster_is_waited_for() -> 
         assert ray_watch.lost_ray() is None
     """)
     assert (code, said) == (0, "")
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="this system does not tell at once that a process has ended")
+def test_an_own_process_of_ray_is_missed_at_once() -> None:
+    """What next reaches for the object store of a raylet that is gone would end the process without a message."""
+    code, said = ended("""
+        import subprocess
+        ray_watch.LOOK_SECONDS = 60
+        raylet = subprocess.Popen(["sleep", "60"])
+        ray_watch._parts = lambda own: [ray_watch.Part("raylet", ports[0].getsockname(), pid=raylet.pid)]
+        with ray_watch.ray_watched(own=True):
+            time.sleep(0.1)
+        assert ray_watch.lost_ray() is None
+        try:
+            with ray_watch.ray_watched(own=True):
+                raylet.kill()
+                time.sleep(60)
+        except RayFailed as error:
+            sys.exit(str(error))
+    """)
+    assert code == 1
+    assert said.startswith("raylet has ended")
 
 
 @pytest.mark.parametrize(("gone", "ends"), [("gcs.kill(); gcs.wait()", True), ("pass", False)])
