@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import os
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ ARTIFACTS = "mlartifacts"
 """Directory of files beside a SQLite file."""
 
 _NO_RUN = "0" * 32
+_importing = threading.Lock()
 
 CLIENT_DEFAULTS = {
     # The sender retries by itself; MLflow's seven retries of two minutes each would hold it far too long.
@@ -45,21 +47,27 @@ def prepare_mlflow() -> None:
 
 
 def client(uri: str) -> Any:
-    """An ``MlflowClient``; ``Any`` because MLflow is imported only when it is needed."""
-    from mlflow import MlflowClient
+    """An ``MlflowClient``; ``Any`` because MLflow is imported only when it is needed.
 
-    from infra.tracking.bounded_http import bound_calls
+    Other modules of MLflow may be imported once this has returned. Two threads that begin with different ones of its
+    modules, which import each other, end in a deadlock that Python resolves by an error in one of them.
+    """
+    with _importing:
+        from mlflow import MlflowClient
 
-    bound_calls()
-    # Whoever imported MLflow earlier in this process did it before its variables were set.
-    logging.getLogger("mlflow").setLevel(os.environ.get("MLFLOW_LOGGING_LEVEL", "WARNING"))
-    database = sqlite_path(uri)
-    if database is not None:
-        # A connection that is kept would go on writing to a file which another one has replaced.
-        os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
-        if not database.exists():
-            _make_database(database)
-    return MlflowClient(tracking_uri=uri)
+        from infra.tracking.bounded_http import bound_calls
+
+        bound_calls()
+        # Whoever imported MLflow earlier in this process did it before its variables were set.
+        logging.getLogger("mlflow").setLevel(os.environ.get("MLFLOW_LOGGING_LEVEL", "WARNING"))
+        database = sqlite_path(uri)
+        if database is not None:
+            # A connection that is kept would go on writing to a file which another one has replaced.
+            os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
+            if not database.exists():
+                _make_database(database)
+        # Imports the modules of this kind of store.
+        return MlflowClient(tracking_uri=uri)
 
 
 def require_mlflow(store: Any) -> None:

@@ -89,11 +89,12 @@ class MLflowStore:
 
     def attach(self, header: Header, run_id: str | None) -> Remote:
         """Find the run by its id or its key, or make it."""
+        store = self._client
         from mlflow.exceptions import MlflowException
 
         if run_id is not None:
             try:
-                info = self._client.get_run(run_id).info
+                info = store.get_run(run_id).info
                 if info.run_id != run_id:
                     raise TrackingError(NOT_MLFLOW)
                 if info.lifecycle_stage == "active":

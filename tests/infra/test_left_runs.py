@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
+import textwrap
 from contextlib import closing
 from pathlib import Path
 
@@ -43,6 +46,32 @@ def test_a_store_that_cannot_be_used_is_said_in_a_sentence(tmp_path: Path) -> No
     with pytest.raises(TrackingUnreachable, match=r"MLflow at sqlite:///.* cannot be used \(.*\)$") as raised:
         end_left_runs(f"sqlite:///{tmp_path}/mlflow.db", "toy", ["toy/1"])
     assert "\n" not in str(raised.value)
+
+
+def test_two_threads_may_be_the_first_to_import_mlflow(tmp_path: Path) -> None:
+    """Python refuses, in one of them, an import in which each waits for what the other has begun."""
+    program = """
+        import pathlib, sys, threading
+        from infra.tracking.event import Header
+        from infra.tracking.left_runs import end_left_runs
+        from infra.tracking.mlflow_store import MLflowStore
+
+        def attach():
+            while "mlflow" not in sys.modules:
+                pass
+            MLflowStore(uri, pathlib.Path(".")).attach(Header("toy", "run", "key", None), None)
+            done.append(True)
+
+        uri, done = f"sqlite:///{sys.argv[1]}/mlflow.db", []
+        sender = threading.Thread(target=attach)
+        sender.start()
+        end_left_runs(uri, "toy", ["toy/1"])
+        sender.join()
+        assert done
+    """
+    run = [sys.executable, "-c", textwrap.dedent(program), str(tmp_path)]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_is_no_store_is_said_in_few_safe_characters(answering: Answering) -> None:
