@@ -32,6 +32,9 @@ GRACE_SECONDS = 15.0
 """Time for the command to end by itself once Ray is gone, which a hanging call may prevent."""
 GCS_NAME, GCS_PROCESS = "Ray's control process (GCS)", "gcs_server"
 RAYLET_NAME, RAYLET_PROCESS = "Ray's node process (raylet)", "raylet"
+START_SECONDS = {GCS_PROCESS: (GCS_NAME, 15.0), RAYLET_PROCESS: (RAYLET_NAME, 4.0)}
+"""Name of each process that Ray starts, and the time it may be gone while Ray starts: Ray may say itself why, and does
+so sooner."""
 
 
 @dataclass(frozen=True)
@@ -138,17 +141,19 @@ def ray_watched(*, own: bool) -> Iterator[None]:
 
 @contextmanager
 def start_watched() -> Iterator[None]:
-    """End the process if the GCS that it starts in the block is gone before the block is left: Ray would wait for it
-    for a minute, and end the process without a message."""
+    """End the process if a part of Ray that it starts in the block is gone before the block is left: Ray would wait for
+    a GCS for a minute, for a raylet for nine seconds, and then end the process without a message."""
     closed = threading.Event()
 
     def look() -> None:
-        started, gone_at = False, time.monotonic()
+        seen: dict[str, float] = {}
         while not closed.wait(LOOK_SECONDS):
-            if GCS_PROCESS in descendants().values():
-                started, gone_at = True, time.monotonic()
-            elif started and time.monotonic() - gone_at >= GRACE_SECONDS:
-                _end_process(_ended(GCS_NAME))
+            running, now = set(descendants().values()), time.monotonic()
+            seen |= dict.fromkeys(START_SECONDS.keys() & running, now)
+            for process, last in seen.items():
+                name, patience = START_SECONDS[process]
+                if now - last >= patience:
+                    _end_process(_ended(name))
 
     thread = threading.Thread(target=look, name="speechprompt-ray-start", daemon=True)
     thread.start()

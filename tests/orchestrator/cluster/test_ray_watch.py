@@ -9,6 +9,7 @@ import textwrap
 
 import pytest
 
+from orchestrator.cluster import ray_watch
 from orchestrator.exit_codes import RAY_FAILED
 
 LOST = "Ray's control process (GCS) has ended, see Ray's logs for the reason; run the command again, and it goes on"
@@ -95,17 +96,18 @@ def test_an_own_process_of_ray_is_missed_at_once() -> None:
     assert said.startswith("raylet has ended")
 
 
-@pytest.mark.parametrize(("gone", "ends"), [("gcs.kill(); gcs.wait()", True), ("pass", False)])
-def test_a_gcs_that_ends_while_ray_starts_ends_the_process(gone: str, ends: bool) -> None:
-    """Ray's own code would wait for a minute and end the process without a message."""
+@pytest.mark.parametrize(("gone", "ends"), [("part.kill(); part.wait()", True), ("pass", False)])
+def test_a_part_that_ends_while_ray_starts_ends_the_process(gone: str, ends: bool) -> None:
+    """Ray's own code would wait for it and end the process without a message."""
+    assert set(ray_watch.START_SECONDS) == {"gcs_server", "raylet"}
     code, said = ended(f"""
         import subprocess
-        ray_watch.GCS_PROCESS, ray_watch.GRACE_SECONDS = "sleep", 0.1
-        with subprocess.Popen(["sleep", "60"]) as gcs:
+        ray_watch.START_SECONDS = {{"sleep": (ray_watch.GCS_NAME, 0.1), "absent": ("absent", 0.1)}}
+        with subprocess.Popen(["sleep", "60"]) as part:
             with ray_watch.start_watched():
                 time.sleep(0.3)
                 {gone}
                 time.sleep(60 if {ends} else 1)
-            gcs.kill()
+            part.kill()
     """)
     assert (code, said) == ((RAY_FAILED, f"error: {LOST}\n") if ends else (0, ""))
