@@ -360,7 +360,8 @@ def _report(
     encoded = {task.name: task.encoded for task in ready}
     results = baselines.collect()
     outcomes = {name: done.outcomes for name, done in published.items()}
-    judged = verdicts(submission.outcomes.root, outcomes, baselines.root, results)
+    ensembles = {task.spec.name for task in submission.plan.tasks if task.spec.publish == "ensemble"}
+    judged = verdicts(submission.outcomes.root, outcomes, baselines.root, results, ensembles)
     rows = []
     for task in submission.plan.tasks:
         name, row = task.spec.name, planned_row(task)
@@ -376,10 +377,10 @@ def _report(
             update = {
                 "status": "published",
                 "bundle": done.uri,
-                "unit_agreement": done.unit_agreement,
+                "unit_agreement": done.seeds.unit_agreement,
                 "verdict": judged[name],
             }
-            row = row.with_outcomes(done.outcomes).model_copy(update=update)
+            row = row.with_outcomes(done.outcomes, done.seeds.together).model_copy(update=update)
         elif name in failures:
             row = row.model_copy(update={"status": "failed", "error": failures[name]})
         rows.append(row.with_baselines(results.get(name, {})))

@@ -93,7 +93,8 @@ def unpublishable(spec: TaskSpec, dataset: Dataset, job: Job, backbone: Backbone
     for point, shape in largest.values():
         lane = lane_spec(spec, dataset, point, seed=max(spec.seeds))
         try:
-            tuned = Tuned.longest(lane, shape, [each.name for each in points])
+            members = spec.seeds if spec.publish == "ensemble" else ()
+            tuned = Tuned.longest(lane, shape, [each.name for each in points], members)
             check_publishable(task_manifest(sections, lane, tuned), licence=spec.licence)
         except BundleError as error:
             problems.append(Problem(shown(spec.source), "data", error.reason, error.remedy))
@@ -180,6 +181,8 @@ def _misfit(bundle: FoundBundle, init: BundleInit, backbone: BackboneDescription
     if theirs.unit_lm != backbone.fingerprints.unit_lm:
         message = f"{bundle.uri} was tuned on another unit LM ({theirs.name or theirs.unit_lm[:12]})"
         return message, f"name a bundle of backbone {backbone.name!r}"
+    if bundle.manifest.prompt.members is not None:
+        return f"{bundle.uri} is an ensemble of several prompts", "name a bundle of one prompt"
     if init.version not in ("", bundle.version):
         return f"{bundle.uri} is not version {init.version}", "name the directory of that version"
     return None

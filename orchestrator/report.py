@@ -24,6 +24,7 @@ from workers.baselines.result import BaselineResult
 from workers.baselines.verdict import TaskVerdict
 from workers.evaluation.bootstrap import Interval, interval
 from workers.job_store.files import REPORT
+from workers.tuning.results.final_metrics import FinalMetrics
 from workers.tuning.results.outcome import LaneOutcome, best_lane, best_point, by_point
 from workers.tuning.results.unit_agreement import UnitAgreement
 
@@ -50,6 +51,31 @@ class BaselineFigures(BaseModel):
     error: str | None = None
 
 
+class EnsembleFigures(BaseModel):
+    """The prompts of all seeds together, whose probabilities are averaged.
+
+    Attributes:
+        valid, test: the task's metric on the validation and test splits.
+        test_interval: 95 % confidence interval of ``test``, by bootstrap over utterances or speakers.
+        ece: expected calibration error on the test split.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    valid: float
+    test: float
+    test_interval: Interval | None = None
+    ece: float | None = None
+
+    @classmethod
+    def of(cls, metrics: FinalMetrics, metric: str) -> EnsembleFigures:
+        """Return the figures of a metric."""
+        valid, test = metrics.metrics["valid"], metrics.metrics["test"]
+        return cls(
+            valid=valid[metric], test=test[metric], test_interval=metrics.intervals.get(metric), ece=test.get("ece")
+        )
+
+
 class TaskRow(BaseModel):
     """Row of a task in the report.
 
@@ -64,6 +90,9 @@ class TaskRow(BaseModel):
         test_std: standard deviation over seeds; 0 for one seed.
         test_interval: 95 % confidence interval of ``test``, by bootstrap over utterances or speakers of the test split;
             it does not include the spread over seeds.
+        single: metric on the test split of the seed that is best on validation; ``None`` for one seed.
+        publish: what the bundle holds, ``best`` (that seed's prompt) or ``ensemble``.
+        ensemble: the prompts of all seeds together; ``None`` for one seed, and where they cannot be averaged.
         ece: expected calibration error on the test split, mean over the seeds.
         temperatures: calibration temperatures of the published prompt, by slot.
         majority: accuracy of always answering the most frequent label; the baseline ``majority`` has the task's metric.
@@ -99,6 +128,9 @@ class TaskRow(BaseModel):
     test: float | None = None
     test_std: float | None = None
     test_interval: Interval | None = None
+    single: float | None = None
+    publish: Literal["best", "ensemble"] = "best"
+    ensemble: EnsembleFigures | None = None
     ece: float | None = None
     temperatures: list[float] = []
     majority: float | None = None
@@ -118,8 +150,12 @@ class TaskRow(BaseModel):
     verdict: TaskVerdict | None = None
     published: PublishedResult | None = None
 
-    def with_outcomes(self, outcomes: Sequence[LaneOutcome]) -> TaskRow:
+    def with_outcomes(self, outcomes: Sequence[LaneOutcome], together: FinalMetrics | None = None) -> TaskRow:
         """Return the row with the metrics of the best point.
+
+        Args:
+            outcomes: outcomes of all lanes of the task.
+            together: metrics of the seeds of the best point as an ensemble.
 
         Raises:
             TuningError: no point succeeded with every seed.
@@ -127,6 +163,8 @@ class TaskRow(BaseModel):
         best, points = best_point(outcomes), len(by_point(outcomes))
         eces = [outcome.figures["test"]["ece"] for outcome in best if "ece" in outcome.figures["test"]]
         tests = [outcome.figures["test"][self.metric] for outcome in best]
+        ensemble = None if together is None else EnsembleFigures.of(together, self.metric)
+        chosen = best_lane(best)
         return self.model_copy(
             update={
                 "point": best[0].point,
@@ -136,13 +174,20 @@ class TaskRow(BaseModel):
                 "test_std": statistics.stdev(tests) if len(tests) > 1 else 0.0,
                 "test_interval": _interval_of_mean(best),
                 "ece": statistics.fmean(eces) if len(eces) == len(best) else None,
-                "temperatures": best_lane(best).temperatures,
+                "single": chosen.figures["test"][self.metric] if len(best) > 1 else None,
+                "ensemble": ensemble,
+                "temperatures": together.temperatures if together and self.publish != "best" else chosen.temperatures,
                 "seeds": len(best),
                 "trained": best[0].trained,
                 "steps": sum(outcome.steps for outcome in outcomes),
                 "lanes": [outcome.key for outcome in best],
             }
         )
+
+    @property
+    def of_bundle(self) -> float | None:
+        """Metric on the test split of what the bundle holds: of an ensemble its own, else the mean over the seeds."""
+        return self.ensemble.test if self.publish == "ensemble" and self.ensemble is not None else self.test
 
     def with_baselines(self, results: Mapping[str, BaselineResult]) -> TaskRow:
         """Return the row with the metrics of its baselines."""
@@ -173,6 +218,7 @@ def planned_row(task: PlannedTask) -> TaskRow:
         published=spec.published_result,
         long_policy=spec.audio.too_long,
         shots=spec.shots,
+        publish=spec.publish,
     )
 
 
@@ -231,6 +277,7 @@ def report_table(report: JobReport) -> Group:
     """Return the table of results, and below it where each bundle is or why there is none."""
     too_long = any(row.long for row in report.tasks)
     left_out = any(row.quarantined for row in report.tasks)
+    seeds = any(row.seeds > 1 for row in report.tasks)
     table = Table(title=as_text(f"{report.job} on backbone {report.backbone}"), title_justify="left")
     table.add_column("task", no_wrap=True)
     for heading in (
@@ -242,7 +289,15 @@ def report_table(report: JobReport) -> Group:
         *(["too long"] if too_long else []),
     ):
         table.add_column(heading)
-    for heading in ("metric", "valid", "test", "95 %", "ECE", "majority"):
+    for heading in (
+        "metric",
+        "valid",
+        "test",
+        "95 %",
+        *(["best seed", "together"] if seeds else []),
+        "ECE",
+        "majority",
+    ):
         table.add_column(heading, justify="left" if heading == "metric" else "right")
     ends = Table.grid(padding=(0, 2))
     for row in report.tasks:
@@ -260,6 +315,7 @@ def report_table(report: JobReport) -> Group:
             _percent(row.valid),
             _percent(row.test) + spread,
             "–".join(_percent(end) for end in row.test_interval or ()),
+            *([_percent(row.single), _percent(None if row.ensemble is None else row.ensemble.test)] if seeds else []),
             _percent(row.ece),
             _percent(row.majority if row.metric == "accuracy" else None),
             style=colour,
@@ -275,8 +331,9 @@ def report_json(report: JobReport) -> str:
 
 def _outcome(row: TaskRow) -> str:
     if row.status == "published":
-        chosen = f"  ({row.point}, the best of {row.points})" if row.points else ""
-        return (row.bundle or "") + chosen
+        what = [f"{row.seeds} prompts together"] if row.publish == "ensemble" else []
+        what += [f"{row.point}, the best of {row.points}"] if row.points else []
+        return (row.bundle or "") + (f"  ({'; '.join(what)})" if what else "")
     return row.error or row.status
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import ray
 from ray.exceptions import RayError
@@ -18,6 +18,7 @@ def verdicts(
     outcomes: Mapping[str, Sequence[LaneOutcome]],
     baselines: str,
     results: Mapping[str, Mapping[str, BaselineResult]],
+    ensembles: Collection[str],
 ) -> dict[str, TaskVerdict]:
     """Return the verdict on each task that has prompts, corrected over all of them.
 
@@ -26,9 +27,12 @@ def verdicts(
         outcomes: outcomes of all lanes of each task, with a point that succeeded.
         baselines: directory of the baselines' results.
         results: results of each task's baselines, in the order of the job file.
+        ensembles: tasks whose prompts are published together.
     """
     running = {
-        task: _compared.remote(lanes, best_point(found), baselines, list(results.get(task, {}).values()))
+        task: _compared.remote(
+            lanes, best_point(found), baselines, list(results.get(task, {}).values()), task in ensembles
+        )
         for task, found in outcomes.items()
     }
     return judged({task: _result(reference) for task, reference in running.items()})
@@ -42,5 +46,7 @@ def _result(reference: ray.ObjectRef[TaskVerdict]) -> TaskVerdict:
 
 
 @ray.remote(num_cpus=1, max_retries=1)
-def _compared(lanes: str, outcomes: list[LaneOutcome], baselines: str, results: list[BaselineResult]) -> TaskVerdict:
-    return compared(lanes, outcomes, baselines, results)
+def _compared(
+    lanes: str, outcomes: list[LaneOutcome], baselines: str, results: list[BaselineResult], together: bool
+) -> TaskVerdict:
+    return compared(lanes, outcomes, baselines, results, together=together)

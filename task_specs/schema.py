@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -107,6 +107,19 @@ def _several_slots(metric: MetricName, info: ValidationInfo) -> MetricName:
     return metric
 
 
+def _enough_to_publish(publish: str, info: ValidationInfo) -> str:
+    if publish != "ensemble":
+        return publish
+    if "seeds" in info.data and len(info.data["seeds"]) == 1:
+        raise fault("needs several prompts, but there is one seed", "give seeds: 3, or publish: best")
+    if {"recipe", "sweep"} <= info.data.keys():
+        recipe, sweep = info.data["recipe"], info.data["sweep"]
+        points = [recipe] if sweep is None else [point.recipe for point in sweep.points(recipe)]
+        if any(point.verbalizer != "linear" for point in points):
+            raise fault("averages the classes of linear verbalizers only", "set verbalizer: linear, or publish: best")
+    return publish
+
+
 def _published(name: str | None) -> str | None:
     known = published_figures().tasks
     if name is not None and name not in known:
@@ -153,6 +166,9 @@ class TaskSpec(FileModel):
     sweep: Annotated[Sweep | None, AfterValidator(_few_lanes), AfterValidator(_readable_points)] = None
     """Settings of the recipe to try in all combinations, each with every seed; the combination with the best mean
     validation metric over seeds is published."""
+    publish: Annotated[Literal["best", "ensemble"], AfterValidator(_enough_to_publish)] = "best"
+    """What the bundle holds: the prompt of the seed that is best on validation, or those of all seeds, whose
+    probabilities are averaged."""
     published: Annotated[str | None, AfterValidator(_published)] = None
     """Name of the task whose published results the report shows; default: the task's own name."""
     shots: int | None = Field(None, ge=1, le=MOST_EXAMPLES, strict=True)

@@ -11,19 +11,20 @@ import numpy as np
 
 from benchmarks.fuzzing.stored_kind import StoredKind
 from infra import object_storage
+from task_specs.example import Split
 from tests.fixtures.bundles import random_bundle
 from tests.fixtures.chain import chain, pretraining
 from tests.fixtures.gang_bench import SHARED
 from tests.fixtures.orders import gang_order, lane_outcome
 from tests.fixtures.tuning import lane_spec, toy_examples
 from workers.bundle.first_publication import as_first_made, first_made
-from workers.evaluation.answers import ANSWERS_FILE, Answers
 from workers.evaluation.detection_files import DET_FILE, SCORES_FILE
+from workers.evaluation.metrics import Predictions
 from workers.evaluation.unit_use import UnitUse
 from workers.job_store.files import (
-    ANSWERS,
     CHECKPOINT,
     CHECKPOINT_PART,
+    CLASS_SCORES,
     DETECTION,
     EXAMPLES,
     OUTCOME,
@@ -38,8 +39,8 @@ from workers.job_store.files import (
 from workers.prompting.examples import TaskExamples
 from workers.speech.sequences import UnitSequences
 from workers.tuning.orders import LaneOrder
+from workers.tuning.results.class_scores import CLASS_SCORES_FILE, ClassScores, read_class_scores
 from workers.tuning.results.outcome import (
-    read_answers,
     read_outcome,
     read_outcome_file,
     read_outcome_tensors,
@@ -99,6 +100,13 @@ def _lanes(place: Path, number: int = 0) -> str:
     return str(place / "runs" / f"job{number}" / "lanes")
 
 
+def _class_scores(rng: np.random.Generator) -> ClassScores:
+    labels = np.arange(4)[:, None] % 2
+    splits: tuple[Split, ...] = ("valid", "test")
+    scores = {split: Predictions([rng.random((4, 2)).astype(np.float32)], labels) for split in splits}
+    return ClassScores(scores, labels[:, 0])
+
+
 def _write_outcome(place: Path, number: int) -> None:
     rng = np.random.default_rng(number)
     use = LaneUnitUse([UnitUse(rng.random((2, 3)), rng.random((2, 3)))], np.array([-1, 0, 1]))
@@ -109,7 +117,7 @@ def _write_outcome(place: Path, number: int) -> None:
         {"prompt.keys": rng.standard_normal((2, 3, 4)).astype(np.float32)},
         {
             UNIT_USE_FILE: unit_use_bytes(use),
-            ANSWERS_FILE: Answers(np.arange(4)[:, None] % 2, np.full((4, 1), number), [2]).to_bytes(),
+            CLASS_SCORES_FILE: _class_scores(rng).to_bytes(),
             SCORES_FILE: b"a\t%d\n" % number,
             DET_FILE: b"0\t%d\n" % number,
         },
@@ -121,12 +129,12 @@ def _read_outcome(place: Path) -> object:
     outcome = read_outcome(root, _KEY)
     if outcome is None:
         return None
-    use, answers = read_unit_use(root, outcome), read_answers(root, outcome)
+    use, scores = read_unit_use(root, outcome), read_class_scores(root, outcome)
     return (
         outcome.model_dump(mode="json"),
         {name: tensor.tolist() for name, tensor in read_outcome_tensors(root, outcome).items()},
         use and [slot.importance.tolist() for slot in use.slots],
-        answers and answers.to_bytes(),
+        scores and scores.to_bytes(),
         read_outcome_file(root, outcome, SCORES_FILE),
     )
 
@@ -216,7 +224,7 @@ LANE_KINDS: Final[dict[str, StoredKind]] = {
 LANES_COVERED: Final[dict[str, tuple[JobFile, ...]]] = {
     "examples": (EXAMPLES,),
     "sequences": (SEQUENCES,),
-    "outcome": (OUTCOME, PROMPT, UNIT_USE, ANSWERS, DETECTION),
+    "outcome": (OUTCOME, PROMPT, UNIT_USE, CLASS_SCORES, DETECTION),
     "first-publication": (PUBLISHED,),
     "checkpoint": (CHECKPOINT, CHECKPOINT_PART),
     "pretraining": (PRETRAINING, PRETRAINING_PART),

@@ -18,6 +18,7 @@ from orchestrator.commands.bundle_import import import_
 from orchestrator.commands.bundle_sign import keygen, sign
 from orchestrator.progress import PlainConsole, as_text
 from task_specs.example import SPLITS, Split
+from workers.bundle.card import seeds_of
 from workers.bundle.listing import BundleRow, list_store
 from workers.bundle.manifest import BundleManifest
 from workers.bundle.pull import pull
@@ -185,7 +186,7 @@ def print_manifest(uri: str, manifest: BundleManifest, console: Console) -> None
         "verbalizer": prompt.verbalizer,
         "temperature": ", ".join(f"{value:g}" for value in manifest.temperatures) if manifest.calibration else "",
         "positive": manifest.metric.positive or "",
-        "recipe": f"{json.dumps(manifest.recipe.get('name'))}, seed {manifest.seed}",
+        "recipe": f"{json.dumps(manifest.recipe.get('name'))}, {seeds_of(manifest)}",
         "backbone": manifest.backbone.name,
         "unit LM": manifest.backbone.unit_lm,
         "tokenizer": manifest.backbone.tokenizer,
@@ -216,7 +217,8 @@ def _results(manifest: BundleManifest) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("split")
     table.add_column("metric", overflow="fold")
-    for name in ("this prompt", "95 %", "mean", "std", "seeds"):
+    this = "this prompt" if manifest.prompt.members is None else "together"
+    for name in (this, "95 %", "mean", "std", "seeds"):
         table.add_column(name, justify="right")
     for split in SPLITS:
         for metric, spread in sorted(manifest.results.get(split, {}).items()):

@@ -17,8 +17,13 @@ from infra.printable import printable_json
 from orchestrator.exit_codes import BAD_INPUT, RECORDINGS_FAILED
 from orchestrator.progress import as_text, results_console, say
 from workers.inference.classifier import Answer, Classifier
+from workers.inference.explaining import Heard
 
 ABSTAINED = "(abstains)"
+STRONGEST = 8
+"""Units that are shown of each answer."""
+BAR = 20
+"""Characters of the longest bar."""
 
 
 @click.command()
@@ -30,6 +35,9 @@ ABSTAINED = "(abstains)"
     default=1,
     show_default=True,
     help="Labels to show per slot, most probable first.",
+)
+@click.option(
+    "--explain", is_flag=True, help=f"Show the {STRONGEST} units that speak most for the first label, or against it."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON line per recording.")
 @click.option(
@@ -48,6 +56,7 @@ def classify(
     bundles: tuple[str, ...],
     backbone: str | None,
     top: int,
+    explain: bool,
     as_json: bool,
     one_speaker: bool,
     abstain_below: float,
@@ -64,6 +73,7 @@ def classify(
         audio,
         backbone=backbone,
         top=top,
+        explain=explain,
         as_json=as_json,
         one_speaker=one_speaker,
         abstain_below=abstain_below,
@@ -83,6 +93,7 @@ def classify_files(
     top: int,
     as_json: bool,
     one_speaker: bool,
+    explain: bool = False,
     abstain_below: float = 0.0,
     trusted: Sequence[str] = (),
 ) -> tuple[int, list[str]]:
@@ -95,6 +106,7 @@ def classify_files(
         top: labels per slot.
         as_json: one JSON line per recording instead of a table.
         one_speaker: whether all recordings are of one speaker, for a multi-stream LM.
+        explain: whether to show what was heard, and when.
         abstain_below: probability below which a slot has no answer.
         trusted: files of public keys, by one of which each bundle must be signed.
 
@@ -112,6 +124,7 @@ def classify_files(
         [task for _, task in asked],
         speakers=["speaker"] * len(asked) if one_speaker else None,
         on_error="return",
+        explain=explain,
     )
     tasks = len(classifier.tasks)
     results = [
@@ -124,6 +137,8 @@ def classify_files(
             click.echo(result.line(top))
     elif answered:
         results_console().print(_table(results, top))
+        if explain:
+            results_console().print(_heard_table(results))
     return answered, [result.error for result in results if result.error is not None]
 
 
@@ -165,6 +180,12 @@ class _Result:
                 }
                 for task, answers in self.labels.items()
             }
+            if heard := {
+                task: {answer.slot: [_rounded(one) for one in answer.heard] for answer in answers if answer.heard}
+                for task, answers in self.labels.items()
+                if any(answer.heard for answer in answers)
+            }:
+                said["heard"] = heard
         if self.error is not None:
             said["error"] = self.error
         return printable_json(json.dumps(said, ensure_ascii=False))
@@ -179,6 +200,31 @@ def _table(results: Sequence[_Result], top: int) -> Table:
                     named = Text(ABSTAINED, style="italic") if label is None else as_text(label)
                     where = (as_text(text) for text in (result.given, task, answer.slot))
                     table.add_row(*where, named, f"{probability:.3f}")
+    return table
+
+
+def _rounded(one: Heard) -> dict[str, int | float]:
+    """A unit as JSON: what it adds to the score of the first label, in nats, and its time in seconds."""
+    times = {} if one.start is None or one.end is None else {"start": round(one.start, 3), "end": round(one.end, 3)}
+    return {"unit": one.unit, "weight": round(one.weight, 4), **times}
+
+
+def _heard_table(results: Sequence[_Result]) -> Table:
+    """The strongest units of each answer in the order of time, with a bar as long as their weight."""
+    table = Table("recording", "task", "slot", "label", "seconds", "unit", "nats", "for (+) or against (-)")
+    for result in results:
+        for task, answers in result.labels.items():
+            for answer in answers:
+                named = [as_text(text) for text in (result.given, task, answer.slot, answer.labels[0])]
+                if not answer.heard:
+                    table.add_row(*named, "", "", "", "reads the separators alone, after the whole recording")
+                    continue
+                strongest = sorted(answer.heard, key=lambda one: -abs(one.weight))[:STRONGEST]
+                longest = abs(strongest[0].weight) or 1.0
+                for one in sorted(strongest, key=lambda one: one.start or 0.0):
+                    bar = ("+" if one.weight > 0 else "-") * max(1, round(BAR * abs(one.weight) / longest))
+                    seconds = f"{one.start:.2f} to {one.end:.2f}"
+                    table.add_row(*named, seconds, str(one.unit), f"{one.weight:+.2f}", bar)
     return table
 
 

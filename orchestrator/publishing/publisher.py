@@ -14,7 +14,7 @@ from infra.tracking import Tracking
 from workers.backbone.sharing import SharedLM
 from workers.bundle.mend import ASIDE
 from workers.bundle.publish import Published
-from workers.tuning.results.publish_best import PublishOrder, publish_task
+from workers.tuning.results.publish_task import PublishOrder, publish_task
 
 if TYPE_CHECKING:
     from ray import ObjectRef

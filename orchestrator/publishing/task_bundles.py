@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import ray
@@ -21,8 +21,10 @@ from orchestrator.tuning.outcomes import Outcomes
 from workers.bundle.manifest import Data
 from workers.bundle.publish import Published
 from workers.bundle.signing import SigningKey
+from workers.tuning.results.class_scores import ensemble_metrics
+from workers.tuning.results.final_metrics import FinalMetrics
 from workers.tuning.results.outcome import LaneOutcome, best_point, read_outcome
-from workers.tuning.results.publish_best import PublishOrder
+from workers.tuning.results.publish_task import PublishOrder
 from workers.tuning.results.unit_agreement import UnitAgreement, unit_agreement
 from workers.tuning.results.unit_use_file import read_unit_uses
 
@@ -30,33 +32,48 @@ if TYPE_CHECKING:
     from ray import ObjectRef
 
 
-def unit_agreements(outcomes: str, lanes: Sequence[str], slots: Sequence[str]) -> dict[str, UnitAgreement]:
-    """Return how well seeds agree on the units they use, by slot; empty for one seed or non-linear verbalizers.
+@dataclass(frozen=True)
+class Seeds:
+    """What several seeds of a task have to do with each other.
 
-    Args:
-        outcomes: directory of the lanes' outcomes.
-        lanes: keys of the lanes to compare, one per seed.
-        slots: names of the task's slots.
-
-    Raises:
-        StorageError: a lane's files cannot be read.
+    Attributes:
+        unit_agreement: how well they agree on the units they use, by slot; empty for verbalizers that are not linear.
+        together: metrics of their prompts as an ensemble; ``None`` where their verbalizers are not linear, or where
+            they were tuned by a version that kept no scores.
     """
-    if len(lanes) == 1:
-        return {}
-    try:
-        found = ray.get(_compare.remote(outcomes, list(lanes)))
-    except RayTaskError as error:
-        if isinstance(error.cause, StorageError):
-            raise error.cause from error
-        raise
-    return {name: part for name, part in zip(slots, found, strict=False) if part is not None}
+
+    unit_agreement: Mapping[str, UnitAgreement] = field(default_factory=dict)
+    together: FinalMetrics | None = None
+
+    @classmethod
+    def of(cls, outcomes: str, lanes: Sequence[str], slots: Sequence[str]) -> Seeds:
+        """Return what the lanes of one point have to do with each other; nothing for one lane.
+
+        Args:
+            outcomes: directory of the lanes' outcomes.
+            lanes: keys of the lanes, one per seed.
+            slots: names of the task's slots.
+
+        Raises:
+            StorageError: a lane's files cannot be read.
+        """
+        if len(lanes) == 1:
+            return cls()
+        try:
+            agreement, together = ray.get(_compare.remote(outcomes, list(lanes)))
+        except RayTaskError as error:
+            if isinstance(error.cause, StorageError):
+                raise error.cause from error
+            raise
+        return cls({name: part for name, part in zip(slots, agreement, strict=False) if part is not None}, together)
 
 
 @ray.remote(num_cpus=0)
-def _compare(outcomes: str, lanes: list[str]) -> list[UnitAgreement | None]:
+def _compare(outcomes: str, lanes: list[str]) -> tuple[list[UnitAgreement | None], FinalMetrics | None]:
     found = [outcome for lane in lanes if (outcome := read_outcome(outcomes, lane)) is not None]
     uses = read_unit_uses(outcomes, found)
-    return [unit_agreement(slot) for slot in zip(*(use.slots for use in uses), strict=True)]
+    agreement = [unit_agreement(slot) for slot in zip(*(use.slots for use in uses), strict=True)]
+    return agreement, ensemble_metrics(outcomes, found)
 
 
 @dataclass(frozen=True)
@@ -66,12 +83,12 @@ class PublishedTask:
     Attributes:
         uri: URI of the bundle.
         outcomes: outcomes of all lanes of the task.
-        unit_agreement: result of ``unit_agreements`` for the lanes of the best point.
+        seeds: what the lanes of the best point have to do with each other.
     """
 
     uri: str
     outcomes: list[LaneOutcome]
-    unit_agreement: dict[str, UnitAgreement]
+    seeds: Seeds
 
 
 @dataclass(frozen=True)
@@ -155,8 +172,8 @@ class TaskBundles:
                 )
                 continue
             best = [outcome.key for outcome in best_point(outcomes)]
-            agreement = unit_agreements(self._outcomes.root, best, task.task.dataset.slots)
-            done[task.name] = PublishedTask(published.uri, outcomes, agreement)
+            seeds = Seeds.of(self._outcomes.root, best, task.task.dataset.slots)
+            done[task.name] = PublishedTask(published.uri, outcomes, seeds)
         self._publisher.close()
         return PublishedTasks(done, failures, frozenset(lost))
 
@@ -171,6 +188,7 @@ class TaskBundles:
         )
         return PublishOrder(
             sections=task_sections(spec, job, backbone, data),
+            together=spec.publish == "ensemble",
             lanes=tuple((lane.key, lane.run_name) for lane in task.lanes),
             outcomes=self._outcomes.root,
             bundles=job.bundles,

@@ -113,12 +113,27 @@ def as_csv(report: JobReport) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     fields = ("task", "family", "language", "classes", "metric", "recipe", "point", "status", "seeds", "trained")
-    figures = ("valid", "test", "test_std")
+    figures = ("valid", "test", "test_std", "single")
     published = [f"published_{system}" for system in SYSTEMS]
-    writer.writerow([*fields, *figures, *BASELINES, *VERDICT, "published_metric", *published, "bundle", "error"])
+    writer.writerow(
+        [
+            *fields,
+            *figures,
+            "ensemble",
+            "publish",
+            *BASELINES,
+            *VERDICT,
+            "published_metric",
+            *published,
+            "bundle",
+            "error",
+        ]
+    )
     for row in report.tasks:
         cells = [
             *(getattr(row, name) for name in (*fields, *figures)),
+            row.ensemble and row.ensemble.test,
+            row.publish,
             *(row.baselines[kind].test if kind in row.baselines else None for kind in BASELINES),
             *_verdict_values(row),
             row.published and row.published.metric,
@@ -168,9 +183,17 @@ def _cells(row: TaskRow, columns: Columns) -> list[str]:
 
 
 def ours(row: TaskRow) -> str:
-    """Return mean and spread over seeds of the prompt's test metric, or the task's status if there is none."""
+    """Return the test metric of the prompts, mean and spread over seeds, or that of an ensemble if it is published; the
+    task's status if there is none."""
     if row.test is None:
         return row.status
+    if row.publish == "ensemble":
+        return f"{percent(row.of_bundle)} ({row.seeds} together)"
+    return mean_and_spread(row)
+
+
+def mean_and_spread(row: TaskRow) -> str:
+    """Return the mean of the test metric over seeds, and its standard deviation."""
     return percent(row.test) + (f" ± {percent(row.test_std)}" if row.test_std and row.seeds > 1 else "")
 
 

@@ -18,7 +18,7 @@ from tests.fixtures.tiny_job import write_yaml
 from workers.backbone.directory import read_backbone
 from workers.backbone.sharing import SharedLM
 from workers.bundle.read import find, verify
-from workers.tuning.results.publish_best import PublishOrder, publish_task
+from workers.tuning.results.publish_task import PublishOrder, publish_task
 from workers.tuning.results.task_manifest import TaskSections
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")

@@ -270,6 +270,9 @@ def test_bundles_to_begin_with_are_found_and_held_to_a_version(workplace: Path) 
     both = {"prompt_init": [init, {"bundle": published.uri}]}
     [wrong] = begin_with(workplace, recipe={"prompt_length": 4}, sweep=both)
     assert "sweep.prompt_init: names a bundle twice" in wrong
+    publish(str(workplace / "bundles"), random_bundle(task="several", unit_lm=ours, members=(0, 1)))
+    [wrong] = begin_with(workplace, recipe={"prompt_init": {"bundle": "../bundles/several"}})
+    assert wrong.endswith("is an ensemble of several prompts; name a bundle of one prompt")
     old = {"bundle": "../bundles/donor", "version": "0" * 16}
     [wrong] = begin_with(workplace, recipe={"prompt_length": 4, "prompt_init": old})
     assert f"is not version {'0' * 16}" in wrong

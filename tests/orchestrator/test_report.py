@@ -15,6 +15,7 @@ from orchestrator.job import Job, load_job
 from orchestrator.progress import results_console
 from orchestrator.report import (
     BaselineFigures,
+    EnsembleFigures,
     JobReport,
     TaskRow,
     job_root,
@@ -25,6 +26,7 @@ from orchestrator.report import (
 )
 from tests.fixtures.tuning import lane_spec
 from workers.baselines.result import BaselineResult
+from workers.tuning.results.final_metrics import FinalMetrics
 from workers.tuning.results.outcome import LaneOutcome
 
 
@@ -123,6 +125,23 @@ def test_the_published_temperature_is_that_of_the_lowest_error_rate() -> None:
     row = TaskRow(task="toy", metric="eer").with_outcomes([lane(0, 0.3), lane(1, 0.1), lane(2, 0.2)])
     assert row.temperatures == [2.0]
     assert (row.test_interval, row.ece) == (None, None)
+
+
+def test_seeds_are_shown_alone_and_together() -> None:
+    together = FinalMetrics(
+        {"valid": {"accuracy": 0.8}, "test": {"accuracy": 0.9, "ece": 0.01}}, [2.5], {"accuracy": (0.85, 0.95)}
+    )
+    lanes = [outcome(1, 0.7), outcome(2, 0.8)]
+    best, ensemble = (
+        TaskRow(task="toy", metric="accuracy", publish=publish).with_outcomes(lanes, together)
+        for publish in ("best", "ensemble")
+    )
+    assert best.single == lanes[1].figures["test"]["accuracy"]
+    assert best.ensemble == EnsembleFigures(valid=0.8, test=0.9, test_interval=(0.85, 0.95), ece=0.01)
+    assert (best.of_bundle, ensemble.of_bundle) == (best.test, 0.9)
+    assert (best.temperatures, ensemble.temperatures) == ([], [2.5])
+    alone = TaskRow(task="toy", metric="accuracy").with_outcomes([outcome(1, 0.7)])
+    assert (alone.single, alone.ensemble) == (None, None)
 
 
 def test_the_row_names_the_lanes_that_its_figures_are_of() -> None:

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from infra.errors import StorageError
+from infra.errors import StorageError, TuningError
 from task_specs.metric import METRICS
 from workers.baselines.result import BaselineResult, read_baseline_answers
 from workers.evaluation.comparison import Comparison, Verdict, compare, holm
-from workers.tuning.results.outcome import LaneOutcome, read_answers
+from workers.tuning.results.class_scores import scores_together
+from workers.tuning.results.outcome import LaneOutcome
 
 
 class TaskVerdict(BaseModel):
@@ -41,13 +42,15 @@ def picked(results: Sequence[BaselineResult], metric: str) -> BaselineResult | N
 
 
 def compared(
-    lanes: str, outcomes: Sequence[LaneOutcome], baselines: str, results: Sequence[BaselineResult]
+    lanes: str, outcomes: Sequence[LaneOutcome], baselines: str, results: Sequence[BaselineResult], *, together: bool
 ) -> TaskVerdict:
     """Compare the prompts of a task with its baselines; ``judged`` completes it.
 
     Args:
         lanes: where the outcomes are stored.
         outcomes: of the seeds of the task's best point, at least one.
+        together: whether they are published as an ensemble, which is then what is compared; otherwise it is the mean
+            over seeds.
         baselines: where the results of baselines are stored.
         results: of the task, in the order in which equal ones are preferred.
     """
@@ -56,14 +59,13 @@ def compared(
     if best is None:
         return TaskVerdict(reason="none of its baselines has figures" if results else "the job computes no baselines")
     try:
-        prompts = [answers for outcome in outcomes if (answers := read_answers(lanes, outcome)) is not None]
+        systems = [outcomes] if together else [[outcome] for outcome in outcomes]
+        scores = [scores_together(lanes, members) for members in systems]
         baseline = read_baseline_answers(baselines, best)
-    except StorageError as error:
+    except (StorageError, TuningError) as error:
         return TaskVerdict(baseline=best.kind, reason=str(error))
-    if len(prompts) < len(outcomes):
-        old = "its prompts were tuned by a version that kept no answers; run the job with --restart"
-        return TaskVerdict(baseline=best.kind, reason=old)
-    comparison = compare(prompts, baseline, metric)
+    positive = outcomes[0].spec.positive_class
+    comparison = compare([each.answers(positive) for each in scores], baseline, metric)
     reason = f"{metric} is undefined on its test examples" if comparison is None else None
     return TaskVerdict(baseline=best.kind, comparison=comparison, reason=reason)
 

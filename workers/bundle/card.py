@@ -9,7 +9,7 @@ import yaml
 from infra.printable import markdown_text as plain
 from infra.printable import printable
 from task_specs.example import SPLITS
-from workers.bundle.manifest import BundleManifest, Slot, Spread
+from workers.bundle.manifest import BundleManifest, Prompt, Slot, Spread
 
 _LABELS_SHOWN = 100
 _CHARACTERS_SHOWN = 200_000
@@ -54,11 +54,24 @@ def _introduction(manifest: BundleManifest) -> str:
     task, prompt = manifest.task, manifest.prompt
     reading = f"`{prompt.reading}` reading, " if prompt.reading is not None else ""
     kind = ", ".join(plain(text) for text in (task.family, task.language) if text)
+    what = (
+        f"{len(prompt.members)} speech classification prompts" if prompt.members else "A speech classification prompt"
+    )
     return (
         f"# {plain(task.name)}\n\n"
-        f"A speech classification prompt{f' ({kind})' if kind else ''}: {manifest.parameters:,} trained numbers "
+        f"{what}{f' ({kind})' if kind else ''}: {manifest.parameters:,} trained numbers "
         f"for a frozen spoken language model. Length {prompt.length}, {prompt.layers} layers of {prompt.dim}, "
-        f"{reading}`{prompt.verbalizer}` verbalizer."
+        f"{reading}`{prompt.verbalizer}` verbalizer.{_members(prompt)}"
+    )
+
+
+def _members(prompt: Prompt) -> str:
+    if prompt.members is None:
+        return ""
+    seeds = ", ".join(map(str, prompt.members))
+    return (
+        f" An ensemble of {len(prompt.members)} prompts, of seeds {seeds}: the probability of a label is the mean of "
+        "theirs. They share one forward pass, which has as many rows for each recording."
     )
 
 
@@ -84,7 +97,8 @@ def _results(manifest: BundleManifest) -> str:
     ]
     if not rows:
         return "## Results\n\nNone were recorded."
-    head = ("| split | metric | this prompt | 95 % | mean ± std | seeds |", "| --- | --- | --- | --- | --- | --- |")
+    this = "this prompt" if manifest.prompt.members is None else "together"
+    head = (f"| split | metric | {this} | 95 % | mean ± std | seeds |", "| --- | --- | --- | --- | --- | --- |")
     positive = manifest.metric.positive
     detected = f", of which {plain(positive)} is the positive class," if positive is not None else ""
     selected = f"Selected by {plain(manifest.metric.name)}{detected} on the validation split{_among(manifest)}."
@@ -111,7 +125,8 @@ def _interval(figure: Spread) -> str:
 def _among(manifest: BundleManifest) -> str:
     match manifest.recipe.get("sweep"):
         case {"chosen": str(chosen), "valid": dict(points)}:
-            return f": {plain(chosen)} among {len(points)} settings by the mean over seeds, and of its seeds the best"
+            seeds = "the best" if manifest.prompt.members is None else "all"
+            return f": {plain(chosen)} among {len(points)} settings by the mean over seeds, and of its seeds {seeds}"
     return ""
 
 
@@ -150,8 +165,14 @@ def _origin(manifest: BundleManifest, licence: str) -> str:
         f"- Data: {counts or 'not counted'}{_shots(manifest)}; {data.quarantined:,} quarantined;{_long(manifest)} "
         f"digest `{data.digest}`\n"
         f"{_licence(licence)}"
-        f"- Recipe: {plain(str(manifest.recipe.get('name', 'unnamed')))}, seed {manifest.seed}"
+        f"- Recipe: {plain(str(manifest.recipe.get('name', 'unnamed')))}, {seeds_of(manifest)}"
     )
+
+
+def seeds_of(manifest: BundleManifest) -> str:
+    """The seed of a prompt, or the seeds of an ensemble, in words."""
+    members = manifest.prompt.members
+    return f"seed {manifest.seed}" if members is None else f"seeds {', '.join(map(str, members))} together"
 
 
 def _strong(text: str) -> str:

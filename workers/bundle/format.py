@@ -65,7 +65,7 @@ class Bundle:
         manifest: ``bundle.json``.
         tensors: float32 arrays by name: ``prompt.keys`` and ``prompt.values`` [layers, length, dim],
             ``separators`` [slots, dim], those of its reading, and for a linear verbalizer ``verbalizer.<slot>``
-            [special_rows + classes, inputs].
+            [special_rows + classes, inputs]; of an ensemble each with its members as first axis.
         licence: of the data, for the card of a bundle that is to be packed; one that was read does not have it.
     """
 

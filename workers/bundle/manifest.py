@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
@@ -18,23 +18,28 @@ from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Split
 from task_specs.label import MOST_LABELS, MOST_SLOTS, Label, Line
 
-FORMAT_VERSION: Final = 4
-"""The newest. 3 knows of no readings, and of no prompt without vectors; 2 says in ``preprocessing`` and ``recipe`` what
-``inference`` does since, and 1 has no calibration, intervals, and positive class either."""
+FORMAT_VERSION: Final = 5
+ONE_PROMPT_FORMAT: Final = 4
+"""The newest, and that of a bundle of one prompt, which knows of no ensembles. 3 knows of no readings, and of no prompt
+without vectors; 2 says in ``preprocessing`` and ``recipe`` what ``inference`` does since, and 1 has no calibration,
+intervals, and positive class either."""
 FileName = Literal["prompt.safetensors", "README.md"]
 PROMPT_FILE: Final = "prompt.safetensors"
 CARD_FILE: Final = "README.md"
 MANIFEST_FILE = "bundle.json"
 LATEST_FILE = "latest.json"
+MOST_MEMBERS: Final = 100
 PAYLOAD: tuple[FileName, ...] = (PROMPT_FILE, CARD_FILE)
 """The files a manifest vouches for, in the order they are written."""
+
+_Item = TypeVar("_Item")
 
 # Read by pydantic's regex engine, in which $ is the very end, not the place before a last line break.
 _SLUG = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 _VERSION = r"^[0-9a-f]{16}$"
 
 
-def _distinct(items: tuple[str, ...]) -> tuple[str, ...]:
+def _distinct(items: tuple[_Item, ...]) -> tuple[_Item, ...]:
     if len(set(items)) != len(items):
         raise ValueError("holds an entry twice")
     return items
@@ -53,6 +58,7 @@ def _sayable(settings: dict[str, JsonValue]) -> dict[str, JsonValue]:
 Slug = Annotated[str, Field(pattern=_SLUG)]
 Version = Annotated[str, Field(pattern=_VERSION)]
 Labels = Annotated[tuple[Label, ...], Field(min_length=1, max_length=MOST_LABELS), AfterValidator(_distinct)]
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Settings = Annotated[dict[Line, JsonValue], Field(max_length=200), AfterValidator(_sayable)]
 
 
@@ -121,6 +127,11 @@ class Prompt(_Section):
         Annotated[tuple[Annotated[tuple[Count, ...], Field(max_length=20_000)], ...], Field(max_length=64)] | None
     ) = None
     """For ``frequency`` and ``random``: per slot and class, the vocabulary entry whose logit is the score."""
+    members: (
+        Annotated[tuple[Seed, ...], Field(min_length=2, max_length=MOST_MEMBERS), AfterValidator(_distinct)] | None
+    ) = Field(None, exclude_if=_absent)
+    """Seeds of the prompts of an ensemble, since format 5. Every tensor then has them as its first axis, and the score
+    of a class is the logarithm of its mean probability over them. Absent: one prompt."""
 
     @property
     def listens(self) -> bool:
@@ -174,7 +185,7 @@ class Provenance(_Section):
 class BundleManifest(_Section):
     """The whole of ``bundle.json``."""
 
-    format_version: Literal[1, 2, 3, 4] = FORMAT_VERSION
+    format_version: Literal[1, 2, 3, 4, 5] = ONE_PROMPT_FORMAT
     task: Task
     slots: Annotated[tuple[Slot, ...], Field(min_length=1, max_length=MOST_SLOTS)]
     metric: Metric
@@ -184,8 +195,8 @@ class BundleManifest(_Section):
     """How it was tuned. No reader acts on it since format 3; formats 1 and 2 say ``separator_prosody`` here alone."""
     calibration: Calibration | None = Field(None, exclude_if=_absent)
     """Absent, all temperatures are 1."""
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)]
-    """Of the published prompt."""
+    seed: Seed
+    """Of the published prompt; of an ensemble that of its first."""
     backbone: BackboneIdentity
     inference: Inference | None = Field(None, exclude_if=_absent)
     """Since format 3; `workers.bundle.format.require_usable` gives it for every format."""
@@ -212,6 +223,10 @@ class BundleManifest(_Section):
                 raise ValueError("preprocessing belongs to format_version 1 and 2")
             if self.inference is None or self.inference.sample_rate is None:
                 raise ValueError("inference must hold the sample_rate since format_version 3")
+        if (self.format_version >= 5) != (self.prompt.members is not None):
+            raise ValueError("prompt.members belongs to format_version 5, and must be there since")
+        if self.prompt.members is not None and self.prompt.verbalizer != "linear":
+            raise ValueError("prompt.members belongs to a linear verbalizer only")
         if (self.format_version >= 4) != (self.prompt.reading is not None):
             raise ValueError("prompt.reading belongs to format_version 4, and must be there since")
         if self.format_version < 4 and not self.prompt.length:
@@ -258,7 +273,8 @@ class BundleManifest(_Section):
         if prompt.verbalizer == "linear":
             for index, slot in enumerate(self.slots):
                 shapes[f"verbalizer.{index}"] = (prompt.special_rows + len(slot.labels), inputs)
-        return shapes
+        members = () if prompt.members is None else (len(prompt.members),)
+        return {name: (*members, *shape) for name, shape in shapes.items()}
 
     @property
     def temperatures(self) -> tuple[float, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,6 @@ from safetensors.numpy import save
 
 from workers.evaluation.error_rates import ErrorRates
 from workers.untrusted.tensor_file import parse_tensors
-
-ANSWERS_FILE: Final = "answers_test.safetensors"
-"""Answers on the test split, as stored beside an outcome."""
 
 
 @dataclass(frozen=True)

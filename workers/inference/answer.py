@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from workers.bundle.manifest import Slot
 from workers.evaluation.calibration import softmax
+from workers.inference.explaining import Heard
 
 
 @dataclass(frozen=True)
@@ -17,12 +18,14 @@ class Answer:
 
     Attributes:
         abstained: whether the first label is less probable than the classifier was asked to be sure.
+        heard: what each unit adds to the score of the first label, if the classifier was asked to explain.
     """
 
     slot: str
     labels: tuple[str, ...]
     probabilities: tuple[float, ...]
     abstained: bool = False
+    heard: tuple[Heard, ...] = ()
 
     @property
     def label(self) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, get_args, overload
 
 import numpy as np
@@ -17,19 +18,18 @@ from workers.backbone.sharing import SharedLM
 from workers.bundle.format import Bundle, BundleManifest
 from workers.bundle.read import read
 from workers.bundle.signing import TrustedKey
+from workers.evaluation.ensemble import together
 from workers.inference.answer import Answer
 from workers.inference.arguments import check_probability, device_of, listed, one_each, prosody_of, unit_sequence
-from workers.inference.listening import Clip, listen
+from workers.inference.explaining import Window, what_was_heard
+from workers.inference.listening import Clip, Spoken, listen
 from workers.inference.loaded_prompt import LoadedPrompt
 from workers.inference.recording import GivenRecording, Recording, Waveform, place_of, recording
-from workers.precision import Precision, autocast
-from workers.prompting.prompted_pass import PromptRows, read_prompts
+from workers.inference.scoring import Scored, Scorer
+from workers.precision import Precision
 from workers.speech.unit_prosody import UnitProsody, unit_prosody
-from workers.speech.units import Units
 
 __all__ = ["Answer", "Classifier", "Waveform"]
-
-ROWS_PER_PASS = 64
 
 
 class Classifier:
@@ -82,10 +82,11 @@ class Classifier:
                 kind = type(bundle).__name__
                 raise BundleError(f"a {kind} is no bundle that was read; use Classifier.from_uris for their places")
         self._abstain_below = abstain_below
-        self._backbone, self._precision = backbone, precision
+        self._backbone = backbone
         self._device = device_of(device)
         self._lm = SharedLM.of(backbone).attach(self._device)
-        self._unit_tokens = np.array(backbone.unit_tokens, dtype=np.int64)
+        unit_tokens = np.array(backbone.unit_tokens, dtype=np.int64)
+        self._units = len(unit_tokens)
         self._prompts: dict[str, LoadedPrompt] = {}
         for bundle in loaded:
             bundle.check_backbone(unit_lm=backbone.lm_fingerprint, tokenizer=backbone.tokenizer_fingerprint)
@@ -96,6 +97,7 @@ class Classifier:
             if name in self._prompts:
                 raise BundleError(f"{name}: two bundles of one task; name one of them")
             self._prompts[name] = LoadedPrompt.load(bundle, self._lm, precision=precision, device=self._device)
+        self._score = Scorer(self._lm, self._prompts, unit_tokens, precision)
 
     @classmethod
     def from_uris(
@@ -146,6 +148,7 @@ class Classifier:
         *,
         speakers: Iterable[str | None] | None = None,
         on_error: Literal["raise"] = "raise",
+        explain: bool = False,
     ) -> list[list[Answer]]: ...
 
     @overload
@@ -156,6 +159,7 @@ class Classifier:
         *,
         speakers: Iterable[str | None] | None = None,
         on_error: Literal["return"],
+        explain: bool = False,
     ) -> list[list[Answer] | SpeechPromptError]: ...
 
     def classify_audio(
@@ -165,6 +169,7 @@ class Classifier:
         *,
         speakers: Iterable[str | None] | None = None,
         on_error: Literal["raise", "return"] = "raise",
+        explain: bool = False,
     ) -> list[list[Answer]] | list[list[Answer] | SpeechPromptError]:
         """Labels of recordings; one that occurs for several tasks is read and tokenized once.
 
@@ -176,6 +181,8 @@ class Classifier:
                 that of all recordings of one speaker relative to their common mean.
             on_error: ``raise`` stops at the first recording that cannot be used; ``return`` gives its error in the
                 place of its answers, and the others theirs.
+            explain: whether answers say what was heard, unit by unit (``Answer.heard``); prompts of reading
+                ``separator`` hear nothing along the recording.
 
         Returns:
             For each recording an answer per slot.
@@ -209,11 +216,11 @@ class Classifier:
         f0 = None if settings is None else settings.tracker
         units = dict(zip(distinct, listen(distinct, self._backbone.tokenizer, f0, stop_at_error=stop), strict=True))
         results = [units[clip] if isinstance(clip, Clip) else clip for clip in clips]
-        heard = {clip: of for clip, of in units.items() if isinstance(of, Units)}
+        heard = {clip: of for clip, of in units.items() if isinstance(of, Spoken)}
         good = [
             (clip, name) for clip, name in zip(clips, names, strict=True) if isinstance(clip, Clip) and clip in heard
         ]
-        answers = iter(self._read([clip for clip, _ in good], [name for _, name in good], heard))
+        answers = iter(self._read([clip for clip, _ in good], [name for _, name in good], heard, explain=explain))
         return [result if isinstance(result, SpeechPromptError) else next(answers) for result in results]
 
     def classify_units(
@@ -221,6 +228,8 @@ class Classifier:
         units: Iterable[Sequence[int] | NDArray[np.integer] | Tensor],
         tasks: Iterable[str | None] | None = None,
         prosody: Iterable[UnitProsody] | None = None,
+        *,
+        explain: bool = False,
     ) -> list[list[Answer]]:
         """Labels of unit sequences without adjacent repeats; utterances of different tasks may share the call.
 
@@ -228,104 +237,83 @@ class Classifier:
             units: one sequence per utterance, a list, array or tensor of whole numbers [T].
             tasks: which prompt reads each; may be left out if there is one.
             prosody: of each, for a multi-stream LM; without it every unit counts as one frame at mean pitch.
+            explain: whether answers say what was heard, unit by unit.
 
         Raises:
             BundleError: there is no such task.
             DatasetError: a sequence is empty, or holds what is no unit of the backbone, or prosody of another.
             InputError: the arguments are no lists, or lists of unequal length.
         """
-        count = len(self._unit_tokens)
-        rows = [unit_sequence(row, number, units=count) for number, row in enumerate(listed(units, "units"))]
+        rows = [unit_sequence(row, number, units=self._units) for number, row in enumerate(listed(units, "units"))]
         names = self._names(one_each(tasks, "tasks", len(rows), "utterances"))
-        return self._classify(rows, range(len(rows)), names, prosody_of(prosody, rows))
+        windows = [Window(row) for row in rows]
+        return self._classify(windows, range(len(rows)), names, prosody_of(prosody, rows), explain=explain)
 
-    def _read(self, clips: Sequence[Clip], names: Sequence[str], heard: Mapping[Clip, Units]) -> list[list[Answer]]:
+    def _read(
+        self, clips: Sequence[Clip], names: Sequence[str], heard: Mapping[Clip, Spoken], *, explain: bool
+    ) -> list[list[Answer]]:
         """Answers of clips by their units, all windows in one batch."""
         prosody = None
         if (settings := self._lm.config.prosody_settings) is not None:
             speakers = [clip.speaker for clip in heard]
-            normalised = unit_prosody(list(heard.values()), speakers, settings)
+            normalised = unit_prosody([spoken.units for spoken in heard.values()], speakers, settings)
             by_clip = dict(zip(heard, normalised, strict=True))
-            prosody = [by_clip[clip].part(*span) for clip in clips for span in heard[clip].spans]
-        windows = [heard[clip].units[slice(*span)] for clip in clips for span in heard[clip].spans]
-        owners = [number for number, clip in enumerate(clips) for _ in heard[clip].spans]
-        return self._classify(windows, owners, names, prosody)
+            prosody = [by_clip[clip].part(*span) for clip in clips for span in heard[clip].units.spans]
+        windows = [window for clip in clips for window in heard[clip].windows]
+        owners = [number for number, clip in enumerate(clips) for _ in heard[clip].units.spans]
+        return self._classify(windows, owners, names, prosody, explain=explain)
 
     def _names(self, tasks: Sequence[str | None]) -> list[str]:
         return [self._prompt(task).manifest.task.name for task in tasks]
 
     def _classify(
         self,
-        units: Sequence[NDArray[np.int16]],
+        windows: Sequence[Window],
         owners: Sequence[int],
         names: Sequence[str],
         prosody: Sequence[UnitProsody] | None,
+        *,
+        explain: bool,
     ) -> list[list[Answer]]:
         """Answers of utterances, from class scores that are averaged over the windows of each.
 
         Args:
-            units: of each window.
+            windows: of all utterances.
             owners: number of the utterance that each window is a part of.
             names: task of each utterance.
             prosody: of each window.
+            explain: whether answers say what was heard.
         """
-        scores: list[list[NDArray[np.float32]]] = [[] for _ in units]
         tasks = [names[owner] for owner in owners]
-        # Similar lengths together; an answer does not depend on its neighbours.
-        order = sorted(range(len(units)), key=lambda index: len(units[index]))
-        for start in range(0, len(order), ROWS_PER_PASS):
-            self._score_rows(order[start : start + ROWS_PER_PASS], units, tasks, prosody, scores)
-        windows: list[list[int]] = [[] for _ in names]
+        scored = self._score([window.units for window in windows], tasks, prosody, explain=explain)
+        rows: list[list[int]] = [[] for _ in names]
         for row, owner in enumerate(owners):
-            windows[owner].append(row)
+            rows[owner].append(row)
         return [
-            self._answers(self._prompts[name].manifest, [scores[row] for row in rows])
-            for name, rows in zip(names, windows, strict=True)
+            self._answers(self._prompts[name].manifest, [(windows[row], scored[row]) for row in own])
+            for name, own in zip(names, rows, strict=True)
         ]
 
-    def _answers(self, manifest: BundleManifest, windows: Sequence[Sequence[NDArray[np.float32]]]) -> list[Answer]:
-        """The answer of each slot from the class scores of each window and slot."""
-        if not all(np.isfinite(scores).all() for window in windows for scores in window):
+    def _answers(self, manifest: BundleManifest, heard: Sequence[tuple[Window, Scored]]) -> list[Answer]:
+        """The answer of each slot from what was said of each window."""
+        if not all(np.isfinite(scores).all() for _, scored in heard for scores in scored.scores):
             raise BundleError(
                 f"the bundle of {manifest.task.name} gives scores that are not finite on its own backbone; "
                 "tune and publish the task again"
             )
-        return [
-            Answer.of(slot, np.mean(scores, axis=0), temperature=temperature, abstain_below=self._abstain_below)
-            for slot, temperature, scores in zip(
-                manifest.slots, manifest.temperatures, zip(*windows, strict=True), strict=True
+        answers = []
+        for place, (slot, temperature) in enumerate(zip(manifest.slots, manifest.temperatures, strict=True)):
+            mean = np.mean([scored.scores[place] for _, scored in heard], axis=0)
+            answer = Answer.of(
+                slot, together(mean[:, None])[0], temperature=temperature, abstain_below=self._abstain_below
             )
-        ]
-
-    @torch.no_grad()
-    def _score_rows(
-        self,
-        rows: Sequence[int],
-        units: Sequence[NDArray[np.int16]],
-        names: Sequence[str],
-        prosody: Sequence[UnitProsody] | None,
-        found: list[list[NDArray[np.float32]]],
-    ) -> None:
-        """Appends the class scores of each slot of these rows, float32 [classes], to what was found."""
-        by_task: dict[str, list[int]] = {}
-        for row in rows:
-            by_task.setdefault(names[row], []).append(row)
-        prompts = [self._prompts[name] for name in by_task]
-        groups = [
-            PromptRows(
-                [self._unit_tokens[units[row]] for row in members],
-                len(prompt.manifest.slots),
-                prosody=None if prosody is None else [prosody[row] for row in members],
-                separator_prosody=prompt.inference.separator_prosody == "last",
-            )
-            for members, prompt in zip(by_task.values(), prompts, strict=True)
-        ]
-        with autocast(self._precision, self._device):
-            read = read_prompts(self._lm, [prompt.tensors for prompt in prompts], groups)
-        for members, prompt, inputs in zip(by_task.values(), prompts, read, strict=True):
-            for slot in range(len(prompt.manifest.slots)):
-                for row, row_scores in zip(members, prompt.scores(slot, inputs[:, slot]), strict=True):
-                    found[row].append(row_scores)
+            parts = [scored.parts[place] for _, scored in heard if scored.parts]
+            if parts:
+                label = slot.labels.index(answer.labels[0])
+                said = what_was_heard([window for window, _ in heard], parts, label, temperature=temperature)
+                answer = replace(answer, heard=said)
+            answers.append(answer)
+        return answers
 
     def _prompt(self, task: str | None) -> LoadedPrompt:
         if task is None:

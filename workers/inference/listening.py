@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -10,12 +11,42 @@ from numpy.typing import NDArray
 
 from infra.errors import AudioError, BackboneError, MissingExtra, SpeechPromptError
 from task_specs.audio_policy import AudioPolicy
+from workers.inference.explaining import Window
 from workers.inference.recording import Recording
 from workers.speech.audio import decode_fitted
 from workers.speech.f0 import F0Settings
 from workers.speech.tokenizer import Tokenizer
 from workers.speech.units import Units
 from workers.speech.utterance import encode_utterances
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """What is heard in a clip.
+
+    Attributes:
+        units: of all its windows.
+        seconds: length of what was heard.
+        policy: into how long windows it was cut.
+        frame_seconds: time between two frames.
+    """
+
+    units: Units
+    seconds: float
+    policy: AudioPolicy
+    frame_seconds: float
+
+    @property
+    def windows(self) -> list[Window]:
+        """The windows, with the time of each unit."""
+        spans, longest = self.units.spans, self.policy.window_seconds
+        last = 0.0 if longest is None else max(0.0, self.seconds - longest)
+        begins = np.linspace(0, last, len(spans))
+        ends = [np.cumsum(self.units.durations[slice(*span)]) * self.frame_seconds for span in spans]
+        return [
+            Window(self.units.units[slice(*span)], begin + np.stack([np.insert(end[:-1], 0, 0.0), end], axis=1))
+            for span, begin, end in zip(spans, begins, ends, strict=True)
+        ]
 
 
 class Clip(NamedTuple):
@@ -28,8 +59,8 @@ class Clip(NamedTuple):
 
 def listen(
     clips: Sequence[Clip], tokenizer: Tokenizer, f0: F0Settings | None, *, stop_at_error: bool
-) -> list[Units | SpeechPromptError]:
-    """The units of each clip, or what is wrong with it.
+) -> list[Spoken | SpeechPromptError]:
+    """What is heard in each clip, or what is wrong with it.
 
     Args:
         clips: what to hear.
@@ -49,7 +80,15 @@ def listen(
             waves.append(_as_error(clip, error, stop=stop_at_error))
     good = [(clip, wave) for clip, wave in zip(clips, waves, strict=True) if not isinstance(wave, SpeechPromptError)]
     heard = iter(_units(good, tokenizer, f0, stop_at_error=stop_at_error))
-    return [wave if isinstance(wave, SpeechPromptError) else next(heard) for wave in waves]
+    found: list[Spoken | SpeechPromptError] = []
+    for clip, wave in zip(clips, waves, strict=True):
+        if isinstance(wave, SpeechPromptError):
+            found.append(wave)
+        elif isinstance(units := next(heard), Units):
+            found.append(Spoken(units, len(wave) / tokenizer.sample_rate, clip.policy, tokenizer.frame_seconds))
+        else:
+            found.append(units)
+    return found
 
 
 def _wave(clip: Clip, sample_rate: int) -> NDArray[np.float32]:

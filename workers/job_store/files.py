@@ -144,7 +144,7 @@ OUTCOME: Final = JobFile("<job>/lanes/<lane>/lane.json", "sealed", _TUNED_AGAIN,
 PROMPT: Final = JobFile("<job>/lanes/<lane>/prompt.safetensors", "listed", _TUNED_AGAIN, 0)
 UNIT_USE: Final = JobFile("<job>/lanes/<lane>/unit_use.safetensors", "listed", _TUNED_AGAIN, 0)
 DETECTION: Final = JobFile("<job>/lanes/<lane>/<scores or det>_test.tsv", "listed", _TUNED_AGAIN, 0)
-ANSWERS: Final = JobFile("<job>/lanes/<lane>/answers_test.safetensors", "listed", _TUNED_AGAIN, 0)
+CLASS_SCORES: Final = JobFile("<job>/lanes/<lane>/class_scores.safetensors", "listed", _TUNED_AGAIN, 0)
 PUBLISHED: Final = JobFile(
     "<job>/lanes/<lane>/published.json", "sealed", "a bundle that lies there already is not signed by the job", _KIB
 )
@@ -187,7 +187,7 @@ JOB_FILES: Final = (
     PROMPT,
     UNIT_USE,
     DETECTION,
-    ANSWERS,
+    CLASS_SCORES,
     PUBLISHED,
     GANGS,
     DISSOLVED,

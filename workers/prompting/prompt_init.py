@@ -69,9 +69,13 @@ def begin_with_bundle(flat: Tensor, shape: PromptShape, labels: tuple[tuple[str,
         bundle: of the same unit LM.
 
     Raises:
-        BundleError: its prompt has another length.
+        BundleError: its prompt has another length, or it holds several.
     """
     manifest, tensors = bundle.manifest, shape.views(flat)
+    if manifest.prompt.members is not None:
+        raise BundleError(
+            f"the bundle of {manifest.task.name} is an ensemble of several prompts; name a bundle of one prompt"
+        )
     if manifest.prompt.length != shape.length:
         raise BundleError(
             f"the bundle of {manifest.task.name} has a prompt of length {manifest.prompt.length}, not {shape.length}; "

@@ -174,6 +174,13 @@ def read_prompts(lm: UnitLM, prompts: Sequence[PromptTensors], groups: Sequence[
         For each prompt float32 [rows, reads, V + F]: the V scores of the LM that it reads, and the F features of its
         reading, if any.
     """
+    return run_pass(lm, prompts, groups)[0]
+
+
+def run_pass(
+    lm: UnitLM, prompts: Sequence[PromptTensors], groups: Sequence[PromptRows]
+) -> tuple[list[Tensor], Listening | None]:
+    """As ``read_prompts``, with what has listened to the pass; ``None`` where no prompt listens."""
     laid_out = assemble(groups, start=lm.config.start, device=lm.device)
     rows = laid_out.rows
     separators = torch.cat([prompt.separators for prompt in prompts])
@@ -195,7 +202,7 @@ def read_prompts(lm: UnitLM, prompts: Sequence[PromptTensors], groups: Sequence[
         if heard is not None:
             scores = torch.cat([scores, heard.float().expand(*scores.shape[:2], -1)], dim=-1)
         found.append(scores)
-    return found
+    return found, listening
 
 
 def _listening(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from orchestrator.report import TaskRow
 from orchestrator.views.results_page.unit_view import UnitView, unit_views
-from orchestrator.views.tables import metric_of, ours, percent
+from orchestrator.views.tables import mean_and_spread, metric_of, ours, percent
 from task_specs.metric import lower_is_better
 from workers.baselines.kinds import BASELINES
 from workers.evaluation.confusion import confusion_table
@@ -136,7 +136,10 @@ def _bars(row: TaskRow, other: str) -> list[Bar]:
         spread = row.test_std if row.test_std and row.seeds > 1 else None
         low = None if spread is None else max(0.0, row.test - spread)
         high = None if spread is None else min(1.0, row.test + spread)
-        bars.append(Bar("ours", "prompt", ours(row), row.test, low, high))
+        bars.append(Bar("ours", "prompt", mean_and_spread(row), row.test, low, high))
+    if row.ensemble is not None:
+        share = row.ensemble.test
+        bars.append(Bar("ours", f"{row.seeds} prompts together", percent(share), share))
     for kind, figures in row.baselines.items():
         if figures.test is not None:
             name = BASELINES[kind].title if kind in BASELINES else kind

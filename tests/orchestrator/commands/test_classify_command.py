@@ -68,6 +68,27 @@ def test_every_good_recording_has_its_labels_and_every_bad_one_its_reason() -> N
 
 
 @pytest.mark.usefixtures("workplace")
+def test_what_was_heard_is_shown_with_its_time() -> None:
+    code, [found], _ = lines(*BOTH, "--explain", "good.wav")
+    assert code == 0
+    assert list(found["heard"]) == ["strict"]
+    units = found["heard"]["strict"]["Which room?"]
+    assert set(units[0]) == {"unit", "weight", "start", "end"}
+    assert units[0]["start"] == 0
+    assert units[-1]["end"] == pytest.approx(0.6, abs=0.05)
+    done = speechprompt(*BOTH, "--backbone", "backbone", "--explain", "good.wav")
+    *_, table = done.stdout.partition("nats")
+    rows = [line for line in table.splitlines() if "Which room?" in line]
+    assert [sum(task in row for row in rows) for task in ("toy-task", "strict")] == [1, 8]
+    assert "reads the separators alone" in next(row for row in rows if "toy-task" in row)
+    strongest = sorted(units, key=lambda one: -abs(one["weight"]))[:8]
+    for one in strongest:
+        assert any(f"{one['weight']:+.2f}" in row and f"{one['start']:.2f} to {one['end']:.2f}" in row for row in rows)
+    plain = speechprompt(*BOTH, "--backbone", "backbone", "--json", "good.wav").stdout
+    assert "heard" not in plain
+
+
+@pytest.mark.usefixtures("workplace")
 def test_a_recording_may_be_too_short_for_one_task_alone() -> None:
     code, [good, short], [said] = lines(*BOTH, "good.wav", "short.wav")
     assert code == 1

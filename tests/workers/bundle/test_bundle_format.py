@@ -159,6 +159,33 @@ def test_the_third_format_has_no_readings_and_no_empty_prompts(prompt: dict[str,
         third_format(**prompt)
 
 
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        {"members": [0, 0]},
+        {"members": [0]},
+        {"members": []},
+        {"members": None},
+        {"members": [0, 1.5]},
+        {"members": list(range(101))},
+        {"verbalizer": "frequency", "verbalizer_units": [[1, 2]]},
+    ],
+)
+def test_an_ensemble_names_its_seeds(prompt: dict[str, Any]) -> None:
+    """The fifth format, which bundles of one prompt do not have."""
+    manifest = random_bundle(members=(0, 3), reading="pooled").manifest
+    assert manifest.format_version == 5
+    assert random_bundle().manifest.format_version == 4
+    assert set(manifest.model_dump()["prompt"]) == set(random_bundle().manifest.model_dump()["prompt"]) | {"members"}
+    assert manifest.tensor_shapes == {
+        name: (2, *shape) for name, shape in random_bundle(reading="pooled").manifest.tensor_shapes.items()
+    }
+    document = json.loads(manifest.model_dump_json())
+    document["prompt"] |= prompt
+    with pytest.raises(ValidationError, match="members"):
+        BundleManifest.model_validate_json(json.dumps(document))
+
+
 @pytest.mark.parametrize("prompt", [{"verbalizer": "random", "verbalizer_units": [[1, 2]]}, {"special_rows": 4}])
 def test_only_a_plain_linear_verbalizer_reads_features(prompt: dict[str, Any]) -> None:
     document = json.loads(random_bundle(reading="pooled").manifest.model_dump_json())
@@ -236,7 +263,9 @@ ENTRY = {"sha256": "0" * 64, "size": 1}
 HOSTILE: dict[str, Callable[[dict[str, Any]], None]] = {
     "unknown field": _set("surprise", 1),
     "unknown field within": _set("prompt/surprise", 1),
-    "newer format": _set("format_version", 5),
+    "format after what it has": _set("format_version", 5),
+    "newer format": _set("format_version", 6),
+    "members of a later format": _set("prompt/members", [0, 1]),
     "format before the reading it has": _set("format_version", 3),
     "no reading": _set("prompt/reading", None),
     "unknown reading": _set("prompt/reading", "aloud"),

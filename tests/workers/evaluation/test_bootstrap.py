@@ -8,7 +8,6 @@ from task_specs.example import SPLITS, Split
 from tests.fixtures.tuning import lane_spec, toy_examples
 from workers.evaluation.bootstrap import interval, resampled
 from workers.evaluation.metrics import Predictions
-from workers.prompting.examples import SplitExamples
 from workers.tuning.results.final_metrics import final_metrics
 
 
@@ -54,7 +53,7 @@ def test_final_metrics_hold_intervals_of_test_and_temperatures_of_valid() -> Non
         predictions[split] = Predictions([(np.eye(2, dtype=np.float32)[labels[:, 0]] + noise) * 8], labels)
     spec = lane_spec((2,), metric="eer", positive="class1")
     test = examples.splits["test"]
-    final = final_metrics(spec, predictions, test)
+    final = final_metrics(spec, predictions, test.speakers)
     assert final.temperatures[0] > 3
     assert final.metrics["valid"]["ece"] < final.metrics["valid"]["ece_uncalibrated"]
     assert set(final.intervals) == set(final.metrics["test"])
@@ -62,6 +61,5 @@ def test_final_metrics_hold_intervals_of_test_and_temperatures_of_valid() -> Non
         if not name.startswith("ece"):  # whose bias grows with each draw
             assert low < final.metrics["test"][name] < high, name
     assert interval(np.array(final.draws)) == pytest.approx(final.intervals["eer"], abs=1e-5)
-    one_speaker = SplitExamples(test.units, test.labels, np.zeros(60, np.int64))
-    low, high = final_metrics(spec, predictions, one_speaker).intervals["accuracy"]
+    low, high = final_metrics(spec, predictions, np.zeros(60, np.int64)).intervals["accuracy"]
     assert low == high

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,10 +28,13 @@ from tests.fixtures.tuning import TINY, UNIT_TOKENS, UNITS, make_lane, tiny_back
 from workers.backbone.directory import Backbone, write_backbone
 from workers.backbone.sharing import SharedLM
 from workers.bundle.format import Bundle
-from workers.bundle.manifest import Calibration
+from workers.bundle.manifest import FORMAT_VERSION, Calibration
 from workers.bundle.publish import publish
+from workers.evaluation.calibration import softmax
 from workers.evaluation.metrics import Predictions
 from workers.inference.classifier import Answer, Classifier
+from workers.prompting.prompted_pass import PromptRows, PromptTensors, run_pass
+from workers.prompting.readings.kinds import READINGS
 from workers.tuning.step.gang import Gang
 
 SLOTS = {"slot0": ("class0", "class1", "class2"), "slot1": ("class0", "class1")}
@@ -49,12 +54,12 @@ def backbone() -> Backbone:
 
 
 @cache
-def tuned(kind: str, slots: int = 2) -> tuple[Bundle, Predictions]:
+def tuned(kind: str, slots: int = 2, seed: int = 0) -> tuple[Bundle, Predictions]:
     """A prompt tuned for a few steps, as a bundle and with its own predictions on the test split."""
     chosen = dict(list(SLOTS.items())[:slots])
     classes = tuple(len(labels) for labels in chosen.values())
     lm = SharedLM.of(backbone()).attach()
-    lane = make_lane(lm, classes, **RECIPES[kind])
+    lane = make_lane(lm, classes, seed=seed, **RECIPES[kind])
     gang = Gang(lm, [lane], precision="fp32")
     while gang.active:
         gang.run_to_evaluation()
@@ -106,6 +111,102 @@ def test_answers_are_those_of_the_tuned_prompt(kind: str) -> None:
     for answer in (answer for row in answers for answer in row):
         assert list(answer.probabilities) == sorted(answer.probabilities, reverse=True)
         assert sum(answer.probabilities) == pytest.approx(1, abs=1e-5)
+
+
+def ensemble(kind: str, seeds: tuple[int, ...] = (0, 1, 2)) -> Bundle:
+    """The prompts of several seeds in one bundle."""
+    members = [tuned(kind, seed=seed)[0] for seed in seeds]
+    manifest = members[0].manifest
+    prompt = manifest.prompt.model_copy(update={"members": seeds})
+    tensors = {name: np.stack([member.tensors[name] for member in members]) for name in members[0].tensors}
+    return Bundle(manifest.model_copy(update={"format_version": FORMAT_VERSION, "prompt": prompt}), tensors)
+
+
+@pytest.mark.parametrize("kind", ["linear", "pooled", "paper"])
+def test_an_ensemble_answers_with_the_mean_probabilities_of_its_members(kind: str) -> None:
+    temperatures = (2.0, 0.5)
+    made = ensemble(kind)
+    calibration = Calibration(temperatures=temperatures)
+    made = Bundle(made.manifest.model_copy(update={"calibration": calibration}), made.tensors)
+    members = [tuned(kind, seed=seed)[1] for seed in (0, 1, 2)]
+    other = tuned("random")[0]
+    units = utterances()
+    answers = Classifier([made, other], backbone()).classify_units(
+        units * 2, [kind] * len(units) + ["random"] * len(units)
+    )
+    for slot, (labels, temperature) in enumerate(zip(SLOTS.values(), temperatures, strict=True)):
+        mean = np.mean([softmax(member.scores[slot]) for member in members], axis=0)
+        expected = softmax(np.log(mean), temperature)
+        found = [probabilities(row[slot], labels) for row in answers[: len(units)]]
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+    assert np.abs(members[0].scores[0] - members[1].scores[0]).max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["pooled", "mean"])
+def test_what_was_heard_is_the_score_as_a_sum_over_units(kind: str) -> None:
+    """With what the separator adds it is the whole score; taken from the tensors here, in float64, without the pass."""
+    bundle, predictions = tuned(kind)
+    units = utterances()
+    answers = Classifier([bundle], backbone()).classify_units(units, explain=True)
+    assert [[replace(answer, heard=()) for answer in row] for row in answers] == Classifier(
+        [bundle], backbone()
+    ).classify_units(units)
+    lm = SharedLM.of(backbone()).attach()
+    prompt = PromptTensors.of(
+        {name: torch.from_numpy(array) for name, array in bundle.tensors.items()},
+        READINGS[kind],
+        scores=TINY.vocabulary,
+    )
+    for number, (row, said) in enumerate(zip(units, answers, strict=True)):
+        with torch.no_grad():
+            [read], listening = run_pass(lm, [prompt], [PromptRows([UNIT_TOKENS[row]], 2)])
+        assert listening is not None
+        [parts] = listening.positions()
+        assert parts is not None
+        torch.testing.assert_close(parts.sum(dim=2).expand(1, 2, -1), read[..., TINY.vocabulary :])
+        for slot, answer in enumerate(said):
+            matrix = bundle.tensors[f"verbalizer.{slot}"].astype(np.float64)
+            label = SLOTS[answer.slot].index(answer.labels[0])
+            toward = matrix[label] - matrix.mean(axis=0)
+            along = parts[0, min(slot, parts.shape[1] - 1)].double().numpy() @ toward[TINY.vocabulary :]
+            assert [one.unit for one in answer.heard] == row.tolist()
+            assert [one.weight for one in answer.heard] == pytest.approx(along[1:], abs=1e-4)
+            at_separator = read[0, slot, : TINY.vocabulary].double().numpy() @ toward[: TINY.vocabulary]
+            scores = predictions.scores[slot][number]
+            assert along.sum() + at_separator == pytest.approx(scores[label] - scores.mean(), abs=1e-3)
+
+
+def test_a_prompt_that_reads_the_separators_alone_hears_nothing_along_the_way() -> None:
+    classifier = Classifier([tuned("pooled")[0], tuned("paper")[0], tuned("random")[0]], backbone())
+    answers = classifier.classify_units(utterances()[:3], ["paper", "pooled", "random"], explain=True)
+    assert [bool(row[0].heard) for row in answers] == [False, True, False]
+
+
+def test_units_are_heard_at_their_time_in_the_recording(tmp_path: Path) -> None:
+    """Also in windows, which overlap; and of an ensemble the parts are the mean of its members'."""
+    path = write_audio(tmp_path / "long.wav", babble(1, 1.0))
+    whole, cut = (
+        Classifier([heard_by(ensemble("pooled"), min_seconds=0, **policy)], backbone()).classify_audio(
+            [path], explain=True
+        )
+        for policy in ({}, {"max_seconds": 0.4, "too_long": "window"})
+    )
+    frame = backbone().tokenizer.frame_seconds
+    times = [(one.start, one.end) for one in whole[0][0].heard]
+    assert times[0][0] == 0
+    assert all(end == start for (_, end), (start, _) in itertools.pairwise(times))
+    assert 1.0 - 4 * frame < float(times[-1][1] or 0) <= 1.0
+    begins = [float(one.start or 0) for one in cut[0][0].heard]
+    starts = [begin for begin, before in zip(begins, [1.0, *begins[:-1]], strict=True) if begin < before]
+    assert starts == pytest.approx([0, 0.3, 0.6])
+    members = [
+        Classifier([tuned("pooled", seed=seed)[0]], backbone()).classify_units([utterances()[0]], explain=True)[0][0]
+        for seed in (0, 1, 2)
+    ]
+    [[together, _]] = Classifier([ensemble("pooled")], backbone()).classify_units([utterances()[0]], explain=True)
+    if len({answer.labels[0] for answer in [*members, together]}) == 1:
+        mean = np.mean([[one.weight for one in answer.heard] for answer in members], axis=0)
+        assert [one.weight for one in together.heard] == pytest.approx(mean, abs=1e-5)
 
 
 def calibrated(kind: str, temperatures: tuple[float, ...]) -> Bundle:

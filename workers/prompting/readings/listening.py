@@ -63,6 +63,12 @@ class Listening:
         grids = iter(self._grids())
         return [None if bound is None else _sum(bound, *next(grids)) for bound in self._bound]
 
+    def positions(self) -> list[Tensor | None]:
+        """Of each prompt that listens what every position adds to that sum, float32 [B, S or 1, T, D]: nothing behind
+        the end of a row."""
+        grids = iter(self._grids())
+        return [None if bound is None else _parts(bound, *next(grids)) for bound in self._bound]
+
     def _layer_weights(self) -> Tensor:
         """Weight of each layer for each token, [N, L]: that of its row's prompt, nothing where that does not listen."""
         lengths, parts = self._packing.lengths, []
@@ -91,6 +97,11 @@ class Listening:
         return [
             (states.view(*cell.shape, -1), behind) for states, cell, behind in zip(parts, cells, outside, strict=True)
         ]
+
+
+def _parts(bound: BoundReading, states: Tensor, outside: Tensor) -> Tensor:
+    weights = bound.reading.position_weights(bound.tensors, states, outside)
+    return weights.transpose(1, 2)[..., None] * states[:, None]
 
 
 def _sum(bound: BoundReading, states: Tensor, outside: Tensor) -> Tensor:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from task_specs.example import Split
 from workers.evaluation.bootstrap import Interval, interval, resampled
 from workers.evaluation.calibration import best_temperature
 from workers.evaluation.metrics import Figures, Predictions
-from workers.prompting.examples import SplitExamples
 from workers.tuning.step.lane import LaneSpec
 
 
@@ -32,13 +32,15 @@ class FinalMetrics:
     draws: list[float] = field(default_factory=list)
 
 
-def final_metrics(spec: LaneSpec, predictions: Mapping[Split, Predictions], test: SplitExamples) -> FinalMetrics:
-    """Measure a prompt in every way that its outcome tells.
+def final_metrics(
+    spec: LaneSpec, predictions: Mapping[Split, Predictions], speakers: NDArray[np.int64] | None
+) -> FinalMetrics:
+    """Measure a prompt, or an ensemble of prompts, in every way that its outcome tells.
 
     Args:
-        spec: of the lane.
-        predictions: of the prompt on the splits ``valid``, on which it is calibrated, and ``test``.
-        test: the examples of the test split.
+        spec: of the lane, or of one of the lanes.
+        predictions: on the splits ``valid``, on which it is calibrated, and ``test``.
+        speakers: number of the speaker of each test example, int64 [examples], where the bootstrap draws speakers.
     """
     valid = predictions["valid"]
     temperatures = [best_temperature(scores, valid.labels[:, slot]) for slot, scores in enumerate(valid.scores)]
@@ -46,7 +48,7 @@ def final_metrics(spec: LaneSpec, predictions: Mapping[Split, Predictions], test
         split: Figures(predicted, positive=spec.positive_class, temperatures=temperatures)
         for split, predicted in predictions.items()
     }
-    groups = np.arange(test.examples) if test.speakers is None else test.speakers
+    groups = np.arange(len(predictions["test"].labels)) if speakers is None else speakers
     drawn = resampled(by_split["test"], groups)
     return FinalMetrics(
         metrics={split: figures() for split, figures in by_split.items()},

@@ -12,13 +12,13 @@ from infra.errors import DamagedFile
 from infra.tracking import RunLog, Tracking
 from task_specs.example import SPLITS, Split
 from workers.backbone.sharing import SharedLM
-from workers.evaluation.answers import ANSWERS_FILE
 from workers.evaluation.confusion import Cells, confusion_cells
 from workers.evaluation.detection_files import detection_files
 from workers.evaluation.metrics import Predictions
 from workers.evaluation.unit_use import unit_use
 from workers.prompting.examples import SplitExamples
 from workers.tuning.orders import GangOrder, LaneOrder
+from workers.tuning.results.class_scores import CLASS_SCORES_FILE, ClassScores
 from workers.tuning.results.final_metrics import FinalMetrics, final_metrics
 from workers.tuning.results.mlflow_columns import lane_run, log_begin, log_failure, log_outcome, log_unit_use
 from workers.tuning.results.outcome import LaneOutcome, read_outcome, write_outcome
@@ -165,9 +165,9 @@ class LaneDesk:
         beside: dict[str, bytes] = {}
         confusions: list[Cells] = []
         if not diverged:
-            test = lane.examples.splits["test"]
-            final = final_metrics(lane.spec, predictions, test)
-            beside[ANSWERS_FILE] = predictions["test"].answers(positive, test.speakers).to_bytes()
+            speakers = lane.examples.splits["test"].speakers
+            final = final_metrics(lane.spec, predictions, speakers)
+            beside[CLASS_SCORES_FILE] = ClassScores(predictions, speakers).to_bytes()
             confusions = [confusion_cells(predictions["test"], slot) for slot in range(len(lane.spec.slots))]
             if positive is not None:
                 files = detection_files(predictions["test"], lane.spec.slots[0].labels, positive)

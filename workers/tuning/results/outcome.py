@@ -21,10 +21,9 @@ from infra import object_storage
 from infra.digest import FileEntry
 from infra.errors import ObjectNotFound, TuningError
 from task_specs.metric import METRICS, slot_figure
-from workers.evaluation.answers import ANSWERS_FILE, Answers
 from workers.evaluation.bootstrap import Interval
 from workers.evaluation.confusion import Cells
-from workers.job_store.files import ANSWERS, OUTCOME, PROMPT, JobFile
+from workers.job_store.files import OUTCOME, PROMPT, JobFile
 from workers.tuning.step.lane import LaneSpec
 from workers.tuning.step.lane_state import Stop
 from workers.untrusted.tensor_file import parse_tensors
@@ -167,16 +166,6 @@ def parsed_outcome_file(
     except (ValueError, KeyError) as error:
         place = object_storage.join(root, outcome.key, name)
         raise kind.damaged(place, "is not a file that this version reads") from error
-
-
-def read_answers(root: str, outcome: LaneOutcome) -> Answers | None:
-    """What a lane's prompt answered on the test split; ``None`` for a lane of a version that did not keep it.
-
-    Raises:
-        DamagedFile: it is not what the lane left.
-        StorageError: it cannot be read.
-    """
-    return parsed_outcome_file(root, outcome, ANSWERS_FILE, ANSWERS, Answers.from_bytes)
 
 
 def read_outcome_tensors(root: str, outcome: LaneOutcome) -> dict[str, NDArray[np.float32]]:

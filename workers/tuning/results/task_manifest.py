@@ -16,6 +16,8 @@ from infra.errors import BundleError
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import SPLITS, Split
 from workers.bundle.manifest import (
+    FORMAT_VERSION,
+    ONE_PROMPT_FORMAT,
     BackboneIdentity,
     BundleManifest,
     Calibration,
@@ -62,6 +64,7 @@ class Tuned:
         temperatures: by which the scores of each slot are divided; none where they are not calibrated.
         verbalizer_units: for a fixed verbalizer, the vocabulary entry of each class of each slot.
         sweep: what was tried, where there was a choice.
+        members: seeds of the prompts of an ensemble; none for one prompt.
         run_id: MLflow run of the lane; empty where MLflow was not reached.
     """
 
@@ -70,16 +73,18 @@ class Tuned:
     temperatures: Sequence[float] = ()
     verbalizer_units: tuple[tuple[int, ...], ...] | None = None
     sweep: Mapping[str, JsonValue] = field(default_factory=dict)
+    members: tuple[int, ...] = ()
     run_id: str = ""
 
     @classmethod
-    def longest(cls, spec: LaneSpec, shape: PromptShape, points: Sequence[str]) -> Tuned:
+    def longest(cls, spec: LaneSpec, shape: PromptShape, points: Sequence[str], members: Sequence[int] = ()) -> Tuned:
         """What gives the longest manifest that tuning a lane may lead to.
 
         Args:
             spec: of the lane.
             shape: sizes of its prompt.
             points: names of what a sweep tries; one without a sweep.
+            members: seeds of an ensemble.
         """
         spread = Spread(value=-_LONGEST, mean=-_LONGEST, std=_LONGEST, seeds=10_000, interval=(-_LONGEST, -_LONGEST))
         temperatures = [_LONGEST] * len(shape.classes)
@@ -97,6 +102,7 @@ class Tuned:
             temperatures=temperatures,
             verbalizer_units=units if shape.one_unit_a_class else None,
             sweep=sweep_section(points[0], 10_000, dict.fromkeys(points, -_LONGEST)),
+            members=tuple(members),
             run_id="f" * 32,
         )
 
@@ -110,6 +116,7 @@ def task_manifest(sections: TaskSections, spec: LaneSpec, tuned: Tuned) -> Bundl
     shape = tuned.shape
     try:
         return BundleManifest(
+            format_version=FORMAT_VERSION if tuned.members else ONE_PROMPT_FORMAT,
             task=sections.task,
             slots=tuple(Slot(name=slot.name, labels=slot.labels) for slot in spec.slots),
             metric=Metric(name=spec.metric, positive=spec.positive),
@@ -123,10 +130,11 @@ def task_manifest(sections: TaskSections, spec: LaneSpec, tuned: Tuned) -> Bundl
                 special_rows=shape.special_rows,
                 reading=shape.reading,
                 verbalizer_units=tuned.verbalizer_units,
+                members=tuned.members or None,
             ),
             recipe=spec.recipe.identity() | ({"sweep": dict(tuned.sweep)} if tuned.sweep else {}),
             calibration=Calibration(temperatures=tuple(tuned.temperatures)) if tuned.temperatures else None,
-            seed=spec.seed,
+            seed=tuned.members[0] if tuned.members else spec.seed,
             backbone=sections.backbone,
             inference=Inference(
                 sample_rate=sections.sample_rate,

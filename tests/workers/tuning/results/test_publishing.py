@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,18 +13,22 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from infra.errors import BundleError
+from infra.errors import BundleError, TuningError
 from infra.tracking import Tracking
 from task_specs.audio_policy import AudioPolicy
-from task_specs.example import SPLITS
+from task_specs.example import SPLITS, Split
 from tests.fixtures.tuning import TINY, lane_spec, tiny_backbone
 from workers.backbone.sharing import SharedLM
 from workers.bundle.first_publication import FIRST_FILE
 from workers.bundle.manifest import BackboneIdentity, BundleManifest, Data, Provenance, Task
 from workers.bundle.read import read, verify
+from workers.evaluation.calibration import best_temperature, softmax
+from workers.evaluation.metrics import Predictions, measure
 from workers.prompting.prompt import prompt_shape
-from workers.tuning.results.outcome import LaneOutcome, read_outcome, write_outcome
-from workers.tuning.results.publish_best import PublishOrder, publish_task
+from workers.tuning.results.class_scores import CLASS_SCORES_FILE, ClassScores
+from workers.tuning.results.final_metrics import final_metrics
+from workers.tuning.results.outcome import LaneOutcome, read_outcome, read_outcome_tensors, write_outcome
+from workers.tuning.results.publish_task import PublishOrder, publish_task
 from workers.tuning.results.task_manifest import TaskSections
 
 FIGURES = {"accuracy": 0.5, "macro_f1": 0.4, "weighted_f1": 0.4, "loss": 1.2, "slot_accuracy": 0.6}
@@ -50,13 +55,16 @@ def outcome(figures: dict[str, float], *, slots: tuple[str, str] = ("Mood?", "Mo
     return LaneOutcome(**{**fields, **changes})
 
 
-def published(root: Path, *outcomes: LaneOutcome, created: datetime | None = None) -> BundleManifest:
-    """What publishing makes of outcomes, as a reader finds it."""
+def published(
+    root: Path, *outcomes: LaneOutcome, created: datetime | None = None, scores: Mapping[str, ClassScores] | None = None
+) -> BundleManifest:
+    """What publishing makes of outcomes, as a reader finds it: an ensemble where there are ``scores`` of lanes."""
     rng = np.random.default_rng(0)
     for each in outcomes:
         shape = prompt_shape(TINY, each.spec.recipe, [len(slot.labels) for slot in each.spec.slots])
         tensors = {name: rng.standard_normal(of).astype(np.float32) for name, of in shape.tensors.items()}
-        write_outcome(str(root / "lanes"), each, tensors)
+        beside = {CLASS_SCORES_FILE: scores[each.key].to_bytes()} if scores and each.key in scores else {}
+        write_outcome(str(root / "lanes"), each, tensors, beside)
     backbone = tiny_backbone()
     sections = TaskSections(
         task=Task(name="toy"),
@@ -69,6 +77,7 @@ def published(root: Path, *outcomes: LaneOutcome, created: datetime | None = Non
     )
     order = PublishOrder(
         sections=sections,
+        together=scores is not None,
         lanes=tuple((each.key, each.key) for each in outcomes),
         outcomes=str(root / "lanes"),
         bundles=str(root / "bundles"),
@@ -131,6 +140,63 @@ def test_what_no_bundle_holds_ends_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"^toy: a bundle cannot hold it \(temperatures\.1: .*\); ") as raised:
         published(tmp_path, outcome(BY_PLACE, temperatures=[1.0, math.nan]))
     assert "\n" not in str(raised.value)
+    assert not (tmp_path / "bundles").exists()
+
+
+def class_scores(seed: int) -> ClassScores:
+    """Of a prompt that is right somewhat more often than not, on 40 validation and 50 test examples."""
+    labels_rng, rng = np.random.default_rng(7), np.random.default_rng(seed)
+    splits: dict[Split, Predictions] = {}
+    for split, count in (("valid", 40), ("test", 50)):
+        labels = np.stack([labels_rng.integers(size, size=count) for size in (3, 2)], axis=1)
+        scores = [
+            (2 * np.eye(size)[labels[:, slot]] + 2 * rng.standard_normal((count, size))).astype(np.float32)
+            for slot, size in enumerate((3, 2))
+        ]
+        splits[cast("Split", split)] = Predictions(scores, labels)
+    return ClassScores(splits)
+
+
+def test_an_ensemble_holds_all_prompts_and_figures_of_their_mean_probabilities(tmp_path: Path) -> None:
+    lanes, scores = [], {}
+    for seed in range(3):
+        scores[f"k{seed}"] = class_scores(seed)
+        lane = outcome(BY_PLACE, key=f"k{seed}")
+        figures = final_metrics(lane.spec, scores[lane.key].splits, None).metrics
+        spec = lane.spec.model_copy(update={"seed": seed})
+        lanes.append(lane.model_copy(update={"spec": spec, "figures": figures}))
+    manifest = published(tmp_path, *lanes, scores=scores)
+    assert (manifest.prompt.members, manifest.seed, manifest.format_version) == ((0, 1, 2), 0, 5)
+    for split in SPLITS[1:]:
+        parts = [each.splits[split] for each in scores.values()]
+        mean = [np.log(np.mean([softmax(part.scores[slot]) for part in parts], axis=0)) for slot in range(2)]
+        whole = Predictions([part.astype(np.float32) for part in mean], parts[0].labels)
+        found = manifest.results[split]["accuracy"]
+        assert found.value == pytest.approx(measure(whole)["accuracy"])
+        assert found.mean == pytest.approx(np.mean([measure(part)["accuracy"] for part in parts]))
+        assert found.value > found.mean
+        if split == "valid":
+            wanted = [best_temperature(part, whole.labels[:, slot]) for slot, part in enumerate(whole.scores)]
+            assert manifest.temperatures == pytest.approx(wanted, rel=1e-3)
+    interval = manifest.results["test"]["accuracy"].interval
+    assert interval is not None
+    assert interval[0] < manifest.results["test"]["accuracy"].value < interval[1]
+    [tensors] = [read(str(place.parent)).tensors for place in tmp_path.glob("bundles/*/*/bundle.json")]
+    for seed in range(3):
+        one = read_outcome(str(tmp_path / "lanes"), f"k{seed}")
+        assert one is not None
+        for name, tensor in read_outcome_tensors(str(tmp_path / "lanes"), one).items():
+            np.testing.assert_array_equal(tensors[name][seed], tensor)
+    [card] = (path.read_text() for path in tmp_path.glob("bundles/*/*/README.md"))
+    assert "An ensemble of 3 prompts, of seeds 0, 1, 2" in card
+    assert "seeds 0, 1, 2 together" in card
+
+
+def test_prompts_without_stored_scores_make_no_ensemble(tmp_path: Path) -> None:
+    """Those of a version that kept none."""
+    lanes = [outcome(BY_PLACE, key="a"), outcome(BY_PLACE, key="b")]
+    with pytest.raises(TuningError, match=r"kept no scores; run the job with --restart$"):
+        published(tmp_path, *lanes, scores={"a": class_scores(0)})
     assert not (tmp_path / "bundles").exists()
 
 
