@@ -1,5 +1,6 @@
 """``python -m orchestrator`` is the ``speechprompt`` command."""
 
+import signal
 import sys
 
 from orchestrator.exit_codes import BROKEN_OFF
@@ -11,7 +12,12 @@ def main() -> None:
         from orchestrator.cli import main as command
     except KeyboardInterrupt:
         sys.exit(BROKEN_OFF)
-    command()
+    try:
+        command()
+    finally:
+        # The exit code is known. Python takes a second to end, in which these would put another one in its place.
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ def start_fault(error: Exception, address: str | None, sessions: Path | None = N
             "or use 'speechprompt submit', which runs there"
         )
     if address is not None:
-        return JobError(
+        return RayFailed(
             f"RAY_ADDRESS: no Ray cluster answers at {address} ({_first_line(error)}); start it, or unset RAY_ADDRESS "
             "to run here"
         )

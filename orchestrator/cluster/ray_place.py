@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from infra.errors import JobError, Problem
+from infra.errors import Problem, RayFailed
 from infra.private_ray import PREFIX, SESSIONS
 
 SOCKET_BYTES = 103 if sys.platform == "darwin" else 107
@@ -43,13 +43,13 @@ def require_answer(address: str) -> None:
     """Refuse a cluster that does not answer; ``auto`` is the one started last on this machine.
 
     Raises:
-        JobError: nothing listens at the address.
+        RayFailed: nothing listens at the address.
     """
     if address == "auto":
         noted = Path(temporary_directory(), "ray", "ray_current_cluster")
         address = noted.read_text().strip() if noted.is_file() else ""
     if reason := silence(address):
-        raise JobError(
+        raise RayFailed(
             f"RAY_ADDRESS: no Ray cluster answers at {address} ({reason}); start it, or unset RAY_ADDRESS to run here"
         )
 

@@ -36,8 +36,8 @@ def ray_session() -> Iterator[None]:
     Raises:
         MissingExtra: Ray is not installed.
         InvalidInputs: this machine or its environment is not fit for Ray.
-        JobError: the cluster at RAY_ADDRESS does not answer, or does not let this process join.
-        RayFailed: Ray does not start, or fails in the block.
+        JobError: the cluster at RAY_ADDRESS does not let this process join.
+        RayFailed: Ray does not start, the cluster at RAY_ADDRESS does not answer, or Ray fails in the block.
     """
     # Tune's loggers and console output repeat MLflow and our progress display.
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")

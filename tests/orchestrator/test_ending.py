@@ -51,6 +51,14 @@ def test_signals(number: signal.Signals, code: int, capsys: pytest.CaptureFixtur
     assert signal.getsignal(number) is before
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_after_the_end_does_not_change_the_exit_code(number: signal.Signals) -> None:
+    program = f"import atexit, signal; atexit.register(signal.raise_signal, {int(number)})"
+    run = [sys.executable, "-c", f"{program}; from orchestrator.__main__ import main; main()", "--version"]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_reader_that_has_gone() -> None:
     def told() -> None:
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import pytest
 
-from infra.errors import JobError
+from infra.errors import RayFailed
 from infra.private_ray import PREFIX, SESSIONS
 from orchestrator.cluster import ray_place
 from orchestrator.cluster.ray_place import LONGEST_SOCKET, SOCKET_BYTES, place_for_ray, ray_problems, require_answer
@@ -126,9 +126,9 @@ def test_a_door_at_which_nobody_answers() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         require_answer(address)
-    with pytest.raises(JobError, match=rf"no Ray cluster answers at {address} \(Connection refused\); start it"):
+    with pytest.raises(RayFailed, match=rf"no Ray cluster answers at {address} \(Connection refused\); start it"):
         require_answer(address)
-    with pytest.raises(JobError, match="no Ray cluster answers at nobody"):
+    with pytest.raises(RayFailed, match="no Ray cluster answers at nobody"):
         require_answer("nobody.invalid:1")
 
 
@@ -137,5 +137,5 @@ def test_the_last_cluster_of_this_machine_may_be_gone(tmp_path: Path, monkeypatc
     require_answer("auto")
     (tmp_path / "ray").mkdir()
     (tmp_path / "ray/ray_current_cluster").write_text("127.0.0.1:9")
-    with pytest.raises(JobError, match=r"no Ray cluster answers at 127\.0\.0\.1:9"):
+    with pytest.raises(RayFailed, match=r"no Ray cluster answers at 127\.0\.0\.1:9"):
         require_answer("auto")
