@@ -25,7 +25,7 @@ from workers.baselines.verdict import TaskVerdict
 from workers.evaluation.bootstrap import Interval, interval
 from workers.job_store.files import REPORT
 from workers.tuning.results.final_metrics import FinalMetrics
-from workers.tuning.results.outcome import LaneOutcome, best_lane, best_point, by_point
+from workers.tuning.results.outcome import LaneOutcome, best_lane, best_point, by_point, prompts_add
 from workers.tuning.results.unit_agreement import UnitAgreement
 
 _LONG = {"crop": "cropped", "window": "in windows"}
@@ -90,6 +90,8 @@ class TaskRow(BaseModel):
         test_std: standard deviation over seeds; 0 for one seed.
         test_interval: 95 % confidence interval of ``test``, by bootstrap over utterances or speakers of the test split;
             it does not include the spread over seeds.
+        prompts_add: what prompt vectors add to ``test``, where a sweep also tried ``prompt_length: 0``: the best point
+            with them less the same without; above 0 where they help.
         single: metric on the test split of the seed that is best on validation; ``None`` for one seed.
         publish: what the bundle holds, ``best`` (that seed's prompt) or ``ensemble``.
         ensemble: the prompts of all seeds together; ``None`` for one seed, and where they cannot be averaged.
@@ -128,6 +130,7 @@ class TaskRow(BaseModel):
     test: float | None = None
     test_std: float | None = None
     test_interval: Interval | None = None
+    prompts_add: float | None = None
     single: float | None = None
     publish: Literal["best", "ensemble"] = "best"
     ensemble: EnsembleFigures | None = None
@@ -174,6 +177,7 @@ class TaskRow(BaseModel):
                 "test_std": statistics.stdev(tests) if len(tests) > 1 else 0.0,
                 "test_interval": _interval_of_mean(best),
                 "ece": statistics.fmean(eces) if len(eces) == len(best) else None,
+                "prompts_add": prompts_add(outcomes),
                 "single": chosen.figures["test"][self.metric] if len(best) > 1 else None,
                 "ensemble": ensemble,
                 "temperatures": together.temperatures if together and self.publish != "best" else chosen.temperatures,
@@ -333,6 +337,7 @@ def _outcome(row: TaskRow) -> str:
     if row.status == "published":
         what = [f"{row.seeds} prompts together"] if row.publish == "ensemble" else []
         what += [f"{row.point}, the best of {row.points}"] if row.points else []
+        what += [f"prompts add {100 * row.prompts_add:+.1f} points"] if row.prompts_add is not None else []
         return (row.bundle or "") + (f"  ({'; '.join(what)})" if what else "")
     return row.error or row.status
 

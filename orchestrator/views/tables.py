@@ -113,7 +113,7 @@ def as_csv(report: JobReport) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     fields = ("task", "family", "language", "classes", "metric", "recipe", "point", "status", "seeds", "trained")
-    figures = ("valid", "test", "test_std", "single")
+    figures = ("valid", "test", "test_std", "prompts_add", "single")
     published = [f"published_{system}" for system in SYSTEMS]
     writer.writerow(
         [

@@ -24,6 +24,7 @@ from orchestrator.report import (
     report_table,
     write_report,
 )
+from task_specs.recipe import Recipe
 from tests.fixtures.tuning import lane_spec
 from workers.baselines.result import BaselineResult
 from workers.tuning.results.final_metrics import FinalMetrics
@@ -125,6 +126,26 @@ def test_the_published_temperature_is_that_of_the_lowest_error_rate() -> None:
     row = TaskRow(task="toy", metric="eer").with_outcomes([lane(0, 0.3), lane(1, 0.1), lane(2, 0.2)])
     assert row.temperatures == [2.0]
     assert (row.test_interval, row.ece) == (None, None)
+
+
+def test_what_prompts_add_is_told_where_a_sweep_tried_none() -> None:
+    def lane(seed: int, length: int, rate: float, test: float) -> LaneOutcome:
+        made = outcome(seed, test, point=f"l{length} lr{rate:g}")
+        recipe = Recipe(prompt_length=length, learning_rate=rate)
+        valid = test - 0.1
+        figures = {split: {"accuracy": value, "loss": 1.0} for split, value in (("valid", valid), ("test", test))}
+        return made.model_copy(update={"spec": made.spec.model_copy(update={"recipe": recipe}), "figures": figures})
+
+    without = [lane(seed, 0, 0.1, test) for seed, test in ((0, 0.70), (1, 0.72))]
+    best = [lane(seed, 5, 0.1, test) for seed, test in ((0, 0.75), (1, 0.77))]
+    others = [lane(seed, 3, 0.1, 0.5) for seed in (0, 1)] + [lane(seed, 9, 0.2, 0.9) for seed in (0, 1)]
+    row = TaskRow(task="toy", metric="accuracy").with_outcomes([*without, *best, *others])
+    assert row.prompts_add == pytest.approx(0.05)
+    assert row.point == "l9 lr0.2"
+    worse = TaskRow(task="toy", metric="accuracy").with_outcomes([*without, *others[:2]])
+    assert worse.prompts_add == pytest.approx(-0.21)
+    for lanes in (best, without, [*without, *others[2:]]):
+        assert TaskRow(task="toy", metric="accuracy").with_outcomes(lanes).prompts_add is None
 
 
 def test_seeds_are_shown_alone_and_together() -> None:

@@ -206,6 +206,35 @@ def best_point(outcomes: Sequence[LaneOutcome]) -> list[LaneOutcome]:
     return max(whole, key=lambda lanes: (metric.score(mean_valid(lanes)), -_mean(lanes, "loss")))
 
 
+def prompts_add(outcomes: Sequence[LaneOutcome]) -> float | None:
+    """What prompt vectors add to the metric on the test split: the mean over seeds of the best point that has some, less
+    that of the point which differs from it in having none; above 0 where they help.
+
+    Args:
+        outcomes: of all lanes of a task.
+
+    Returns:
+        ``None`` where no such pair was tuned with every seed.
+    """
+    whole = [lanes for lanes in by_point(outcomes).values() if _is_whole(lanes)]
+    bare = {lanes[0].spec.recipe: lanes for lanes in whole if not lanes[0].spec.recipe.prompt_length}
+    pairs = [
+        (lanes, without)
+        for lanes in whole
+        if lanes[0].spec.recipe.prompt_length
+        and (without := bare.get(lanes[0].spec.recipe.model_copy(update={"prompt_length": 0}))) is not None
+    ]
+    if not pairs:
+        return None
+    metric = METRICS[outcomes[0].spec.metric]
+    best, without = max(pairs, key=lambda pair: (metric.score(mean_valid(pair[0])), -_mean(pair[0], "loss")))
+    with_prompts, alone = (
+        metric.score(statistics.fmean(lane.figures["test"][lane.spec.metric] for lane in lanes))
+        for lanes in (best, without)
+    )
+    return with_prompts - alone
+
+
 def has_whole_point(outcomes: Sequence[LaneOutcome]) -> bool:
     """Whether there is a point to choose."""
     return any(_is_whole(lanes) for lanes in by_point(outcomes).values())
