@@ -27,6 +27,7 @@ from workers.job_store.files import (
     CLASS_SCORES,
     DETECTION,
     EXAMPLES,
+    HEARD,
     OUTCOME,
     PRETRAINING,
     PRETRAINING_PART,
@@ -40,6 +41,7 @@ from workers.prompting.examples import TaskExamples
 from workers.speech.sequences import UnitSequences
 from workers.tuning.orders import LaneOrder
 from workers.tuning.results.class_scores import CLASS_SCORES_FILE, ClassScores, read_class_scores
+from workers.tuning.results.heard_file import HEARD_FILE, HeardExample, heard_bytes, read_heard
 from workers.tuning.results.outcome import (
     read_outcome,
     read_outcome_file,
@@ -118,6 +120,7 @@ def _write_outcome(place: Path, number: int) -> None:
         {
             UNIT_USE_FILE: unit_use_bytes(use),
             CLASS_SCORES_FILE: _class_scores(rng).to_bytes(),
+            HEARD_FILE: heard_bytes([[HeardExample(1, np.arange(4, dtype=np.int16), rng.random(4, np.float32))]]),
             SCORES_FILE: b"a\t%d\n" % number,
             DET_FILE: b"0\t%d\n" % number,
         },
@@ -135,6 +138,7 @@ def _read_outcome(place: Path) -> object:
         {name: tensor.tolist() for name, tensor in read_outcome_tensors(root, outcome).items()},
         use and [slot.importance.tolist() for slot in use.slots],
         scores and scores.to_bytes(),
+        heard_bytes(read_heard(root, outcome) or []),
         read_outcome_file(root, outcome, SCORES_FILE),
     )
 
@@ -224,7 +228,7 @@ LANE_KINDS: Final[dict[str, StoredKind]] = {
 LANES_COVERED: Final[dict[str, tuple[JobFile, ...]]] = {
     "examples": (EXAMPLES,),
     "sequences": (SEQUENCES,),
-    "outcome": (OUTCOME, PROMPT, UNIT_USE, CLASS_SCORES, DETECTION),
+    "outcome": (OUTCOME, PROMPT, UNIT_USE, HEARD, CLASS_SCORES, DETECTION),
     "first-publication": (PUBLISHED,),
     "checkpoint": (CHECKPOINT, CHECKPOINT_PART),
     "pretraining": (PRETRAINING, PRETRAINING_PART),

@@ -1,13 +1,7 @@
 """What was heard, and when: the score of a class as a sum over the units of a recording.
 
-The verbalizer is linear, and what a reading gives it is a sum over positions. So with weights ``w`` of a class for the
-features of the reading, the position t with weight a_t and mixed state x_t adds w (a_t x_t) to its score, and the rest
-is what the scores at the separator add. This is exact, but a state has heard all that came before it: the sum says
-where the evidence was read, not that nothing earlier mattered.
-
-Probabilities do not change when the scores of all classes do alike. So what counts is a class's part less the mean of
-all classes' parts, divided by the temperature, in nats. Over the windows of a recording, and over the members of an
-ensemble, parts are averaged; of an ensemble the sum is the mean of its members' scores.
+The terms are those of ``workers.evaluation.heard``. Over the windows of a recording, and over the members of an
+ensemble, they are averaged; of an ensemble the sum is the mean of its members' scores.
 """
 
 from __future__ import annotations
@@ -17,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from workers.evaluation.heard import toward
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,7 @@ def what_was_heard(
     """
     found = []
     for window, part in zip(windows, parts, strict=True):
-        weights = (part[1:, label] - part[1:].mean(axis=1)) / (temperature * len(windows))
+        weights = toward(part[1:], label, temperature * len(windows))
         for place, weight in enumerate(weights.tolist()):
             start, end = (None, None) if window.times is None else window.times[place].tolist()
             found.append(Heard(int(window.units[place]), weight, start, end))

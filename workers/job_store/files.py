@@ -143,6 +143,7 @@ LEASE: Final = JobFile("<job>/lease.json", "sealed", "remove it if nobody runs t
 OUTCOME: Final = JobFile("<job>/lanes/<lane>/lane.json", "sealed", _TUNED_AGAIN, 64 * _MIB)
 PROMPT: Final = JobFile("<job>/lanes/<lane>/prompt.safetensors", "listed", _TUNED_AGAIN, 0)
 UNIT_USE: Final = JobFile("<job>/lanes/<lane>/unit_use.safetensors", "listed", _TUNED_AGAIN, 0)
+HEARD: Final = JobFile("<job>/lanes/<lane>/heard.safetensors", "listed", _TUNED_AGAIN, 0)
 DETECTION: Final = JobFile("<job>/lanes/<lane>/<scores or det>_test.tsv", "listed", _TUNED_AGAIN, 0)
 CLASS_SCORES: Final = JobFile("<job>/lanes/<lane>/class_scores.safetensors", "listed", _TUNED_AGAIN, 0)
 PUBLISHED: Final = JobFile(
@@ -186,6 +187,7 @@ JOB_FILES: Final = (
     OUTCOME,
     PROMPT,
     UNIT_USE,
+    HEARD,
     DETECTION,
     CLASS_SCORES,
     PUBLISHED,

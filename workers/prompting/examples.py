@@ -50,6 +50,11 @@ class SplitExamples:
         """Class numbers, int64 [examples, slots]."""
         return self.labels[self._first_rows]
 
+    def row_in_one_piece(self, chosen: NDArray[np.int64]) -> int | None:
+        """The row of the first of some examples, int64 [chosen], that was not cut into windows; ``None``: all were."""
+        whole = chosen[self._row_counts[chosen] == 1]
+        return int(self._first_rows[whole[0]]) if len(whole) else None
+
     def by_example(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """Scores of rows, float32 [rows, classes], as means over the windows of each example, [examples, classes]."""
         if self.windows is None:

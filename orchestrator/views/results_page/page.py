@@ -10,6 +10,7 @@ from orchestrator.views.results_page.task_view import TaskView, task_view
 from orchestrator.views.tables import Columns, baseline_cell, foot, published_cell, source_of
 from orchestrator.views.verdicts import difference_cell, loss_line, reason_line, verdict_cell, winner
 from workers.job_store.files import OUTCOME
+from workers.tuning.results.heard_file import read_heard
 from workers.tuning.results.outcome import LaneOutcome, read_outcome
 from workers.tuning.results.unit_use_file import read_unit_uses
 
@@ -31,7 +32,8 @@ def results_page(job: Job, report: JobReport) -> str:
     views = []
     for row in report.tasks:
         outcomes = _outcomes(lanes, row)
-        views.append(task_view(row, outcomes, read_unit_uses(lanes, outcomes)))
+        heard = read_heard(lanes, outcomes[0]) if outcomes else None
+        views.append(task_view(row, outcomes, read_unit_uses(lanes, outcomes), heard))
     return render(report, views)
 
 

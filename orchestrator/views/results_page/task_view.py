@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.report import TaskRow
+from orchestrator.views.results_page.heard_view import HeardView, heard_views
 from orchestrator.views.results_page.unit_view import UnitView, unit_views
 from orchestrator.views.tables import mean_and_spread, metric_of, ours, percent
 from task_specs.metric import lower_is_better
 from workers.baselines.kinds import BASELINES
 from workers.evaluation.confusion import confusion_table
+from workers.tuning.results.heard_file import HeardExample
 from workers.tuning.results.outcome import LaneOutcome
 from workers.tuning.results.unit_use_file import LaneUnitUse
 
@@ -102,17 +104,24 @@ class TaskView:
     bars: list[Bar]
     matrices: list[Matrix]
     units: list[UnitView]
+    heard: list[HeardView]
     other_metric: str
     """Metric of the published results if it is not the task's, else empty."""
 
 
-def task_view(row: TaskRow, outcomes: Sequence[LaneOutcome], uses: Sequence[LaneUnitUse] = ()) -> TaskView:
+def task_view(
+    row: TaskRow,
+    outcomes: Sequence[LaneOutcome],
+    uses: Sequence[LaneUnitUse] = (),
+    heard: Sequence[Sequence[HeardExample]] | None = None,
+) -> TaskView:
     """Return the view of a task.
 
     Args:
         row: row of the report.
         outcomes: outcomes of the task's lanes, one per seed.
         uses: units that those lanes use.
+        heard: what the first of them heard in a few test examples, by slot.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -126,6 +135,7 @@ def task_view(row: TaskRow, outcomes: Sequence[LaneOutcome], uses: Sequence[Lane
         bars=_bars(row, other),
         matrices=_matrices(outcomes),
         units=unit_views(row, outcomes, uses),
+        heard=heard_views(outcomes[0] if outcomes else None, heard),
         other_metric=other,
     )
 

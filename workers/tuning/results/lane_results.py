@@ -20,6 +20,7 @@ from workers.prompting.examples import SplitExamples
 from workers.tuning.orders import GangOrder, LaneOrder
 from workers.tuning.results.class_scores import CLASS_SCORES_FILE, ClassScores
 from workers.tuning.results.final_metrics import FinalMetrics, final_metrics
+from workers.tuning.results.heard_file import HEARD_FILE, heard_bytes, heard_examples
 from workers.tuning.results.mlflow_columns import lane_run, log_begin, log_failure, log_outcome, log_unit_use
 from workers.tuning.results.outcome import LaneOutcome, read_outcome, write_outcome
 from workers.tuning.results.unit_use_file import UNIT_USE_FILE, LaneUnitUse, unit_use_bytes
@@ -168,6 +169,9 @@ class LaneDesk:
             speakers = lane.examples.splits["test"].speakers
             final = final_metrics(lane.spec, predictions, speakers)
             beside[CLASS_SCORES_FILE] = ClassScores(predictions, speakers).to_bytes()
+            if progress.stopped in KEPT:
+                heard = heard_examples(gang, lane, state.best, predictions["test"], final.temperatures)
+                beside |= {HEARD_FILE: heard_bytes(heard)} if any(heard) else {}
             confusions = [confusion_cells(predictions["test"], slot) for slot in range(len(lane.spec.slots))]
             if positive is not None:
                 files = detection_files(predictions["test"], lane.spec.slots[0].labels, positive)

@@ -207,8 +207,8 @@ def best_point(outcomes: Sequence[LaneOutcome]) -> list[LaneOutcome]:
 
 
 def prompts_add(outcomes: Sequence[LaneOutcome]) -> float | None:
-    """What prompt vectors add to the metric on the test split: the mean over seeds of the best point that has some, less
-    that of the point which differs from it in having none; above 0 where they help.
+    """What prompt vectors add to the metric on test: mean over seeds of the best point that has some, less that
+    of the point that differs in having none; above 0 where they help.
 
     Args:
         outcomes: of all lanes of a task.

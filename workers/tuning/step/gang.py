@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
@@ -22,10 +23,10 @@ from workers.evaluation.metrics import Predictions, measure
 from workers.precision import Precision, autocast
 from workers.prompting.examples import SplitExamples
 from workers.prompting.prompt import rate_scales
-from workers.prompting.prompted_pass import PromptRows, read_prompts
+from workers.prompting.prompted_pass import PromptRows, read_prompts, run_pass
 from workers.tuning.step.lane import Lane
 from workers.tuning.step.lane_state import LaneState
-from workers.tuning.step.loss import batch_loss, slot_scores, training_rows
+from workers.tuning.step.loss import batch_loss, slot_mappings, slot_scores, training_rows
 from workers.tuning.step.memory import is_out_of_memory, release
 from workers.tuning.step.optimizer import LaneAdam
 from workers.tuning.step.process_group import Ranks
@@ -255,6 +256,32 @@ class Gang:
                     continue
                 release(self.device)
         return self.ranks.add(found)
+
+    def positions(
+        self, lane: Lane, values: Tensor, examples: SplitExamples, slot: int, rows: NDArray[np.int64]
+    ) -> list[NDArray[np.float32]]:
+        """What each unit of some rows adds to the class scores of a slot, each float32 [T, classes]; nothing where the
+        prompt reads the separators alone. Other ranks have no part in it.
+
+        Args:
+            lane, values, examples: as for ``predict``.
+            slot: number of the slot.
+            rows: of the split, int64 [rows].
+        """
+        values = values.to(self.device)
+        with torch.no_grad(), autocast(self.precision, self.device):
+            _, listening = run_pass(self.lm, [lane.shape.prompt(values)], [lane.rows(examples, rows)])
+            if listening is None:
+                return []
+            [parts] = listening.positions()
+        matrix = lane.verbalizer.matrix(slot_mappings(lane, values)[slot])
+        if parts is None or matrix is None:
+            return []
+        own = parts[:, min(slot, parts.shape[1] - 1)].float()
+        scores = (own @ matrix[:, -own.shape[-1] :].T).cpu().numpy()
+        # The start token comes first.
+        lengths = examples.units.lengths[rows].tolist()
+        return [part[1 : 1 + length] for part, length in zip(scores, lengths, strict=True)]
 
     def join(self, lane: Lane, state: LaneState) -> RunningLane:
         """Take in a lane behind the others, as it begins, or as it once left a gang; the state stays as it is.

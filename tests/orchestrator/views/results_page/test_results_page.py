@@ -22,6 +22,7 @@ from workers.evaluation.comparison import Comparison
 from workers.evaluation.confusion import confusion_cells
 from workers.evaluation.metrics import Predictions
 from workers.evaluation.unit_use import UnitUse
+from workers.tuning.results.heard_file import HeardExample
 from workers.tuning.results.outcome import LaneOutcome, write_outcome
 from workers.tuning.results.unit_agreement import UnitAgreement
 from workers.tuning.results.unit_use_file import UNIT_USE_FILE, LaneUnitUse, unit_use_bytes
@@ -107,6 +108,22 @@ def test_every_figure_is_on_the_page() -> None:
         assert part in shown.said, part
     assert "arXiv 2303.00733" in shown.said
     assert "slot0: " in shown.said
+
+
+def test_what_was_heard_is_drawn_unit_by_unit() -> None:
+    found = outcome()
+    label = found.spec.slots[0].labels[1]
+    heard = [[HeardExample(1, np.array([7, 9, 3], np.int16), np.array([0.5, -1.0, 0.25], np.float32))]]
+    report = JobReport(job="toy", backbone="tiny", tasks=[row()])
+    shown = Page(render(report, [task_view(row(), [found], heard=heard)]))
+    assert f"{label} slot0; most: unit 7: +0.50 nats, 1 of 3" in " ".join(shown.said.split())
+    bars = [attributes for name, attributes in shown.tags if attributes.get("class") in ("for", "against")]
+    assert [(bar["class"], bar["y"], bar["height"]) for bar in bars] == [
+        ("for", "13.0", "12.0"), ("against", "25.0", "24.0"), ("for", "19.0", "6.0"),
+    ]  # fmt: skip
+    silent = task_view(row(), [found], heard=[[HeardExample(1, np.array([7], np.int16), np.zeros(1, np.float32))]])
+    assert silent.heard[0].units[0].share == 0
+    assert task_view(row(), [found]).heard == []
 
 
 def test_a_baseline_that_wins_is_said_in_plain_words() -> None:

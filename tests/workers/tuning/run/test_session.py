@@ -334,7 +334,8 @@ def test_a_detector_leaves_its_scores_and_every_lane_its_calibration(
     rate = ErrorRates(scores, test.labels[:, 0] == 1).equal_error_rate()
     assert rate == pytest.approx(detector.figures["test"]["eer"])
     assert sorted(path.name for path in (tmp_path / "together/plain").iterdir()) == [
-        "answers_test.safetensors",
+        "class_scores.safetensors",
+        "heard.safetensors",
         "lane.json",
         "prompt.safetensors",
         "unit_use.safetensors",
