@@ -9,7 +9,8 @@ from task_specs.example import SPLITS
 from task_specs.recipe import Read, Recipe
 from workers.prompting.examples import SplitExamples, TaskExamples
 from workers.speech.sequences import UnitSequences
-from workers.tuning.step.lane import Lane, LaneSpec, SlotSpec
+from workers.tuning.lane_spec import LaneSpec, SlotSpec
+from workers.tuning.step.lane import Lane
 from workers.unit_lm.gslm.config import GSLMConfig
 from workers.unit_lm.gslm.model import GSLM
 

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import ray
-import torch
 from ray.exceptions import RayError, RayTaskError
 
 from infra.digest import canonical_json
@@ -18,18 +17,18 @@ from orchestrator.cluster.session import ActorSize
 from orchestrator.job import Job
 from orchestrator.progress import ProgressView, Stage
 from orchestrator.report import job_root
-from workers.backbone.directory import BackboneDescription
-from workers.backbone.sharing import SharedLM
 from workers.baselines.kinds import BASELINES
 from workers.baselines.order import BaselineOrder, FeatureKeys
 from workers.baselines.result import BaselineResult, read_result
-from workers.baselines.run import run_baselines
 from workers.job_store.files import BASELINE
 from workers.precision import ResolvedPrecision
 from workers.tuning.orders import LaneOrder
 
 if TYPE_CHECKING:
     from ray import ObjectRef
+
+    from workers.backbone.directory import BackboneDescription
+    from workers.backbone.sharing import SharedLM
 
 VERSION = 2
 """Version of the baselines; raising it recomputes stored results."""
@@ -104,7 +103,7 @@ class Baselines:
             else:
                 (sized if kind.needs_lm or (kind.gains_from_gpu and self._size.gpus) else alone).append(order)
         if alone:
-            self._running.append((alone, _compute.remote(alone, 1.0)))
+            self._running.append((alone, _compute.remote(alone)))
         if sized:
             compute = _compute_on_actor.options(num_cpus=self._size.cpus, num_gpus=self._size.gpus)
             self._running.append((sized, compute.remote(sized, self._size.cpus, shared)))
@@ -185,20 +184,25 @@ def _key(
 
 
 @ray.remote(num_cpus=1, max_retries=1)
-def _compute(orders: list[BaselineOrder], cpus: float) -> list[BaselineResult]:
-    with _worker(orders, cpus):
+def _compute(orders: list[BaselineOrder]) -> list[BaselineResult]:
+    # The driver, and workers that look at verdicts, import this module without torch.
+    from workers.baselines.run import run_baselines
+
+    with _worker(orders):
         return run_baselines(orders)
 
 
 @ray.remote(max_retries=1)
 def _compute_on_actor(orders: list[BaselineOrder], cpus: float, shared: SharedLM) -> list[BaselineResult]:
-    with _worker(orders, cpus):
-        return run_baselines(orders, shared, "cuda" if ray.get_gpu_ids() else "cpu")
+    from workers.baselines.run import run_baselines
+
+    with _worker(orders):
+        device = "cuda" if ray.get_gpu_ids() else "cpu"
+        return run_baselines(orders, shared, device, threads=max(1, int(cpus)))
 
 
 @contextmanager
-def _worker(orders: list[BaselineOrder], cpus: float) -> Iterator[None]:
-    torch.set_num_threads(max(1, int(cpus)))
+def _worker(orders: list[BaselineOrder]) -> Iterator[None]:
     log_as_json()
     log_fields(job=orders[0].experiment, task=orders[0].spec.task)
     yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
@@ -16,7 +16,6 @@ from infra import object_storage
 from infra.errors import DamagedFile, JobError, ObjectNotFound
 from infra.printable import printable_json
 from orchestrator.job import Job
-from orchestrator.plan import PlannedTask
 from orchestrator.progress import as_text
 from task_specs.metric import lower_is_better
 from task_specs.published import PublishedResult
@@ -27,6 +26,9 @@ from workers.job_store.files import REPORT
 from workers.tuning.results.final_metrics import FinalMetrics
 from workers.tuning.results.outcome import LaneOutcome, best_lane, best_point, by_point, prompts_add
 from workers.tuning.results.unit_agreement import UnitAgreement
+
+if TYPE_CHECKING:
+    from orchestrator.plan import PlannedTask
 
 _LONG = {"crop": "cropped", "window": "in windows"}
 """What was done with recordings that are too long, by the audio policy's ``too_long``."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 ResolvedPrecision = Literal["fp32", "bf16"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -13,6 +14,8 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 def has_bf16_units(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 matrices in hardware: AVX512-BF16 or AMX on a CPU, Ampere or later."""
+    import torch
+
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
@@ -28,4 +31,6 @@ def resolve(precision: Precision, device: torch.device) -> ResolvedPrecision:
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
     """The context in which matrix products run in the chosen precision, as resolved on the device."""
+    import torch
+
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=resolve(precision, device) == "bf16")

@@ -39,6 +39,8 @@ from workers.job_store.files import (
 )
 from workers.prompting.examples import TaskExamples
 from workers.speech.sequences import UnitSequences
+from workers.tuning.lane_examples import stored_examples
+from workers.tuning.lane_spec import LaneSpec
 from workers.tuning.orders import LaneOrder
 from workers.tuning.results.class_scores import CLASS_SCORES_FILE, ClassScores, read_class_scores
 from workers.tuning.results.heard_file import HEARD_FILE, HeardExample, heard_bytes, read_heard
@@ -49,9 +51,7 @@ from workers.tuning.results.outcome import (
     write_outcome,
 )
 from workers.tuning.results.unit_use_file import UNIT_USE_FILE, LaneUnitUse, read_unit_use, unit_use_bytes
-from workers.tuning.run.lane_source import stored_examples
 from workers.tuning.run.session import GangSession
-from workers.tuning.step.lane import LaneSpec
 from workers.unit_lm.pretrain_rank import load_pretraining, read_sequences, save_pretraining, write_sequences
 from workers.unit_lm.pretraining import Pretraining
 

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from infra.errors import AudioError
 from orchestrator.cluster.ray_data import Row, answer, compute
-from orchestrator.recordings.stages import DEATHS_OUTLIVED, KILLS, Meter, Progress, failure_of, room_for
+from orchestrator.recordings.batches import DEATHS_OUTLIVED, KILLS, Meter, Progress, failure_of, room_for
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
 from workers.speech.audio import RejectedAudio
 from workers.speech.mfcc import FRAMES_TO_FIT, MfccConfig, choose_frames, mfcc_config, mfcc_features
-from workers.speech.tokenize_batch import load_clip, read_audio
+from workers.speech.reading import read_audio
+from workers.speech.tokenize_batch import load_clip
 from workers.speech.unit_cache import Quarantined
 
 if TYPE_CHECKING:

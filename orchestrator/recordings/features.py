@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from orchestrator.cluster.session import actor_size
 from orchestrator.plan import Plan, PlannedTask
 from orchestrator.progress import ProgressView
+from orchestrator.recordings.batches import Meter, room_for
+from orchestrator.recordings.encoding import tokenize_jobs
 from orchestrator.recordings.examples import clip_requests
-from orchestrator.recordings.stages import Meter, room_for, tokenize_jobs
 from orchestrator.recordings.tokenizing import ClipRequest, TokenizingReport
 from task_specs.example import SPLITS, Split
 from task_specs.table_audio import reading_order

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from infra.errors import AudioError, DamagedFile, InvalidInputs, Problem
-from orchestrator.recordings.stages import File, Meter, Progress, hash_files, room_for, tokenize_jobs
+from orchestrator.recordings.batches import Meter, Progress, room_for
+from orchestrator.recordings.encoding import tokenize_jobs
+from orchestrator.recordings.hashing import File, hash_files
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
 from task_specs.table_audio import reading_order

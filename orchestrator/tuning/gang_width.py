@@ -33,10 +33,11 @@ from workers.job_store.files import MEASURED_GANGS
 from workers.precision import ResolvedPrecision, resolve
 from workers.prompting.examples import SplitExamples, TaskExamples
 from workers.speech.sequences import UnitSequences
+from workers.tuning.lane_spec import LaneSpec, SlotSpec
 from workers.tuning.orders import LaneOrder
 from workers.tuning.run.lane_source import LaneSource
 from workers.tuning.run.probe import Measured, measure_gangs
-from workers.tuning.step.lane import Lane, LaneSpec, SlotSpec
+from workers.tuning.step.lane import Lane
 
 MIB = 1 << 20
 _MEASURED = TypeAdapter(list[Measured])

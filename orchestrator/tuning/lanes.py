@@ -13,8 +13,8 @@ from task_specs.schema import TaskSpec
 from task_specs.sweep import Point
 from workers.backbone.directory import BackboneDescription
 from workers.precision import ResolvedPrecision
+from workers.tuning.lane_spec import LaneSpec, SlotSpec
 from workers.tuning.orders import LaneOrder
-from workers.tuning.step.lane import LaneSpec, SlotSpec
 
 
 def lane_spec(

@@ -30,7 +30,8 @@ from task_specs.table_audio import TableRecording, in_table, read_recording, rea
 from tests.fixtures.s3_server import S3Server
 from tests.task_specs.files import recordings, spec, task, texts
 from workers.speech.audio import RejectedAudio
-from workers.speech.tokenize_batch import load_clip, read_audio
+from workers.speech.reading import read_audio
+from workers.speech.tokenize_batch import load_clip
 
 AUDIO = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
 SPLITS = ("train", "train", "valid", "test")

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from task_specs.example import Split
 from task_specs.metric import METRICS
-from workers.backbone.sharing import SharedLM
 from workers.evaluation.metrics import Predictions, measure
-from workers.precision import Precision
 from workers.prompting.examples import SplitExamples, TaskExamples
-from workers.tuning.step.lane import LaneSpec
+from workers.tuning.lane_spec import LaneSpec
+
+if TYPE_CHECKING:
+    import torch
+
+    from workers.backbone.sharing import SharedLM
+    from workers.precision import Precision
 
 
 @dataclass(frozen=True)
@@ -73,17 +78,30 @@ class Baseline:
 
     Attributes:
         title: how people see it.
-        fit: from a task to class scores; an ``ImportError`` of it means that scikit-learn is not installed.
+        module: holds a function of the same name, and is imported when that is called: the table of baselines is read
+            by commands that compute none.
         needs_lm: whether it reads the frozen LM.
         needs_features: whether it reads the tokenizer's continuous features.
         gains_from_gpu: whether it takes one of the job's GPUs, where actors have any.
     """
 
     title: str
-    fit: Callable[[BaselineTask], Fitted]
+    module: str
     needs_lm: bool = False
     needs_features: bool = False
     gains_from_gpu: bool = False
+
+    @property
+    def computes_with_torch(self) -> bool:
+        """Whether it takes as many threads as torch is given."""
+        return self.needs_lm or self.gains_from_gpu
+
+    def fit(self, task: BaselineTask) -> Fitted:
+        """The class scores of a task; an ``ImportError`` means that scikit-learn is not installed."""
+        function: Callable[[BaselineTask], Fitted] = pkgutil.resolve_name(
+            f"{self.module}:{self.module.rpartition('.')[2]}"
+        )
+        return function(task)
 
 
 def predictions_of(examples: SplitExamples, scores: Sequence[NDArray[np.float32]]) -> Predictions:

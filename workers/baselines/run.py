@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from infra.errors import MissingExtra, SpeechPromptError
 from infra.tracking import Tracking
-from workers.backbone.sharing import SharedLM
 from workers.baselines.baseline import Baseline, BaselineTask, Fitted, figures_of
 from workers.baselines.encoder import read_features
 from workers.baselines.kinds import BASELINES
@@ -19,12 +17,20 @@ from workers.baselines.result import BaselineResult, write_result
 from workers.evaluation.answers import Answers
 from workers.prompting.examples import check_examples
 from workers.prompting.sampling import few_shot
-from workers.tuning.run.lane_source import stored_examples
-from workers.tuning.step.lane import drawn_examples
+from workers.tuning.lane_examples import drawn_examples, stored_examples
+
+if TYPE_CHECKING:
+    import torch
+
+    from workers.backbone.sharing import SharedLM
 
 
 def run_baselines(
-    orders: Sequence[BaselineOrder], shared: SharedLM | None = None, device: torch.device | str = "cpu"
+    orders: Sequence[BaselineOrder],
+    shared: SharedLM | None = None,
+    device: torch.device | str = "cpu",
+    *,
+    threads: int = 1,
 ) -> list[BaselineResult]:
     """Carry out the orders of one task, one after the other, each with its own MLflow run.
 
@@ -32,12 +38,17 @@ def run_baselines(
         orders: at least one, all of the same task.
         shared: the LM, for baselines that need it.
         device: where the LM computes.
+        threads: of torch.
 
     Raises:
         StorageError: a result cannot be written.
     """
     results = []
     with Tracking(orders[0].tracking, Path(orders[0].spool)) as tracking:
+        if any(BASELINES[order.kind].computes_with_torch for order in orders):
+            import torch
+
+            torch.set_num_threads(threads)
         for order in orders:
             result, answers = run_baseline(order, shared, device)
             result = write_result(order.results, result, answers)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from workers.speech.torchaudio_import import Resample
+if TYPE_CHECKING:
+    from workers.speech.torchaudio_import import Resample
 
 # A polyphase filter has one phase per step of this denominator. 640 phases bring 11.025 kHz to 16 kHz
 # exactly; an odd rate such as 11,127 Hz is met within one part in a million, without 16,000 phases.
@@ -89,6 +89,9 @@ class Resampler:
 
 
 def _resample(wave: NDArray[np.float32], ratio: Fraction) -> NDArray[np.float32]:
+    # Only recordings of another rate need it, and a process that hashes files meets none.
+    import torch
+
     with torch.inference_mode():
         resampled: NDArray[np.float32] = _filter(ratio)(torch.from_numpy(wave)).numpy()
     return resampled
@@ -107,4 +110,6 @@ def _reach(ratio: Fraction) -> int:
 
 @lru_cache(maxsize=16)
 def _filter(ratio: Fraction) -> Resample:
+    from workers.speech.torchaudio_import import Resample
+
     return Resample(ratio.numerator, ratio.denominator)

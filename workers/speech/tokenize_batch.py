@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import socket
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,20 +12,16 @@ from typing import Final, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from infra import object_storage
-from infra.errors import BackboneError, DatasetError, ObjectNotFound, SpeechPromptError, StorageError
+from infra.errors import BackboneError, SpeechPromptError
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
-from task_specs.table_audio import read_recording
 from workers.speech.audio import Heard, RejectedAudio, decode_fitted
 from workers.speech.f0 import F0Settings
 from workers.speech.feature_cache import FeatureCache, Features
+from workers.speech.reading import READERS, read_audio
 from workers.speech.tokenizer import OffersFeatures, Tokenizer
 from workers.speech.unit_cache import Cached, Quarantined, UnitCache
 from workers.speech.utterance import encode_utterances
-
-# Object storage answers slowly and in parallel.
-READERS: Final = 8
 
 _HELD_SAMPLES: Final = 1 << 27
 """Of waveforms before they are encoded, half a gigabyte: as long as clips are at most two minutes a batch has fewer."""
@@ -68,30 +63,6 @@ class Outcome:
     shard: str | None
     seconds: float
     failure: Quarantined | None
-
-
-def read_audio(uri: str) -> bytes:
-    """The bytes of a recording, a file or a part of a table.
-
-    Raises:
-        RejectedAudio: nothing is there, the table is damaged there, or it is a local file that cannot be read.
-        StorageError: object storage cannot be read.
-    """
-    try:
-        return read_recording(uri)
-    except DatasetError as error:
-        raise RejectedAudio(uri, "unreadable", str(error)) from error
-    except ObjectNotFound as error:
-        where = "" if object_storage.is_s3(uri) else f" on {socket.gethostname()}"
-        remedy = "" if object_storage.is_s3(uri) else "; a cluster's workers see local paths only on a shared disk"
-        raise RejectedAudio(uri, "missing", f"no such file{where}{remedy}") from error
-    except StorageError as error:
-        if object_storage.is_s3(uri):
-            raise
-        # One file on a disk says nothing of the others.
-        raise RejectedAudio(uri, "missing", str(error).removeprefix(uri).lstrip(": ")) from error
-    except MemoryError as error:
-        raise RejectedAudio(uri, "fatal", "it is larger than the memory at hand; cut it up") from error
 
 
 def load_clip(data: bytes, clip: Clip, *, sample_rate: int, policy: AudioPolicy) -> NDArray[np.float32]:

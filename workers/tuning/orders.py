@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from infra.tracking.address import Address
 from task_specs.sweep import Halving
 from workers.precision import ResolvedPrecision
-from workers.tuning.step.lane import LaneSpec
+from workers.tuning.lane_spec import LaneSpec
 
 
 class LaneOrder(BaseModel):

@@ -20,7 +20,8 @@ from tests.fixtures.tuning import tiny_backbone
 from workers.backbone.directory import read_description, write_backbone
 from workers.baselines.encoder import read_features
 from workers.speech.mfcc import MfccTokenizer
-from workers.speech.tokenize_batch import load_clip, read_audio
+from workers.speech.reading import read_audio
+from workers.speech.tokenize_batch import load_clip
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

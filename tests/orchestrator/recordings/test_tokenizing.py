@@ -18,8 +18,8 @@ import torch
 
 from infra.errors import AudioError, BackboneError, InvalidInputs, StorageError
 from orchestrator.cluster.ray_data import WorkerBug, checked_rows, write_rows
-from orchestrator.recordings import stages as tokenizing_stages
-from orchestrator.recordings.stages import _Tokenize
+from orchestrator.recordings import encoding, hashing
+from orchestrator.recordings.encoding import _Tokenize
 from orchestrator.recordings.tokenizing import ClipRequest, TokenizingReport, tokenize
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
@@ -277,10 +277,11 @@ def test_nothing_found_at_all_is_an_error(tmp_path: Path) -> None:
 def test_a_recording_that_kills_its_workers_is_left_out_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(tokenizing_stages, "_hash_batch", deadly_hash_batch)
-    monkeypatch.setattr(tokenizing_stages, "_Tokenize", DeadlyTokenize)
+    monkeypatch.setattr(hashing, "_hash_batch", deadly_hash_batch)
+    monkeypatch.setattr(encoding, "_Tokenize", DeadlyTokenize)
     # Each death costs the seconds in which another worker begins.
-    monkeypatch.setattr(tokenizing_stages, "DEATHS_OUTLIVED", 0)
+    monkeypatch.setattr(hashing, "DEATHS_OUTLIVED", 0)
+    monkeypatch.setattr(encoding, "DEATHS_OUTLIVED", 0)
     names = ["a.wav", DEADLY_HEADER, "b.wav", DEADLY_SOUND]
     clips = [Clip(write_audio(tmp_path / name, babble(seed, 0.5))) for seed, name in enumerate(names)]
     report = _tokenize(clips, tmp_path)
@@ -291,7 +292,7 @@ def test_a_recording_that_kills_its_workers_is_left_out_alone(
 
 
 def test_what_a_worker_raises_is_no_death(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokenizing_stages, "_hash_batch", raising_hash_batch)
+    monkeypatch.setattr(hashing, "_hash_batch", raising_hash_batch)
     with pytest.raises(WorkerBug, match="ZeroDivisionError"):
         _tokenize([Clip(write_audio(tmp_path / "a.wav", babble(0, 0.5)))], tmp_path)
 

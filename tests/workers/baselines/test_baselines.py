@@ -15,7 +15,7 @@ from task_specs.example import SPLITS, Split
 from tests.fixtures.plain_lm import plain_logits
 from tests.fixtures.tuning import UNIT_TOKENS, UNITS, lane_spec, tiny_backbone, tiny_lm, toy_examples
 from workers.backbone.sharing import SharedLM
-from workers.baselines.baseline import Baseline, BaselineTask, Fitted
+from workers.baselines.baseline import BaselineTask, Fitted
 from workers.baselines.kinds import BASELINES
 from workers.baselines.linear_probe import linear_probe, mean_states
 from workers.baselines.logistic import UNSEEN
@@ -195,7 +195,7 @@ def test_what_scikit_learn_cannot_do_becomes_a_sentence(tmp_path: Path, monkeypa
     def fails(_: BaselineTask) -> Fitted:
         raise MemoryError("no room for 9 TiB")
 
-    monkeypatch.setattr("workers.baselines.run.BASELINES", {"ngrams": Baseline("n-grams", fails)})
+    monkeypatch.setattr("workers.baselines.ngrams.ngrams", fails)
     result, _ = run_baseline(order(tmp_path, "ngrams", toy_examples()))
     assert result.error == ("it failed (MemoryError: no room for 9 TiB); leave it out of the job's baselines")
 

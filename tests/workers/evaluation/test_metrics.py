@@ -14,8 +14,8 @@ from sklearn.metrics import confusion_matrix, f1_score, log_loss
 from task_specs.metric import METRICS, Metric
 from tests.fixtures.tuning import lane_spec
 from workers.evaluation.metrics import MEASURES, Figures, Predictions, Weighted, measure
+from workers.tuning.lane_spec import LaneSpec
 from workers.tuning.results.outcome import LaneOutcome, best_lane
-from workers.tuning.step.lane import LaneSpec
 
 
 def _scores(seed: int, rows: int, classes: int) -> NDArray[np.float32]:

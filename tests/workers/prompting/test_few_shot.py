@@ -8,8 +8,9 @@ from tests.fixtures.tuning import lane_spec, make_lane, tiny_lm, toy_examples, u
 from tests.workers.inference.test_windows import windowed
 from workers.prompting.examples import TaskExamples
 from workers.prompting.sampling import combinations, few_shot
+from workers.tuning.lane_examples import drawn_examples
 from workers.tuning.step.gang import Gang
-from workers.tuning.step.lane import Lane, drawn_examples
+from workers.tuning.step.lane import Lane
 
 LABELS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1)), min_size=1, max_size=60)
 

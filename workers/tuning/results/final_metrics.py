@@ -12,7 +12,7 @@ from task_specs.example import Split
 from workers.evaluation.bootstrap import Interval, interval, resampled
 from workers.evaluation.calibration import best_temperature
 from workers.evaluation.metrics import Figures, Predictions
-from workers.tuning.step.lane import LaneSpec
+from workers.tuning.lane_spec import LaneSpec
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
-from torch import Tensor
 
 from workers.evaluation.heard import toward
 from workers.evaluation.metrics import Predictions
 from workers.job_store.files import HEARD
 from workers.tuning.results.outcome import LaneOutcome, parsed_outcome_file
-from workers.tuning.step.gang import Gang
-from workers.tuning.step.lane import Lane
 from workers.untrusted.tensor_file import parse_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from workers.tuning.step.gang import Gang
+    from workers.tuning.step.lane import Lane
 
 HEARD_FILE: Final = "heard.safetensors"
 CLASSES: Final = 12

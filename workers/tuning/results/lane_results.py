@@ -17,6 +17,7 @@ from workers.evaluation.detection_files import detection_files
 from workers.evaluation.metrics import Predictions
 from workers.evaluation.unit_use import unit_use
 from workers.prompting.examples import SplitExamples
+from workers.tuning.lane_spec import Stop
 from workers.tuning.orders import GangOrder, LaneOrder
 from workers.tuning.results.class_scores import CLASS_SCORES_FILE, ClassScores
 from workers.tuning.results.final_metrics import FinalMetrics, final_metrics
@@ -27,7 +28,7 @@ from workers.tuning.results.unit_use_file import UNIT_USE_FILE, LaneUnitUse, uni
 from workers.tuning.step.frozen_watch import FrozenWatch
 from workers.tuning.step.gang import Gang
 from workers.tuning.step.lane import Lane
-from workers.tuning.step.lane_state import LaneState, Stop
+from workers.tuning.step.lane_state import LaneState
 from workers.tuning.step.loss import slot_mappings
 
 MOST_EXAMPLES = 2000

@@ -18,12 +18,12 @@ from workers.evaluation.confusion import confusion_cells
 from workers.evaluation.detection_files import det_png
 from workers.evaluation.figures import MOST_DRAWN, confusion_png, unit_use_png
 from workers.evaluation.metrics import Predictions
+from workers.tuning.lane_spec import LaneSpec, Stop
 from workers.tuning.orders import LaneOrder, run_key
 from workers.tuning.results.outcome import LaneOutcome
 from workers.tuning.results.unit_use_file import LaneUnitUse
 from workers.tuning.step.gang import Evaluation
-from workers.tuning.step.lane import Lane, LaneSpec
-from workers.tuning.step.lane_state import Stop
+from workers.tuning.step.lane import Lane
 
 TOP_UNITS = 10
 """Units of each class in the table of unit use."""

@@ -24,8 +24,7 @@ from task_specs.metric import METRICS, slot_figure
 from workers.evaluation.bootstrap import Interval
 from workers.evaluation.confusion import Cells
 from workers.job_store.files import OUTCOME, PROMPT, JobFile
-from workers.tuning.step.lane import LaneSpec
-from workers.tuning.step.lane_state import Stop
+from workers.tuning.lane_spec import LaneSpec, Stop
 from workers.untrusted.tensor_file import parse_tensors
 
 _Value = TypeVar("_Value")

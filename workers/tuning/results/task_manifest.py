@@ -32,7 +32,7 @@ from workers.bundle.manifest import (
 )
 from workers.evaluation.metrics import Figures, Predictions
 from workers.prompting.prompt import PromptShape
-from workers.tuning.step.lane import LaneSpec
+from workers.tuning.lane_spec import LaneSpec
 from workers.untrusted.fault_text import faults
 
 _LONGEST: Final = 2.2250738585072014e-308

@@ -7,15 +7,15 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from infra import object_storage
-from infra.errors import BundleError, DamagedFile, DatasetError
+from infra.errors import BundleError
 from task_specs.prompt_init import BundleInit
 from workers.backbone.sharing import SharedLM
 from workers.bundle.format import Bundle
 from workers.bundle.read import read
-from workers.job_store.files import EXAMPLES
 from workers.prompting.examples import TaskExamples
-from workers.tuning.step.lane import Lane, LaneSpec
+from workers.tuning.lane_examples import stored_examples
+from workers.tuning.lane_spec import LaneSpec
+from workers.tuning.step.lane import Lane
 from workers.unit_lm.unit_lm import UnitLM
 
 
@@ -60,20 +60,3 @@ class LaneSource:
         config = self._lm.config
         bundle.check_sizes(layers=config.layers, dim=config.dim, outputs=config.outputs)
         return bundle
-
-
-def stored_examples(spec: LaneSpec) -> TaskExamples:
-    """The lane's encoded examples.
-
-    Raises:
-        DatasetError: they are not what the plan made of them.
-        StorageError: they cannot be read.
-    """
-    wrong = DatasetError(f"{spec.examples}: not the examples of {spec.task}; {EXAMPLES.then}")
-    try:
-        examples = TaskExamples.from_bytes(object_storage.read_own(spec.examples, limit=EXAMPLES.limit))
-    except (ValueError, KeyError, DamagedFile) as error:
-        raise wrong from error
-    if examples.digest() != spec.examples_digest:
-        raise wrong
-    return examples

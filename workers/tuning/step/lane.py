@@ -10,11 +10,9 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from task_specs.metric import METRICS, MetricName, Resampled
-from task_specs.recipe import Recipe
+from task_specs.metric import METRICS
 from workers.bundle.format import Bundle
 from workers.evaluation.metrics import Predictions, measure
 from workers.prompting.examples import Batches, SplitExamples, TaskExamples, check_examples
@@ -22,69 +20,13 @@ from workers.prompting.objectives.kinds import OBJECTIVES, check_unit_count
 from workers.prompting.prompt import prompt_shape
 from workers.prompting.prompt_init import begin_with_bundle, begin_with_units, initial_prompt
 from workers.prompting.prompted_pass import PromptRows
-from workers.prompting.sampling import class_weights, combinations, few_shot
+from workers.prompting.sampling import class_weights, combinations
 from workers.prompting.unit_noise import UnitNoise
 from workers.prompting.verbalizers.kinds import VERBALIZERS
+from workers.tuning.lane_examples import drawn_examples
+from workers.tuning.lane_spec import LaneSpec
 from workers.tuning.step.lane_state import LaneState, Progress
 from workers.unit_lm.unit_lm import UnitLM
-
-
-class SlotSpec(BaseModel):
-    """One label of a task: its name and its classes in order."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    labels: tuple[str, ...]
-
-
-class LaneSpec(BaseModel):
-    """What a lane is; two lanes with equal specs on the same backbone give the same prompt.
-
-    Attributes:
-        task: name of the task spec.
-        slots: its labels.
-        metric: what the kept prompt is best at, on the validation split.
-        positive: the positive class of ``f1`` and ``eer``.
-        bootstrap: what confidence intervals draw.
-        shots: training examples of each combination of labels that the lane draws; ``None``: it takes all.
-        seed: of initialisation, order, dropout, and that draw.
-        recipe: how it is tuned.
-        examples: URI of the encoded examples.
-        examples_digest: their digest.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    task: str
-    slots: tuple[SlotSpec, ...]
-    metric: MetricName
-    positive: str | None = None
-    bootstrap: Resampled = "utterances"
-    shots: int | None = None
-    seed: int
-    recipe: Recipe
-    examples: str
-    examples_digest: str
-
-    @property
-    def name(self) -> str:
-        """How people see it."""
-        return f"{self.task}/seed{self.seed}"
-
-    @property
-    def positive_class(self) -> int | None:
-        """Number of the positive class."""
-        return None if self.positive is None else self.slots[0].labels.index(self.positive)
-
-
-def drawn_examples(spec: LaneSpec, examples: TaskExamples) -> TaskExamples:
-    """What the lane is tuned and measured on: all examples of its task, or few of the training split."""
-    if spec.shots is None:
-        return examples
-    train = examples.splits["train"]
-    drawn = train.take(few_shot(train.example_labels, spec.shots, seed=spec.seed))
-    return TaskExamples({**examples.splits, "train": drawn})
 
 
 class Lane:

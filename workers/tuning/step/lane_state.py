@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import torch
 from pydantic import BaseModel, TypeAdapter
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from workers.tuning.lane_spec import Stop
 
 TENSORS_FILE, PROGRESS_FILE = "lanes.safetensors", "lanes.json"
 STORED_NAMES: Final = {
@@ -22,10 +24,6 @@ STORED_NAMES: Final = {
     "generator": "generator",
 }
 """By attribute of ``LaneState``, how its tensor is called in a checkpoint."""
-
-Stop = Literal["steps", "patience", "diverged", "dropped", "failed"]
-"""Why a lane ended: all steps done, no more improvement, a loss that is not finite, others of its sweep were better, or
-an error of its own."""
 
 
 @dataclass

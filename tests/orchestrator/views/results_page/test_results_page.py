@@ -22,11 +22,11 @@ from workers.evaluation.comparison import Comparison
 from workers.evaluation.confusion import confusion_cells
 from workers.evaluation.metrics import Predictions
 from workers.evaluation.unit_use import UnitUse
+from workers.tuning.lane_spec import SlotSpec
 from workers.tuning.results.heard_file import HeardExample
 from workers.tuning.results.outcome import LaneOutcome, write_outcome
 from workers.tuning.results.unit_agreement import UnitAgreement
 from workers.tuning.results.unit_use_file import UNIT_USE_FILE, LaneUnitUse, unit_use_bytes
-from workers.tuning.step.lane import SlotSpec
 
 HOSTILE = "</title></style><script>alert(1)</script><img src=//x onerror=y> {{ 7*7 }} \"'&"
 

@@ -1,117 +1,29 @@
-"""The two Ray Data stages of tokenizing: hashing files, and tokenizing clips into the unit cache."""
+"""The second Ray Data stage of tokenizing: clips become units, or features, in the cache."""
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from numpy.typing import NDArray
 
 from orchestrator.cluster.ray_data import Row, answer, compute, write_rows
+from orchestrator.recordings.batches import DEATHS_OUTLIVED, KILLS, Meter, failure_of
 from task_specs.audio_policy import AudioPolicy
 from task_specs.example import Clip
-from workers.speech.audio import RejectedAudio, seconds_of
 from workers.speech.f0 import F0Settings
 from workers.speech.feature_cache import FeatureCache
-from workers.speech.tokenize_batch import READERS, FeatureBatch, Outcome, TokenizeBatch, Work, read_audio
+from workers.speech.tokenize_batch import FeatureBatch, Outcome, TokenizeBatch, Work
 from workers.speech.tokenizer import Tokenizer, build_tokenizer
-from workers.speech.unit_cache import Quarantined, UnitCache
+from workers.speech.unit_cache import UnitCache
 
 if TYPE_CHECKING:
     import pyarrow
     import ray
     from ray.data import Dataset
 
-Progress = Callable[[int, int], None]
-
-_FILES_PER_BATCH: Final = 128
 _CLIPS_PER_BATCH: Final = 64
-DEATHS_OUTLIVED: Final = 1
-"""Number of times that Ray repeats a batch whose worker died, which may have other causes than the batch."""
-KILLS: Final = Quarantined(
-    "fatal", "the process that read it died more than once while reading nothing else; remove its row"
-)
-"""Reason for a file that kills every worker that reads it."""
-
-
-@dataclass(frozen=True)
-class File:
-    """Digest and length of an audio file, or why it cannot be read."""
-
-    sha256: str
-    seconds: float | None
-    failure: Quarantined | None
-
-
-class Meter:
-    """Counter of steps towards a total."""
-
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self.total = total
-        self._done = 0
-        self._progress = progress
-
-    def advance(self, steps: int) -> None:
-        self._done += steps
-        if self._progress is not None:
-            self._progress(self._done, self.total)
-
-
-def room_for(*, cpus: float, gpus: float) -> int:
-    """Return the number of workers of a size that fit the connected cluster, at least 1."""
-    import ray
-
-    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    by_cpu = resources.get("CPU", 1.0) // cpus if cpus else math.inf
-    by_gpu = resources.get("GPU", 0.0) // gpus if gpus else math.inf
-    return max(1, int(min(by_cpu, by_gpu, 1024)))
-
-
-def hash_files(uris: Sequence[str], *, workers: int, meter: Meter) -> dict[str, File]:
-    """Read and hash every file once.
-
-    Raises:
-        StorageError: a location cannot be read.
-    """
-    blocks = compute(
-        [{"uri": uri} for uri in uris],
-        lambda dataset, _: dataset.map_batches(
-            _hash_batch, batch_size=None, batch_format="pyarrow", max_retries=DEATHS_OUTLIVED
-        ),
-        key="uri",
-        rows_per_block=_FILES_PER_BATCH,
-        workers=workers,
-        done=meter.advance,
-    )
-    files = {row["uri"]: File(row["sha256"], row["seconds"], failure_of(row)) for rows, _ in blocks for row in rows}
-    return files | {uri: File("", None, KILLS) for uri in uris if uri not in files}
-
-
-def failure_of(row: Row) -> Quarantined | None:
-    """Return why a clip cannot be used, from a worker's row; ``None`` if it can."""
-    return Quarantined(**row["failure"]) if row["failure"] else None
-
-
-def _hash_batch(batch: pyarrow.Table) -> pyarrow.Table:
-    return answer(_hash_rows, batch)
-
-
-def _hash_rows(rows: Sequence[Row]) -> pyarrow.Table:
-    with ThreadPoolExecutor(READERS) as pool:
-        return write_rows(list(pool.map(_hash_file, (row["uri"] for row in rows))))
-
-
-def _hash_file(uri: str) -> Row:
-    row: Row = {"uri": uri, "sha256": "", "seconds": None, "failure": None}
-    try:
-        data = read_audio(uri)
-    except RejectedAudio as rejection:
-        return row | {"failure": {"kind": rejection.kind, "detail": rejection.detail}}
-    return row | {"sha256": hashlib.sha256(data).hexdigest(), "seconds": seconds_of(data)}
 
 
 def tokenize_jobs(
