@@ -14,28 +14,44 @@ from typing import Any
 import click
 
 from infra import object_storage
-from infra.errors import InvalidInputs, RayFailed, SpeechPromptError
+from infra.errors import InvalidInputs, MissingExtra, RayFailed, SpeechPromptError
 from infra.json_log import log_as_json
 from orchestrator import __version__
 from orchestrator.ending import BreakableGroup, keep_traceback, limit_reached
 from orchestrator.exit_codes import BAD_INPUT, FAULT, RAY_FAILED
 from orchestrator.progress import say
 
-COMMANDS = {
-    "backbone": "Pretrain, import and inspect backbones: a tokenizer and a frozen unit LM.",
-    "bundle": "List, inspect, verify, fetch and import prompt bundles.",
-    "classify": "Label recordings with published prompts.",
-    "demo": "Run every step on this machine in minutes, with synthesized speech and no server.",
-    "doctor": "Check this machine, and the backbone, stores and servers that a job names.",
-    "plan": "Check everything a job names, list all errors at once, and show what would run.",
-    "results": "Show the results of a job's last run: prompts, baselines, published results.",
-    "run": "Run a job here, or on the Ray cluster that RAY_ADDRESS names.",
-    "status": "Show what a job is doing: what runs, where, since when, its last metric and checkpoint.",
-    "submit": "Run a job on a cluster through Ray Jobs.",
-    "tasks": "List the tasks that come ready to run, and check downloads of their data.",
-    "tokenize": "Tokenize the recordings of all tasks of a job into its unit cache, and nothing else.",
+GROUPS = {
+    "First steps": {
+        "demo": "Run every step on this machine in minutes, with synthesized speech and no server.",
+        "doctor": "Check this machine, and the backbone, stores and servers that a job names.",
+    },
+    "Jobs": {
+        "plan": "Check everything a job names, list all errors at once, and show what would run.",
+        "run": "Run a job here, or on the Ray cluster that RAY_ADDRESS names.",
+        "submit": "Run a job on a cluster through Ray Jobs.",
+        "status": "Show what a job is doing: what runs, where, since when, its last metric and checkpoint.",
+        "results": "Show the results of a job's last run: prompts, baselines, published results.",
+    },
+    "Data": {
+        "tasks": "List the tasks that come ready to run, and check downloads of their data.",
+        "tokenize": "Tokenize the recordings of all tasks of a job into its unit cache, and nothing else.",
+    },
+    "Backbones": {
+        "backbone": "Pretrain, import and inspect backbones: a tokenizer and a frozen unit LM.",
+    },
+    "Bundles": {
+        "bundle": "List, inspect, verify, fetch, sign and import prompt bundles.",
+        "classify": "Label recordings with published prompts.",
+    },
 }
-"""Help of each command; command ``x`` is ``orchestrator.commands.x.x``."""
+"""Help of each command, in the order of use; command ``x`` is ``orchestrator.commands.x.x``."""
+COMMANDS = {name: text for group in GROUPS.values() for name, text in group.items()}
+
+OF_TRAINING = (
+    "jinja2", "matplotlib", "mlflow", "pandas", "pyarrow", "ray", "scipy", "sklearn", "threadpoolctl",
+)  # fmt: skip
+"""Packages of the extra ``train``, which an installation for classifying alone does not have."""
 
 PATIENT = ("backbone", "demo", "run", "tokenize")
 """Commands that wait for a store that is down; the others report it at once."""
@@ -55,8 +71,10 @@ class CommandTable(BreakableGroup):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        width = max(map(len, COMMANDS))
+        for title, commands in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), text) for name, text in commands.items()])
 
 
 @click.group(cls=CommandTable, context_settings={"help_option_names": ["-h", "--help"]})
@@ -92,8 +110,8 @@ def main() -> None:
         sys.exit(RAY_FAILED if isinstance(error, RayFailed) else BAD_INPUT)
     # An internal error, whose exit code must differ from that of failed tasks.
     except Exception as error:  # noqa: BLE001
-        if limit := limit_reached(error):
-            say(f"error: {limit}", style="red")
+        if known := _missing_extra(error) or limit_reached(error):
+            say(f"error: {known}", style="red")
             sys.exit(BAD_INPUT)
         kept = keep_traceback(error)
         say(
@@ -102,6 +120,12 @@ def main() -> None:
             style="red",
         )
         sys.exit(FAULT)
+
+
+def _missing_extra(error: Exception) -> str:
+    """Return what to install if a package of the extra ``train`` is missing; empty for any other error."""
+    package = str(error.name).partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    return str(MissingExtra(package, "train")) if package in OF_TRAINING else ""
 
 
 def _first_line(error: Exception) -> str:

@@ -10,8 +10,9 @@ import click
 from infra import object_storage
 from infra.printable import printable_json
 from orchestrator.commands.backbone_import import import_
+from orchestrator.commands.options import JSON, OVERRIDES, closing
+from orchestrator.exit_codes import INTERRUPTED, RAY_FAILED
 from orchestrator.progress import results_console
-from orchestrator.views.backbone import backbone_rows, backbone_table
 
 
 @click.group()
@@ -19,9 +20,14 @@ def backbone() -> None:
     """Pretrain, import and inspect backbones: a tokenizer and a frozen unit LM."""
 
 
-@backbone.command()
+@backbone.command(
+    epilog=closing(
+        "backbone pretrain backbone.yaml",
+        codes={INTERRUPTED: "it was interrupted, and resumes when it is run again", RAY_FAILED: "Ray failed"},
+    )
+)
 @click.argument("pretrain_file", metavar="BACKBONE.yaml")
-@click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Set a field of the file.")
+@OVERRIDES
 def pretrain(pretrain_file: str, overrides: tuple[str, ...]) -> None:
     """Pretrain a unit LM on the units of tasks' training rows, without their labels.
 
@@ -45,11 +51,12 @@ def pretrain(pretrain_file: str, overrides: tuple[str, ...]) -> None:
     )
 
 
-@backbone.command()
+@backbone.command(epilog=closing("backbone inspect s3://models/gslm-hubert100"))
 @click.argument("uri")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@JSON
 def inspect(uri: str, as_json: bool) -> None:
     """Verify every file of a backbone, and show its kinds, sizes, vocabulary, fingerprints and licence."""
+    from orchestrator.views.backbone import backbone_rows, backbone_table
     from workers.backbone.directory import read_backbone
 
     found = read_backbone(object_storage.resolve(uri, str(Path.cwd())))

@@ -9,14 +9,20 @@ import click
 
 from infra import object_storage
 from infra.printable import printable
+from orchestrator.commands.options import closing
 from orchestrator.progress import results_console
-from orchestrator.views.backbone import backbone_table
 
 if TYPE_CHECKING:
     from workers.interop.backbone import ImportedBackbone
 
 
-@click.command("import")
+@click.command(
+    "import",
+    epilog=closing(
+        "backbone import --out models/gslm --lm checkpoint_best.pt --dict dict.txt --hubert hubert_base_ls960.pt "
+        "--kmeans km.bin"
+    ),
+)
 @click.option("--out", required=True, metavar="URI", help="Directory of the new backbone, local or s3://.")
 @click.option("--lm", required=True, metavar="FILE", help="Checkpoint of the unit LM, GSLM or pGSLM.")
 @click.option("--dict", "dictionary", metavar="FILE", help="GSLM's dict.txt.")
@@ -54,6 +60,7 @@ def import_(
     The files are not trusted: one that would run code when it is read is refused, and the error names that code. Files
     may be local or s3://.
     """
+    from orchestrator.views.backbone import backbone_table
     from workers.backbone.directory import write_backbone
     from workers.fairseq.installed import check_installed
     from workers.fairseq.original_files import OriginalFiles

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -16,20 +16,19 @@ from infra import object_storage
 from infra.printable import first_of, printable
 from orchestrator.commands.bundle_import import import_
 from orchestrator.commands.bundle_sign import keygen, sign
+from orchestrator.commands.options import JSON, closing
 from orchestrator.progress import PlainConsole, as_text
-from task_specs.example import SPLITS, Split
-from workers.bundle.card import seeds_of
-from workers.bundle.listing import BundleRow, list_store
-from workers.bundle.manifest import BundleManifest
-from workers.bundle.pull import pull
-from workers.bundle.read import find, verify
-from workers.bundle.signing import TrustedKey
+
+if TYPE_CHECKING:
+    from task_specs.example import Split
+    from workers.bundle.listing import BundleRow
+    from workers.bundle.manifest import BundleManifest
+    from workers.bundle.signing import TrustedKey
 
 __all__ = ["bundle"]
 
 _LABELS_SHOWN, _STRAYS_SHOWN = 20, 20
 _PIPE_WIDTH = 200
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 _trusted_option = click.option(
     "--trusted", multiple=True, metavar="KEY.pub", help="Refuse the bundle unless one of these keys has signed it."
 )
@@ -44,15 +43,14 @@ def bundle() -> None:
     """
 
 
-@bundle.command("list")
+@bundle.command("list", epilog=closing("bundle list s3://prompts/baltic", codes={1: "a bundle cannot be read"}))
 @click.argument("root")
-@_json_option
+@JSON
 @click.pass_context
 def list_(context: click.Context, root: str, as_json: bool) -> None:
-    """List all bundles below ROOT, by task, oldest first, and name files that belong to none of them.
+    """List all bundles below ROOT, by task, oldest first, and name files that belong to none of them."""
+    from workers.bundle.listing import list_store
 
-    Ends with 1 if a bundle cannot be read.
-    """
     store = list_store(_absolute(root))
     rows = store.rows
     if as_json:
@@ -72,11 +70,13 @@ def list_(context: click.Context, root: str, as_json: bool) -> None:
         context.exit(1)
 
 
-@bundle.command()
+@bundle.command(epilog=closing("bundle inspect s3://prompts/baltic/wake-word"))
 @click.argument("uri")
-@_json_option
+@JSON
 def inspect(uri: str, as_json: bool) -> None:
     """Show what the bundle at URI says about itself."""
+    from workers.bundle.read import find
+
     found = find(_absolute(uri))
     if as_json:
         _print_json({"uri": found.uri, "version": found.version, **found.manifest.model_dump(mode="json")})
@@ -84,12 +84,14 @@ def inspect(uri: str, as_json: bool) -> None:
         print_manifest(found.uri, found.manifest, _console())
 
 
-@bundle.command("verify")
+@bundle.command("verify", epilog=closing("bundle verify s3://prompts/baltic/wake-word --trusted team.pub"))
 @click.argument("uri")
 @_trusted_option
-@_json_option
+@JSON
 def verify_(uri: str, trusted: tuple[str, ...], as_json: bool) -> None:
     """Read every file of the bundle at URI and compare digests, sizes, shapes and numbers."""
+    from workers.bundle.read import verify
+
     found = verify(_absolute(uri), trusted=_keys(trusted))
     if as_json:
         _print_json({"uri": found.uri, "task": found.manifest.task.name, "version": found.version})
@@ -97,13 +99,15 @@ def verify_(uri: str, trusted: tuple[str, ...], as_json: bool) -> None:
         click.echo(f"{found.uri} is intact: {found.manifest.parameters:,} numbers.")
 
 
-@bundle.command("pull")
+@bundle.command("pull", epilog=closing("bundle pull s3://prompts/baltic/wake-word bundles"))
 @click.argument("uri")
 @click.argument("directory")
 @_trusted_option
-@_json_option
+@JSON
 def pull_(uri: str, directory: str, trusted: tuple[str, ...], as_json: bool) -> None:
     """Copy the bundle at URI to DIRECTORY/<task>/<version>, checking every byte."""
+    from workers.bundle.pull import pull
+
     pulled = pull(_absolute(uri), _absolute(directory), trusted=_keys(trusted))
     if as_json:
         _print_json({"uri": pulled.uri, "version": pulled.version, "created": pulled.created})
@@ -117,6 +121,8 @@ bundle.add_command(keygen)
 
 
 def _keys(paths: tuple[str, ...]) -> list[TrustedKey]:
+    from workers.bundle.signing import TrustedKey
+
     return [TrustedKey.read(_absolute(path)) for path in paths]
 
 
@@ -175,6 +181,9 @@ def _figure(manifest: BundleManifest, split: Split) -> str:
 
 def print_manifest(uri: str, manifest: BundleManifest, console: Console) -> None:
     """All that a bundle says about itself, for people."""
+    from task_specs.example import SPLITS
+    from workers.bundle.card import seeds_of
+
     prompt, data, provenance = manifest.prompt, manifest.data, manifest.provenance
     fields = {
         "bundle": uri,
@@ -214,6 +223,8 @@ def _labels(labels: tuple[str, ...]) -> str:
 
 
 def _results(manifest: BundleManifest) -> Table:
+    from task_specs.example import SPLITS
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("split")
     table.add_column("metric", overflow="fold")

@@ -7,15 +7,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-from pydantic import ValidationError
 
 from infra import object_storage
 from infra.errors import BundleError
 from infra.printable import printable
 from orchestrator import __version__
+from orchestrator.commands.options import closing
 
 
-@click.command("import")
+@click.command(
+    "import",
+    epilog=closing(
+        "bundle import checkpoint_best.pt --labels verbalizer.json --backbone models/gslm --task words --out bundles"
+    ),
+)
 @click.argument("checkpoint", metavar="CHECKPOINT.pt")
 @click.option("--labels", required=True, metavar="FILE", help="The reference's verbalizer.json, or one label per line.")
 @click.option("--backbone", required=True, metavar="URI", help="The GSLM it was tuned on, from 'backbone import'.")
@@ -29,6 +34,8 @@ def import_(checkpoint: str, labels: str, backbone: str, task: str, out: str, fa
     Tasks of several labels per recording cannot be converted: the reference generates them one after the other, where
     a bundle reads all of them in one pass.
     """
+    from pydantic import ValidationError
+
     from workers.backbone.directory import read_backbone
     from workers.bundle.manifest import Provenance, Task
     from workers.bundle.publish import publish

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
@@ -14,10 +14,13 @@ from rich.text import Text
 
 from infra.errors import SpeechPromptError
 from infra.printable import printable_json
+from orchestrator.commands.options import JSON, closing
 from orchestrator.exit_codes import BAD_INPUT, RECORDINGS_FAILED
 from orchestrator.progress import as_text, results_console, say
-from workers.inference.classifier import Answer, Classifier
-from workers.inference.explaining import Heard
+
+if TYPE_CHECKING:
+    from workers.inference.answer import Answer
+    from workers.inference.explaining import Heard
 
 ABSTAINED = "(abstains)"
 STRONGEST = 8
@@ -26,7 +29,13 @@ BAR = 20
 """Characters of the longest bar."""
 
 
-@click.command()
+@click.command(
+    epilog=closing(
+        "classify --bundle s3://prompts/baltic/wake-word recording.wav",
+        "classify --bundle bundles/wake-word --explain --json *.wav",
+        codes={RECORDINGS_FAILED: "some recordings cannot be read"},
+    )
+)
 @click.option("--bundle", "bundles", multiple=True, required=True, metavar="URI", help="A bundle, or a task's folder.")
 @click.option("--backbone", metavar="URI", help="Its backbone; default: where the bundle was made.")
 @click.option(
@@ -39,7 +48,7 @@ BAR = 20
 @click.option(
     "--explain", is_flag=True, help=f"Show the {STRONGEST} units that speak most for the first label, or against it."
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON line per recording.")
+@JSON
 @click.option(
     "--one-speaker", is_flag=True, help="All recordings are of one speaker, whose mean pitch a pgslm then goes by."
 )
@@ -66,7 +75,7 @@ def classify(
     """Label recordings with published prompts. Needs neither Ray nor MLflow.
 
     One that cannot be read does not keep the others from their labels: the exit code is then 1, and 2 where no other
-    has any.
+    has any. JSON is one line per recording.
     """
     answered, errors = classify_files(
         bundles,
@@ -116,6 +125,8 @@ def classify_files(
     Raises:
         BundleError, BackboneError, StorageError: as ``Classifier.from_uris``.
     """
+    from workers.inference.classifier import Classifier
+
     classifier = Classifier.from_uris(bundles, backbone, abstain_below=abstain_below, trusted_keys=trusted)
     # Every recording for every task, all in one batch.
     asked = [(recording, task) for recording in audio for task in classifier.tasks]

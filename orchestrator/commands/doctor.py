@@ -11,25 +11,25 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.redaction import redacted
-from orchestrator.commands.options import JSON, OVERRIDES
-from orchestrator.doctor import Verdict, examine
+from orchestrator.commands.options import JSON, OVERRIDES, closing
 from orchestrator.exit_codes import TASKS_FAILED
-from orchestrator.job import load_job
 from orchestrator.progress import as_text, results_console
 
-MARKS: dict[Verdict, tuple[str, str]] = {"good": ("ok", "green"), "warning": ("!", "yellow"), "bad": ("bad", "red")}
+MARKS = {"good": ("ok", "green"), "warning": ("!", "yellow"), "bad": ("bad", "red")}
 
 
-@click.command()
+@click.command(epilog=closing("doctor", "doctor job.yaml --json", codes={TASKS_FAILED: "a check failed"}))
 @click.argument("job_file", metavar="[JOB.yaml]", required=False)
 @OVERRIDES
 @JSON
 def doctor(job_file: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Check this machine, and the backbone, stores and servers that a job names.
 
-    It writes one small object to each S3 store, to check that the store obeys conditional writes. Ends with 1 if a
-    check fails.
+    It writes one small object to each S3 store, to check that the store obeys conditional writes.
     """
+    from orchestrator.doctor import examine
+    from orchestrator.job import load_job
+
     job = None if job_file is None else load_job(job_file, overrides)
     findings = [replace(finding, seen=redacted(finding.seen)) for finding in examine(job)]
     if as_json:

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import click
 
-from orchestrator.commands.options import JOB_FILE, OVERRIDES
-from orchestrator.job import load_job
-from orchestrator.progress import results_console
-from orchestrator.report import read_report, report_json
-from orchestrator.views.results_page.page import results_page
-from orchestrator.views.tables import as_csv, as_markdown, results_text
+from orchestrator.commands.options import JOB_FILE, JSON_HELP, OVERRIDES, closing
 
 
-@click.command()
+@click.command(epilog=closing("results job.yaml", "results job.yaml --format html > results.html"))
 @JOB_FILE
 @OVERRIDES
 @click.option(
@@ -23,9 +18,15 @@ from orchestrator.views.tables import as_csv, as_markdown, results_text
     show_default=True,
     help="html: one page with confusion matrices that opens offline.",
 )
-@click.option("--json", "shape", flag_value="json", help="The same as --format json.")
+@click.option("--json", "shape", flag_value="json", help=JSON_HELP)
 def results(job_file: str, overrides: tuple[str, ...], shape: str) -> None:
     """Show the results of a job's last run: prompts (mean and spread over seeds), baselines, published results."""
+    from orchestrator.job import load_job
+    from orchestrator.progress import results_console
+    from orchestrator.report import read_report, report_json
+    from orchestrator.views.results_page.page import results_page
+    from orchestrator.views.tables import as_csv, as_markdown, results_text
+
     job = load_job(job_file, overrides)
     report = read_report(job)
     match shape:

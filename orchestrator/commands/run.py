@@ -6,19 +6,25 @@ import sys
 
 import click
 
-from orchestrator.cluster.interruption import interruptible
-from orchestrator.cluster.session import ray_session
-from orchestrator.commands.options import GRACE, JOB_FILE, OVERRIDES, RESTART, require_one
+from orchestrator.commands.options import (
+    GRACE,
+    JOB_FILE,
+    OF_A_JOB,
+    OVERRIDES,
+    RESTART,
+    RETRY_FAILED,
+    closing,
+    require_one,
+)
 from orchestrator.exit_codes import RAY_FAILED, TASKS_FAILED
-from orchestrator.planning import make_plan
-from orchestrator.progress import ProgressView, results_console
-from orchestrator.views.tables import results_text
 
 
-@click.command()
+@click.command(
+    epilog=closing("run job.yaml", "run job.yaml --set storage=/scratch --retry-failed", codes=OF_A_JOB),
+)
 @JOB_FILE
 @OVERRIDES
-@click.option("--retry-failed", is_flag=True, help="Try again what failed in an earlier run.")
+@RETRY_FAILED
 @RESTART
 @GRACE
 def run(job_file: str, overrides: tuple[str, ...], retry_failed: bool, restart: bool, grace: float) -> None:
@@ -26,16 +32,17 @@ def run(job_file: str, overrides: tuple[str, ...], retry_failed: bool, restart: 
 
     A job that is run again resumes where it stopped: published tasks are verified and kept, unfinished ones continue,
     failed ones stay failed.
-
-    Exit codes: 0 every task is published; 1 some tasks failed; 2 bad input; 3 the job was interrupted; 4 another
-    submission took it over; 5 Ray did not start, or ended, or tasks failed only because their workers died; 70 internal
-    error.
     """
+    from orchestrator.cluster.interruption import interruptible
+    from orchestrator.cluster.session import ray_session
+    from orchestrator.planning import make_plan
+    from orchestrator.progress import ProgressView, results_console
+    from orchestrator.views.tables import results_text
+
     require_one(retry_failed=retry_failed, restart=restart)
     with interruptible(grace) as interruption:
         planned = make_plan(job_file, overrides)
         with ProgressView() as view, ray_session():
-            # Imported late because it imports MLflow, which takes seconds.
             from orchestrator.driver import run_job
 
             interruption.listen()

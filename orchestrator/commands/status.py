@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Group
@@ -13,11 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.printable import printable_json
-from orchestrator.commands.options import JOB_FILE, JSON, OVERRIDES
-from orchestrator.job import load_job
-from orchestrator.job_status import JobStatus, job_status
+from orchestrator.commands.options import JOB_FILE, JSON, OVERRIDES, closing
 from orchestrator.progress import as_text, results_console
-from workers.tuning.run.status import GangStatus, LaneStatus, Standing
+
+if TYPE_CHECKING:
+    from orchestrator.job_status import JobStatus
+    from workers.tuning.run.status import GangStatus, LaneStatus, Standing
 
 REFRESH_SECONDS = 2.0
 SHOWN: tuple[Standing, ...] = ("tuning", "parked", "failed")
@@ -25,13 +27,16 @@ SHOWN: tuple[Standing, ...] = ("tuning", "parked", "failed")
 STATES: tuple[Standing, ...] = ("tuning", "parked", "waiting", "ended", "failed")
 
 
-@click.command()
+@click.command(epilog=closing("status job.yaml", "status job.yaml --watch"))
 @JOB_FILE
 @OVERRIDES
 @JSON
 @click.option("--watch", is_flag=True, help="Keep showing it until the job ends.")
 def status(job_file: str, overrides: tuple[str, ...], as_json: bool, watch: bool) -> None:
     """Show what a job is doing: what runs, where, since when, its last metric and checkpoint. Needs no Ray."""
+    from orchestrator.job import load_job
+    from orchestrator.job_status import job_status
+
     job = load_job(job_file, overrides)
     if as_json:
         click.echo(printable_json(job_status(job).model_dump_json(indent=1)))

@@ -6,15 +6,25 @@ import sys
 
 import click
 
-from orchestrator.cluster.ray_jobs import submit_job
-from orchestrator.commands.options import GRACE, JOB_FILE, OVERRIDES, RESTART, require_one
+from orchestrator.commands.options import (
+    GRACE,
+    JOB_FILE,
+    OF_A_JOB,
+    OVERRIDES,
+    RESTART,
+    RETRY_FAILED,
+    closing,
+    require_one,
+)
 
 
-@click.command()
+@click.command(
+    epilog=closing("submit job.yaml --address http://ray-head:8265", "submit job.yaml --no-wait", codes=OF_A_JOB)
+)
 @JOB_FILE
 @OVERRIDES
 @click.option("--address", help="Address of the Ray dashboard; default: RAY_API_SERVER_ADDRESS or RAY_ADDRESS.")
-@click.option("--retry-failed", is_flag=True, help="Try again what failed in an earlier run.")
+@RETRY_FAILED
 @click.option(
     "--env", "environment", multiple=True, metavar="NAME=VALUE", help="Set a variable that paths use; no secrets."
 )
@@ -32,6 +42,7 @@ def submit(
     no_wait: bool,
 ) -> None:
     """Run a job on a cluster through Ray Jobs, and end with its exit code."""
+    from orchestrator.cluster.ray_jobs import submit_job
 
     require_one(retry_failed=retry_failed, restart=restart)
     sys.exit(

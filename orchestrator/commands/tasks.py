@@ -6,7 +6,7 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
@@ -14,21 +14,22 @@ from rich.table import Table
 from infra import object_storage
 from infra.errors import InvalidInputs, TaskSpecError
 from infra.printable import printable, printable_json
+from orchestrator.commands.options import JSON, closing
 from orchestrator.exit_codes import TASKS_FAILED
 from orchestrator.progress import as_text, results_console
-from task_specs.dataset import Dataset, read_dataset
-from task_specs.example import SPLITS, Split
-from task_specs.field_types import literal
 from task_specs.packaged import packaged_spec, packaged_specs
-from task_specs.readers.corpus import Corpus, Counts
-from task_specs.schema import TaskSpec, load_task_spec
-from task_specs.validation import suggestion
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+if TYPE_CHECKING:
+    from task_specs.dataset import Dataset
+    from task_specs.example import Split
+    from task_specs.readers.corpus import Corpus, Counts
+    from task_specs.schema import TaskSpec
+
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
 
-@click.group(invoke_without_command=True)
-@_JSON
+@click.group(invoke_without_command=True, epilog=closing("tasks", "tasks --json"))
+@JSON
 @click.pass_context
 def tasks(context: click.Context, as_json: bool) -> None:
     """List the tasks that come ready to run, and check downloads of their data.
@@ -50,17 +51,18 @@ def tasks(context: click.Context, as_json: bool) -> None:
     results_console().print(table)
 
 
-@tasks.command()
+@tasks.command(
+    epilog=closing("tasks check esc50 --root /data/ESC-50", codes={TASKS_FAILED: "the counts differ"}),
+)
 @click.argument("name")
 @click.option("--root", required=True, metavar="DIR", help="Directory of the data set, local or s3://.")
 @click.option("--split", help="Split of the data set to use instead of the default, such as paper.")
 @click.option("--duplicates", type=click.Choice(["keep", "drop"]), help="Whether to keep or drop copies of recordings.")
-@_JSON
+@JSON
 def check(name: str, root: str, split: str | None, duplicates: str | None, as_json: bool) -> None:
-    """Read the data of task NAME, list what is missing or wrong, and compare its counts with the published ones.
+    """Read the data of task NAME, list what is missing or wrong, and compare its counts with the published ones."""
+    from task_specs.dataset import read_dataset
 
-    Ends with 1 if the counts differ.
-    """
     settings = {"split": split, "duplicates": duplicates}
     spec, reader = _load(name, root, {key: value for key, value in settings.items() if value is not None})
     dataset = read_dataset(spec)
@@ -127,6 +129,11 @@ def _row(path: str) -> dict[str, Any]:
 
 
 def _load(name: str, root: str, settings: dict[str, str]) -> tuple[TaskSpec, Corpus]:
+    from task_specs.field_types import literal
+    from task_specs.readers.corpus import Corpus
+    from task_specs.schema import load_task_spec
+    from task_specs.validation import suggestion
+
     path = packaged_spec(name)
     if path is None:
         names = [Path(known).stem for known in packaged_specs()]

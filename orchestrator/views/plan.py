@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
-from infra.printable import first_of, printable
+from infra.printable import first_of, printable, printable_json
 from orchestrator.plan import Plan, PlannedTask
 from orchestrator.progress import as_text
 from orchestrator.tuning.gang_width import measured_text
@@ -28,7 +29,8 @@ def show_plan(plan: Plan, console: Console, measured: Sequence[Measured] | None)
         measured: measured speeds of gangs; ``None`` if they were not measured.
     """
     job, lm = plan.job, plan.backbone.unit_lm
-    table = Table(title=as_text(f"job {job.name}: {len(plan.tasks)} tasks"), title_justify="left")
+    count = f"{len(plan.tasks)} task{'s' if len(plan.tasks) != 1 else ''}"
+    table = Table(title=as_text(f"job {job.name}: {count}"), title_justify="left")
     table.add_column("task", no_wrap=True)
     for heading in ("family", "lang", "classes"):
         table.add_column(heading)
@@ -73,6 +75,44 @@ def show_plan(plan: Plan, console: Console, measured: Sequence[Measured] | None)
         console.print(printable(f"{name:>9}  {value}"), soft_wrap=True)
     for note in plan.notes:
         console.print(printable(f"     note  {note}"), soft_wrap=True)
+
+
+def plan_json(plan: Plan, measured: Sequence[Measured] | None) -> str:
+    """Return what a job would run as JSON.
+
+    Args:
+        plan: plan to describe.
+        measured: measured speeds of gangs; ``None`` if they were not measured.
+    """
+    job, lm = plan.job, plan.backbone.unit_lm
+    tasks = [
+        {
+            "task": task.spec.name,
+            "family": task.spec.family,
+            "language": task.spec.language,
+            "classes": [len(labels) for labels in task.dataset.labels],
+            "examples": _tuned_on(task),
+            "lanes": task.lanes,
+            "steps": task.spec.recipe.steps,
+            "trained": sorted({shape.size for shape in task.prompt_shapes(plan.backbone)}),
+            "recipe": task.spec.recipe.identity(),
+            "publish": task.spec.publish,
+        }
+        for task in plan.tasks
+    ]
+    width = job.gang if job.gang != "auto" else None if measured is None else best_width(measured)
+    content = {
+        "job": job.name,
+        "backbone": {"name": plan.backbone.name, "kind": lm.kind, "layers": lm.layers, "dim": lm.dim},
+        "tasks": tasks,
+        "lanes_per_pass": width,
+        "baselines": list(job.baselines),
+        "bundles": job.bundles,
+        "storage": job.storage,
+        "units": job.units,
+        "notes": plan.notes,
+    }
+    return printable_json(json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def _tuned_on(task: PlannedTask) -> dict[Split, int]:
