@@ -26,8 +26,9 @@ from infra.errors import InvalidInputs, Problem
 from infra.tracking.address import Address
 from infra.tracking.trackers import TRACKERS
 from task_specs.field_types import Location, Slug, expand, literal, located
+from task_specs.file_kinds import mistaken
 from task_specs.problems import shown
-from task_specs.schema import MAX_TASKS
+from task_specs.schema import MAX_TASKS, TaskSpec
 from task_specs.validation import Models, described, dotted, fault, problems_of, suggestion
 from task_specs.yaml_file import FileModel, Place, YamlFile, parse_value, read_yaml
 from workers.baselines.kinds import BASELINES
@@ -168,6 +169,8 @@ def load_job(path: str, overrides: Sequence[str] = ()) -> Job:
     file, problems = read_yaml(uri)
     if file is None:
         raise InvalidInputs(problems)
+    if another := mistaken(uri, file.data, "job"):
+        raise InvalidInputs(another)
     values, overridden, wrong = overridden_values(file.data, overrides)
     problems += wrong + _set_defaults(values, uri)
     context = {"base": object_storage.parent(uri), "source": uri}
@@ -176,7 +179,7 @@ def load_job(path: str, overrides: Sequence[str] = ()) -> Job:
     except ValidationError as error:
         where = sources_of_fields(file, overridden)
         models: Models = {(): Job, ("resources",): Resources}
-        problems += problems_of(error, where=where, models=models)
+        problems += problems_of(error, where=where, models=models, elsewhere=_OF_A_TASK)
         wrong_fields = {str(detail["loc"][0]) for detail in error.errors() if detail["loc"]}
         raise InvalidJob(problems, _rest(values, wrong_fields, uri)) from error
     if problems:
@@ -194,6 +197,11 @@ def _rest(values: dict[str, Any], wrong: set[str], uri: str) -> Job | None:
     except ValidationError:
         return None
     return job if backbone != "." else job.model_copy(update={"backbone": ""})
+
+
+_OF_A_TASK = dict.fromkeys(
+    TaskSpec.model_fields.keys() - Job.model_fields.keys(), "it belongs to a task; set it in the task's file"
+)
 
 
 @dataclass(frozen=True)

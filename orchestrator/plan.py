@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from orchestrator.job import Job
 from task_specs.dataset import Dataset
 from task_specs.schema import TaskSpec
+from task_specs.unlikely import unlikely_settings
 from workers.backbone.directory import BackboneDescription
 from workers.prompting.prompt import PromptShape, prompt_shape
 from workers.unit_lm.kinds import parameter_count
@@ -66,6 +67,7 @@ class Plan:
         """Sentences that a user should read although nothing is wrong."""
         notes = [f"{self.unheard}; runs are kept on disk until it answers"] if self.unheard else []
         notes += [f"{task.spec.name}: {note}" for task in self.tasks for note in task.dataset.notes]
+        notes += [f"{task.spec.name}: {note}" for task in self.tasks for note in unlikely_settings(task.spec)]
         if self.backbone.prosody is None:
             return notes
         untimed = [task.spec.name for task in self.tasks if task.dataset.untimed]

@@ -19,6 +19,9 @@ from task_specs.recordings import check_headers, without_copies
 from task_specs.schema import TaskSpec
 from task_specs.validation import described
 
+MANY_ROWS = 40
+"""Rows from which on labels that mostly occur once are taken for another column's values."""
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -144,6 +147,11 @@ def _check_labels(spec: TaskSpec, reading: Reading, problems: ProblemList) -> No
             message = f"train has only the label {classes[slot][0]!r}"
             problems.add(uri, name, message, "a classification needs at least two; correct the column")
         if not known:
+            continue
+        distinct = {row.example.labels[slot] for row in reading.rows}
+        if len(reading.rows) >= MANY_ROWS and 2 * len(distinct) > len(reading.rows):
+            message = f"has {len(distinct):,} different labels in {len(reading.rows):,} rows"
+            problems.add(reading.rows[0].uri, name, message, "name the column that holds the class in data.label")
             continue
         for row in reading.rows:
             label = row.example.labels[slot]

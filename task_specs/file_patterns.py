@@ -8,6 +8,7 @@ from pathlib import Path
 
 from infra import object_storage
 from infra.errors import StorageError
+from task_specs.near_paths import path_remedy
 from task_specs.packaged import names_packaged, packaged_specs
 from task_specs.problems import ProblemList
 
@@ -35,7 +36,7 @@ def find_files(pattern: str, base: str, problems: ProblemList, *, named_in: str,
             return packaged
         else:
             known = "see 'speechprompt tasks' for the known names"
-            remedy = known if names_packaged(absolute) else "correct the path"
+            remedy = known if names_packaged(absolute) else path_remedy(absolute)
             problems.add(named_in, field, f"there is no file {pattern!r}", remedy)
     except StorageError as error:
         problems.add(named_in, field, f"cannot be searched ({error})", "make the place readable")

@@ -17,6 +17,7 @@ from pydantic import (
 from infra.errors import Problem
 from task_specs.audio_policy import AudioPolicy
 from task_specs.field_types import MOST_EXAMPLES, Slug
+from task_specs.file_kinds import mistaken
 from task_specs.file_patterns import find_files
 from task_specs.label import OneLine
 from task_specs.metric import METRICS, MetricName, Resampled
@@ -255,6 +256,8 @@ def load_task_spec(uri: str, *, data: Mapping[str, str] | None = None) -> tuple[
     file, problems = read_yaml(uri)
     if file is None:
         return None, problems
+    if another := mistaken(uri, file.data, "task"):
+        return None, another
     models: Models = {
         (): TaskSpec,
         ("audio",): AudioPolicy,

@@ -30,19 +30,26 @@ MOST_LISTED = 100
 """Most problems of a file that are listed; more of them usually have one cause."""
 
 
-def problems_of(error: ValidationError, *, where: Callable[[Place], str], models: Models) -> list[Problem]:
+def problems_of(
+    error: ValidationError,
+    *,
+    where: Callable[[Place], str],
+    models: Models,
+    elsewhere: Mapping[str, str] | None = None,
+) -> list[Problem]:
     """Return pydantic's errors as problems of a file.
 
     Args:
         error: pydantic's error.
         where: function from a place to its file and line.
         models: models of the file, for suggesting keys.
+        elsewhere: keys of other files, and where they belong.
     """
     errors = error.errors(include_url=False)
     found = []
     for details in errors[:MOST_LISTED]:
         place = details["loc"]
-        message, remedy = _sentence(details, models)
+        message, remedy = _sentence(details, models, elsewhere or {})
         found.append(Problem(where(place), dotted(place), message, remedy))
     if more := len(errors) - len(found):
         found.append(Problem(where(()), "", f"and {more} more problems", "correct those above first"))
@@ -81,7 +88,7 @@ def described(value: object) -> str:
     return f"a {type(value).__name__}"
 
 
-def _sentence(details: ErrorDetails, models: Models) -> tuple[str, str]:
+def _sentence(details: ErrorDetails, models: Models, elsewhere: Mapping[str, str]) -> tuple[str, str]:
     """Return the message and remedy of an error."""
     kind, place, value = details["type"], details["loc"], details["input"]
     context: dict[str, Any] = details.get("ctx", {})
@@ -90,6 +97,8 @@ def _sentence(details: ErrorDetails, models: Models) -> tuple[str, str]:
     if kind == "missing":
         return "is required", f"add '{place[-1]}:'"
     if kind == "extra_forbidden":
+        if place[:-1] == () and place[-1] in elsewhere:
+            return "is not a key of this file", elsewhere[str(place[-1])]
         known = list(models[place[:-1]].model_fields) if place[:-1] in models else []
         remedy = suggestion(str(place[-1]), known) if known else "remove it"
         return "is not a known key", remedy

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from infra import object_storage
 from infra.errors import ObjectNotFound, Problem, StorageError
+from task_specs.near_paths import path_remedy
 from task_specs.problems import ProblemList, shown
 
 
@@ -112,7 +113,7 @@ def read_yaml(uri: str) -> tuple[YamlFile | None, list[Problem]]:
     try:
         text = object_storage.read_bytes(uri, limit=_LIMIT).decode("utf-8-sig")
     except ObjectNotFound:
-        problems.add(uri, "", "there is no such file", "correct the path")
+        problems.add(uri, "", "there is no such file", path_remedy(uri))
     except StorageError as error:
         problems.add(uri, "", error.message if error.where == uri else error.reason, error.remedy)
     except UnicodeDecodeError as error:

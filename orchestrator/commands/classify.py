@@ -12,6 +12,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from infra import object_storage
 from infra.errors import SpeechPromptError
 from infra.printable import printable_json
 from orchestrator.commands.options import JSON, closing
@@ -32,11 +33,20 @@ BAR = 20
 @click.command(
     epilog=closing(
         "classify --bundle s3://prompts/baltic/wake-word recording.wav",
-        "classify --bundle bundles/wake-word --explain --json *.wav",
+        "classify --bundle bundles --task wake-word --task language --explain --json *.wav",
         codes={RECORDINGS_FAILED: "some recordings cannot be read"},
     )
 )
-@click.option("--bundle", "bundles", multiple=True, required=True, metavar="URI", help="A bundle, or a task's folder.")
+@click.option(
+    "--bundle", "bundles", multiple=True, required=True, metavar="URI", help="A bundle, or a task's directory."
+)
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    metavar="NAME",
+    help="Task whose directory is in that of --bundle.",
+)
 @click.option("--backbone", metavar="URI", help="Its backbone; default: where the bundle was made.")
 @click.option(
     "--top",
@@ -63,6 +73,7 @@ BAR = 20
 @click.argument("audio", nargs=-1, required=True)
 def classify(
     bundles: tuple[str, ...],
+    tasks: tuple[str, ...],
     backbone: str | None,
     top: int,
     explain: bool,
@@ -78,7 +89,7 @@ def classify(
     has any. JSON is one line per recording.
     """
     answered, errors = classify_files(
-        bundles,
+        [object_storage.join(bundle, task) for bundle in bundles for task in tasks] if tasks else bundles,
         audio,
         backbone=backbone,
         top=top,

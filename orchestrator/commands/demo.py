@@ -12,7 +12,7 @@ from orchestrator.exit_codes import TASKS_FAILED
 
 
 @click.command(epilog=closing("demo", "demo /scratch/demo --scale 0.5", codes=OF_A_JOB))
-@click.argument("directory", default="demo", type=click.Path(path_type=Path))
+@click.argument("directory", default="demo", type=click.Path(path_type=Path, file_okay=False))
 @click.option(
     "--scale", default=1.0, show_default=True, help="Size of the corpus; smaller is faster, and less accurate."
 )

@@ -21,6 +21,7 @@ from infra.errors import InvalidInputs, Problem
 from infra.tracking.address import Address
 from orchestrator.job import Resources, overridden_values, sources_of_fields, task_patterns, tracking_address
 from task_specs.field_types import Location, Slug
+from task_specs.file_kinds import mistaken
 from task_specs.schema import MAX_TASKS
 from task_specs.validation import Models, described, fault, problems_of, suggestion
 from task_specs.yaml_file import FileModel, read_yaml
@@ -117,6 +118,8 @@ def load_pretrain_file(path: str, overrides: Sequence[str] = ()) -> PretrainFile
     """
     uri = object_storage.resolve(path, str(Path.cwd()))
     file, problems = read_yaml(uri)
+    if file is not None and (another := mistaken(uri, file.data, "backbone")):
+        raise InvalidInputs(another)
     if file is None:
         raise InvalidInputs(problems)
     values, places, wrong = overridden_values(file.data, overrides)

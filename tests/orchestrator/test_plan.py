@@ -76,7 +76,7 @@ def test_all_problems_of_everything_come_at_once(workplace: Path) -> None:
     for place, message in [
         ("command line: gang", "must be 'auto' or a number of lanes"),
         ("job.yaml:6: colour", "is not a known key"),
-        ("job.yaml: backbone", "there is no backbone.json"),
+        ("job.yaml: backbone", "there is no such directory; did you mean 'backbone'?"),
         ("job.yaml: tracking", "is not a directory"),
         ("tasks/b.yaml:4: metric", "did you mean 'accuracy'?"),
         ("tasks/a.csv:1", "has no column 'path', 'units'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, model_validator
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, mo
 from infra import object_storage
 from infra.digest import FileEntry, Sha256
 from infra.errors import BackboneError, ObjectNotFound
+from task_specs.near_paths import CORRECT, path_remedy
 from workers.speech.unit_prosody import ProsodySettings
 from workers.unit_lm.kinds import UNIT_LMS, LMConfig
 from workers.untrusted import strict_json
@@ -85,6 +87,8 @@ def read_description(uri: str) -> BackboneDescription:
     try:
         text = object_storage.read_bytes(place, limit=_LIMIT)
     except ObjectNotFound as error:
+        if not object_storage.is_s3(uri) and (remedy := path_remedy(uri)) != CORRECT and not Path(uri).is_dir():
+            raise BackboneError(f"{uri}: there is no such directory; {remedy}") from error
         raise BackboneError(
             f"{uri}: there is no {BACKBONE_FILE}; name a backbone directory, or make one with "
             "'speechprompt backbone import' or 'pretrain'"

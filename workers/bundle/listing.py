@@ -6,9 +6,11 @@ import re
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from infra import object_storage
 from infra.errors import BundleError, StorageError
+from task_specs.near_paths import path_remedy
 from workers.bundle.manifest import BundleManifest
 from workers.bundle.read import at, latest_version, of_task
 
@@ -70,6 +72,8 @@ def list_store(root: str) -> BundleStore:
     Raises:
         StorageError: ``root`` cannot be listed.
     """
+    if not object_storage.is_s3(root) and not Path(root).is_dir():
+        raise StorageError(f"{root}: there is no such directory", remedy=path_remedy(root))
     names = object_storage.list_files(root)
     keys = [match for name in names if (match := _MANIFEST_KEY.fullmatch(name))]
     tasks = sorted({match["task"] for match in keys})

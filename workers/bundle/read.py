@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from infra import object_storage
 from infra.errors import BundleError, ObjectNotFound, UntrustedBundle
+from infra.printable import first_of
+from task_specs.near_paths import path_remedy
 from workers.bundle.format import (
     LATEST_LIMIT,
     LIMITS,
@@ -29,6 +32,7 @@ from workers.bundle.signing import TrustedKey, check_signature
 
 __all__ = ["FoundBundle", "fetch", "find", "read", "verify"]
 
+_TASKS_SHOWN = 10
 _VERSION = re.compile(r"[0-9a-f]{16}")
 
 
@@ -74,10 +78,19 @@ def find(uri: str, *, trusted: Sequence[TrustedKey] = ()) -> FoundBundle:
         if (found := look(uri, trusted)) is not None:
             return found
     raise BundleError(
-        f"holds no bundle: neither {MANIFEST_FILE} nor {LATEST_FILE} is there",
-        where=uri,
-        remedy="name a task's directory, or see `speechprompt bundle list`",
+        f"holds no bundle: neither {MANIFEST_FILE} nor {LATEST_FILE} is there", where=uri, remedy=_instead_of(uri)
     )
+
+
+def _instead_of(uri: str) -> str:
+    """What to name in place of a directory without a bundle."""
+    if not object_storage.is_s3(uri) and not Path(uri).is_dir():
+        return path_remedy(uri)
+    # A store of objects would have to be listed as a whole.
+    below = [] if object_storage.is_s3(uri) else Path(uri).glob(f"*/{LATEST_FILE}")
+    if tasks := sorted(pointer.parent.name for pointer in below):
+        return f"name the directory of a task in it: {first_of(tasks, _TASKS_SHOWN)}"
+    return "name a task's directory, or see `speechprompt bundle list`"
 
 
 def _by_pointer(uri: str, trusted: Sequence[TrustedKey]) -> FoundBundle | None:
