@@ -258,7 +258,8 @@ def test_the_page_shows_confusions_and_units_of_the_chosen_lanes(toy_job: ToyJob
     assert rows["tones"]["unit_agreement"] == {}
     done = speechprompt("results", str(toy_job.root / "job.yaml"), "--format", "html")
     assert (done.code, done.stderr) == (0, "")
-    assert done.stdout.count("<svg") == done.stdout.count("<img") == 3
+    assert done.stdout.count('<svg class="matrix"') == done.stdout.count("<img") == 3
+    assert done.stdout.count('<svg class="utterance"') == 3 + 2 + 2
     right = f"{100 * rows['tones']['test']:.1f}"
     assert right in done.stdout
 

@@ -87,7 +87,7 @@ def test_a_killed_run_without_a_home_leaves_nothing_for_long(tmp_path: Path) -> 
 def test_a_node_is_waited_for_as_long_as_its_raylet_lives(
     monkeypatch: pytest.MonkeyPatch, raylet: str, waited_for: int
 ) -> None:
-    monkeypatch.setattr(local_ray, "RAYLET", raylet)
+    monkeypatch.setattr(local_ray, "RAYLET_PROCESS", raylet)
     asked = []
 
     def ask(node: str) -> str:
