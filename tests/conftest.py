@@ -10,6 +10,8 @@ from hypothesis import settings
 
 # At the sizes of tests threads wait for each other a hundred times longer than they compute; before torch is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Ray's workers step back for everything else (nice 15): beside the other process of tests they would hardly get on.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 pytest_plugins = [
     "tests.fixtures.answering",
