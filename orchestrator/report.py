@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
@@ -57,15 +58,15 @@ class EnsembleFigures(BaseModel):
     """The prompts of all seeds together, whose probabilities are averaged.
 
     Attributes:
-        valid, test: the task's metric on the validation and test splits.
+        valid, test: the task's metric on the validation and test splits; ``None`` where it is undefined.
         test_interval: 95 % confidence interval of ``test``, by bootstrap over utterances or speakers.
         ece: expected calibration error on the test split.
     """
 
     model_config = ConfigDict(extra="forbid")
 
-    valid: float
-    test: float
+    valid: float | None = None
+    test: float | None = None
     test_interval: Interval | None = None
     ece: float | None = None
 
@@ -74,7 +75,10 @@ class EnsembleFigures(BaseModel):
         """Return the figures of a metric."""
         valid, test = metrics.metrics["valid"], metrics.metrics["test"]
         return cls(
-            valid=valid[metric], test=test[metric], test_interval=metrics.intervals.get(metric), ece=test.get("ece")
+            valid=_defined(valid[metric]),
+            test=_defined(test[metric]),
+            test_interval=metrics.intervals.get(metric),
+            ece=test.get("ece"),
         )
 
 
@@ -208,6 +212,10 @@ class TaskRow(BaseModel):
             for kind, result in results.items()
         }
         return self.model_copy(update={"baselines": figures})
+
+
+def _defined(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def planned_row(task: PlannedTask) -> TaskRow:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
+from itertools import islice
 from pathlib import Path
 
 from infra import object_storage
 
 CORRECT = "correct the path"
+MOST_NAMES = 5000
+"""In a directory whose names are compared."""
 
 
 def path_remedy(path: str) -> str:
@@ -22,8 +25,10 @@ def path_remedy(path: str) -> str:
     while not missing.parent.is_dir() and missing != missing.parent:
         missing = missing.parent
     try:
-        names = sorted(name.name for name in missing.parent.iterdir())
+        names = sorted(name.name for name in islice(missing.parent.iterdir(), MOST_NAMES + 1))
     except OSError:
+        return CORRECT
+    if len(names) > MOST_NAMES:
         return CORRECT
     # A suffix that both have makes any two names look alike.
     near = difflib.get_close_matches(missing.stem, [Path(name).stem for name in names], n=1, cutoff=0.6)

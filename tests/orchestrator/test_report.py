@@ -161,6 +161,10 @@ def test_seeds_are_shown_alone_and_together() -> None:
     assert best.ensemble == EnsembleFigures(valid=0.8, test=0.9, test_interval=(0.85, 0.95), ece=0.01)
     assert (best.of_bundle, ensemble.of_bundle) == (best.test, 0.9)
     assert (best.temperatures, ensemble.temperatures) == ([], [2.5])
+    undefined = FinalMetrics({split: {"accuracy": float("nan")} for split in ("valid", "test")}, [1.0], {})
+    row = TaskRow(task="toy", metric="accuracy").with_outcomes(lanes, undefined)
+    assert row.ensemble == EnsembleFigures()
+    assert TaskRow.model_validate_json(row.model_dump_json()) == row
     alone = TaskRow(task="toy", metric="accuracy").with_outcomes([outcome(1, 0.7)])
     assert (alone.single, alone.ensemble) == (None, None)
 

@@ -147,8 +147,7 @@ def _bars(row: TaskRow, other: str) -> list[Bar]:
         low = None if spread is None else max(0.0, row.test - spread)
         high = None if spread is None else min(1.0, row.test + spread)
         bars.append(Bar("ours", "prompt", mean_and_spread(row), row.test, low, high))
-    if row.ensemble is not None:
-        share = row.ensemble.test
+    if row.ensemble is not None and (share := row.ensemble.test) is not None:
         bars.append(Bar("ours", f"{row.seeds} prompts together", percent(share), share))
     for kind, figures in row.baselines.items():
         if figures.test is not None:
