@@ -66,4 +66,15 @@ def inspect(uri: str, as_json: bool) -> None:
         results_console().print(backbone_table(found))
 
 
+@backbone.command(epilog=closing("backbone pull s3://models/gslm-hubert100 bundles"))
+@click.argument("uri")
+@click.argument("directory")
+def pull(uri: str, directory: str) -> None:
+    """Copy the backbone at URI to DIRECTORY/backbones, where bundles in DIRECTORY find it, checking every byte."""
+    from workers.backbone.beside import pull_backbone
+
+    here = str(Path.cwd())
+    click.echo(pull_backbone(object_storage.resolve(uri, here), object_storage.resolve(directory, here)))
+
+
 backbone.add_command(import_)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -36,7 +37,7 @@ _trusted_option = click.option(
 
 @click.group()
 def bundle() -> None:
-    """List, inspect, verify, fetch and import prompt bundles.
+    """List, inspect, verify, fetch, sign and import prompt bundles.
 
     A bundle is named by its directory, local or s3://: <bundles>/<task> for the latest version of a task,
     or <bundles>/<task>/<version>.
@@ -49,9 +50,14 @@ def bundle() -> None:
 @click.pass_context
 def list_(context: click.Context, root: str, as_json: bool) -> None:
     """List all bundles below ROOT, by task, oldest first, and name files that belong to none of them."""
+    from infra.errors import StorageError
+    from task_specs.near_paths import path_remedy
     from workers.bundle.listing import list_store
 
-    store = list_store(_absolute(root))
+    place = _absolute(root)
+    if not object_storage.is_s3(place) and not Path(place).is_dir():
+        raise StorageError(f"{root}: there is no such directory", remedy=path_remedy(place))
+    store = list_store(place)
     rows = store.rows
     if as_json:
         _print_json([_row_json(row) for row in rows])
@@ -99,20 +105,48 @@ def verify_(uri: str, trusted: tuple[str, ...], as_json: bool) -> None:
         click.echo(f"{found.uri} is intact: {found.manifest.parameters:,} numbers.")
 
 
-@bundle.command("pull", epilog=closing("bundle pull s3://prompts/baltic/wake-word bundles"))
+@bundle.command("pull", epilog=closing("bundle pull s3://prompts/baltic/wake-word bundles --with-backbone"))
 @click.argument("uri")
 @click.argument("directory")
+@click.option("--with-backbone", is_flag=True, help="Copy its backbone to DIRECTORY/backbones too.")
 @_trusted_option
 @JSON
-def pull_(uri: str, directory: str, trusted: tuple[str, ...], as_json: bool) -> None:
-    """Copy the bundle at URI to DIRECTORY/<task>/<version>, checking every byte."""
+def pull_(uri: str, directory: str, with_backbone: bool, trusted: tuple[str, ...], as_json: bool) -> None:
+    """Copy the bundle at URI to DIRECTORY/<task>/<version>, checking every byte.
+
+    The classifier finds a backbone beside its bundles, wherever the directory is moved.
+    """
     from workers.bundle.pull import pull
 
     pulled = pull(_absolute(uri), _absolute(directory), trusted=_keys(trusted))
+    backbone = _backbone_beside(pulled.uri, _absolute(directory)) if with_backbone else None
     if as_json:
-        _print_json({"uri": pulled.uri, "version": pulled.version, "created": pulled.created})
+        said = {"uri": pulled.uri, "version": pulled.version, "created": pulled.created}
+        _print_json(said if backbone is None else {**said, "backbone": backbone})
     else:
         click.echo(f"{pulled.uri}{'' if pulled.created else ' was there already, and is intact'}")
+        if backbone is not None:
+            click.echo(backbone)
+
+
+def _backbone_beside(bundle: str, directory: str) -> str:
+    """Copy the backbone of a bundle beside it, and return its place.
+
+    Raises:
+        BundleError: the bundle does not say where its backbone is, or another one is there.
+    """
+    from infra.errors import BundleError
+    from workers.backbone.beside import pull_backbone
+    from workers.backbone.description import read_description
+    from workers.bundle.read import read
+
+    found = read(bundle)
+    place = found.manifest.provenance.backbone_uri
+    if not place:
+        raise BundleError(f"{bundle}: does not say where its backbone is; copy it with 'speechprompt backbone pull'")
+    prints = read_description(place).fingerprints
+    found.check_backbone(unit_lm=prints.unit_lm, tokenizer=prints.tokenizer)
+    return pull_backbone(place, directory)
 
 
 bundle.add_command(import_)

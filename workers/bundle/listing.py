@@ -6,17 +6,17 @@ import re
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 from infra import object_storage
 from infra.errors import BundleError, StorageError
-from task_specs.near_paths import path_remedy
 from workers.bundle.manifest import BundleManifest
 from workers.bundle.read import at, latest_version, of_task
 
 __all__ = ["BundleRow", "BundleStore", "list_bundles", "list_store"]
 
 _TASK, _VERSION = r"(?P<task>[a-z0-9][a-z0-9._-]{0,63})", r"(?P<version>[0-9a-f]{16})"
+_BACKBONE_FILE = re.compile(r"backbones/[0-9a-f]{16}-[0-9a-f]{16}/(backbone\.json|(lm|tokenizer)\.safetensors)")
+"""Of a backbone beside the bundles that were made for it, as ``bundle pull --with-backbone`` puts it."""
 _MANIFEST_KEY = re.compile(rf"{_TASK}/{_VERSION}/bundle\.json")
 _BESIDE_MANIFEST = re.compile(rf"{_TASK}/{_VERSION}/(prompt\.safetensors|README\.md|signature\.[0-9a-f]{{16}}\.json)")
 _OF_TASK = re.compile(rf"{_TASK}/(latest\.json|damaged/[0-9a-f]{{16}}/[^/]+)")
@@ -72,8 +72,6 @@ def list_store(root: str) -> BundleStore:
     Raises:
         StorageError: ``root`` cannot be listed.
     """
-    if not object_storage.is_s3(root) and not Path(root).is_dir():
-        raise StorageError(f"{root}: there is no such directory", remedy=path_remedy(root))
     names = object_storage.list_files(root)
     keys = [match for name in names if (match := _MANIFEST_KEY.fullmatch(name))]
     tasks = sorted({match["task"] for match in keys})
@@ -86,7 +84,7 @@ def list_store(root: str) -> BundleStore:
 
 
 def _belongs(name: str, places: Collection[tuple[str, str]]) -> bool:
-    if _MANIFEST_KEY.fullmatch(name):
+    if _MANIFEST_KEY.fullmatch(name) or _BACKBONE_FILE.fullmatch(name):
         return True
     if beside := _BESIDE_MANIFEST.fullmatch(name):
         return (beside["task"], beside["version"]) in places

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from infra.errors import BundleError, InputError, SpeechPromptError
+from workers.backbone.beside import backbone_beside
 from workers.backbone.directory import Backbone, read_backbone
 from workers.backbone.sharing import SharedLM
 from workers.bundle.format import Bundle, BundleManifest
@@ -112,7 +113,8 @@ class Classifier:
 
         Args:
             bundles: paths or URIs of bundles, or of tasks for their latest one.
-            backbone: path or URI of the backbone; ``None``: where the first bundle says it was made.
+            backbone: path or URI of the backbone; ``None``: the one with the right fingerprints beside the first
+                bundle, as ``bundle pull --with-backbone`` puts it, or else where that bundle says it was made.
             abstain_below: probability of the first label below which a slot's answer abstains.
             trusted_keys: files of public keys; if any, every bundle must be signed by one of them.
 
@@ -130,7 +132,12 @@ class Classifier:
         named = _place(backbone, "backbone") if backbone else ""
         trusted = [TrustedKey.read(_place(path, "key")) for path in listed(trusted_keys, "trusted_keys")]
         loaded = [read(uri, trusted=trusted) for uri in places]
-        place = named or loaded[0].manifest.provenance.backbone_uri
+        theirs = loaded[0].manifest.backbone
+        place = (
+            named
+            or backbone_beside(places[0], unit_lm=theirs.unit_lm, tokenizer=theirs.tokenizer)
+            or loaded[0].manifest.provenance.backbone_uri
+        )
         if not place:
             raise BundleError(f"{places[0]}: does not say where its backbone is; name it with --backbone")
         return cls(loaded, read_backbone(place), abstain_below=abstain_below)
